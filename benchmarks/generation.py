@@ -47,7 +47,7 @@ def seconds(size: str, way: str, tokens: int) -> float:
         from dataclasses import replace
 
         from compiler.decode import decode
-        from compiler.elaborate.models import elaborate
+        from compiler.elaborate.models import TextSource
         from compiler.elaborate.program import load
         from compiler.passes.pipeline import optimize
         from runtime.generation.decoders import Cached, Decoder, Layout, Recomputing
@@ -56,7 +56,7 @@ def seconds(size: str, way: str, tokens: int) -> float:
         from runtime.weights import fit_weights, read_renames
 
         hypers = {"width": width, "heads": heads, "depth": depth, "vocabulary": vocabulary, "context": 512}
-        graph = elaborate(load(SPECS / "gpt.model"), hypers=hypers)
+        graph = TextSource(load(SPECS / "gpt.model"), hypers=hypers).spec(training=False).graph
         state = {name: each.numpy() for name, each in module.state_dict().items()}
         weights = fit_weights(state, graph, "gpt2", read_renames([str(SPECS / "renames" / "gpt2.rules")]))
         backend, _, uncached = way.partition(" ")

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from compiler.graph import Graph, Node, Value, apply
 from compiler.operators.arithmetic import Sub
-from compiler.operators.source import Input, Stored
+from compiler.operators.leaves import Input, Stored
 
 
 class Form(StrEnum):

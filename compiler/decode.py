@@ -1,10 +1,10 @@
-"""The decode step of a model: what it computes for the next tokens, given what it kept of those before.
+"""The decode step of a model: its outputs for new tokens, computed from caches and states of the earlier ones.
 
-The step is derived from the model's own graph. Of a value with an axis of tokens it computes the new positions alone,
-by each operator's own rule (`Operator.incremental`); where an operator looks at all positions, as the product of a
-query with every key, what was there before is kept in a cache. A `Scan` goes on from the states that it ended in, and
-what looks back on a number of positions, as a convolution or a shift, or on their total, from a state that carries
-those (`Window.carry`). That holds for causal models only, whose outputs do not depend on later tokens
+The step is derived from the model's graph. Of a value with an axis of tokens it computes only the new positions, by the
+rule of each operator (`Operator.incremental`). An operator that reads all positions, such as the product of a query and
+every key, reads the earlier ones from a cache. A `Scan` continues from its final states, and an operator that reads a
+fixed number of earlier positions, such as a convolution or a shift, or their sum, from a state that carries those
+(`Window.carry`). This is valid for causal models only, whose outputs do not depend on later tokens
 (`runtime.generation.decode_checks`).
 """
 
@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from compiler.dims import PAST, Dim, Size, substitute, symbols
 from compiler.graph import Graph, Node, Value, origin
 from compiler.operators.control import Scan
+from compiler.operators.leaves import Input
 from compiler.operators.shaping import Concat, DataMovement, Expand, Squeeze, Transpose, Unsqueeze
 from compiler.operators.slicing import Slice
-from compiler.operators.source import Input
 from compiler.rewrite import reached, with_operands
 from compiler.types import TensorType
 from compiler.window import Window
@@ -29,11 +29,11 @@ from grammar.diagnostics import Diagnostic, NablacError
 
 @dataclass(frozen=True, eq=False)
 class Decode:
-    """`start` runs once for a text, `step` for each stretch of tokens, of which the first is the prompt.
+    """`start` runs once for a text, `step` for each group of new tokens, of which the first is the prompt.
 
-    `start` has the model's other inputs in, and the `context` and first `states` out. `step` has the tokens, the
-    context, states and caches in; `output` at the new tokens out, and the next states and caches as updates. A cache
-    grows along one axis, from length 0.
+    The inputs of `start` are the model's other inputs, its outputs the `context` and the initial `states`. The inputs
+    of `step` are the tokens, the context, the states and the caches; its output is `output` at the new tokens, its
+    updates are the next states and caches. A cache grows along one axis, from length 0.
     """
 
     start: Graph
@@ -46,13 +46,13 @@ class Decode:
     batch: Size
 
     def batch_axis(self, name: str) -> int | None:
-        """Which axis of a state, cache or context counts the texts; None where no single one does."""
+        """The batch axis of a state, cache or context; None if there is none, or more than one."""
         shape = {**self.context, **self.states, **self.caches}[name].shape
         return shape.index(self.batch) if shape.count(self.batch) == 1 else None
 
 
 class NotStepwise(Exception):
-    """A value cannot be computed for some tokens at a time; `node` makes it."""
+    """The results of `node` cannot be computed for a few tokens at a time."""
 
     def __init__(self, node: Node, why: str) -> None:
         super().__init__(why)
@@ -60,7 +60,7 @@ class NotStepwise(Exception):
 
 
 def decode(graph: Graph) -> Decode:
-    """The decode step of a model of tokens; NablacError (E860) where it has none."""
+    """The decode step of a model of tokens; NablacError (E860) if it has none."""
     tokens, output = generating_ends(graph)
     try:
         return _Derivation(graph, tokens, output).build()
@@ -71,7 +71,7 @@ def decode(graph: Graph) -> Decode:
 
 
 def generating_ends(graph: Graph) -> tuple[str, str]:
-    """The input of tokens and the output with scores for what follows each; NablacError (E860) for other models."""
+    """The input of tokens, and the output with scores for the token after each; NablacError (E860) if it has none."""
     for name, output in graph.outputs.items():
         if output.type.rank != 3 or not output.type.dtype.is_float:
             continue
@@ -86,11 +86,11 @@ def generating_ends(graph: Graph) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class _NewPositions:
-    """The new positions of an axis, and so many `more` behind them: where a value is made (see compiler.window).
+    """The new positions of an axis, and `more` positions after them (see compiler.window).
 
-    An axis may be longer than the tokens, as one that was padded before is, or shorter, as one whose last position was
-    cut off. Positions count from the front, so that the new ones of every axis begin at `past`: a slice or a
-    convolution of what was padded wants some more behind those.
+    An axis may be longer than the tokens, if it was padded, or shorter, if its last positions were cut off. Positions
+    are counted from the front, so that the new ones of every axis begin at `past`; a slice or a convolution of a padded
+    axis needs further ones after them.
     """
 
     derivation: _Derivation
@@ -132,7 +132,7 @@ class _NewPositions:
 
 @dataclass(frozen=True, eq=False)
 class _Context:
-    """What is computed once for a text: an input of the step, and what it is in the model."""
+    """A value that is computed once for a text: the input of the step, and the value in the model."""
 
     input: Value
     first: Value
@@ -140,7 +140,7 @@ class _Context:
 
 @dataclass(frozen=True, eq=False)
 class _State:
-    """What is carried from step to step: an input of the step, what it begins at, and what it is after the step."""
+    """A value that is carried from step to step: the input of the step, the initial value, and the next value."""
 
     input: Value
     first: Value
@@ -149,14 +149,14 @@ class _State:
 
 @dataclass(frozen=True, eq=False)
 class _Cache:
-    """What is kept of all positions: an input of the step, and what is kept after it."""
+    """A value at all earlier positions: the input of the step, and the value with the new positions appended."""
 
     input: Value
     following: Value
 
 
 class _Derivation:
-    """The new positions of values, and all of them."""
+    """Derives values at their new positions, and at all positions."""
 
     def __init__(self, graph: Graph, tokens: str, output: str) -> None:
         self.graph, self.tokens, self.output = graph, tokens, output
@@ -180,9 +180,9 @@ class _Derivation:
         self.caches: dict[str, _Cache] = {}
 
     def build(self) -> Decode:
-        """The decode step; NotStepwise where a node sees more than it can be given."""
+        """The decode step; NotStepwise if a node needs positions that the step does not have."""
         end = self.graph.outputs[self.output]
-        for node in Graph({}, {"": end}):  # producers first, so that nothing below recurses far
+        for node in Graph({}, {"": end}):  # producers first, which bounds the depth of the recursion below
             for value in node.results:
                 axes = self._token_axes(value.type)
                 if node not in self.dynamic:
@@ -192,7 +192,7 @@ class _Derivation:
                     self._compute_if_possible(value, axes[0])
         result = self.of(end, 1)
         used = set(Graph({}, {"": result}))
-        while True:  # a cache or state is needed where the output or another that is needed is made of it
+        while True:  # a cache or state is needed if the output, or another needed one, is computed from it
             kept = [entry.following for entry in self._kept_entries() if entry.input.node in used]
             more = set(Graph({}, {str(number): end for number, end in enumerate((result, *kept))}))
             if more == used:
@@ -202,7 +202,7 @@ class _Derivation:
         states = {name: state for name, state in self.states.items() if state.input.node in used}
         caches = {name: cache for name, cache in self.caches.items() if cache.input.node in used}
         if not caches and any(PAST in symbols(size) for node in used for size in _sizes(node)):
-            # Nothing else says how many tokens there were.
+            # No other input has the number of earlier tokens as a size.
             name = f"{PAST}.{self.tokens}"
             past = Input(name, self._past_type(self.input.type, 1))()
             caches[name] = _Cache(past, Concat(1)(past, self.input))
@@ -228,7 +228,7 @@ class _Derivation:
         )
 
     def of(self, value: Value, axis: int, more: int = 0) -> Value:
-        """A value at the new positions of an axis, and at so many more behind them."""
+        """A value at the new positions of an axis, and at `more` positions after them."""
         if (value, axis, more) not in self.parts:
             with origin(value.node.origin.span, value.node.origin.path):
                 part = self._part(value, axis, more)
@@ -236,23 +236,23 @@ class _Derivation:
         return self.parts[value, axis, more]
 
     def whole(self, value: Value) -> Value:
-        """A value at all positions, those before from a cache."""
+        """A value at all positions; the earlier ones come from a cache."""
         if value not in self.wholes:
             with origin(value.node.origin.span, value.node.origin.path):
                 self.wholes[value] = self._whole(value)
         return self.wholes[value]
 
     def bound(self, size: Size) -> Size:
-        """A size of the model when all positions are counted."""
+        """A size of the model with the number of all positions in place of the number of tokens."""
         return substitute(size, {self.axis_name: self.all})
 
     def behind(self, size: Size) -> int | None:
-        """How many positions an axis of this size has more than there are tokens; None where that is no number."""
+        """By how many positions an axis of this size is longer than the tokens; None if it is not a number."""
         more = size - self.size
         return more if isinstance(more, int) else None
 
     def carry(self, value: Value, axis: int, first: Value, following: Callable[[Value], Value]) -> Value | None:
-        """The state from which a value is made at the new positions of an axis."""
+        """The state from which a value is computed at the new positions; None if it depends on all tokens."""
         if value.node not in self.dynamic or self._mentions(first.type):
             return None
         if first.node in reached([first], [self.all_tokens]):
@@ -260,13 +260,13 @@ class _Derivation:
         if (value, axis) not in self.carries:
             name = self._name("state", value.node, self.states)
             entry = Input(name, first.type)()
-            self.states[name] = _State(entry, first, entry)  # the name is taken while what follows is built
+            self.states[name] = _State(entry, first, entry)  # reserves the name while `following` runs
             self.states[name] = _State(entry, first, following(entry))
             self.carries[value, axis] = entry
         return self.carries[value, axis]
 
     def _compute_if_possible(self, value: Value, axis: int) -> None:
-        with suppress(NotStepwise):  # perhaps nothing needs it
+        with suppress(NotStepwise):  # it may not be needed
             self.of(value, axis)
 
     def _part(self, value: Value, axis: int, more: int) -> Value:
@@ -306,7 +306,7 @@ class _Derivation:
         return every
 
     def _apply(self, node: Node) -> tuple[Value, ...]:
-        """A node on all positions of its operands."""
+        """The results of a node at all positions of its operands."""
         operands = tuple(self.whole(operand) for operand in node.operands)
         if any(self._mentions(value.type) for graph in node.op.graphs for inner in graph for value in inner.results):
             raise NotStepwise(node, f"each step of its scan sees all of {self.axis_name}")
@@ -319,7 +319,7 @@ class _Derivation:
         return op.apply(*operands).results
 
     def _scan(self, node: Node) -> tuple[Value, ...]:
-        """The results of a Scan over the new positions, from the states that the last one ended in."""
+        """The results of a Scan over the new positions that continues from its last final states."""
         if node in self.scans:
             return self.scans[node]
         op = node.op
@@ -346,7 +346,7 @@ class _Derivation:
         return self.scans[node]
 
     def _from_start(self, value: Value) -> Value:
-        """What depends on other inputs only is made once, and fed to every step."""
+        """A value that does not depend on tokens as an input of the step: it is computed once for a text."""
         name = self._name("context", value.node, self.context)
         entry = Input(name, value.type)()
         self.context[name] = _Context(entry, value)
@@ -358,7 +358,7 @@ class _Derivation:
         inputs = {name: value for name, value in self.graph.inputs.items() if name != self.tokens}
         known = {name for value in inputs.values() for size in value.shape for name in symbols(size)}
         if any(symbols(size) - known for node in Graph({}, outputs) for size in _sizes(node)):
-            inputs[self.tokens] = self.graph.inputs[self.tokens]  # says how many texts there are
+            inputs[self.tokens] = self.graph.inputs[self.tokens]  # its shape has the batch size
         return Graph(inputs, outputs, {}, self.graph.name, self.graph.doc, self.graph.layers)
 
     def _kept_entries(self) -> list[_State | _Cache]:
@@ -371,7 +371,7 @@ class _Derivation:
         return any(self.axis_name in symbols(size) for size in type.shape)
 
     def _moves(self, value: Value, axes: list[int]) -> bool:
-        """Whether to keep what a value is moved from: that is smaller, or grows along a better axis."""
+        """Whether to cache the operand that a value is moved from, which is smaller or grows along an outer axis."""
         if isinstance(value.node.op, (Squeeze, Unsqueeze)) or (isinstance(value.node.op, DataMovement) and not axes):
             return True
         if isinstance(value.node.op, Transpose) and axes == [value.type.rank - 1]:

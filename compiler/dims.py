@@ -70,6 +70,7 @@ class Dim:
 
     @staticmethod
     def named(name: str) -> Dim:
+        """A named dim as a size."""
         return _from_atom(Symbol(name))
 
     def __add__(self, other: Size) -> Size:

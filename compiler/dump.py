@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compiler.attributes import format_attribute
+from compiler.attribute_kinds import format_attribute
 from compiler.graph import Graph, Node, Operator, Value
-from compiler.operators.source import Constant, Input, Stored
+from compiler.operators.leaves import Constant, Input, Stored
 
 
 def dump(graph: Graph, *, origins: bool = False) -> str:

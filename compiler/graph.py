@@ -72,6 +72,7 @@ class Value:
 
     @property
     def shape(self) -> tuple[Size, ...]:
+        """The shape of its type."""
         return self.type.shape
 
     def __repr__(self) -> str:
@@ -178,6 +179,7 @@ class Operator(Record, ABC):
 
     @cached_property
     def attributes(self) -> tuple[Any, ...]:
+        """The values of its fields, in order."""
         return tuple(getattr(self, name) for name in self.fields)
 
     def __eq__(self, other: object) -> bool:

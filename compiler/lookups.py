@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from compiler.dims import Size, evaluate, symbols
 from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
-from compiler.operators.source import Input
+from compiler.operators.leaves import Input
 
 
 @dataclass(frozen=True, eq=False)

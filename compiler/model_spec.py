@@ -1,7 +1,7 @@
-"""What is compiled, trained, differentiated and drawn: a model's graph, and how it is trained.
+"""The spec of a model, which is compiled, trained, differentiated and drawn: its graph, and how it is trained.
 
-A front end makes it: `elaborate` of a text, or Python of a graph from elsewhere. Nothing here knows of a text but by
-the spans that errors point to.
+A front end creates it: `compiler.elaborate` from a text, or Python code from another graph. It refers to the text only
+by the spans of errors.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from compiler.comparisons import Form
 
 Direction = Literal["max", "min"]
-PARAMETER, GRADIENT = "param", "grad"  # what an optimizer's equations call what they update, and by what
-# Inputs of a training step beside the batch: its number from 1, the key of its draws, and the factor of its rate.
+PARAMETER, GRADIENT = "param", "grad"  # the names in an optimizer's equations
+# Inputs of a training step besides the batch: its number from 1, the random key, and the factor of the learning rate.
 STEP, SEED, RATE = "step", "seed", "rate"
 
 
 @dataclass(frozen=True)
 class DataStage:
-    """One call of a data description, a source or a stage: every parameter by name, absent ones with their defaults."""
+    """A source or stage of a data description with all its arguments by name, including defaults."""
 
     name: str
     arguments: Mapping[str, Any]
@@ -35,10 +35,10 @@ class DataStage:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """The settings of a train block; a default stands for what the block leaves out.
+    """The settings of a train block, with defaults for those that it does not set.
 
-    None says that the setting does nothing, or that something else decides: `undecayed` then are the parameters of
-    fewer than two axes, `monitor` is the loss of the validation data, and `mode` is what the metric is known for.
+    None means that the setting is off, except for these defaults: `undecayed` are the parameters of fewer than two
+    axes, `monitor` is the loss on the validation data, and `mode` is the known direction of the metric.
     """
 
     epochs: int = 10
@@ -46,7 +46,7 @@ class TrainingSettings:
     accumulate: int = 1  # batches for each update
     patience: int | None = None  # epochs
     seed: int = 0
-    validation: float | str = 0.0  # a share of the examples, or another file
+    validation: float | str = 0.0  # a fraction of the examples, or another file
     test: float | str = 0.0
     shuffle: bool = True
     clip_norm: float | None = None
@@ -60,7 +60,7 @@ class TrainingSettings:
     min_change: float = 0.0
     monitor: str | None = None
     mode: Direction | None = None
-    average: float | None = None  # the share that a running average keeps at each step
+    average: float | None = None  # the fraction that a running average keeps at each step
     freeze: tuple[str, ...] = ()  # patterns of paths
 
 
@@ -68,23 +68,23 @@ class TrainingSettings:
 class UpdateEquations:
     """An optimizer's equations for parameters of one type, as a graph.
 
-    `graph` takes `param`, `grad`, the states of the optimizer and, where it reads them, `step` and `seed`; its outputs
-    are the next values of `param` and of the states, by their names. `first` are the states' first values, made of the
-    inputs `param` and `seed` of `graph`; a state without one begins at 0. Nodes that `outside` reaches are none of the
-    equations: they are a schedule's, which all parameters share.
+    The inputs of `graph` are `param`, `grad`, the states of the optimizer, and `step` and `seed` if they are used; its
+    outputs are the next values of `param` and the states, by name. `first` are initial values of states, which may
+    depend on the inputs `param` and `seed`; other states start at 0. `outside` are values that all parameters share,
+    such as the learning rate of a schedule.
     """
 
     graph: Graph
     first: Mapping[str, Value] = field(default_factory=dict)
     outside: tuple[Value, ...] = ()
-    path: str = ""  # that the origins of its nodes have; it stands for the parameter's own
+    path: str = ""  # the path in the origins of its nodes, which is replaced by the parameter's
 
 
 class OptimizerSpec(Record):
-    """An optimizer's equations for each trained parameter by path; those of one type share theirs.
+    """An optimizer's equations for each trained parameter by path; parameters of one type share them.
 
-    A parameter whose type the equations do not fit has the error that says so: it is raised when a step is made.
-    `learning_rate` is what the optimizer calls its `lr`, a number or a tensor that changes from step to step.
+    Where the equations do not fit the type of a parameter, there is an error instead, which is raised when a step is
+    built. `learning_rate` is the optimizer's `lr`, a number or a tensor that changes from step to step.
     """
 
     equations: Mapping[str, UpdateEquations | NablacError]
@@ -100,8 +100,8 @@ class TrainingSpec:
     step: Value  # an input: the step's number from 1, as schedules see it
     targets: Mapping[str, Value] = field(default_factory=dict)
     metrics: Mapping[str, Value] = field(default_factory=dict)
-    best: Mapping[str, Direction] = field(default_factory=dict)  # of the metrics of which it is known
-    spreads: tuple[tuple[Value, Value, Form], ...] = ()  # what a loss says of its operands beside data (see `spread`)
+    best: Mapping[str, Direction] = field(default_factory=dict)  # of metrics whose direction is known
+    spreads: tuple[tuple[Value, Value, Form], ...] = ()  # declared by `spread`
     data: tuple[DataStage, ...] = ()
     settings: TrainingSettings = TrainingSettings()
     updates: Mapping[str, Value] = field(default_factory=dict)  # next values of buffers: the model's and the loss's
@@ -112,13 +112,13 @@ class TrainingSpec:
     )  # the metrics of all examples at once, and where
 
     def metric_of(self, monitor: str) -> str | None:
-        """The metric that a `monitor` names, on training or validation data; None where it is the loss, or nothing."""
+        """The metric that a `monitor` names, on training or validation data; None for the loss and unknown names."""
         return metric_of(monitor, self.metrics)
 
 
 @dataclass(frozen=True, eq=False)
 class ModelSpec:
-    """A model's graph, its hyperparameters by name, and how it is trained where that is known."""
+    """A model's graph, its hyperparameters by name, and how it is trained, if it is."""
 
     graph: Graph
     hypers: Mapping[str, Any] = field(default_factory=dict)
@@ -126,14 +126,14 @@ class ModelSpec:
 
 
 class ModelSource(Protocol):
-    """What has a model's spec in both modes, as a text does."""
+    """A source of a model's spec in both modes, such as a text."""
 
     def spec(self, *, training: bool) -> ModelSpec:
-        """The model for training, or for inference; NablacError where it cannot be made."""
+        """The spec for training or for inference; NablacError if the model has errors."""
 
 
 class SpecSource(Record):
-    """A model whose specs are there already; one that is the same in both modes needs no second one."""
+    """A source with existing specs; one is enough for a model that is the same in both modes."""
 
     inference: ModelSpec
     in_training: ModelSpec | None = None
@@ -144,5 +144,5 @@ class SpecSource(Record):
 
 
 def metric_of(monitor: str, metrics: Mapping[str, Value]) -> str | None:
-    """The metric that a `monitor` names: itself, or `val_` and its name; None where there is no such metric."""
+    """The metric that a `monitor` names, possibly with the prefix `val_`; None if there is no such metric."""
     return next((name for name in metrics if monitor in (name, f"val_{name}")), None)

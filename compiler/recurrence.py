@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from compiler.graph import Graph, Node, Value
-from compiler.operators.source import Constant, Input, SizeOf
+from compiler.operators.leaves import Constant, Input, SizeOf
 from compiler.rewrite import reached, replace
 from grammar.record import Record
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from compiler.graph import Graph, Node, Value
 from compiler.operators.arithmetic import Sub
 from compiler.operators.comparison import Comparison
+from compiler.operators.leaves import Placeholder
 from compiler.operators.reductions import Mean
-from compiler.operators.source import Placeholder
 
 
 @dataclass

@@ -62,10 +62,12 @@ class DType(StrEnum):
 
     @property
     def is_float(self) -> bool:
+        """Whether it is a float."""
         return _FACTS[self].kind == "float"
 
     @property
     def is_integer(self) -> bool:
+        """Whether it is an integer; bool is not."""
         return _FACTS[self].kind == "int"
 
     @property
@@ -85,6 +87,7 @@ class DType(StrEnum):
 
     @property
     def bytes(self) -> int:
+        """The size of an element."""
         return _FACTS[self].bytes
 
     @property
@@ -117,6 +120,7 @@ class DType(StrEnum):
 
     @property
     def numpy(self) -> np.dtype[Any]:
+        """The dtype of NumPy; bf16 is that of ml_dtypes."""
         import numpy as np
 
         if self is DType.BF16:
@@ -188,16 +192,20 @@ class TensorType:
 
     @property
     def rank(self) -> int:
+        """The number of axes."""
         return len(self.shape)
 
     @property
     def elements(self) -> Size:
+        """The number of elements."""
         return product(self.shape)
 
     def with_shape(self, *shape: Size) -> TensorType:
+        """This type with another shape."""
         return TensorType(self.dtype, shape)
 
     def with_dtype(self, dtype: DType) -> TensorType:
+        """This type with another dtype."""
         return TensorType(dtype, self.shape)
 
     def bind(self, sizes: Mapping[str, Size]) -> TensorType:

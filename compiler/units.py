@@ -1,9 +1,9 @@
-"""A model that was trained on scaled data, in the units that the data had before.
+"""Converting a model that was trained on scaled data to the raw units of the data.
 
-The loss compares operands with data: with targets, or with inputs as an autoencoder's does. What is compared with data
-is scaled back as it is, in the layout that it has there: `raw = scaled * scale + offset`. From these values the raw
-numbers go back through what only moves numbers or is undone exactly, and forward through every equation that reads raw
-numbers alone. An equation that trained weights take part in holds for scaled numbers, and stays scaled.
+The loss compares operands with data: with targets, or with inputs, as in an autoencoder. These operands are scaled back
+in the layout of the loss: `raw = scaled * scale + offset`. From there, raw values propagate backwards through operators
+that only move elements or are inverted exactly, and forwards through operators whose operands are all raw. An operator
+on trained weights was fitted to scaled values, and its result stays scaled.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any, Literal
 from compiler.comparisons import Comparison, keeps_columns, moved_from, sources_of, trained_values
 from compiler.graph import Graph, Node, Value
 from compiler.lazy import LazyModule
+from compiler.operators.leaves import Constant, Input, Stored
 from compiler.operators.shaping import Concat, Expand, Split
 from compiler.operators.slicing import Slice
-from compiler.operators.source import Constant, Input, Stored
 from compiler.rewrite import replace
 from compiler.types import TypeMismatch
 
@@ -28,9 +28,9 @@ Scalings = Mapping[str, tuple[Any, Any]]  # offsets and scales by the names of i
 
 @dataclass(frozen=True)
 class Unit:
-    """The units of an output: of the data named; computed from raw numbers; or the model's own, as in training.
+    """The units of an output: those of the data `of`; computed from raw values; or the model's own, as in training.
 
-    An output that puts data of several units side by side has a part of each, `parts`, by its index.
+    An output that concatenates data of several units has `parts`: the index of each, and its data.
     """
 
     kind: Literal["raw", "computed", "model"]
@@ -52,7 +52,7 @@ def _listed(names: tuple[str, ...]) -> str:
 def in_raw_units(
     graph: Graph, scalings: Scalings, compared: Sequence[Comparison], targets: Mapping[str, Value]
 ) -> Graph:
-    """The model that takes and gives what its data was before it was scaled."""
+    """The model with inputs and outputs in raw units."""
     return _Model(graph, scalings, compared, targets).graph()
 
 
@@ -64,7 +64,7 @@ def output_units(
 
 
 class _Model:
-    """A model's values in raw units, as far as they are known."""
+    """The values of a model whose raw units are known."""
 
     def __init__(
         self, graph: Graph, scalings: Scalings, compared: Sequence[Comparison], targets: Mapping[str, Value]
@@ -84,6 +84,7 @@ class _Model:
         self._evaluate()
 
     def graph(self) -> Graph:
+        """The model in raw units."""
         inputs = {self.model.inputs[name]: value for name, value in self.inputs.items()}
         known = {**inputs, **self.raw}
         computed = [value for value in self.model.outputs.values() if value in self.computed]
@@ -106,6 +107,7 @@ class _Model:
         )
 
     def units(self) -> dict[str, Unit]:
+        """The units of the outputs by name."""
         units: dict[str, Unit] = {}
         names = {**{value: (name,) for value, name in self.names.items()}, **self.of}
         for name, value in self.model.outputs.items():
@@ -116,7 +118,7 @@ class _Model:
                 units[name] = Unit("raw", of, _parts(value, names)) if of else Unit("computed")
         return units
 
-    # From the values that are compared back to those that they were made of
+    # Backwards: from the compared values to their operands
 
     def _compare(self, compared: Sequence[Comparison]) -> None:
         wanted: dict[Value, Comparison] = {}
@@ -124,11 +126,11 @@ class _Model:
         for comparison in sorted(
             compared, key=lambda comparison: any(name in self.names.values() for name in comparison.sources)
         ):
-            first = wanted.setdefault(comparison.value, comparison)  # a target's units before an input's
+            first = wanted.setdefault(comparison.value, comparison)  # targets take precedence over inputs
             if first.sources != comparison.sources and not any(
                 name in self.names.values() for name in comparison.sources
             ):
-                self.blocked.add(comparison.value)  # one value in two units is in neither
+                self.blocked.add(comparison.value)  # compared with data of different units: it has none
         for value, comparison in wanted.items():
             raw = self._unscaled(comparison) if value not in self.blocked else None
             if raw is not None:
@@ -142,14 +144,14 @@ class _Model:
             waiting = [whole for whole in list(parts) if self._join(whole, parts.pop(whole))]
 
     def _record(self, value: Value, raw: Value, of: tuple[str, ...]) -> bool:
-        """Take over what a trained value is in raw units; False where that is known already."""
+        """Record a trained value in raw units; False if it has none, or is known already."""
         if value not in self.trained or value in self.raw or value in self.blocked or raw.type != value.type:
             return False
         self.raw[value], self.of[value] = raw, of
         return True
 
     def _undo(self, value: Value, parts: dict[Value, list[tuple[int, Any, Any, Value]]]) -> list[Value]:
-        """The operands of a value's node in raw units, where the node can be undone; slices are gathered in `parts`."""
+        """Record the operands of a node in raw units if it can be inverted; slices are collected in `parts`."""
         node, raw, of = value.node, self.raw[value], self.of[value]
         if isinstance(node.op, Concat):
             return [operand for operand, part in _concat_parts(node, raw) if self._record(operand, part, of)]
@@ -163,7 +165,7 @@ class _Model:
         ]
 
     def _join(self, whole: Value, parts: list[tuple[int, Any, Any, Value]]) -> bool:
-        """A value whose slices along one axis are all known."""
+        """Record a value whose slices along one axis are all known; False if they are not."""
         axis = parts[0][0]
         by_start = {start: (stop, value) for part_axis, start, stop, value in parts if part_axis == axis}
         position: Any = 0
@@ -177,7 +179,7 @@ class _Model:
         return self._record(whole, Concat(axis)(*(self.raw[value] for value in pieces)), of)
 
     def _unscaled(self, comparison: Comparison) -> Value | None:
-        """What is compared with data, in the data's units; None where one number is compared with several units."""
+        """The compared value in units of the data; None if one element is compared with several units."""
         if not any(name in self.scalings for name in comparison.sources):
             return comparison.value
         if comparison.less is not None and not self._one_scaling(comparison.data, comparison.less):
@@ -193,7 +195,7 @@ class _Model:
         return raw if raw.type == comparison.value.type else None
 
     def _scaling_of(self, comparison: Comparison) -> tuple[Value, Value] | None:
-        """Scale and offset in the layout of the data; None where only a target knows the layout."""
+        """Scale and offset in the layout of the data; None if that depends on a target."""
         source_scalings = {name: self._scaling(name) for name in sources_of(comparison.data, self._names_of_data)}
         offsets, scales = ([scaling[position] for scaling in source_scalings.values()] for position in (0, 1))
         like = comparison.value
@@ -210,7 +212,7 @@ class _Model:
             }
             expanded += replace([comparison.data], whole)
         read_inputs = {node.result for node in Graph({}, {"scale": expanded[0]}) if isinstance(node.op, Input)}
-        if not read_inputs <= set(self.model.inputs.values()):  # in the order of a target, which only training knows
+        if not read_inputs <= set(self.model.inputs.values()):  # arranged by a target, which is known in training only
             return None
         return expanded[0], expanded[1]
 
@@ -222,7 +224,7 @@ class _Model:
         return {value: name for name, value in self.data.items()}
 
     def _one_scaling(self, left: Value, right: Value) -> bool:
-        """Whether two parts of data have one scaling, number for number."""
+        """Whether two parts of the data have the same scaling, element by element."""
         names = self._names_of_data
         sources = [sources_of(part, names) for part in (left, right)]
         if any(len(source_names) != 1 for source_names in sources):
@@ -233,10 +235,10 @@ class _Model:
         uniform = len(set(before.flat)) == 1 and len(set(scale.flat)) == 1
         return uniform or (scale.ndim == 1 and all(keeps_columns(part, names) for part in (left, right)))
 
-    # Forward, through equations that read raw numbers alone
+    # Forwards: through operators whose operands are all raw
 
     def _evaluate(self) -> None:
-        """Which values the equations give from raw numbers: those that no weights take part in but through `raw`."""
+        """Collect the values that are computed from raw values: weights enter them through raw values only."""
         for node in Graph({}, self.model.outputs):
             weighted = isinstance(node.op, Stored)
             known = not weighted and all(operand in self.computed for operand in node.operands)
@@ -274,7 +276,7 @@ def _concat_parts(node: Node, raw: Value) -> Iterator[tuple[Value, Value]]:
 
 
 def _slice_range(value: Value) -> tuple[int, Any, Any] | None:
-    """Axis, start and stop of what a slice or a split takes of its operand; None where that is not one range."""
+    """Axis, start and stop of a slice or of a result of a split; None if it is not one range."""
     node, operand = value.node, value.node.operands[0]
     if isinstance(node.op, Split):
         start: Any = sum(node.op.sizes[: value.index], 0)

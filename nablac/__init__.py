@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """The compiler is imported when it is first asked for: `nablac --help` needs none of it."""
+    """Import the compiler when it is first used; `nablac --help` does not need it."""
     if name in ("Model", "compile", "load"):
         from nablac import model
 

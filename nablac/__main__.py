@@ -1,15 +1,15 @@
-"""`nablac` and `python -m nablac`: an interrupt is one from the first import on."""
+"""The entry point of `nablac` and `python -m nablac`; handles Ctrl-C from the first import on."""
 
 import gc
 import sys
 
-# Of container objects made and not yet freed: the collector looks at new ones when there are so many, instead of 700.
-# Syntax trees, graphs and modules are many objects, nearly all of which stay (docs/performance.md has what it saves).
+# New container objects after which the garbage collector runs; Python's default is 700. Syntax trees, graphs and
+# modules are many objects, of which nearly all stay alive. docs/performance.md says what this saves.
 NEW_OBJECTS = 20_000
 
 
 def main() -> None:
-    """The `nablac` command, which an interrupt ends also while it is still being imported."""
+    """Run the `nablac` command; an interrupt during its imports ends it too."""
     gc.set_threshold(NEW_OBJECTS, 10, 10)
     try:
         from nablac.commands import main as run
@@ -19,7 +19,7 @@ def main() -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
-        gc.freeze()  # the system takes all memory back: no search for cycles before that
+        gc.freeze()  # the process ends: skip the last collection
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Python's arguments as values of the language: dtypes by nablac's or NumPy's names, numbers, lists."""
+"""Converts arguments from Python: dtypes by nablac's or NumPy's names, numbers and lists, arrays by name."""
 
 from __future__ import annotations
 
@@ -17,31 +17,32 @@ else:
 
 
 def float_type(dtype: Any) -> DType:
-    """The float type of this name, or of NumPy's dtype; NablacError for anything else."""
+    """The float type with this name, or of this NumPy dtype; NablacError for anything else."""
     try:
         name = dtype if isinstance(dtype, str) else str(np.dtype(dtype))
     except TypeError:
         name = type(dtype).__name__
-    by_numpy_name = {float_.numpy.name: float_ for float_ in DType if float_.is_float} if name not in set(DType) else {}
-    chosen = by_numpy_name.get(name, name)
-    if chosen not in set(DType) or not DType(chosen).is_float:
-        floats = ", ".join(f"`{each}`" for each in DType if each.is_float)
-        message = f"`{name}` is not a float type" if chosen in set(DType) else f"unknown dtype `{name}`"
-        raise NablacError(Diagnostic(codes.E211, message, place="dtype", hint=f"the float types are {floats}"))
-    return DType(chosen)
+    floats = [member for member in DType if member.is_float]
+    by_numpy_name = {member.numpy.name: member for member in floats} if name not in set(DType) else {}
+    own_name = by_numpy_name.get(name, name)
+    if own_name not in set(floats):
+        message = f"`{name}` is not a float type" if own_name in set(DType) else f"unknown dtype `{name}`"
+        hint = f"the float types are {', '.join(f'`{member}`' for member in floats)}"
+        raise NablacError(Diagnostic(codes.E211, message, place="dtype", hint=hint))
+    return DType(own_name)
 
 
 def plain(value: Any) -> Any:
-    """A value of the language: NumPy's numbers and arrays become Python's, tuples become lists."""
+    """The value with NumPy's numbers and arrays converted to Python's, and tuples to lists."""
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
 
 
 def arrays_of(data: Any) -> dict[str, Any]:
-    """Arrays by name; NablacError for what is no mapping from names, or holds what is no array."""
+    """The arrays by name; NablacError if `data` is not a mapping from names, or a value is not an array."""
     if not isinstance(data, Mapping) or not all(isinstance(name, str) for name in data):
-        message = f"a dict of arrays by the names of inputs and targets is needed, and {data!r:.80} is given"
+        message = f"expected a dict of arrays by input and target name, got {data!r:.80}"
         hint = "`nablac train --data FILE` reads files" if isinstance(data, str) else None
         raise NablacError(Diagnostic(codes.E823, message, place="data", hint=hint))
     arrays = {}
@@ -49,5 +50,5 @@ def arrays_of(data: Any) -> dict[str, Any]:
         try:
             arrays[name] = np.asarray(value)
         except ValueError as error:  # rows of different lengths
-            raise NablacError(Diagnostic(codes.E823, f"`{name}` is no array: {error}", place="data")) from None
+            raise NablacError(Diagnostic(codes.E823, f"`{name}` is not an array: {error}", place="data")) from None
     return arrays

@@ -1,4 +1,4 @@
-"""A compiled model in Python: call it, save it, look at it."""
+"""The Python interface: a compiled model that runs, trains, saves and draws itself."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from compiler.types import Array
     from compiler.units import Unit
-    from nablac.summary import Summary
+    from nablac.model_summary import Summary
     from runtime.data.fitted import Fitted
     from runtime.signature import Signature
     from runtime.table_lookups import TableCheck
@@ -43,8 +43,8 @@ else:
 class Model:
     """A model with its weights, run by NumPy or by onnxruntime.
 
-    `model(x=array)` returns a dict of arrays by output name, and updates the buffers. Weights are drawn from `seed`
-    when they are first needed. A trained model works in the units of its data, as the model of its run does.
+    `model(x=array)` returns a dict of arrays by output name, and updates the buffers. Initial weights are drawn from
+    `seed` when they are first needed. A trained model takes and returns values in the units of its data.
     """
 
     def __init__(
@@ -58,9 +58,9 @@ class Model:
         training: bool = False,
         folder: Path | None = None,
     ) -> None:
-        """A model of a spec; `source` has it in both modes, and `training` says which one `spec` is.
+        """A model of a spec; `source` has its specs for training and inference, `training` says which one `spec` is.
 
-        Relative paths of the train block's data start at `folder`, by default beside the text.
+        Relative data paths of the train block start at `folder`, by default the folder of the text.
         """
         check_backend(backend, device)
         self.spec = spec  # in the units of training
@@ -74,28 +74,28 @@ class Model:
         self._training = training
         self._folder = folder
         self._weights: dict[str, Array] | None = None
-        self._trained: Trained | None = None  # what the weights came with, where they were loaded or trained
+        self._trained: Trained | None = None  # weights that were loaded or trained, with their scalings
         self._runner: Any = None
 
     @property
     def name(self) -> str:
-        """What the text calls the model, or its spec."""
+        """The name of the model."""
         return self.graph.name
 
     @property
     def weights(self) -> dict[str, Array]:
-        """Every parameter and buffer by path, including those that only the loss reads."""
+        """All parameters and buffers by path, including those that only the loss reads."""
         if self._weights is None:
             from compiler.training.losses import whole_graph
             from runtime.initialization import initialize
 
-            known = self._trained.weights if self._trained is not None else {}
-            self._weights = {**known, **initialize(whole_graph(self.spec), self.seed, known)}
+            trained = self._trained.weights if self._trained is not None else {}
+            self._weights = {**trained, **initialize(whole_graph(self.spec), self.seed, trained)}
         return self._weights
 
     @property
     def units(self) -> dict[str, Unit]:
-        """The units of each output of a model that was trained on scaled data; empty of any other."""
+        """The units of each output of a model that was trained on scaled data; empty for any other model."""
         if self.fitted is None:
             return {}
         from runtime.training.trained import units_in
@@ -104,16 +104,16 @@ class Model:
 
     @property
     def fitted(self) -> Fitted | None:
-        """What the weights know of their data: scalings, classes, a tokenizer; None where nothing is known."""
+        """What was fitted to the training data: scalings, classes, a tokenizer; None if the weights record nothing."""
         return self._trained.fitted if self._trained is not None else None
 
     @property
     def is_drawn(self) -> bool:
-        """Whether the weights are initial values."""
+        """Whether the weights are initial values, neither loaded nor trained."""
         return self._trained is None
 
     def _take(self, trained: Trained) -> Model:
-        """Become a trained model."""
+        """Take the weights and units of a trained model; returns this model."""
         from runtime.training.trained import raw_graph
 
         self._trained, self._weights, self._runner = trained, None, None
@@ -126,11 +126,11 @@ class Model:
     def load(
         self, path: str | Path, rename: str | Path | Iterable[str | Path] = (), say: Callable[[str], object] = warn
     ) -> Model:
-        """Take the weights from a `.safetensors` file; NablacError lists every entry that does not fit.
+        """Load weights from a `.safetensors` file; NablacError lists all entries that do not fit.
 
         `path` may be a folder with one such file, or with the `.safetensors.index.json` of several.
-        `rename` is a rule as `"theirs -> ours"`, a file of such rules, or several of them. If the file is of a
-        training run, or was saved after one, the model works in the units of its data from then on.
+        `rename` is a rule such as `"theirs -> ours"`, a file of such rules, or several of them. If the weights were
+        trained on scaled data, the model works in the units of that data from then on.
         `say` is called with a note on rules that match no entry.
         """
         from compiler.training.losses import whole_graph
@@ -146,7 +146,7 @@ class Model:
         return self._take(load_trained(path, self.spec, renames, in_training=in_training, say=say))
 
     def save(self, path: str | Path) -> None:
-        """Write the weights to a `.safetensors` file, which says in which units they work."""
+        """Write the weights to a `.safetensors` file, with the scalings that they were trained with."""
         from grammar.file_kinds import SAFETENSORS
         from runtime.outputs import check_output
         from runtime.training.trained import Trained, save_trained
@@ -156,7 +156,7 @@ class Model:
         save_trained(path, Trained(self.weights, self.fitted, step))
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
-        """Run the model on arrays by input name; NablacError where one is missing or does not fit."""
+        """Run the model on arrays by input name; NablacError if one is missing or does not fit."""
         from runtime.stopped import StoppedByData
         from runtime.table_lookups import outside_of_table
 
@@ -183,8 +183,8 @@ class Model:
                 from runtime.onnx_session import OnnxRunner
 
                 self._runner = OnnxRunner(self._executable().SerializeToString(), device=self.device)
-            kept = {path: self.weights[path] for path in self.graph.updates if path in self._runner.inputs}
-            arrays = self._runner.run({**{name: feeds[name] for name in self.graph.inputs}, **kept})
+            buffers = {path: self.weights[path] for path in self.graph.updates if path in self._runner.inputs}
+            arrays = self._runner.run({**{name: feeds[name] for name in self.graph.inputs}, **buffers})
             results = [arrays[name] for name in end_names(self.graph)]
             outputs = dict(zip(self.graph.outputs, results, strict=False))
             updates = dict(zip(self.graph.updates, results[len(outputs) :], strict=True))
@@ -192,11 +192,11 @@ class Model:
         return outputs
 
     def _executable(self) -> onnx.ModelProto:
-        """The model as onnxruntime is to run it here: buffers that a call changes are inputs."""
+        """The model for onnxruntime, with the buffers that a call changes as inputs."""
         from compiler.onnx.exporter import export
 
-        held = {path: array for path, array in self.weights.items() if path not in self.graph.updates}
-        return export(self.graph, weights=held, fed=tuple(self.graph.updates))
+        constant = {path: array for path, array in self.weights.items() if path not in self.graph.updates}
+        return export(self.graph, weights=constant, fed=tuple(self.graph.updates))
 
     @cached_property
     def _signature(self) -> Signature:
@@ -217,9 +217,9 @@ class Model:
         *,
         largest: int = LARGEST_FILE,
     ) -> onnx.ModelProto:
-        """The model as ONNX, and what the file is to say of itself.
+        """The model as ONNX, with `metadata` added to its own.
 
-        Weights are inside; those of more than `largest` bytes are only referred to.
+        Weights are stored in it, but those of more than `largest` bytes only as references to an external file.
         """
         from compiler.onnx.exporter import export
         from runtime.training.trained import model_metadata
@@ -230,9 +230,9 @@ class Model:
     def to_onnx(
         self, path: str | Path, opset: int | None = None, metadata: Mapping[str, str] | None = None
     ) -> list[Path]:
-        """Write the model to an ONNX file, whole or not at all; weights beyond 2 GiB to a second file beside it.
+        """Write the model to an ONNX file atomically; weights beyond 2 GiB go to a second file beside it.
 
-        The files written, the model's own first.
+        Returns the files written, the model's own first.
         """
         from grammar.file_kinds import ONNX
         from runtime.onnx_file import save
@@ -243,14 +243,14 @@ class Model:
 
     def summary(self, **sizes: int) -> str:
         """Layers, output shapes, parameters, operations and memory as text."""
-        from nablac.summary import render_summary
+        from nablac.model_summary import render_summary
 
         return render_summary(self.summarize(sizes))
 
     def summarize(self, sizes: Mapping[str, int]) -> Summary:
-        """What `summary` says, as values."""
+        """The contents of `summary` as values."""
         from compiler.training.losses import whole_graph
-        from nablac.summary import summarize
+        from nablac.model_summary import summarize
 
         return summarize(self.graph, sizes, whole_graph(self.spec), self.units)
 
@@ -262,12 +262,11 @@ class Model:
         resume: bool = False,
         **options: Any,
     ) -> dict[str, list[float]]:
-        """Train as the train block says, on its data or on arrays by the names of inputs and targets.
+        """Train as the train block specifies, on its data or on arrays by input and target name.
 
         `options` are those of `nablac train`: epochs, batch, validation, patience, seed, backend, device and so on.
-        The run is written to `folder`; with `resume` the run that is there continues. Afterwards the model has the
-        best weights and works in raw units. Returns the history, with Keras's keys; NablacError where training
-        cannot continue.
+        The run is written to `folder`; with `resume` the run in it continues. Afterwards the model has the best weights
+        and works in raw units. Returns the history, with Keras's keys; NablacError if training cannot continue.
         """
         from runtime.data.arrays import from_arrays
         from runtime.data.fitted import read_fitted
@@ -279,7 +278,7 @@ class Model:
 
         defaults = {"backend": self.backend, "device": self.device, "seed": self.seed}
         chosen = options_of({**defaults, **{name: plain(value) for name, value in options.items()}})
-        # Weights that were drawn are drawn again, by the seed of this training.
+        # Without weights, initial values are drawn from the seed of this training.
         start = Trained(self.weights, self.fitted) if self._weights is not None or self._trained is not None else None
         training = Training(self._source, chosen, start, folder=self._folder)
         if data is not None:
@@ -288,12 +287,12 @@ class Model:
             run = None
             if folder is not None and resume:
                 training.fitted = read_fitted(Path(folder))
-                run = stack.enter_context(RunFolder.existing(Path(folder), training))
+                run = stack.enter_context(RunFolder.resume(Path(folder), training))
             loop = training.loop(run.checkpoints if run is not None else None, resume)
             if folder is not None and not resume:
                 run = stack.enter_context(RunFolder.begin(Path(folder), training, loop))
             if run is not None:
-                loop.events.epoch = run.epoch
+                loop.events.epoch = run.write_epoch
             try:
                 loop.run()
             except NotFinite as error:
@@ -305,7 +304,7 @@ class Model:
         return loop.position.history
 
     def gradient(self, wrt: str | Iterable[str] = "*", *, second: bool = False) -> Model:
-        """The model whose outputs are the loss and `grad.<name>` of parameters and float inputs that match `wrt`.
+        """A model that returns the loss, and `grad.<name>` for the parameters and float inputs that match `wrt`.
 
         For a trained model the batch is in raw units. With `second` it also takes `along.<name>` and returns
         `hvp.<name>`: the Hessian times that vector.
@@ -321,23 +320,23 @@ class Model:
         return differentiated
 
     def _seeded(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Draws of a model that has some come from the model's seed, unless `seed` is given."""
+        """The inputs with the model's seed, if the model makes random draws and `seed` is not among them."""
         if "seed" in self.graph.inputs and "seed" not in inputs:
             return {**inputs, "seed": self.seed}
         return dict(inputs)
 
     def _repr_html_(self) -> str:
-        """For notebooks: the model drawn by layers, and its summary."""
+        """The drawing and the summary, for notebooks."""
         from html import escape
 
         return f"{self.draw()}<pre>{escape(self.summary())}</pre>"
 
     def draw(self, depth: int | None = None) -> str:
-        """The model as SVG, layers open to `depth`; None chooses about 40 boxes."""
+        """The model as SVG, with layers open to `depth`; None opens layers up to about 40 boxes."""
         from nablac.drawing.outline import close_below, outline, readable_depth
         from nablac.drawing.svg import svg
 
-        whole = outline(self.elaborated)  # as it was written: fused operators have lost their layers
+        whole = outline(self.elaborated)  # before optimisation: fused operators have no layers
         return svg(close_below(whole, readable_depth(whole) if depth is None else depth), self.name)
 
     def __repr__(self) -> str:
@@ -385,16 +384,16 @@ def load(
     rename: str | Path | Iterable[str | Path] = (),
     **settings: Any,
 ) -> Model:
-    """Compile a `.model` file and take its weights from a `.safetensors` file, as `Model.load` does.
+    """Compile a `.model` file and load its weights from a `.safetensors` file, as `Model.load` does.
 
-    `path` may be the folder of a run instead: its own model, as it was trained.
+    `path` may be the folder of a run instead, for the trained model.
     """
     if not Path(path).is_dir():
         if not Path(path).exists():
             raise NablacError(Diagnostic(codes.E901, f"there is no run or file {path}", place=str(path)))
         if weights is None:
             raise NablacError(
-                Diagnostic(codes.E901, "no weights are named", place=str(path), hint="`compile` takes none")
+                Diagnostic(codes.E901, "no weights are named", place=str(path), hint="`compile` needs none")
             )
         return compile(path, **settings).load(weights, rename)
     from runtime.training.folder import WEIGHTS
@@ -405,8 +404,8 @@ def load(
     record = read_record(run)
     choices = record.choices
     hypers = parse_settings(choices.set)
-    of_run = {"model": choices.model, "preset": choices.preset, "dtype": choices.dtype, **hypers}
-    model = compile(run / SPEC, **{**of_run, **settings})
+    recorded = {"model": choices.model, "preset": choices.preset, "dtype": choices.dtype, **hypers}
+    model = compile(run / SPEC, **{**recorded, **settings})
     model._folder = record.data_folder(run)
     return model.load(weights or run / WEIGHTS, rename)
 
@@ -423,7 +422,7 @@ def from_program(
     backend: str = "numpy",
     device: str = "cpu",
 ) -> Model:
-    """The optimised model of a program that is read already."""
+    """The optimised model of a parsed program."""
     source = TextSource(program, model, preset, dict(hypers or {}), float_type(dtype))
     spec = source.spec(training=training)
     source = replace(source, model=spec.graph.name)

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Atomic writes of files: the whole content or none of it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from grammar.diagnostics import Diagnostic, NablacError
 
 
 class Unwritable(NablacError):
-    """A file or folder that cannot be written: which, and what the system said."""
+    """A file or folder that cannot be written, with the error of the system."""
 
     def __init__(self, path: str | Path, reason: Exception) -> None:
-        said = getattr(reason, "strerror", None) or reason
-        message, hint = f"{path} cannot be written: {said}", "name another file"
+        cause = getattr(reason, "strerror", None) or reason
+        message, hint = f"{path} cannot be written: {cause}", "name another file"
         super().__init__(Diagnostic(codes.E904, message, place=str(path), hint=hint))
         self.path, self.reason = Path(path), reason
 
 
 @contextmanager
-def written_whole(path: str | Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; it replaces `path` when the block ends well.
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`, which replaces `path` when the block ends without an error.
 
-    After a crash, or on a full disk, `path` holds what it held before. A link stays, and what it names is written;
-    a device or a pipe is not replaced, and gets the finished bytes. Unwritable where the system refuses, NablacError
-    where the text of a model would be lost.
+    After a crash, or on a full disk, `path` has its old content. A symbolic link stays, and its target is written.
+    A device or a pipe is not replaced: the finished bytes are copied to it. Raises Unwritable where the system refuses,
+    and NablacError where the text of a model would be lost.
     """
     _check_name(path)
     target, temporary = _target_and_draft(Path(path))
@@ -46,7 +46,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
 
 
 def put(written: Path, path: Path) -> None:
-    """As `written_whole`, of a file that is finished already and lies on the same disk."""
+    """Like `atomic_write`, for a file that is already finished and on the same disk."""
     _check_name(path)
     try:
         _deliver(written, _target_and_draft(path)[0])
@@ -72,9 +72,9 @@ def _check_name(path: str | Path) -> None:
 
 @contextmanager
 def scratch(target: Path) -> Iterator[Path]:
-    """A folder beside `target`, gone when the block ends; Unwritable where nothing can be written there.
+    """Yields a temporary folder beside `target`, removed when the block ends; Unwritable where it cannot be created.
 
-    What is written in it is a draft of `target`, and an error about it is one about `target`.
+    It holds a draft of `target`: an error in writing the draft is reported for `target`.
     """
     _check_name(target)
     _, folder = _target_and_draft(target)
@@ -91,8 +91,8 @@ def scratch(target: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def followed(path: Path) -> Path:
-    """The file that is written for a path: what a link names, itself where it is none."""
+def resolve_link(path: Path) -> Path:
+    """The target of a symbolic link; any other path as it is."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
@@ -106,18 +106,18 @@ def is_stream(path: Path) -> bool:
 
 
 def _target_and_draft(path: Path) -> tuple[Path, Path]:
-    """The file that is written for a path, and where its draft goes: beside it, for a stream to the system's folder.
+    """The file to write for a path, and the path of its draft: beside it, or in the system's folder for a stream.
 
-    The draft's name is known before there is anything of that name, so that an interrupt at any moment leaves nothing.
+    The draft's name is chosen before the draft is created, so that an interrupt at any moment leaves nothing behind.
     """
     stream = is_stream(path)
-    target = path if stream else followed(path)
+    target = path if stream else resolve_link(path)
     folder = Path(tempfile.gettempdir()) if stream else target.parent
     return target, folder / f".{target.name[:100]}.{secrets.token_hex(8)}.part"
 
 
 def replace(written: Path, target: Path) -> None:
-    """Replace `target` by a finished file, and wait until both the file and its name are on the disk."""
+    """Replace `target` by a finished file, and wait until the file and its directory entry are on the disk."""
     with written.open("rb+") as file:
         os.fsync(file.fileno())
     mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
@@ -134,16 +134,16 @@ def replace(written: Path, target: Path) -> None:
 
 
 def move_folder(draft: Path, target: Path) -> None:
-    """Give a finished folder its name, which an empty folder may have."""
+    """Rename a finished folder to `target`, which may be an empty folder."""
     draft.chmod(0o777 & ~_umask())
     if target.is_dir():
-        target.rmdir()  # elsewhere than on POSIX nothing is renamed over it
+        target.rmdir()  # only POSIX renames over an existing folder
     draft.rename(target)
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Write a whole file; Unwritable where that cannot be done."""
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 
 

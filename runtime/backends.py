@@ -1,4 +1,4 @@
-"""What runs a model, and where: what can be asked for, said once for the commands and for Python."""
+"""The backends and devices that a model can run on, for the commands and for Python."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ DEVICES = tuple(PROVIDERS)
 
 
 def check_backend(backend: str, device: str) -> None:
-    """NablacError for a backend or a device that there is not: none is replaced by another in silence."""
-    _known("backend", backend, BACKENDS)
-    _known("device", device, DEVICES)
+    """NablacError for an unknown backend or device: there is no silent fallback to another."""
+    _check_known("backend", backend, BACKENDS)
+    _check_known("device", device, DEVICES)
     if backend == "numpy" and device != "cpu":
         hint = "the backend `ort` runs on others: `--backend ort`, in Python `backend='ort'`"
         message = "the NumPy runtime has no device but the CPU"
         raise NablacError(Diagnostic(codes.E910, message, place=f"device `{device}`", hint=hint))
 
 
-def _known(what: str, name: str, known: tuple[str, ...]) -> None:
+def _check_known(what: str, name: str, known: tuple[str, ...]) -> None:
     if name not in known:
         hint = did_you_mean(str(name), known) or f"there are {' and '.join(f'`{choice}`' for choice in known)}"
         raise NablacError(Diagnostic(codes.E910, f"there is no {what} `{name}`", place=what, hint=hint))

@@ -1,6 +1,6 @@
-"""Inputs to try a graph on: random ones at several sizes, and those that random numbers never meet.
+"""Inputs for testing a graph: random ones at several sizes, and edge cases that random numbers never reach.
 
-Named dims are at least 1, so that no input is of size 0 but a cache, which a decode step begins with.
+Named dims are at least 1, so the only inputs of size 0 are the caches that a decode step begins with.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 BATCHES = (1, 2, 7)
 LENGTHS = (5, 3, 16)
-_LARGEST = 512  # a size is doubled up to this where a smaller one leaves nothing, as a window wider than its image
-_DEAD = 0.2  # of the rows of a mask hold nothing that is true
+_LARGEST = 512  # sizes are doubled up to this until no inner axis is empty, as with a window wider than its image
+_DEAD = 0.2  # the fraction of a mask's rows that are all false
 
 
 @dataclass(frozen=True)
 class Feeds:
-    """Inputs by name, the named dims that they have, and what they are."""
+    """Inputs by name, the sizes of their named dims, and a label for reports."""
 
     label: str
     sizes: dict[str, int]
@@ -47,7 +47,7 @@ def sample_sizes(graph: Graph) -> Iterator[dict[str, int]]:
 
 
 def sizes_from(graph: Graph, batch: int, length: int, apart: bool = True) -> dict[str, int]:
-    """These sizes for the named dims, lengths `apart` by 1 each; larger ones where so little leaves nothing."""
+    """These sizes for the named dims, each length 1 more than the last if `apart`; larger ones if an axis is empty."""
     names: dict[str, bool] = {}
     for value in graph.inputs.values():
         for axis, size in enumerate(value.shape):
@@ -64,13 +64,11 @@ def sizes_from(graph: Graph, batch: int, length: int, apart: bool = True) -> dic
 
 
 def random_feeds(graph: Graph, sizes: Mapping[str, int], seed: int, dead: float = _DEAD) -> dict[str, Array]:
-    """Standard normal floats, whole numbers that are valid where the graph looks them up in a table, and masks.
+    """Standard normal floats, integers that are valid indices where the graph looks them up, and masks.
 
-    A mask is true mostly, and false in a whole row of `dead` of its rows.
+    A mask is mostly true; a fraction `dead` of its rows is all false.
     """
-    return _filled(
-        graph, sizes, seed, _Filling("random", _normal, _integers, lambda rng, shape: _mask(rng, shape, dead))
-    )
+    return _fill(graph, sizes, seed, _Filling("random", _normal, _integers, lambda rng, shape: _mask(rng, shape, dead)))
 
 
 # Numbers at the edges
@@ -80,7 +78,7 @@ Fill = Callable[[np.random.Generator, list[int], DType], "Array"]
 
 @dataclass(frozen=True)
 class _Filling:
-    """How each kind of input is filled; `integers` are below a limit where they are looked up in a table of so many."""
+    """How each kind of input is filled; `integers` get the size of the table that they are looked up in, or None."""
 
     label: str
     floats: Fill
@@ -89,19 +87,19 @@ class _Filling:
 
 
 def edge_feeds(graph: Graph, seed: int = 0) -> Iterator[Feeds]:
-    """One set of inputs for each edge, at small sizes; where a graph's inputs make several alike, the first of them."""
+    """One set of inputs for each edge case, at small sizes, without duplicates."""
     single, small = sizes_from(graph, 1, 1, apart=False), sizes_from(graph, 3, 2)
     seen: set[bytes] = set()
     for filling in _EDGES:
         sizes = single if filling.label == "single" else small
-        arrays = _filled(graph, sizes, seed, filling)
+        arrays = _fill(graph, sizes, seed, filling)
         key = b"".join(repr((array.shape, array.tobytes())).encode() for array in arrays.values())
         if key not in seen:
             seen.add(key)
             yield Feeds(filling.label, dict(sizes), arrays)
 
 
-def _filled(graph: Graph, sizes: Mapping[str, int], seed: int, filling: _Filling) -> dict[str, Array]:
+def _fill(graph: Graph, sizes: Mapping[str, int], seed: int, filling: _Filling) -> dict[str, Array]:
     rng = np.random.default_rng(seed)
     limits = table_limits(graph, sizes)
     feeds: dict[str, Array] = {}
@@ -126,7 +124,7 @@ def _integers(rng: np.random.Generator, shape: list[int], dtype: DType, limit: i
 
 
 def _highest(rng: np.random.Generator, shape: list[int], dtype: DType, limit: int | None) -> Array:
-    """The last entry of a table, else the ends of what the dtype holds."""
+    """The last index of a table, or without one the limits of the dtype."""
     ends = np.iinfo(dtype.numpy)
     if limit is not None:
         return np.full(shape, min(limit - 1, ends.max))
@@ -138,7 +136,7 @@ def _same(number: int) -> Callable[[np.random.Generator, list[int], DType, int |
 
 
 def _of(*numbers: float) -> Fill:
-    """Any of some numbers, all alike often."""
+    """Drawn from the given numbers, all equally likely."""
     return lambda rng, shape, dtype: rng.choice(np.array(numbers), shape)
 
 
@@ -147,21 +145,21 @@ def _large(rng: np.random.Generator, shape: list[int], dtype: DType) -> Array:
 
 
 def _limits(rng: np.random.Generator, shape: list[int], dtype: DType) -> Array:
-    """The largest and the smallest numbers of the dtype in turn, among zeros: few sums of them are beyond it."""
+    """The largest and the smallest numbers of the dtype among zeros, so that few sums of them overflow."""
     ends = float_ends(dtype.numpy)
     numbers = [ends.max, 0.0, ends.tiny, 0.0, ends.min, 0.0, -ends.tiny, 0.0, ends.smallest_subnormal]
     return np.resize(np.array(numbers, np.float64), shape)
 
 
 def float_ends(dtype: np.dtype[Any]) -> Any:
-    """What `np.finfo` says, of bf16 too."""
+    """`np.finfo`, also for bf16."""
     import ml_dtypes
 
     return ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
 
 
 def _with(*numbers: float) -> Fill:
-    """Standard normal, with some of these among them."""
+    """Standard normal numbers, a fifth of them replaced by the given ones."""
     return lambda rng, shape, dtype: np.where(
         rng.random(shape) < 0.2, rng.choice(np.array(numbers), shape), rng.normal(size=shape)
     )
@@ -180,7 +178,7 @@ def _all(value: bool) -> Callable[[np.random.Generator, list[int]], Array]:
 
 
 def _half(rng: np.random.Generator, shape: list[int]) -> Array:
-    """A mask of which every other row holds nothing."""
+    """A mask whose every other row is all false."""
     mask = _mask(rng, shape, 0.0)
     if shape:
         mask.reshape(-1, shape[-1])[1::2] = False

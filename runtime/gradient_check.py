@@ -1,8 +1,8 @@
 """Symbolic gradients against central differences, in float64 (Griewank and Walther 2008, section 1).
 
-At a random point differences of the loss are the truth. Where numbers are exactly 0 or equal they are not: a loss may
-have a corner there. So at such points the gradient is compared with itself a little to both sides. Those agree with
-each other where the loss is smooth, and then the gradient between them has to agree too.
+At a random point the gradient is compared with differences of the loss. Where numbers are exactly 0 or equal, the loss
+may not be differentiable. There the gradient is compared with the gradients at nearby points on both sides: where these
+agree with each other the loss is smooth, and the gradient between them has to agree too.
 """
 
 from __future__ import annotations
@@ -13,28 +13,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.elaborate.models import elaborate_model
+from compiler.elaborate.models import TextSource
 from compiler.elaborate.program import Program
 from compiler.graph import Graph
+from compiler.model_spec import SEED, STEP
 from compiler.passes.pipeline import optimize
 from compiler.training.gradients import gradient_graph, gradient_name
 from compiler.types import DType
-from runtime.initialization import initialize, stored
+from runtime.initialization import initialize, stored_operators
 from runtime.numpy_executor import NumpyRunner
 from runtime.verification import random_feeds, sample_sizes
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
-# A difference that crosses a corner, as relu's, is right by a step that does not: the smaller, the rarer, down to where
-# the rounding of the loss, divided by the step, begins to count.
+# A difference across a kink, such as relu's, is wrong; a smaller step rarely crosses one, but amplifies the rounding of
+# the loss. So several steps are tried.
 _STEPS = (1e-6, 1e-7, 1e-8, 1e-9, 1e-5)
-_NOISE = 0.01  # beside the first values, many of which lie on a corner: a bias of 0
+_NOISE = 0.01  # added to the initial values, many of which lie on a kink, such as a bias of 0
 _TOLERANCE = 1e-5
-_ASIDE, _BESIDE_ZERO = 1e-12, 1e-30  # how far to the side of a number, and of 0, the gradient is looked at again, and
-_SIDES = 4  # along how many directions, to both sides
-_SPREAD = 20  # times the differences among those sides are what a gradient may differ from their mean
-_COUNTERS = (("seed", np.int64), ("step", np.float64))
+_ASIDE, _BESIDE_ZERO = 1e-12, 1e-30  # the distance of the nearby points from a number, and from 0
+_SIDES = 4  # directions in which nearby points are taken, on both sides
+_SPREAD = 20  # how far a gradient may be from the mean of those nearby, in multiples of their spread
+_COUNTERS = ((SEED, np.int64), (STEP, np.float64))
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class GradientRow:
     symbolic: float
     numeric: float
     error: float
-    point: str = ""  # where many numbers are 0 or equal; at random numbers, where it is empty
+    point: str = ""  # the edge case, where many numbers are 0 or equal; empty at the random point
 
     @property
     def passed(self) -> bool:
@@ -68,32 +69,37 @@ class _Check:
         self.own = own  # the model's own outputs among those of the graph
         self.runner = NumpyRunner(graph, weights)
         loss = Graph(graph.inputs, {"loss": graph.outputs["loss"]})
-        self.loss, self.of_loss = NumpyRunner(loss, weights), {*loss.inputs, *(op.path for op in stored(loss))}
+        self.loss, self.of_loss = (
+            NumpyRunner(loss, weights),
+            {*loss.inputs, *(op.path for op in stored_operators(loss))},
+        )
         self.directions: dict[str, Array] = {}
 
     def outputs(self, values: Mapping[str, Array]) -> dict[str, Array]:
-        """All that the graph gives at these numbers."""
+        """The outputs of the graph at these values."""
         with np.errstate(all="ignore"):
             return self.runner.run(values)
 
     def slopes(self, values: Mapping[str, Array]) -> tuple[float, dict[str, float]]:
         """The loss, and its derivatives along the directions, by the gradients."""
         outputs = self.outputs(values)
-        slopes = {name: float(np.sum(outputs[gradient_name(name)] * way)) for name, way in self.directions.items()}
+        slopes = {
+            name: float(np.sum(outputs[gradient_name(name)] * direction)) for name, direction in self.directions.items()
+        }
         return float(outputs["loss"]), slopes
 
     def difference(self, point: _Point, name: str, slope: float) -> GradientRow:
-        """The derivative along the direction of one tensor beside the difference of the loss that is nearest."""
+        """The derivative along the direction of one tensor, with the closest difference of the loss."""
         value, direction = point.values[name], self.directions[name]
         others = {path: array for path, array in point.values.items() if path in self.of_loss}
 
-        def along(step: float) -> float:
+        def numeric_slope(step: float) -> float:
             with np.errstate(all="ignore"):
-                sides = (self.loss.run({**others, name: value + way * step * direction}) for way in (1, -1))
+                sides = (self.loss.run({**others, name: value + sign * step * direction}) for sign in (1, -1))
                 ahead, behind = (float(side["loss"]) for side in sides)
             return (ahead - behind) / (2 * step)
 
-        return _row(name, slope, along, point.name)
+        return _row(name, slope, numeric_slope, point.name)
 
 
 def check_gradients(
@@ -106,22 +112,21 @@ def check_gradients(
 ) -> list[GradientRow]:
     """Compare the gradient of every parameter and float input with differences of the loss on random data.
 
-    In training mode with fixed draws, so that dropout is the same on both sides. Differences see through what is cut
-    by `stop_gradient` or `truncate`, and so do the gradients here. What a text has in another float type is in f64 too.
-    At the zeros of inputs, parameters and errors there are rows for gradients that are wrong, and no others.
+    The model is in training mode with fixed random draws, so that dropout is the same on both sides. Differences ignore
+    `stop_gradient` and `truncate`, and so do the gradients here. All floats are f64, whatever the text says.
+    At the edge cases (zeros of inputs, parameters and errors) only wrong gradients have rows.
     """
-    elaborated = elaborate_model(
-        program, model=model, preset=preset, hypers=hypers, training=True, dtype=DType.F64, one_float=True
-    )
+    source = TextSource(program, model, preset, hypers or {}, dtype=DType.F64, one_float=True)
+    elaborated = source.spec(training=True)
     gradient = gradient_graph(elaborated, cut=False)
     own = {f"output {name}": value for name, value in elaborated.graph.outputs.items()}
     inputs = {**elaborated.graph.inputs, **gradient.inputs}
     graph = optimize(Graph(inputs, {**gradient.outputs, **own}, {}, gradient.name))
     generator = np.random.default_rng(seed)
     weights = initialize(graph, seed)
-    sizes = [*sample_sizes(graph)][-1]  # several examples: batch normalisation of one or two is all corner
-    feeds = random_feeds(graph, sizes, seed, dead=0.0)  # a mean over the items of a mask has no value of none
-    feeds |= {name: np.array(seed if name == "seed" else 1.0, dtype) for name, dtype in _COUNTERS if name in feeds}
+    sizes = [*sample_sizes(graph)][-1]  # several examples: batch normalisation of one or two is not smooth
+    feeds = random_feeds(graph, sizes, seed, dead=0.0)  # a mean over an empty mask is not defined
+    feeds |= {name: np.array(seed if name == SEED else 1.0, dtype) for name, dtype in _COUNTERS if name in feeds}
     values, checked = {**weights, **feeds}, _Check(graph, weights, tuple(own))
     tensors = {gradient_name(name): name for name in values}
     for name in (tensors[output] for output in gradient.outputs if output in tensors):
@@ -134,14 +139,14 @@ def check_gradients(
     rows = [checked.difference(random, name, slope) for name, slope in slopes.items()]
     targets = elaborated.training.targets if elaborated.training is not None else {}
     for point in _edges(checked, values, {**weights, **feeds}, set(feeds), [name for name in targets if name in feeds]):
-        rows += _by_both_sides(checked, point, generator)
+        rows += _compare_with_both_sides(checked, point, generator)
     return rows
 
 
 def _edges(
     checked: _Check, random: Mapping[str, Array], first: Mapping[str, Array], fed: set[str], targets: list[str]
 ) -> Iterator[_Point]:
-    """Where many numbers are 0 or equal."""
+    """The points where many numbers are 0 or equal."""
     yield _Point("the first values", first)
     wrt = set(checked.directions)
     for name, chosen in (("inputs of 0", fed & wrt), ("parameters of 0", wrt - fed)):
@@ -158,11 +163,11 @@ def _edges(
         yield _Point("errors of 0", {**random, **exact})
 
 
-def _row(name: str, symbolic: float, along: Callable[[float], float], point: str) -> GradientRow:
-    """The comparison with the difference that is nearest; steps after one that passes are not needed."""
+def _row(name: str, symbolic: float, numeric_slope: Callable[[float], float], point: str) -> GradientRow:
+    """The comparison with the closest difference; steps after one that passes are not tried."""
     best: GradientRow | None = None
     for step in _STEPS:
-        numeric = along(step)
+        numeric = numeric_slope(step)
         error = abs(symbolic - numeric) / max(abs(symbolic), abs(numeric), 1e-3)
         error = error if error == error else np.inf  # NaN agrees with nothing
         if best is None or error < best.error:
@@ -173,27 +178,27 @@ def _row(name: str, symbolic: float, along: Callable[[float], float], point: str
     return best
 
 
-def _by_both_sides(checked: _Check, point: _Point, generator: np.random.Generator) -> list[GradientRow]:
-    """The gradients at a point that are wrong: not what all those beside it agree on, nor what differences say."""
+def _compare_with_both_sides(checked: _Check, point: _Point, generator: np.random.Generator) -> list[GradientRow]:
+    """The wrong gradients at a point: those that differ from their neighbours, which agree, and from differences."""
     loss, slopes = checked.slopes(point.values)
-    beside: list[dict[str, float]] = []
+    nearby: list[dict[str, float]] = []
     for _ in range(_SIDES):
-        way = {name: _aside(point.values[name], generator) for name in checked.directions}
+        shifts = {name: _perturbation(point.values[name], generator) for name in checked.directions}
         for sign in (1, -1):
-            there = {name: value + sign * way[name] if name in way else value for name, value in point.values.items()}
-            beside.append(checked.slopes(there)[1])
+            shifted = {name: point.values[name] + sign * shift for name, shift in shifts.items()}
+            nearby.append(checked.slopes({**point.values, **shifted})[1])
     rows = []
     for name, slope in slopes.items():
-        sides = np.array([side[name] for side in beside])
+        sides = np.array([slopes_nearby[name] for slopes_nearby in nearby])
         if not np.isfinite([loss, *sides]).all():
-            continue  # of a loss that is not finite, or slopes beside it that are not, nothing is known
+            continue  # nothing can be said where the loss or a slope nearby is not finite
         mean, spread = float(sides.mean()), float(np.ptp(sides))
         if not abs(slope - mean) <= _SPREAD * spread + _TOLERANCE * max(abs(slope), abs(mean), 1e-3):
             rows.append(checked.difference(point, name, slope))
     return [row for row in rows if not row.passed]
 
 
-def _aside(value: Array, generator: np.random.Generator) -> Array:
-    """A little to a random side of each number: less than any loss bends, and more than its rounding."""
+def _perturbation(value: Array, generator: np.random.Generator) -> Array:
+    """A small random shift of each number: too small for the loss to curve, and larger than its rounding."""
     scale = np.where(value == 0, _BESIDE_ZERO, _ASIDE * np.abs(value))
     return np.asarray(scale * generator.normal(size=value.shape))

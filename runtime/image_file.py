@@ -1,7 +1,7 @@
 """Image files as arrays: channels first, from 0 to 1; one reader for training and for `run`.
 
-The picture is what a viewer shows: turned as its EXIF orientation says, in all of its bits, and where it is transparent
-and the model takes no alpha, on white.
+The array is what a viewer shows: rotated by its EXIF orientation, in its full bit depth, and on white where it is
+transparent and the model takes no alpha channel.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import IMAGE
-from runtime.boundary import check_pixels, guarded, refuse_other_kinds
+from runtime.boundary import check_pixels, refuse_other_kinds, translate_errors
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -27,23 +27,27 @@ _WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 
 
 def read_image(
-    content: bytes, place: str, channels: int, size: Callable[[int, int], tuple[int, int]], note: Callable[[str], None]
+    content: bytes,
+    location: str,
+    channels: int,
+    size: Callable[[int, int], tuple[int, int]],
+    note: Callable[[str], None],
 ) -> Array:
-    """The first picture of a file as f32[channels, height, width].
+    """The first image of a file as f32[channels, height, width].
 
-    `size` maps the picture's height and width to those that are wanted. `note` hears what of the file the array does
-    not have. NablacError where there is no picture, or too large a one; ImportError without Pillow.
+    `size` maps the image's height and width to the desired ones. `note` is called with what is lost of the file.
+    NablacError for a file that holds no image, or too large a one; ImportError without Pillow.
     """
     from PIL import Image
 
-    refuse_other_kinds(content, "an image", place, but=(IMAGE,))
-    with guarded(place, "an image"), Image.open(io.BytesIO(content)) as opened:
-        check_pixels(*opened.size, place)
+    refuse_other_kinds(content, "an image", location, but=(IMAGE,))
+    with translate_errors(location, "an image"), Image.open(io.BytesIO(content)) as opened:
+        check_pixels(*opened.size, location)
         _note_losses(opened, note)
         opened.load()
         image = _upright(opened)
         height, width = size(image.height, image.width)
-        grey = _of_many_bits(image, opened, place, note)
+        grey = _of_many_bits(image, opened, location, note)
         if grey is None:
             return _of_bytes(image, channels, (width, height), note)
     if grey.shape != (height, width):
@@ -53,13 +57,13 @@ def read_image(
     return np.concatenate([planes, np.ones_like(planes[:1])]) if channels == 4 else np.array(planes)
 
 
-def _unreadable(place: str, reason: str, hint: str | None = None) -> NablacError:
-    """A file that is not an image, or whose numbers do not range from 0 to 1."""
-    return NablacError(Diagnostic(codes.E821, reason, place=place, hint=hint))
+def _unreadable(location: str, reason: str, hint: str | None = None) -> NablacError:
+    """The error for an image whose numbers cannot be scaled to the range from 0 to 1."""
+    return NablacError(Diagnostic(codes.E821, reason, place=location, hint=hint))
 
 
 def _note_losses(image: Any, note: Callable[[str], None]) -> None:
-    """Say what of a file is not taken over."""
+    """Report what is lost of a file."""
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # a photograph with its preview
         note(f"the first of {frames} frames is used")
@@ -68,14 +72,14 @@ def _note_losses(image: Any, note: Callable[[str], None]) -> None:
 
 
 def _upright(image: Any) -> Any:
-    """The picture as its EXIF orientation has it."""
+    """The image, rotated by its EXIF orientation."""
     from PIL import ImageOps
 
     return ImageOps.exif_transpose(image)
 
 
-def _of_many_bits(image: Any, opened: Any, place: str, note: Callable[[str], None]) -> Array | None:
-    """A grey picture of 16 bits or of floats, f32 from 0 to 1; None of one whose channels have 8 bits."""
+def _of_many_bits(image: Any, opened: Any, location: str, note: Callable[[str], None]) -> Array | None:
+    """A grey image of 16 bits or of floats as f32 from 0 to 1; None for an image of 8 bits a channel."""
     if image.mode in _UNSIGNED_16 or (image.mode == "I" and _has_16_bits(opened)):
         numbers = np.asarray(image)
         grey = numbers.astype(np.float32) / np.float32(65535)
@@ -86,27 +90,27 @@ def _of_many_bits(image: Any, opened: Any, place: str, note: Callable[[str], Non
     if image.mode == "F":
         numbers = np.asarray(image, np.float32)
         if not (numbers.min() >= 0 and numbers.max() <= 1):  # NaN is neither
-            reason = f"an image of floats from {numbers.min():g} to {numbers.max():g}, and a picture has 0 to 1"
-            raise _unreadable(place, reason, "scale it, or give the array as `.npy`, which is taken as it is")
+            reason = f"expected floats from 0 to 1, got {numbers.min():g} to {numbers.max():g}"
+            raise _unreadable(location, reason, "scale it, or give the array as `.npy`, which is taken as it is")
         return numbers
     if image.mode.startswith("I"):
         reason = (
             f"an image of integers of {'signed 16' if ';16' in image.mode else '32'} bits, whose white level is unknown"
         )
-        raise _unreadable(place, reason, "convert it to 8 or 16 bits, or give the array as `.npy`")
+        raise _unreadable(location, reason, "convert it to 8 or 16 bits, or give the array as `.npy`")
     return None
 
 
 def _has_16_bits(opened: Any) -> bool:
-    """Whether integers of 32 bits were 16 without a sign in the file: so older versions of Pillow read them."""
+    """Whether 32-bit integers were unsigned 16-bit ones in the file: older versions of Pillow widen them."""
     tags = getattr(opened, "tag_v2", None)
     if tags is None:
-        return bool(opened.format == "PNG")  # which has no more
+        return bool(opened.format == "PNG")  # whose channels have at most 16 bits
     return bool(tags.get(258, (0,))[0] == 16 and tags.get(339, (1,))[0] == 1)  # BitsPerSample, SampleFormat
 
 
 def _of_bytes(image: Any, channels: int, size: tuple[int, int], note: Callable[[str], None]) -> Array:
-    """A picture whose channels have 8 bits, or fewer."""
+    """An image whose channels have 8 bits or fewer."""
     from PIL import Image
 
     if channels != 4 and (image.mode in _WITH_ALPHA or "transparency" in image.info):

@@ -1,4 +1,4 @@
-"""First values: every parameter's own initialiser, drawn from one seed, the same on every machine and backend."""
+"""Initial values: every parameter's own initialiser, drawn from one seed, the same on every machine and backend."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.graph import Graph
-from compiler.operators.source import Buffer, Stored
+from compiler.operators.leaves import Buffer, Stored
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.memory import require
+from runtime.memory import require_memory_for
 from runtime.numpy_executor import run
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def initialize(graph: Graph, seed: int = 0, known: Mapping[str, Array] | None = None) -> dict[str, Array]:
-    """A value for each parameter and buffer, by path; NablacError names those that have no initialiser.
+    """A value for each parameter and buffer, by path; NablacError lists those that have no initialiser.
 
-    What is `known` is taken as it is. A buffer may begin at the value of a parameter, as an optimizer's state does.
+    Values in `known` are used as they are. A buffer may begin at the value of a parameter, as optimizer states do.
     """
-    order = list(stored(graph))
+    order = list(stored_operators(graph))
     values = {op.path: known[op.path] for op in order if op.path in known} if known else {}
-    require([op for op in order if op.path not in values], graph.name)
+    require_memory_for([op for op in order if op.path not in values], graph.name)
     missing: list[str] = []
     for op in sorted(order, key=lambda op: isinstance(op, Buffer)):
         if op.path in values:
@@ -36,7 +36,7 @@ def initialize(graph: Graph, seed: int = 0, known: Mapping[str, Array] | None = 
             continue
         feeds = {name: np.array(key(seed, op.path), np.int64) for name in op.initial.inputs}
         (value,) = run(op.initial, feeds, values).values()
-        values[op.path] = np.array(value, order="C")  # of its own: it may be a view, or a constant
+        values[op.path] = np.array(value, order="C")  # a copy: the result may be a view, or a constant
     if missing:
         listed = ", ".join(f"`{path}`" for path in missing)
         verb = "has" if len(missing) == 1 else "have"
@@ -56,7 +56,7 @@ def key(seed: int, path: str) -> int:
     return int.from_bytes(blake2b(f"{seed}/{path}".encode(), digest_size=8).digest(), "little") >> 1
 
 
-def stored(graph: Graph) -> Iterator[Stored]:
+def stored_operators(graph: Graph) -> Iterator[Stored]:
     """Every parameter and buffer of a graph, each once, in the order of first use."""
     seen: set[str] = set()
     for node in graph:

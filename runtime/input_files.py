@@ -1,10 +1,10 @@
-"""Input files as arrays: `.npy`, `.npz`, `.csv`, JSON and images, shaped as the model's input asks."""
+"""Input files as arrays: `.npy`, `.npz`, `.csv`, JSON and images, in the shapes of the model's inputs."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -18,11 +18,11 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file
 from grammar.file_kinds import IMAGE, NPY, NPZ, OFFICE, ZIP, kind_of
 from runtime.atomic_files import is_stream
-from runtime.boundary import folder_for_file, guarded, names_in, read_file, read_stream
+from runtime.boundary import folder_for_file, names_in, read_file, read_stream, translate_errors
 from runtime.conversion import CannotConvert, convert
 from runtime.data.csv_file import OF_COMMAND, Format, read_table
 from runtime.data.rows import Rows
-from runtime.data.source_files import unpacked
+from runtime.data.source_files import unpack
 from runtime.image_file import CHANNELS, read_image
 from runtime.image_file import ENDINGS as IMAGES
 from runtime.json_arrays import read_json
@@ -38,7 +38,7 @@ STDIN = "-"
 
 
 class FileKind(Enum):
-    """What a file of inputs is, by the suffixes that say so."""
+    """The kinds of input files, by their suffixes."""
 
     NPY = (".npy",)
     NPZ = (".npz",)
@@ -48,12 +48,12 @@ class FileKind(Enum):
 
     @staticmethod
     def of_suffix(suffix: str) -> FileKind | None:
-        """The kind of a file by its name; None where the suffix says none."""
+        """The kind of a file by its suffix; None for an unknown one."""
         return next((kind for kind in FileKind if suffix.lower() in kind.value), None)
 
     @staticmethod
     def of_content(content: bytes) -> FileKind:
-        """The kind of what comes without a name; what begins like none of the others is CSV."""
+        """The kind of a stream by its first bytes; CSV if they are those of no other kind."""
         if kind_of(content) == IMAGE or content.startswith(_ALSO_IMAGES):
             return FileKind.IMAGE
         start = content.lstrip()
@@ -63,24 +63,24 @@ class FileKind(Enum):
 
 
 _SUFFIXES = tuple(suffix for kind in FileKind for suffix in kind.value)
-_INPUT_KINDS = {NPY: FileKind.NPY, **dict.fromkeys((NPZ, ZIP, OFFICE), FileKind.NPZ)}  # whose reader refuses the rest
-_ALSO_IMAGES = (b"BM", b"GIF8", b"RIFF")  # too short to tell a file's kind by, but of what has no name
+_INPUT_KINDS = {NPY: FileKind.NPY, **dict.fromkeys((NPZ, ZIP, OFFICE), FileKind.NPZ)}  # its reader refuses other ZIPs
+_ALSO_IMAGES = (b"BM", b"GIF8", b"RIFF")  # too short to recognise files by, but enough for streams
 
-# What an input is: its type, or where the language has none for it a dtype, and then the array is taken as it is.
+# The type of an input, or only a dtype where the language has no such type: then the array is used as it is.
 InputType: TypeAlias = "TensorType | np.dtype[Any]"
 
 
 @dataclass(frozen=True, eq=False)
 class FileArray:
-    """An array that a file holds, and where in the file its numbers are: the lines and columns of a table."""
+    """An array of a file, and the location of its numbers there: the lines and columns of a table."""
 
     array: Array
     path: str
     lines: tuple[int, ...] = ()
     columns: tuple[str, ...] = ()
 
-    def place(self, index: tuple[int, ...] | None) -> str:
-        """Where in the file the number at `index` stands."""
+    def location(self, index: tuple[int, ...] | None) -> str:
+        """The location in the file of the number at `index`."""
         if not index:
             return self.path
         if not self.lines:
@@ -91,19 +91,23 @@ class FileArray:
 
 @dataclass(frozen=True)
 class Reading:
-    """What is known of files beside their content: how CSV is written, which columns each input was trained on."""
+    """What is known of files beside their content: how CSV is written, which columns each input was trained on.
+
+    `optional` inputs need no file: the caller has a value for them, as for the key of random draws.
+    """
 
     say: Callable[[str], None] = lambda text: None
     format: Format = OF_COMMAND
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    optional: Collection[str] = ()
 
-    def broken(self, place: str, message: str, hint: str | None = None) -> None:
-        """A row that cannot be used."""
-        raise NablacError(Diagnostic(codes.E821, message, place=place, hint=hint))
+    def report_broken(self, location: str, message: str, hint: str | None = None) -> None:
+        """Raise the error of a row that cannot be used."""
+        raise NablacError(Diagnostic(codes.E821, message, place=location, hint=hint))
 
-    def note(self, place: str, message: str) -> None:
-        """Something of a file that is changed or left out."""
-        self.say(f"note: {place}: {message}")
+    def note(self, location: str, message: str) -> None:
+        """Report something of a file that is changed or left out."""
+        self.say(f"note: {location}: {message}")
 
 
 PLAIN = Reading()
@@ -112,9 +116,9 @@ PLAIN = Reading()
 def read_inputs(arguments: list[str], types: Mapping[str, InputType], reading: Reading = PLAIN) -> dict[str, Array]:
     """`name=path` arguments, or one plain path for a model of one input; `-` is stdin.
 
-    `path:column` takes a CSV's column, `path:column[-12:]` its last rows, `path:name` an array of an `.npz` or of JSON.
-    An `.npz`, a JSON object or a CSV with a header may hold several inputs by name, and other things beside all of
-    them. `reading.say` hears what is done to the data.
+    `path:column` is a column of a CSV, `path:column[-12:]` its last rows, `path:name` an array of an `.npz` or of JSON.
+    An `.npz`, a JSON object or a CSV with a header may hold several inputs by name; if it holds all, it may hold
+    other arrays too. `reading.say` is called with what is changed in the data.
     """
     feeds: dict[str, Array] = {}
     for argument in arguments:
@@ -125,11 +129,12 @@ def read_inputs(arguments: list[str], types: Mapping[str, InputType], reading: R
             hint = did_you_mean(name, types) or f"the inputs are {', '.join(types)}"
             raise NablacError(Diagnostic(codes.E802, f"the model has no input `{name}`", place=argument, hint=hint))
         open_inputs = {key: type for key, type in types.items() if key not in feeds}
-        content = _read(path, name or _only(open_inputs) or _only(types), types if name else open_inputs, reading)
+        only = name or _only_input(open_inputs, reading.optional) or _only_input(types, reading.optional)
+        content = _read(path, only, types if name else open_inputs, reading)
         if isinstance(content, dict) and name:
-            content = _chosen(content, name, path)
+            content = _select(content, name, path)
         if isinstance(content, dict):
-            if all(key in content or key in feeds or key == "seed" for key in types):
+            if all(key in content or key in feeds or key in reading.optional for key in types):
                 content = {key: held for key, held in content.items() if key in types}
             unknown = next((key for key in content if key not in types), None)
             if unknown is not None:
@@ -138,12 +143,12 @@ def read_inputs(arguments: list[str], types: Mapping[str, InputType], reading: R
                     or f"choose an array of the file: `{next(iter(types))}={path}:{unknown}`"
                 )
                 raise NablacError(Diagnostic(codes.E802, f"the model has no input `{unknown}`", place=path, hint=hint))
-            feeds |= {key: fitted(held, types[key]) for key, held in content.items()}
+            feeds |= {key: fit_to_type(held, types[key]) for key, held in content.items()}
             continue
         if not name:
-            missing = [key for key in types if key not in feeds and key != "seed"]
+            missing = [key for key in types if key not in feeds and key not in reading.optional]
             if not missing:
-                inputs = [key for key in types if key != "seed"]
+                inputs = [key for key in types if key not in reading.optional]
                 have = "its one input is" if len(inputs) == 1 else "its inputs are"
                 hint = f"{have} {', '.join(inputs)}, given before" if inputs else "it has no inputs"
                 raise NablacError(Diagnostic(codes.E802, "the model has no input for this file", place=path, hint=hint))
@@ -158,26 +163,26 @@ def read_inputs(arguments: list[str], types: Mapping[str, InputType], reading: R
                     )
                 )
             name = missing[0]
-        feeds[name] = fitted(content, types[name])
+        feeds[name] = fit_to_type(content, types[name])
     return feeds
 
 
 def file_of(argument: str) -> Path:
-    """The file that an argument of `read_inputs` names, without the input before it and the part after it."""
+    """The path in an argument of `read_inputs`, without the input's name before it and the part after it."""
     name, sign, path = argument.partition("=")
     path = path if sign else name
     cut = _PART.fullmatch(path)
     return Path(cut[1] if cut is not None else path)
 
 
-def fitted(held: FileArray, type: InputType) -> Array:
-    """The array in the input's dtype and rank: a missing batch axis is added, and a last axis of 1."""
+def fit_to_type(held: FileArray, type: InputType) -> Array:
+    """The array in the input's dtype and rank: missing axes are added, of the batch and a last one of size 1."""
     dtype = type if isinstance(type, np.dtype) else type.dtype.numpy
     try:
         array = convert(held.array, dtype)
     except CannotConvert as error:
         message = f"the input is {type}, and {error.reason}"
-        raise NablacError(Diagnostic(codes.E804, message, place=held.place(error.index), hint=error.hint)) from None
+        raise NablacError(Diagnostic(codes.E804, message, place=held.location(error.index), hint=error.hint)) from None
     if isinstance(type, np.dtype):
         return array
     if array.ndim < type.rank and type.shape and type.shape[-1] == 1 and array.shape[-1:] != (1,):
@@ -187,25 +192,25 @@ def fitted(held: FileArray, type: InputType) -> Array:
     return array
 
 
-def _only(types: Mapping[str, InputType]) -> str:
-    """The name of a model's one input, "" where it has several."""
-    real = [name for name in types if name != "seed"]
-    return real[0] if len(real) == 1 else ""
+def _only_input(types: Mapping[str, InputType], optional: Collection[str]) -> str:
+    """The name of the one input that needs a file, "" where several do."""
+    required = [name for name in types if name not in optional]
+    return required[0] if len(required) == 1 else ""
 
 
-def _chosen(held: dict[str, FileArray], name: str, place: str) -> FileArray:
-    """The array of a file of several that is meant for one input: that of its name, or the only one."""
+def _select(held: dict[str, FileArray], name: str, path: str) -> FileArray:
+    """The array of a file for one input: the one of its name, or the only one."""
     if name in held:
         return held[name]
     if len(held) == 1:
         return next(iter(held.values()))
-    hint = f"choose one: `{name}={place}:{next(iter(held))}`" if held else None
-    message = f"this holds {', '.join(held) or 'nothing'}, and nothing called `{name}`"
-    raise NablacError(Diagnostic(codes.E807, message, place=place, hint=hint))
+    hint = f"choose one: `{name}={path}:{next(iter(held))}`" if held else None
+    message = f"there is no array `{name}`; the file holds {', '.join(held) or 'none'}"
+    raise NablacError(Diagnostic(codes.E807, message, place=path, hint=hint))
 
 
 def _read(path: str, name: str, types: Mapping[str, InputType], reading: Reading) -> FileArray | dict[str, FileArray]:
-    """What a file holds for the input `name`, "" where it may be for several; of a `path:part` the part."""
+    """The arrays of a file for the input `name`, or for several inputs if that is ""; only the part of `path:part`."""
     cut = _PART.fullmatch(path)
     target, part = (Path(cut[1]), cut[2]) if cut is not None else (Path(path), "")
     stream = str(target) == STDIN or is_stream(target) or (not target.suffix and os.path.isfile(target))
@@ -220,52 +225,52 @@ def _read(path: str, name: str, types: Mapping[str, InputType], reading: Reading
         raise NablacError(Diagnostic(codes.E807, message, place=path, hint=f"the kinds are {', '.join(_SUFFIXES)}"))
     if not stream:
         if not os.path.isfile(target):
-            raise NablacError(Diagnostic(codes.E901, f"there is no file {target}", place=path, hint=_near(target)))
+            raise NablacError(Diagnostic(codes.E901, f"there is no file {target}", place=path, hint=_suggest(target)))
         content = _content(target, path)
     match kind:
-        case FileKind.NPY | FileKind.NPZ:  # either may have the other's name, as NumPy reads them too
+        case FileKind.NPY | FileKind.NPZ:  # either may have the suffix of the other: NumPy reads both
             several = content[:2] == b"PK" or (kind is FileKind.NPZ and content[:6] != b"\x93NUMPY")
             return _part(
                 read_npz(content, path, codes.E807) if several else read_npy(content, path, codes.E807), part, path
             )
         case FileKind.JSON:
-            with guarded(path, "JSON", codes.E807):
+            with translate_errors(path, "JSON", codes.E807):
                 return _part(read_json(content, path), part, path)
         case FileKind.CSV:
-            with guarded(path, "a CSV file", codes.E807):
-                return _rows_of(str(target), part, unpacked(content, str(target)), name, types, reading)
+            with translate_errors(path, "a CSV file", codes.E807):
+                return _rows_of(str(target), part, unpack(content, str(target)), name, types, reading)
         case FileKind.IMAGE:
             return _image(path, content, types.get(name), reading)
 
 
-def _content(path: Path, place: str) -> bytes:
+def _content(path: Path, location: str) -> bytes:
     if str(path) == STDIN or is_stream(path):
-        return read_stream(path, place)
-    return read_file(path, place=place)
+        return read_stream(path, location)
+    return read_file(path, location=location)
 
 
-def _part(held: Array | dict[str, Array], part: str, place: str) -> FileArray | dict[str, FileArray]:
-    """The array of that name, or all where none is named."""
+def _part(held: Array | dict[str, Array], part: str, location: str) -> FileArray | dict[str, FileArray]:
+    """The array of that name, or all arrays if no name is given."""
     if not isinstance(held, dict):
-        return FileArray(held, place)
+        return FileArray(held, location)
     if not part:
-        return {name: FileArray(array, f"{place}: {name}") for name, array in held.items()}
+        return {name: FileArray(array, f"{location}: {name}") for name, array in held.items()}
     if part not in held:
         hint = did_you_mean(part, held) or f"it has {', '.join(held)}"
-        raise NablacError(Diagnostic(codes.E807, f"there is no array `{part}`", place=place, hint=hint))
-    return FileArray(held[part], place)
+        raise NablacError(Diagnostic(codes.E807, f"there is no array `{part}`", place=location, hint=hint))
+    return FileArray(held[part], location)
 
 
-def _near(path: Path) -> str | None:
+def _suggest(path: Path) -> str | None:
     return did_you_mean_file(path.name, names_in(path.parent))
 
 
 def _rows_of(
     path: str, chosen: str, content: bytes, name: str, types: Mapping[str, InputType], reading: Reading
 ) -> FileArray | dict[str, FileArray]:
-    """A column, or those of the input, or all; of these the rows that `[first:last]` takes, as a list in Python does.
+    """One column, or the columns of the input, or all; and of these the rows in `[first:last]`, a Python slice.
 
-    A table that has the columns of several inputs by their names feeds them all.
+    A table that has the columns of all inputs feeds them all.
     """
     cut = _ROWS.fullmatch(chosen)
     column = cut[1] if cut is not None else chosen
@@ -276,22 +281,23 @@ def _rows_of(
         raise NablacError(Diagnostic(codes.E807, "the file has a header and no rows", place=path))
     lines = tuple(rows.lines[first:last])
     if not lines:
-        place = f"{path}:{chosen}"
-        raise NablacError(Diagnostic(codes.E807, f"this takes none of the {len(rows.lines)} rows", place=place))
+        location = f"{path}:{chosen}"
+        raise NablacError(Diagnostic(codes.E807, f"this selects none of the {len(rows.lines)} rows", place=location))
 
-    def held(columns: list[str]) -> FileArray:
-        array = rows.table(columns, reading, None).numbers[first:last]
+    def array_of(columns: list[str]) -> FileArray:
+        array = rows.read_columns(columns, reading, None).numbers[first:last]
         return FileArray(array[:, 0] if len(columns) == 1 else array, path, lines, tuple(columns))
 
     if not column and not name:
-        columns = {input: list(reading.columns.get(input, (input,))) for input in types if input != "seed"}
+        required = [input for input in types if input not in reading.optional]
+        columns = {input: list(reading.columns.get(input, (input,))) for input in required}
         if all(rows.cells.keys() >= set(wanted) for wanted in columns.values()):
-            return {input: held(wanted) for input, wanted in columns.items()}
-    return held(_columns_of(rows, column, name, table.named, reading))
+            return {input: array_of(wanted) for input, wanted in columns.items()}
+    return array_of(_columns_of(rows, column, name, table.named, reading))
 
 
 def _columns_of(rows: Rows, column: str, name: str, named: bool, reading: Reading) -> list[str]:
-    """The column that was asked for, those that an input was trained on, or all."""
+    """The requested column, else those that the input was trained on, else all."""
     if not column and not named:
         return _unnamed_columns_of(rows, name, reading)
     known = reading.columns.get(name, ())
@@ -301,16 +307,16 @@ def _columns_of(rows: Rows, column: str, name: str, named: bool, reading: Readin
             listed = f"the columns are {', '.join(rows.cells)}"
             hint = did_you_mean(wanted_column, rows.cells) or rows.format.hint_of_header(list(rows.cells)) or listed
             what = f"there is no column `{wanted_column}`" + ("" if column else f", which `{name}` was trained on")
-            raise NablacError(Diagnostic(codes.E808, what, place=rows.place, hint=hint))
+            raise NablacError(Diagnostic(codes.E808, what, place=rows.path, hint=hint))
     if not column:
         _note_aside(rows, name, wanted, reading)
     return wanted
 
 
 def _unnamed_columns_of(rows: Rows, name: str, reading: Reading) -> list[str]:
-    """Of a table without a header the columns of an input: those of its training by number, or all there are.
+    """The columns of an input in a table without a header: those of its training by number, or all.
 
-    Columns that had names in training are taken in their order, where there are exactly as many.
+    If the columns had names in training, all are taken in order, and their number has to be the same.
     """
     known, there = list(reading.columns.get(name, ())), list(rows.cells)
     if not known or known == there:
@@ -323,25 +329,25 @@ def _unnamed_columns_of(rows: Rows, name: str, reading: Reading) -> list[str]:
             return known
         what = f"there is no column `{missing}`, which `{name}` was trained on"
         hint = f"the columns are {', '.join(there)}, counted from 0; a header may name them {listed}"
-        raise NablacError(Diagnostic(codes.E808, what, place=rows.place, hint=hint))
+        raise NablacError(Diagnostic(codes.E808, what, place=rows.path, hint=hint))
     if len(there) != len(known):
         what = f"there is no header, and which of the {len(there)} columns are {listed} of `{name}` is not known"
         hint = f"a header says it; without one there have to be {len(known)}, in this order"
-        raise NablacError(Diagnostic(codes.E808, what, place=rows.place, hint=hint))
-    reading.note(rows.place, f"there is no header: the columns are taken as {listed} of `{name}`, in this order")
+        raise NablacError(Diagnostic(codes.E808, what, place=rows.path, hint=hint))
+    reading.note(rows.path, f"there is no header: the columns are taken as {listed} of `{name}`, in this order")
     return there
 
 
 def _note_aside(rows: Rows, name: str, wanted: list[str], reading: Reading) -> None:
     aside = [other for other in rows.cells if other not in wanted]
     if aside:
-        reading.note(rows.place, f"`{name}` takes {', '.join(wanted)}; ignored: {', '.join(aside)}")
+        reading.note(rows.path, f"`{name}` takes {', '.join(wanted)}; ignored: {', '.join(aside)}")
 
 
 def _image(path: str, content: bytes, type: InputType | None, reading: Reading) -> FileArray:
-    """Channels first, from 0 to 1, in the channels and the size that the input asks for."""
+    """An image, channels first, from 0 to 1, with the channels and the size of the input."""
     shape = type.shape if isinstance(type, TensorType) and type.rank >= 3 else None
-    # Three axes of which the first is a batch's are pictures in grey.
+    # An input of three axes, the first of them a batch, takes grey images.
     grey = shape is not None and len(shape) == 3 and isinstance(shape[0], Dim)
     channels = 1 if grey else shape[-3] if shape is not None else 3
     channels = 3 if isinstance(channels, Dim) else channels

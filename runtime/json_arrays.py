@@ -19,32 +19,32 @@ _MOST_AXES = 64  # that NumPy has
 _MOST_DIGITS = 400  # of a whole number: those beyond are beyond f64, and Python reads no 4,300 of them
 
 
-def read_json(content: bytes, place: str) -> Array | dict[str, Array]:
-    """The array that JSON holds, or those of an object by their names.
+def read_json(content: bytes, location: str) -> Array | dict[str, Array]:
+    """The array in a JSON file, or the arrays of an object by name.
 
-    NablacError (E807) for what is no JSON, a name that stands twice, a number beyond f64, lists of different lengths,
-    and whatever is neither a number nor, throughout an array, `true` or `false`.
+    NablacError (E807) for invalid JSON, a repeated name, a number beyond f64, lists of different lengths, and values
+    other than numbers, or arrays of `true` and `false` alone.
     """
-    value = _parsed(decode(content, place, "JSON", codes.E807), place)
+    value = _parse(decode(content, location, "JSON", codes.E807), location)
     if isinstance(value, dict):
-        return {str(name): _array(part, f"{place}: {name}") for name, part in value.items()}
-    return _array(value, place)
+        return {str(name): _array(part, f"{location}: {name}") for name, part in value.items()}
+    return _array(value, location)
 
 
-def _parsed(text: str, place: str) -> Any:
-    """JSON's values; whole numbers that no integer of 64 bits holds are floats."""
+def _parse(text: str, location: str) -> Any:
+    """The parsed JSON; integers that do not fit in 64 bits are floats."""
 
     def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         held = dict(pairs)
         if len(held) < len(pairs):
             twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
-            raise _refused(f"`{twice}` appears twice in an object", place)
+            raise _refused(f"`{twice}` appears twice in an object", location)
         return held
 
     def number(digits: str) -> float:
         value = float(digits)
         if np.isinf(value):
-            raise _refused(f"{digits[:20]}{'..' if len(digits) > 20 else ''} is beyond f64", place)
+            raise _refused(f"{digits[:20]}{'..' if len(digits) > 20 else ''} is beyond f64", location)
         return value
 
     def whole(digits: str) -> int | float:
@@ -55,43 +55,43 @@ def _parsed(text: str, place: str) -> Any:
         return json.loads(text, object_pairs_hook=object_of, parse_float=number, parse_int=whole)
     except json.JSONDecodeError as error:
         if not text.strip():
-            raise _refused("the file is empty", place) from None
-        at = f"{place}:{error.lineno}"
+            raise _refused("the file is empty", location) from None
+        at = f"{location}:{error.lineno}"
         if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated"):
             raise _refused("this is not JSON: it ends too early", at) from None
         what = "there is more after its end, at" if error.msg == "Extra data" else "at"
         raise _refused(f"this is not JSON: {what} column {error.colno}, `{text[error.pos]}`", at) from None
 
 
-def _array(value: Any, place: str) -> Array:
-    """Nested lists as an array: of numbers, or of flags."""
+def _array(value: Any, location: str) -> Array:
+    """Nested lists as an array of numbers or of booleans."""
     kinds: set[type] = set()
-    numbers = _with_numbers(value, place, kinds)
+    numbers = _with_numbers(value, location, kinds)
     if bool in kinds and len(kinds) > 1:
         hint = "write 1 and 0, or only `true` and `false`"
-        raise _refused("the JSON holds `true` or `false` among numbers", place, hint)
+        raise _refused("the JSON holds `true` or `false` among numbers", location, hint)
     return np.array(numbers)
 
 
-def _with_numbers(value: Any, place: str, kinds: set[type], depth: int = 0) -> Any:
-    """The same lists with numbers for texts that name one, checked to be of one length; `kinds` are those met."""
+def _with_numbers(value: Any, location: str, kinds: set[type], depth: int = 0) -> Any:
+    """The lists with "NaN" and infinities as floats, checked to have equal lengths; `kinds` collects their types."""
     if not isinstance(value, list):
         number = _NUMBERS.get(value, value) if isinstance(value, str) else value
         if not isinstance(number, (int, float)):
-            raise _refused("the JSON holds something other than (nested) lists of numbers", place)
+            raise _refused("the JSON holds something other than (nested) lists of numbers", location)
         kinds.add(bool if isinstance(number, bool) else float)
         return number
     if depth == _MOST_AXES:
-        raise _refused(f"the JSON is nested too deeply: an array has at most {_MOST_AXES} axes", place)
-    items = [_with_numbers(item, place, kinds, depth + 1) for item in value]
+        raise _refused(f"the JSON is nested too deeply: an array has at most {_MOST_AXES} axes", location)
+    items = [_with_numbers(item, location, kinds, depth + 1) for item in value]
     lengths = [len(item) if isinstance(item, list) else None for item in items]
     different = next((length for length in lengths if length != lengths[0]), lengths[0] if lengths else None)
     if lengths and different != lengths[0]:
         shown = ["a number" if length is None else f"a list of {length}" for length in (lengths[0], different)]
         message = f"the JSON holds lists of different lengths: {shown[0]}, and beside it {shown[1]}"
-        raise _refused(message, place, "rows of an array have the same length: pad the shorter ones")
+        raise _refused(message, location, "rows of an array have the same length: pad the shorter ones")
     return items
 
 
-def _refused(message: str, place: str, hint: str | None = None) -> NablacError:
-    return NablacError(Diagnostic(codes.E807, message, place=place, hint=hint))
+def _refused(message: str, location: str, hint: str | None = None) -> NablacError:
+    return NablacError(Diagnostic(codes.E807, message, place=location, hint=hint))

@@ -1,4 +1,4 @@
-"""How much memory there is, and what is said where it does not suffice."""
+"""The available memory, and the errors where it is not enough."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from compiler.dims import evaluate
 from compiler.graph import Graph, Value
-from compiler.operators.source import Stored
+from compiler.operators.leaves import Stored
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 
@@ -18,7 +18,7 @@ _GROUP = Path("/sys/fs/cgroup/memory.max")  # of a container
 
 
 def memory() -> int | None:
-    """The bytes of memory that this process may hope for, None where the system does not say."""
+    """The bytes of memory that this process can use, None if the system does not report it."""
     try:
         size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
@@ -29,7 +29,7 @@ def memory() -> int | None:
 
 
 def _limit() -> int | None:
-    """The bytes of address space that this process may take (`ulimit -v`), None where there is no limit."""
+    """The bytes of address space that this process may use (`ulimit -v`), None if there is no limit."""
     try:
         import resource
     except ImportError:  # elsewhere than on POSIX
@@ -38,8 +38,8 @@ def _limit() -> int | None:
     return soft if soft != resource.RLIM_INFINITY else None
 
 
-def require(weights: Sequence[Stored], name: str) -> None:
-    """Refuse weights that take more than all memory, before any is made."""
+def require_memory_for(weights: Sequence[Stored], name: str) -> None:
+    """NablacError for weights that exceed the memory, before any is allocated."""
     sizes = {op.path: _bytes(op) for op in weights}
     there, needed = memory(), sum(sizes.values())
     if there is not None and needed > there:
@@ -55,8 +55,8 @@ def require(weights: Sequence[Stored], name: str) -> None:
         )
 
 
-def require_compared(graph: Graph, sizes: Mapping[str, int], copies: int) -> None:
-    """Refuse to compare outputs that take more than all memory, of which so many copies are held at once."""
+def require_memory_to_compare(graph: Graph, sizes: Mapping[str, int], copies: int) -> None:
+    """NablacError for outputs that exceed the memory when so many copies of them are held at once."""
     there = memory()
     if there is None:
         return
@@ -75,8 +75,8 @@ def _result_bytes(value: Value, sizes: Mapping[str, int]) -> int:
     return math.prod(max(0, evaluate(size, sizes)) for size in value.shape) * value.type.dtype.bytes
 
 
-def smaller(results: Sequence[Value]) -> str:
-    """What to do where not enough memory for results."""
+def advice(results: Sequence[Value]) -> str:
+    """A hint for where there is not enough memory for results."""
     if all(isinstance(size, int) for result in results for size in result.shape):
         return "its size is the model's own: choose a smaller one"
     return "run a smaller batch"

@@ -1,4 +1,4 @@
-"""What a compiled file says of itself in its metadata, read back: JSON that anybody may have written."""
+"""Reading the metadata of a compiled file: untrusted JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import reason_of
-from runtime.typed import typed
+from runtime.typed import read_as
 
 CLASSES = "nablac.classes"  # the texts of the target's classes, in the order of their numbers
 UNITS = "nablac.units"  # of each output: "raw" `of` which data, "computed" from raw numbers, or the "model"'s own
@@ -17,8 +17,8 @@ COLUMNS = "nablac.columns"  # those of a table that each input was trained on
 T = TypeVar("T")
 
 
-def stored(metadata: Mapping[str, str], key: str, default: T, read: Callable[[Any], T]) -> T:
-    """What `read` makes of the JSON under a key, `default` where there is none; NablacError for anything else."""
+def read_entry(metadata: Mapping[str, str], key: str, default: T, read: Callable[[Any], T]) -> T:
+    """The JSON under a key, converted by `read`; `default` without that key. NablacError where `read` fails."""
     if key not in metadata:
         return default
     try:
@@ -31,7 +31,7 @@ def stored(metadata: Mapping[str, str], key: str, default: T, read: Callable[[An
 
 def texts(value: Any) -> list[str]:
     """A list of texts; raises TypeError or ValueError for anything else."""
-    listed: list[str] = typed(list[str], value)
+    listed: list[str] = read_as(list[str], value)
     return listed
 
 
@@ -44,10 +44,10 @@ def sizes(value: Any) -> dict[str, int]:
 
 def unit_kinds(value: Any) -> dict[str, str]:
     """The kind of unit of each output by its name; raises TypeError or KeyError for anything else."""
-    kinds: dict[str, str] = typed(dict[str, str], {name: unit["units"] for name, unit in value.items()})
+    kinds: dict[str, str] = read_as(dict[str, str], {name: unit["units"] for name, unit in value.items()})
     return kinds
 
 
 def column_names(value: Any) -> dict[str, tuple[str, ...]]:
     """Lists of texts by name; raises TypeError or ValueError for anything else."""
-    return {name: tuple(columns) for name, columns in typed(dict[str, list[str]], value).items()}
+    return {name: tuple(columns) for name, columns in read_as(dict[str, list[str]], value).items()}

@@ -1,11 +1,10 @@
-"""Regular expressions for names that are matched in linear time, whoever wrote them.
+"""Regular expressions for names, matched in linear time.
 
-Python's `re` tries every way that `(a+)+` can share out a text, which takes longer than anybody waits. Here an
-expression becomes a program of few instructions, as R. Cox describes (https://swtch.com/~rsc/regexp/regexp3.html): of
-each instruction and index of the text it is remembered that nothing came of them, so that none is tried twice. What
-matches, and which groups, is as in `re`: the first way in the order of the expression, but that nothing is repeated for
-an empty text. A text met again, `(?P=name)`, is part of what is remembered: this takes more than linear time, in the
-same budget of steps.
+Python's `re` backtracks: expressions such as `(a+)+` can take exponential time. Here an expression is compiled to a
+program of a small virtual machine, as R. Cox describes (https://swtch.com/~rsc/regexp/regexp3.html). Failed pairs of an
+instruction and an index of the text are memoised, so that none is tried twice. Matches and groups are those of `re`,
+except that empty repetitions are not repeated. With backreferences, `(?P=name)`, the text of the group is part of the
+memoised state: they take more than linear time, within the same budget of steps.
 """
 
 from __future__ import annotations
@@ -46,12 +45,12 @@ class Match:
     groups: Mapping[int, str]
 
 
-# Instructions: each says where to go on, as the next instruction and index, or None where it does not fit.
+# Instructions: `step` returns the next instruction and index, or None where the text does not match.
 
 
 @dataclass(frozen=True)
 class _Text:
-    """A text as it is."""
+    """A literal text."""
 
     text: str
 
@@ -61,7 +60,7 @@ class _Text:
 
 @dataclass(frozen=True)
 class _One:
-    """A letter of some class."""
+    """A character of a class."""
 
     fits: Callable[[str], bool]
 
@@ -71,7 +70,7 @@ class _One:
 
 @dataclass(frozen=True)
 class _Split:
-    """Go on at the first of two instructions, and where nothing comes of it at the second."""
+    """Continue at the first of two instructions, and if that fails at the second."""
 
     first: int
     second: int
@@ -95,7 +94,7 @@ class _Jump:
 
 @dataclass(frozen=True)
 class _Save:
-    """Note the index: where a group begins, or where it ends."""
+    """Save the index at which a group begins or ends."""
 
     slot: int  # 2 * group where it begins, and one more where it ends
 
@@ -107,7 +106,7 @@ class _Save:
 
 @dataclass(frozen=True)
 class _Again:
-    """The text of a group once more."""
+    """A backreference: the text of a group once more."""
 
     group: int
 
@@ -120,7 +119,7 @@ class _Again:
 
 @dataclass(frozen=True)
 class _At:
-    """The beginning of the name, or its end."""
+    """An anchor: the beginning or the end of the name."""
 
     begin: bool
 
@@ -152,7 +151,7 @@ class NamePattern:
 
 
 def compile_pattern(pattern: str) -> NamePattern:
-    """An expression as `re` writes them, without lookaround, conditions and flags; raises re.error for others."""
+    """Compile an expression in `re`'s syntax without lookaround, conditions and flags; raises re.error for others."""
     try:
         parsed = parser.parse(pattern)
         if parsed.state.flags & ~re.UNICODE:
@@ -172,7 +171,7 @@ def compile_pattern(pattern: str) -> NamePattern:
 
 @dataclass
 class _Writer:
-    """The program of an expression as it is written."""
+    """Compiles an expression to a program."""
 
     program: list[Any] = field(default_factory=list)
 
@@ -264,7 +263,7 @@ _ANCHORS = {
 
 
 def _letters(parts: Any) -> Callable[[str], bool]:
-    """Whether a letter is one of a class: one letter takes `re` no time that depends on the expression."""
+    """A test for the characters of a class, by `re`, which is safe for a single character."""
     text = "".join(_class_part(kind, argument) for kind, argument in parts)
     fits = re.compile(f"[{text}]", re.DOTALL).fullmatch
     return lambda letter: fits(letter) is not None
@@ -291,7 +290,7 @@ _CATEGORIES = {
 
 
 def read_template(text: str, pattern: NamePattern) -> Template:
-    """A replacement as `re` writes them: `\\1`, `\\g<name>`, and `\\\\` for a backslash; raises re.error for others."""
+    """Parse a replacement as in `re`: `\\1`, `\\g<name>`, and `\\\\` for a backslash; raises re.error for others."""
     parts: list[str | int] = []
     end = 0
     for escape in _ESCAPE.finditer(text):
@@ -312,12 +311,12 @@ def read_template(text: str, pattern: NamePattern) -> Template:
 
 
 def expand(template: Template, match: Match) -> str:
-    """A template with the texts of its groups; nothing for those that took no part."""
+    """A template with the texts of its groups; empty for groups that did not participate."""
     return "".join(part if isinstance(part, str) else match.groups.get(part, "") for part in template)
 
 
 class _Run:
-    """The ways through a program along one name, depth first."""
+    """One depth-first execution of a program on a name."""
 
     def __init__(self, program: Sequence[_Instruction], name: str, groups: int) -> None:
         self.program, self.name = program, name
@@ -325,11 +324,11 @@ class _Run:
         repeated = {instruction.group for instruction in program if isinstance(instruction, _Again)}
         self.referred = [slot for group in repeated for slot in (2 * group, 2 * group + 1)]
         self.tried: set[tuple[int | None, ...]] = set()
-        # What is still to be tried: an instruction and an index, or a slot and what it held before.
+        # The backtracking stack: an instruction and an index to try, or a slot and its value to restore.
         self.waiting: list[tuple[int, int | None, bool]] = [(0, 0, False)]
 
     def first_match(self, budget: Budget) -> list[int | None] | None:
-        """The slots of the first way that ends with the name; raises TooManySteps."""
+        """The slots of the first match of the whole name; raises TooManySteps."""
         while self.waiting:
             at, index, restores = self.waiting.pop()
             if restores:
@@ -341,7 +340,7 @@ class _Run:
         return None
 
     def _follow(self, at: int, index: int, budget: Budget) -> bool:
-        """Whether the way from an instruction and an index on ends with the name."""
+        """Whether execution from an instruction and an index matches to the end of the name."""
         while True:
             budget.left -= 1
             if budget.left < 0:

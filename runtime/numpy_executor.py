@@ -1,4 +1,4 @@
-"""Running a graph by NumPy: feeds are checked, a plan is made once for each set of sizes, and its steps run."""
+"""Running a graph with NumPy: check the feeds, plan once for each set of sizes, and run the plan's steps."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from runtime.signature import Signature
 if TYPE_CHECKING:
     from compiler.types import Array
 
-MOST_PLANS = 16  # kept for each graph, the one that was longest not used dropped
+MOST_PLANS = 16  # cached for each graph, the least recently used dropped
 
 
 class NumpyRunner:
     """A graph with its weights, ready to be called.
 
-    Weights given here are checked once; a call may feed others instead.
+    The weights are checked once; a call may feed others instead.
     """
 
     def __init__(self, graph: Graph, weights: Mapping[str, Any] | None = None) -> None:
@@ -34,18 +34,18 @@ class NumpyRunner:
         return self.run_checked(*self.signature.check(feeds, held=self.weights))
 
     def run_step(self, feeds: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Outputs by name and next values of buffers by path, apart: an output may be called as a buffer's path is."""
+        """Outputs by name, and next values of buffers by path; apart, since an output may have the name of a path."""
         return self.run_step_checked(*self.signature.check(feeds, held=self.weights))
 
     def run_checked(self, arrays: Mapping[str, Array], sizes: dict[str, int]) -> dict[str, Array]:
-        """As `run`, of arrays that were checked, and the sizes that were found in them."""
+        """Like `run`, for checked arrays and the sizes of their named dims."""
         outputs, updates = self.run_step_checked(arrays, sizes)
         return {**updates, **outputs}
 
     def run_step_checked(
         self, arrays: Mapping[str, Array], sizes: dict[str, int]
     ) -> tuple[dict[str, Array], dict[str, Array]]:
-        """As `run_step`, of arrays that were checked, and the sizes that were found in them."""
+        """Like `run_step`, for checked arrays and the sizes of their named dims."""
         for name, size in self._weight_sizes.items():
             sizes.setdefault(name, size)
         with errstate():

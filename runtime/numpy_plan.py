@@ -1,7 +1,7 @@
-"""A graph made ready to run by NumPy at one set of sizes: a flat list of steps over numbered slots.
+"""Plans for running a graph with NumPy at one set of sizes: a flat list of steps over numbered slots.
 
-Planning does once what a run would repeat: it binds named dims, numbers the values, finds each one's last use, and
-lets an elementwise step write over an operand that nothing reads afterwards.
+Planning does the work that every run would repeat: it binds named dims, assigns a slot to each value, finds its last
+use, and lets an elementwise step overwrite an operand that no later step reads.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 
 from compiler.dims import symbols
 from compiler.graph import Graph, Node, Operator, Value, kernel_of
-from compiler.operators.source import Constant, Placeholder
+from compiler.operators.leaves import Constant, Placeholder
 from compiler.types import TensorType, TypeMismatch
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.memory import smaller
+from runtime.memory import advice
 from runtime.stopped import StoppedByData
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _NEVER = 2**62
 
 @dataclass(frozen=True)
 class Step:
-    """One kernel: where its arguments lie, where its results go, and what nobody needs afterwards."""
+    """A kernel with the slots of its arguments and results, and the slots that can be freed after it."""
 
     kernel: Kernel
     arguments: tuple[int, ...]
@@ -45,8 +45,8 @@ class Step:
 class Plan:
     """Steps in order; `fed` are the slots that the caller fills, by the input's label or the parameter's path.
 
-    `copied` are the indices of those ends that would be the caller's own arrays, or constants. `peak_bytes` is the most
-    memory that computed values hold at once, inputs and weights not counted.
+    `copied` are the indices of the ends that would alias the caller's arrays or constants. `peak_bytes` is the most
+    memory that computed values hold at once, without inputs and weights.
     """
 
     steps: tuple[Step, ...]
@@ -58,7 +58,7 @@ class Plan:
     peak_bytes: int
 
     def run(self, feeds: Mapping[str, Array]) -> tuple[Array, ...]:
-        """The graph's ends, in order, all of them the caller's own."""
+        """The graph's ends, in order; none shares memory with a feed or a constant."""
         slots = self._empty.copy()
         for name, slot in self.fed.items():
             slots[slot] = feeds[name]
@@ -71,7 +71,7 @@ class Plan:
         return tuple(ends)
 
     def step(self, *inputs: Array) -> tuple[Array, ...]:
-        """The ends of a nested graph, its inputs in order, which have the first slots."""
+        """The ends of a nested graph, given its inputs in order: they have the first slots."""
         slots = self._empty.copy()
         slots[: len(inputs)] = inputs
         return tuple(self._run(slots))
@@ -106,7 +106,7 @@ class Plan:
 
     @cached_property
     def _code(self) -> list[tuple[Any, ...]]:
-        """The steps as plain tuples: what the loop unpacks fastest. One and two arguments go by index."""
+        """The steps as plain tuples, which the loop unpacks fastest. One or two arguments are fetched by index."""
         code: list[tuple[Any, ...]] = []
         for step in self.steps:
             arguments = step.arguments
@@ -119,7 +119,7 @@ class Plan:
 
 
 def plan(graph: Graph, sizes: Mapping[str, int]) -> Plan:
-    """Bind every named dim, number the values, and note when each is last used."""
+    """Bind every named dim, assign slots to the values, and find when each is last used."""
     slot_of: dict[Value, int] = {}
     fed: dict[str, int] = {}
     fixed: list[tuple[int, Array]] = []
@@ -136,11 +136,11 @@ def plan(graph: Graph, sizes: Mapping[str, int]) -> Plan:
         if isinstance(node.op, Constant):
             fixed.append((slot_of[node.result], node.op.compute()))
         elif isinstance(node.op, Placeholder):
-            slot_of[node.result] = fed.setdefault(fed_name(node), slot_of[node.result])
+            slot_of[node.result] = fed.setdefault(feed_name(node), slot_of[node.result])
         else:
             for value in (*node.operands, *node.results):
                 last[slot_of[value]] = len(computed)
-            computed.append((node, _bound(node, sizes)))
+            computed.append((node, _bind(node, sizes)))
     ends = tuple(slot_of[value] for value in graph.ends)
     for slot in (*ends, *(slot for slot, _ in fixed)):
         last[slot] = _NEVER
@@ -151,7 +151,7 @@ def plan(graph: Graph, sizes: Mapping[str, int]) -> Plan:
 
 
 class _Memory:
-    """Which values own memory, which are views of others, and when memory dies."""
+    """Which values own memory, which are views of others, and when memory is last used."""
 
     def __init__(
         self,
@@ -162,16 +162,16 @@ class _Memory:
     ) -> None:
         self.computed, self.slot_of, self.last, self.sizes = computed, slot_of, last, sizes
         self.bound: dict[TensorType, TensorType] = {}
-        self.owned: set[int] = set()  # slots whose memory is certainly their own
-        self.viewed: dict[int, int] = {}  # a view's slot: the slot that it lies in
-        self.aliases: dict[int, frozenset[int]] = {}  # owned slots whose memory a slot may hold
+        self.owned: set[int] = set()  # slots that certainly own their memory
+        self.viewed: dict[int, int] = {}  # the slot of a view: the slot that it is a view of
+        self.aliases: dict[int, frozenset[int]] = {}  # owned slots whose memory a slot may share
         self.dies: dict[int, int] = {}  # an owned slot: the last step that may read its memory
         self.bodies: dict[int, int] = {}
         self.peak = 0
         for node, op in computed:
-            self._own(node, op)
+            self._record_memory(node, op)
 
-    def _own(self, node: Node, op: Operator) -> None:
+    def _record_memory(self, node: Node, op: Operator) -> None:
         operands = [self.slot_of[operand] for operand in node.operands]
         results = [self.slot_of[result] for result in node.results]
         if op.universal_function or op.allocates:
@@ -207,24 +207,24 @@ class _Memory:
     def _kernel(
         self, op: Operator, node: Node, operands: tuple[int, ...], number: int
     ) -> tuple[Kernel, tuple[int, ...], int]:
-        """What to call, with which slots, and the memory that nested plans need."""
+        """The kernel, the slots of its arguments, and the memory that nested plans need."""
         if op.graphs:
             plans = [plan(body, self.sizes) for body in op.graphs]
             bodies = [body.step for body in plans]
             kernel = partial(op.compute, bodies=bodies)
             peak = sum(body.peak_bytes for body in plans)
-            return (kernel if len(node.results) > 1 else partial(_only, kernel)), operands, peak
+            return (kernel if len(node.results) > 1 else partial(_single_result, kernel)), operands, peak
         ufunc = _ufunc(op)
-        if ufunc is None or not node.result.type.rank:  # of scalars a universal function makes no arrays
+        if ufunc is None or not node.result.type.rank:  # universal functions return no arrays for scalars
             return kernel_of(node, op), operands, 0
         wanted = self._type(node.result)
         for operand, slot in zip(node.operands, operands, strict=True):
             if slot in self.owned and self.dies[slot] <= number and self._type(operand) == wanted:
-                return _WRITING.get(ufunc, ufunc), (*operands, slot), 0  # the last argument is where it writes
+                return _WRITING.get(ufunc, ufunc), (*operands, slot), 0  # the last argument is `out`
         return ufunc, operands, 0
 
     def is_lent(self, slot: int) -> bool:
-        """Whether a slot is, or is a view of, something that was not computed."""
+        """Whether a slot holds, or is a view of, a value that was not computed: a feed or a constant."""
         source = self.viewed.get(slot, slot)
         return source not in self._computed_slots
 
@@ -233,7 +233,7 @@ class _Memory:
         return {self.slot_of[result] for node, _ in self.computed for result in node.results} - self.viewed.keys()
 
     def _peak(self, overwriting: Collection[int]) -> int:
-        """The most bytes alive at once; a view keeps what it lies in alive."""
+        """The most bytes alive at once; a view keeps its base alive."""
         death = {slot: self.last[slot] for slot in self._computed_slots}
         for view, source in self.viewed.items():
             if source in death:
@@ -248,7 +248,7 @@ class _Memory:
                     size = count * result.type.dtype.bytes if isinstance(count, int) else 0
                     alive += size
                     dead[death[slot]] = dead.get(death[slot], 0) + size
-                    if slot in overwriting:  # what it writes over is counted, and freed, at once
+                    if slot in overwriting:  # it takes over the memory of an operand
                         alive -= size
                         dead[number] = dead.get(number, 0) - size
             peak = max(peak, alive + self.bodies[number])
@@ -270,22 +270,22 @@ def _minimum_into(x: Array, y: Array, out: Array) -> Array:
     return np.minimum(x, y, out=out)
 
 
-# Two functions for which NumPy no longer takes `out` by its position.
+# Two functions for which NumPy no longer accepts a positional `out`.
 _WRITING: dict[Kernel, Kernel] = {np.maximum: _maximum_into, np.minimum: _minimum_into}
 
 
-def fed_name(node: Node) -> str:
-    """The name under which a source is fed: an input's label, a parameter's path."""
+def feed_name(node: Node) -> str:
+    """The name that a source is fed by: an input's label, a parameter's path."""
     op: Any = node.op
     return str(op.label if hasattr(op, "label") else op.path)
 
 
 def errstate() -> Any:
-    """Divisions by zero and overflows give infinities and NaN, as everywhere in the field, and no warnings."""
+    """No warnings for divisions by zero and overflows: they give infinities and NaN."""
     return np.errstate(all="ignore")
 
 
-def _bound(node: Node, sizes: Mapping[str, int]) -> Operator:
+def _bind(node: Node, sizes: Mapping[str, int]) -> Operator:
     op = node.op.bind(sizes)
     if op is not node.op and not op.graphs and op.has_sizes:  # a nested graph is bound where it is planned
         free = sorted(set().union(*(symbols(size) for result in node.results for size in result.shape)) - sizes.keys())
@@ -296,12 +296,12 @@ def _bound(node: Node, sizes: Mapping[str, int]) -> Operator:
 
 
 def _ufunc(op: Operator) -> Kernel | None:
-    """NumPy's own function, where the operator's kernel is nothing else."""
+    """NumPy's universal function that is the operator's whole kernel, if there is one."""
     return getattr(np, op.universal_function) if op.universal_function else None
 
 
-def _only(kernel: Kernel, *operands: Array) -> Array:
-    """The result of an operator of several, of which this one has one."""
+def _single_result(kernel: Kernel, *operands: Array) -> Array:
+    """The single result of an operator that in general has several."""
     results: tuple[Array] = kernel(*operands)
     return results[0]
 
@@ -311,17 +311,17 @@ def _nothing(slots: list[Any]) -> tuple[()]:
 
 
 def _stopped(node: Node | None, error: Exception) -> NablacError:
-    """What the data made an operator refuse, at the line of the model that asked for it."""
+    """The error of an operator that cannot run on the data, at its line of the model."""
     name = node.op.name if node is not None else "a step"
     span = node.origin.span if node is not None else None
-    place = None if span is not None else (node.origin.path if node is not None else None) or None
+    location = None if span is not None else (node.origin.path if node is not None else None) or None
     hint: str | None
     if isinstance(error, MemoryError):
         type = ", ".join(str(result.type) for result in node.results) if node is not None else ""
         message = f"not enough memory for `{name}`: {type}"
-        hint = smaller(node.results if node is not None else ())
-        return NablacError(Diagnostic(codes.E810, message, span, place=place, hint=hint))
+        hint = advice(node.results if node is not None else ())
+        return NablacError(Diagnostic(codes.E810, message, span, place=location, hint=hint))
     hint = getattr(error, "hint", None)
     return StoppedByData(
-        Diagnostic(codes.E806, f"`{name}` cannot run on this data: {error}", span, place=place, hint=hint)
+        Diagnostic(codes.E806, f"`{name}` cannot run on this data: {error}", span, place=location, hint=hint)
     )

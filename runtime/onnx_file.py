@@ -1,4 +1,4 @@
-"""Writing an ONNX model to disk: in one file, or with its weights beside it where one file cannot hold them."""
+"""Writing an ONNX model to disk: in one file, or with its weights in a second one if they are too large."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from compiler.onnx.targets import LARGEST_FILE
-from runtime.atomic_files import Unwritable, followed, is_stream, put, replace, scratch, write_bytes, written_whole
+from runtime.atomic_files import Unwritable, atomic_write, is_stream, put, replace, resolve_link, scratch, write_bytes
 
 if TYPE_CHECKING:
     import onnx
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 _SMALL = 1024  # bytes of a tensor that stays in the model's own file
-_PAGE = 4096  # at whose multiples tensors begin, so that a runtime can map the file
+_PAGE = 4096  # the alignment of tensors, so that a runtime can memory-map the file
 
 
 def save(
@@ -29,19 +29,19 @@ def save(
     *,
     largest: int = LARGEST_FILE,
 ) -> list[Path]:
-    """Write a model, whole or not at all; the files written, the model's own first.
+    """Write a model atomically; returns the files written, the model's own first.
 
-    `weights` are those that `export` referred to and left out: they go from their arrays to the file. Weights of more
-    than `largest` bytes go to a second file beside it, `<name>.<hash of its content>.data`: the old model's data stays
-    as long as the old model does. `model` then refers to that file, and no longer holds them.
+    `weights` are the arrays that `export` left out and refers to. If all weights take more than `largest` bytes, they
+    are written to a second file, `<name>.<hash of its content>.data`: the data of an old model stays until that model
+    is replaced. `model` is changed to refer to that file.
     """
     target, arrays = Path(path), weights or {}
     try:
         str(target).encode("utf-8")
-    except UnicodeEncodeError:  # which onnx and onnxruntime could not open
+    except UnicodeEncodeError:  # onnx and onnxruntime could not open it
         raise Unwritable(target, ValueError("its name is not UTF-8")) from None
     if sum(len(_content(tensor, arrays)) for tensor in model.graph.initializer) <= largest:
-        with written_whole(target) as temporary, temporary.open("wb") as file:
+        with atomic_write(target) as temporary, temporary.open("wb") as file:
             _write_whole(model, arrays, file)
         written = [target]
     else:
@@ -51,7 +51,7 @@ def save(
 
 
 def move(written: Sequence[Path], target: Path) -> list[Path]:
-    """Move what `save` wrote in another folder, under the target's name, to the target: data first."""
+    """Move the files that `save` wrote to another folder, under the target's name, to the target: data first."""
     model, *data = written
     placed = [target]
     for data_file in data:
@@ -63,15 +63,15 @@ def move(written: Sequence[Path], target: Path) -> list[Path]:
 
 
 def _with_room_beside(target: Path) -> Path:
-    """The file that is written for a path; NablacError where nothing can lie beside it."""
+    """The file to write for a path; NablacError for a stream, which can have no second file beside it."""
     if is_stream(target):
         raise Unwritable(target, OSError("its weights need a second file beside it, and this is not a file"))
-    return followed(target)
+    return resolve_link(target)
 
 
 def _drop_old_data(written: Sequence[Path]) -> None:
-    """Remove the weights of a model that was written over."""
-    target, data = followed(written[0]), written[1:]
+    """Remove the data files of the model that was replaced."""
+    target, data = resolve_link(written[0]), written[1:]
     for old in target.parent.glob(f"{glob.escape(target.name)}.{'[0-9a-f]' * 16}.data"):
         if old not in data:
             old.unlink(missing_ok=True)
@@ -84,7 +84,7 @@ def _is_outside(tensor: onnx.TensorProto) -> bool:
 
 
 def _content(tensor: onnx.TensorProto, weights: Mapping[str, Array]) -> bytes | memoryview:
-    """A tensor's bytes: its own, or those of the weight that it refers to."""
+    """The bytes of a tensor: its own, or those of the weight that it refers to."""
     import onnx
 
     if not _is_outside(tensor):
@@ -95,10 +95,10 @@ def _content(tensor: onnx.TensorProto, weights: Mapping[str, Array]) -> bytes | 
 
 
 def _write_whole(model: onnx.ModelProto, weights: Mapping[str, Array], file: BinaryIO) -> None:
-    """The model with its weights as one protobuf message, of which memory never holds more than one weight.
+    """Write the model with its weights as one protobuf message, with one weight in memory at a time.
 
-    In protobuf's encoding a field is its number and kind, its length and its content, and the items of a repeated field
-    may lie after others: so weights that lie outside are written behind the rest of the graph.
+    In protobuf's encoding a field is a tag, a length and the content, and the items of a repeated field need not be
+    contiguous: so the weights are appended to the rest of the graph.
     """
     import onnx
 
@@ -127,12 +127,12 @@ def _write_whole(model: onnx.ModelProto, weights: Mapping[str, Array], file: Bin
 
 
 def _field(message: type[Any], name: str, length: int) -> bytes:
-    """What stands before the content of a field of bytes or of a nested message."""
+    """The tag and the length of a field of bytes or of a nested message."""
     return _varint(message.DESCRIPTOR.fields_by_name[name].number << 3 | 2) + _varint(length)
 
 
 def _varint(number: int) -> bytes:
-    """Seven bits in each byte, the lowest first; all but the last have their top bit set."""
+    """Protobuf's varint: seven bits in each byte, the lowest first; all but the last byte have the top bit set."""
     encoded = bytearray()
     while number > 127:
         encoded.append(number & 127 | 128)
@@ -155,7 +155,7 @@ def _write_beside(model: onnx.ModelProto, weights: Mapping[str, Array], target: 
 
 
 def _move_weights(model: onnx.ModelProto, weights: Mapping[str, Array], path: Path) -> str:
-    """Write every large tensor to the file and refer to it there; a hash of what was written."""
+    """Write every large tensor to the file and make the model refer to it; returns a hash of what was written."""
     import onnx
 
     digest = blake2b(digest_size=8)

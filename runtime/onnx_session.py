@@ -1,4 +1,4 @@
-"""Running an ONNX model by onnxruntime: the device that was asked for or an error, inputs and outputs by name."""
+"""Running an ONNX model with onnxruntime: on the requested device or not at all, inputs and outputs by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import ONNX
 from runtime.backends import PROVIDERS, check_backend
-from runtime.boundary import BEGINNING, guarded, open_regular, refuse_other_kinds, require_room
+from runtime.boundary import BEGINNING, open_regular, refuse_other_kinds, require_room, translate_errors
 from runtime.signature import Signature
 from runtime.stopped import StoppedByData
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from compiler.types import Array
 
-_QUIET = 4  # onnxruntime's fatal severity: its errors are raised too, and its warnings are for exporters
-_KEPT = 256 << 20  # bytes of a model that are kept to look up source lines when it fails
+_QUIET = 4  # onnxruntime's fatal severity: errors are raised anyway, and warnings are meant for exporters
+_KEPT = 256 << 20  # the largest model, in bytes, that is kept in memory to look up source lines when it fails
 _TYPES = {
     "tensor(float16)": DType.F16,
     "tensor(bfloat16)": DType.BF16,
@@ -47,7 +47,7 @@ _NOWHERE = re.compile(r"(?:^|\s)/\S+\.(?:cc|h|cpp):\d+ ")
 
 
 class KernelMissing(NablacError):
-    """onnxruntime has no kernel for an operator in some dtype: `operator` is its name, where it says one."""
+    """onnxruntime has no kernel for an operator in some dtype; `operator` is its name, if the error says it."""
 
     def __init__(self, diagnostic: Diagnostic, operator: str | None) -> None:
         super().__init__(diagnostic)
@@ -91,31 +91,31 @@ class OnnxRunner:
         try:
             source = model if isinstance(model, bytes) else str(model)
             self.session = ort.InferenceSession(source, options, providers=providers)
-        except Exception as error:  # onnxruntime's own exceptions have no common base but this
+        except Exception as error:  # onnxruntime's exceptions have no other common base
             raise self._refused(codes.E909, "onnxruntime cannot load this model", error) from error
         if PROVIDERS[device] not in self.session.get_providers():
             raise _no_device(device, "onnxruntime could not start it; are its libraries (CUDA, cuDNN) installed?")
         self.session.disable_fallback()
-        with guarded(self.name, "an ONNX file", codes.E909):  # of names and texts that may be any bytes
+        with translate_errors(self.name, "an ONNX file", codes.E909):  # its names may be invalid UTF-8
             self.inputs = {slot.name: slot for slot in self.session.get_inputs()}
             self.outputs = [slot.name for slot in self.session.get_outputs()]
             open_rank = self._without_shape(model)
         types = {name: _type(slot) for name, slot in self.inputs.items() if name not in open_rank}
         known = {name: type for name, type in types.items() if type is not None}
         self.signature = Signature(self.name, known, list(self.inputs))
-        # What the language has no type for: its dtype where NumPy has it, to be fed as it is.
+        # Inputs of types that the language does not have, with NumPy's dtype if there is one: fed unchecked.
         self.foreign = {name: _dtype(slot) for name, slot in self.inputs.items() if name not in known}
         self._bf16 = any("bfloat16" in slot.type for slot in (*self.inputs.values(), *self.session.get_outputs()))
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What the model's file says of itself."""
-        with guarded(self.name, "an ONNX file with metadata", codes.E909):
+        """The metadata in the model's file."""
+        with translate_errors(self.name, "an ONNX file with metadata", codes.E909):
             return dict(self.session.get_modelmeta().custom_metadata_map)
 
     @property
     def providers(self) -> list[str]:
-        """What runs the model, the first choice first."""
+        """The execution providers that run the model, the preferred one first."""
         return list(self.session.get_providers())
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
@@ -146,18 +146,18 @@ class OnnxRunner:
             raise self._refused(codes.E806, message, error, StoppedByData) from error
         return dict(zip(self.outputs, results, strict=True))
 
-    # Values that stay on the device from one run to the next
+    # Values that stay on the device between runs
 
     def value(self, array: Array) -> OrtValue:
         """An array on the runner's device."""
         from onnxruntime import OrtValue
 
-        if array.dtype.name == "bfloat16":  # onnxruntime takes its bits, and does not know NumPy's extension type
+        if array.dtype.name == "bfloat16":  # onnxruntime takes the bits, but not NumPy's extension type
             return OrtValue.ortvalue_from_numpy_with_onnx_type(np.require(array, requirements="C").view(np.uint16), 16)
         return OrtValue.ortvalue_from_numpy(np.require(array, requirements="C"), self.device, 0)
 
     def array(self, value: OrtValue) -> Array:
-        """A value as an array of its own memory."""
+        """A copy of a value as an array."""
         if value.data_type() != "tensor(bfloat16)":
             return np.array(value.numpy())
         count = int(np.prod(value.shape(), dtype=np.int64))
@@ -167,7 +167,7 @@ class OnnxRunner:
     def run_values(
         self, feeds: Mapping[str, OrtValue], outputs: Collection[str] | None = None, device: str | None = None
     ) -> dict[str, OrtValue]:
-        """Run on values, unchecked, as a training loop does. Results are on the runner's device, or on `device`."""
+        """Run on values without checks, for a training loop. Results are on `device`, or the runner's own."""
         binding = self.session.io_binding()
         for name, value in feeds.items():
             binding.bind_ortvalue_input(name, value)
@@ -182,7 +182,7 @@ class OnnxRunner:
         return dict(zip(names, binding.get_outputs(), strict=True))
 
     def _without_shape(self, model: str | Path | bytes) -> set[str]:
-        """The inputs of any number of axes: onnxruntime shows them as if they had none."""
+        """The inputs of unknown rank, which onnxruntime reports as scalars."""
         import onnx
 
         if all(slot.shape for slot in self.inputs.values()):
@@ -196,9 +196,9 @@ class OnnxRunner:
     def _refused(
         self, code: codes.Code, message: str, error: Exception, kind: type[NablacError] = NablacError
     ) -> NablacError:
-        """An onnxruntime error as a diagnostic of that code, at the source line of the node it names.
+        """An onnxruntime error as a diagnostic of that code, at the source line of the node that it names.
 
-        A `kind` unless memory does not suffice, or a kernel is missing.
+        It is raised as `kind`, or as another error if there is not enough memory or a kernel is missing.
         """
         from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
@@ -206,24 +206,24 @@ class OnnxRunner:
         named = _NODE.search(text)
         node = self._node(named[1]) if named else None
         source = {entry.key: entry.value for entry in node.metadata_props} if node is not None else {}
-        place = source.get("source") or source.get("layer") or self.name
-        # Of memory that does not suffice onnxruntime has no class of its own: it is a RuntimeException like others.
+        location = source.get("source") or source.get("layer") or self.name
+        # onnxruntime has no exception of its own for a lack of memory: it raises a RuntimeException.
         memory = re.search(r"requested buffer of size (\d+)", text)
         if memory is not None or "bad_alloc" in text:
             of = f", of {int(memory[1]):,} bytes" if memory is not None else ""
             message = f"not enough memory for a result{of}"
-            return NablacError(Diagnostic(codes.E810, message, place=place, hint="run a smaller batch"))
+            return NablacError(Diagnostic(codes.E810, message, place=location, hint="run a smaller batch"))
         if isinstance(error, errors.NotImplemented):
             hint = f"its provider for `{self.device}` has no kernel for this; the NumPy runtime has"
             operator = _IMPLEMENTATION.search(text)
-            diagnostic = Diagnostic(code, message, place=place, note=_shortened(text), hint=hint)
+            diagnostic = Diagnostic(code, message, place=location, note=_shorten(text), hint=hint)
             return KernelMissing(diagnostic, operator[1] if operator is not None else None)
         if isinstance(error, errors.InvalidProtobuf):
             message = "this is not an ONNX file, or it is truncated"
-        return kind(Diagnostic(code, message, place=place, note=_shortened(text)))
+        return kind(Diagnostic(code, message, place=location, note=_shorten(text)))
 
     def _node(self, name: str) -> onnx.NodeProto | None:
-        """The node of that name, in nested graphs too; fused nodes carry names that the file does not have."""
+        """The node of that name, in nested graphs too; None for fused nodes, whose names are not in the file."""
         import onnx
 
         if self._model is None:
@@ -247,7 +247,7 @@ def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
 
 
 def _providers(device: str) -> list[str]:
-    """The provider of the device, and the CPU's for what it lacks."""
+    """The execution provider of the device, and the CPU's for operators that it lacks."""
     import onnxruntime as ort
 
     check_backend("ort", device)
@@ -260,7 +260,7 @@ def _providers(device: str) -> list[str]:
 
 
 def _type(slot: Any) -> TensorType | None:
-    """The type of a session's input: a text in its shape is a dim of that name, and an open axis has one of its own."""
+    """The type of a session's input: a name in its shape is a named dim, and an unknown size gets a dim of its own."""
     if slot.type not in _TYPES:
         return None
     shape: list[Size] = []
@@ -270,7 +270,7 @@ def _type(slot: Any) -> TensorType | None:
 
 
 def _dtype(slot: Any) -> np.dtype[Any] | None:
-    """NumPy's dtype of a session's input; None for texts, sequences and other values that are not arrays of numbers."""
+    """NumPy's dtype of a session's input; None for strings, sequences and other values that are not numeric tensors."""
     if slot.type in _TYPES:
         return _TYPES[slot.type].numpy
     name = slot.type.removeprefix("tensor(").removesuffix(")")
@@ -284,8 +284,8 @@ def _no_device(device: str, why: str) -> NablacError:
     )
 
 
-def _shortened(text: str) -> str:
-    """What onnxruntime says, without its status and the lines of its own source."""
+def _shorten(text: str) -> str:
+    """The message of onnxruntime without the status code and the lines of its own source."""
     text = _STATUS.sub("", text)
     text = _NOWHERE.sub(" ", text)
     return text if len(text) <= 300 else text[:300] + " ..."

@@ -1,4 +1,4 @@
-"""Where results may be written: over nothing that a command reads, that a run holds, or that is of another kind."""
+"""Protection of existing files: results never overwrite inputs, files of a run, or files of another kind."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _SUFFIXES = {ONNX: ".onnx", SAFETENSORS: ".safetensors"}
 
 
 def check_output(path: str | Path, kind: str | None = None, reads: Iterable[str | Path] = ()) -> None:
-    """NablacError where writing `path` would lose what is there.
+    """NablacError where writing `path` would destroy a file that is still needed.
 
-    `kind` is what will be written, of `grammar.file_kinds`: a file of another kind is not written over. None stands for
-    the kinds that replace any file. `reads` are the files that the results are made of. Texts of models are refused
-    where files are written, whoever writes them.
+    `kind` is the kind of the result (see `grammar.file_kinds`), which does not overwrite files of other kinds; None is
+    for results that may replace any file. `reads` are the files that the result is made from. Texts of models are
+    protected where files are written (`runtime.atomic_files`).
     """
     target = Path(path)
     if "\0" in str(path) or is_stream(target):
         return
     if os.path.isdir(target):
-        raise _refused(path, f"{path} is a folder, and a file is to be written", "name a file in it")
+        raise _refused(path, f"{path} is a folder; expected a file", "name a file in it")
     _check_run(target)
     if not os.path.isfile(target):
         return
@@ -38,7 +38,7 @@ def check_output(path: str | Path, kind: str | None = None, reads: Iterable[str 
 
 
 def _check_run(target: Path) -> None:
-    """NablacError for a file of a run's own: its folder has them from the run itself."""
+    """NablacError for a file that belongs to a run."""
     from runtime.training.trained import RECORD
 
     real = Path(os.path.realpath(target))
@@ -52,12 +52,12 @@ def _check_run(target: Path) -> None:
 
 
 def _check_kind(target: Path, kind: str) -> None:
-    """NablacError for a file that is of another kind by its first bytes, or where they do not tell by its name."""
+    """NablacError for a file of another kind, recognised by its first bytes, or failing that by its suffix."""
     try:
         with target.open("rb") as file:
             content = file.read(BEGINNING)
     except OSError:
-        return  # which writing will tell
+        return  # writing will report it
     before = kind_of(content)
     if not content or before == kind or (before is None and target.suffix.lower() == _SUFFIXES[kind]):
         return

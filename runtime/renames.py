@@ -2,16 +2,16 @@
 
 A rule is `theirs -> ours` or `theirs=ours`. On the left
 
-- `{name}` stands for a stretch without dots, and `{name}` on the right for the same text;
-- `*` stands for any text, dots included, and the `*`s on the right for the same texts in order;
-- between slashes, `/layer_(\\d+)\\.w/ -> layers.\\1.W`, it is a regular expression, and the right its replacement:
-  matched in linear time, so without lookaround, conditions and flags.
+- `{name}` matches any text without dots, and `{name}` on the right is replaced by that text;
+- `*` matches any text, dots included, and the `*`s on the right are replaced by these texts in order;
+- `/layer_(\\d+)\\.w/ -> layers.\\1.W`, with slashes, is a regular expression and its replacement. It is matched in
+  linear time, and has no lookaround, conditions or flags.
 
-A `^T` at the end turns the last two axes: `layers.{i}.fc.weight -> block.{i}.dense.W ^T`. Several paths with `|`
-between them share an entry: equal parts of its last axis, turned before, as `qkv.weight -> W_q | W_k | W_v ^T`. With
-`axis: 0` at the end they are parts of that axis, with `flat` of all its items, row by row. A path after `+` is added to
-what another rule gives it, as PyTorch's second bias: `bias_hh_l0 -> +b_i | +b_f | +b_g | +b_o`. `none` leaves an entry
-out. Of several rules the first that fits counts. A file of rules has one on each line; `#` begins a comment.
+A `^T` at the end transposes the last two axes: `layers.{i}.fc.weight -> block.{i}.dense.W ^T`. Several paths with `|`
+between them split an entry into equal parts along its last axis, after a transpose: `qkv.weight -> W_q | W_k | W_v ^T`.
+With `axis: 0` at the end it is split along that axis, with `flat` it is flattened first, row by row. A path after `+`
+is added to what another rule assigns to it, as PyTorch's second bias: `bias_hh_l0 -> +b_i | +b_f | +b_g | +b_o`. `none`
+skips an entry. The first rule that matches applies. A file of rules has one on each line; `#` begins a comment.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ _EXAMPLE = "as in `layers.{i}.fc.weight -> block.{i}.dense.W ^T`"
 
 @dataclass(frozen=True)
 class Rename:
-    """One rule: a pattern of foreign names, the templates of their paths, and what becomes of an entry's axes."""
+    """One rule: a pattern of foreign names, the templates of their paths, and how an entry's axes change."""
 
     pattern: NamePattern
     templates: tuple[Template, ...]
     turned: bool = False
     text: str = ""
-    axis: int = -1  # that the paths share
+    axis: int = -1  # that is split among the paths
     flat: bool = False
-    added: tuple[bool, ...] = ()  # of each path, whether it is added to what another rule gives; none, where empty
+    added: tuple[bool, ...] = ()  # of each path, whether the entry is added to what another rule assigns to it
 
     def apply(self, name: str, budget: Budget) -> tuple[str, ...] | None:
-        """The paths of a foreign name; None where the rule does not speak of it. NablacError beyond the budget."""
+        """The paths for a foreign name; None if the rule does not match. NablacError beyond the budget."""
         try:
             match = self.pattern.fullmatch(name, budget)
         except TooManySteps:
@@ -72,7 +72,7 @@ class Rename:
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a weight comes from: an entry of a file, turned or not, and which of how many parts of an axis."""
+    """The source of a weight: an entry of a file, transposed or not, and which of how many parts along an axis."""
 
     name: str
     turned: bool = False
@@ -83,18 +83,18 @@ class Entry:
     added: tuple[Entry, ...] = ()
 
     def value(self, arrays: Mapping[str, Array]) -> Array:
-        """The weight itself, with what is added to it; NablacError for shapes that do not add up."""
-        total = self.taken(arrays[self.name])
+        """The weight, with the entries that are added to it; NablacError if their shapes differ."""
+        total = self.select(arrays[self.name])
         for other in self.added:
-            more = other.taken(arrays[other.name])
+            more = other.select(arrays[other.name])
             if more.shape != total.shape:
-                message = f"`{other.name}` gives {list(more.shape)} to be added to {list(total.shape)} of `{self.name}`"
+                message = f"cannot add `{other.name}`, {list(more.shape)}, to `{self.name}`, {list(total.shape)}"
                 raise _wrong(message, "--rename", "both must have the same shape")
             total = total + more
         return total
 
-    def taken(self, array: Array) -> Array:
-        """This entry's part; an entry that does not split in equal parts is left whole, and will not fit."""
+    def select(self, array: Array) -> Array:
+        """This entry's part; an entry that cannot be split into equal parts stays whole, and will not fit."""
         if self.flat:
             array = array.reshape(-1)
         if self.turned and array.ndim > 1:
@@ -105,7 +105,7 @@ class Entry:
 
 
 def read_renames(rules: Iterable[str]) -> list[Rename]:
-    """Rules as written on the command line, or the lines of files named there; NablacError for what is not a rule."""
+    """Parse rules of the command line, or of the files named there; NablacError for anything else."""
     renames: list[Rename] = []
     for rule in rules:
         path = Path(rule)
@@ -127,24 +127,24 @@ def read_renames(rules: Iterable[str]) -> list[Rename]:
     return renames
 
 
-def read_rename(rule: str, place: str = "--rename") -> Rename:
-    """One rule from its text."""
-    theirs, ours = _sides(rule, place)
+def read_rename(rule: str, location: str = "--rename") -> Rename:
+    """Parse one rule."""
+    theirs, ours = _sides(rule, location)
     ours, turned, flat, axis = _axes(ours)
     if not theirs or not ours:
-        raise _wrong(f"`{rule}` is not a rename rule", place)
+        raise _wrong(f"`{rule}` is not a rename rule", location)
     if max(len(theirs), len(ours)) > LONGEST_PATTERN:
-        raise _wrong(f"a rename rule has {LONGEST_PATTERN} characters on a side at most", place)
+        raise _wrong(f"a rename rule has {LONGEST_PATTERN} characters on a side at most", location)
     if len(theirs) > 1 and theirs[0] == theirs[-1] == "/":
         pattern, templates = theirs[1:-1], tuple(path for path, _ in _paths(ours))
     else:
         pattern = _pattern(theirs)
-        templates = tuple(_template(rule, theirs, path, place) for path, _ in _paths(ours))
+        templates = tuple(_template(rule, theirs, path, location) for path, _ in _paths(ours))
     try:
         compiled = compile_pattern(pattern)
         read = tuple(read_template(template, compiled) for template in templates)
     except re.error as error:
-        raise _wrong(f"`{rule}` is not a rename rule: {error}", place) from None
+        raise _wrong(f"`{rule}` is not a rename rule: {error}", location) from None
     return Rename(compiled, read, turned, rule, axis, flat, tuple(added for _, added in _paths(ours)))
 
 
@@ -152,7 +152,7 @@ _AXES = re.compile(r"(?P<turned>\s*\^T)?(?:\s+(?:(?P<flat>flat)|axis: ?(?P<axis>
 
 
 def _axes(ours: str) -> tuple[str, bool, bool, int]:
-    """The paths alone, and what stands behind them: whether axes turn, whether they become one, which one is shared."""
+    """The paths, and the options behind them: whether to transpose, whether to flatten, and the axis to split."""
     ending = _AXES.search(ours)
     assert ending is not None  # it may be empty
     return (
@@ -164,23 +164,23 @@ def _axes(ours: str) -> tuple[str, bool, bool, int]:
 
 
 def _paths(ours: str) -> tuple[tuple[str, bool], ...]:
-    """Each path, and whether it is added to what another rule gives."""
+    """Each path, and whether the entry is added to what another rule assigns to it."""
     if ours == "none":
         return ()
     paths = [path.strip() for path in ours.split("|")]
     return tuple((path.removeprefix("+").strip(), path.startswith("+")) for path in paths)
 
 
-def _sides(rule: str, place: str) -> tuple[str, str]:
+def _sides(rule: str, location: str) -> tuple[str, str]:
     sign = "->" if "->" in rule else "="
     parts = [part.strip() for part in rule.split(sign)]
     if len(parts) != 2:
-        raise _wrong(f"`{rule}` is not a rename rule", place)
+        raise _wrong(f"`{rule}` is not a rename rule", location)
     return parts[0], parts[1]
 
 
 def _pattern(theirs: str) -> str:
-    """The regular expression of a rule's left side: a name met again stands for the same text."""
+    """The regular expression of a rule's left side: a repeated name is a backreference."""
     parts: list[str] = []
     names: set[str] = set()
     end = 0
@@ -198,61 +198,61 @@ def _pattern(theirs: str) -> str:
     return "".join([*parts, re.escape(theirs[end:])])
 
 
-def _template(rule: str, theirs: str, ours: str, place: str) -> str:
-    """The right side as a replacement: names by name, stars by their number."""
+def _template(rule: str, theirs: str, ours: str, location: str) -> str:
+    """The right side as a replacement of the regular expression: names by name, stars by number."""
     names = {hole[1] for hole in _HOLE.finditer(theirs)}
-    # Groups count from the left, those with names included, each name once.
+    # Groups are counted from the left, named ones included, each name once.
     seen: list[str | None] = []
     for hole in _HOLE.finditer(theirs):
         if hole[2] or hole[1] not in seen:
             seen.append(None if hole[2] else hole[1])
     stars = iter([number for number, name in enumerate(seen, start=1) if name is None])
 
-    def replaced(hole: re.Match[str]) -> str:
+    def replacement(hole: re.Match[str]) -> str:
         if hole[2]:
             number = next(stars, None)
             if number is None:
-                raise _wrong(f"`{rule}` has more `*` on the right than on the left", place)
+                raise _wrong(f"`{rule}` has more `*` on the right than on the left", location)
             return f"\\g<{number}>"
         if hole[1] not in names or not hole[1] or hole[1][0].isdigit():
-            raise _wrong(f"`{rule}` has `{{{hole[1]}}}` on the right only", place)
+            raise _wrong(f"`{rule}` has `{{{hole[1]}}}` on the right only", location)
         return f"\\g<{hole[1]}>"
 
     parts: list[str] = []
     start = 0
     for hole in _HOLE.finditer(ours):
-        parts += [ours[start : hole.start()].replace("\\", "\\\\"), replaced(hole)]
+        parts += [ours[start : hole.start()].replace("\\", "\\\\"), replacement(hole)]
         start = hole.end()
     return "".join([*parts, ours[start:].replace("\\", "\\\\")])
 
 
-def renamed(names: Sequence[str], rules: Sequence[Rename], place: str) -> dict[str, Entry]:
-    """For each path the entry that becomes it; NablacError where two become one."""
+def apply_renames(names: Sequence[str], rules: Sequence[Rename], location: str) -> dict[str, Entry]:
+    """The entry for each path; NablacError if two entries become one path."""
     by_path: dict[str, Entry] = {}
     added: dict[str, list[Entry]] = {}
     budget = Budget()
     for name in names:
-        paths, rule = _applied(name, rules, budget)
+        paths, rule = _apply_first(name, rules, budget)
         for part, path in enumerate(paths):
             entry = Entry(name, rule.turned, part, len(paths), rule.axis, rule.flat) if rule else Entry(name)
             if rule is not None and rule.added[part]:
                 added.setdefault(path, []).append(entry)
             elif path in by_path:
                 raise _wrong(
-                    f"`{by_path[path].name}` and `{name}` both become `{path}`", place, "give them different paths"
+                    f"`{by_path[path].name}` and `{name}` both become `{path}`", location, "give them different paths"
                 )
             else:
                 by_path[path] = entry
     for path, entries in added.items():
         if path not in by_path:
             hint = f"without the sign the entry replaces it: `{path}`"
-            raise _wrong(f"`{entries[0].name}` is added to `{path}`, which no entry becomes", place, hint)
+            raise _wrong(f"`{entries[0].name}` is added to `{path}`, which no entry becomes", location, hint)
         by_path[path] = replace(by_path[path], added=tuple(entries))
     return by_path
 
 
-def _applied(name: str, rules: Sequence[Rename], budget: Budget) -> tuple[tuple[str, ...], Rename | None]:
-    """The paths of an entry, by the first rule that speaks of it."""
+def _apply_first(name: str, rules: Sequence[Rename], budget: Budget) -> tuple[tuple[str, ...], Rename | None]:
+    """The paths of an entry by the first rule that matches, and that rule."""
     for rule in rules:
         ours = rule.apply(name, budget)
         if ours is not None:
@@ -260,8 +260,8 @@ def _applied(name: str, rules: Sequence[Rename], budget: Budget) -> tuple[tuple[
     return (name,), None
 
 
-def idle(names: Sequence[str], rules: Sequence[Rename]) -> list[Rename]:
-    """The rules that take no entry: nothing is called so, or an earlier rule takes it."""
+def unused_rules(names: Sequence[str], rules: Sequence[Rename]) -> list[Rename]:
+    """The rules that match no entry, or only entries that an earlier rule matches."""
     budget = Budget()
     taking = {
         next((number for number, rule in enumerate(rules) if rule.apply(name, budget) is not None), None)
@@ -274,5 +274,5 @@ def _is_file(path: Path) -> bool:
     return os.path.exists(path) and not os.path.isdir(path)
 
 
-def _wrong(message: str, place: str, hint: str = _EXAMPLE) -> NablacError:
-    return NablacError(Diagnostic(codes.E706, message, place=place, hint=hint))
+def _wrong(message: str, location: str, hint: str = _EXAMPLE) -> NablacError:
+    return NablacError(Diagnostic(codes.E706, message, place=location, hint=hint))

@@ -1,9 +1,9 @@
-"""What rounding does to a graph's results: which differences of two runtimes it may account for.
+"""The effect of rounding on a graph's results: which differences between two runtimes it explains.
 
-Every operator that rounds gets operands that are off by one or two units in the last place, at random: sums and
-products in any order, and approximations of functions, are exact for such operands (Higham 2002, section 1.5). Of 0 the
-sign is off, and numbers below the smallest normal one may be 0: neither is promised. An element that moves by as much,
-or jumps, as the choice of an `argmax` between equals does, is not determined by the arithmetic (Vignes 1993).
+The operands of every operator that rounds are perturbed at random by one or two units in the last place: sums and
+products in any order, and approximations of functions, are exact for such operands (Higham 2002, section 1.5). Zeros
+change their sign, and subnormal numbers may become 0: runtimes need not keep either. A difference in an element that
+moves as far, or jumps, as `argmax` does between equal elements, is explained by rounding (Vignes 1993).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from compiler.dims import evaluate
 from compiler.graph import Graph, Node, Value
 from compiler.operators.arithmetic import Abs
 from compiler.operators.comparison import Equal, Less, Where
-from compiler.operators.source import Input, constant
+from compiler.operators.leaves import Input, constant
 from compiler.rewrite import rebuild, with_ends
 from runtime.feeds import float_ends
 from runtime.numpy_executor import NumpyRunner
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 _RUNS = 24
-_PATIENCE = 8  # runs after which an element has moved, if rounding moves any
+_PATIENCE = 8  # runs after which some element has moved, if rounding moves any
 LEEWAY = 8.0
 _NOISE = "rounding of operand"
 
 
 class Rounding:
-    """A graph whose operands are off by one unit in the last place."""
+    """A graph whose operands are perturbed by one or two units in the last place."""
 
     def __init__(self, graph: Graph, weights: Mapping[str, Array]) -> None:
         self.noises: dict[str, tuple[Value, float, float]] = {}
-        self.graph = self._noisy(graph)
+        self.graph = self._add_noise(graph)
         self.runner = NumpyRunner(self.graph, weights)
 
     def accounts_for(
@@ -50,10 +50,10 @@ class Rounding:
         slack: float,
         leeway: float = LEEWAY,
     ) -> bool:
-        """Whether rounding moves every element of a result that two runtimes disagree on, beyond `slack` each.
+        """Whether rounding explains every element of a result that differs between two runtimes by more than `slack`.
 
-        `leeway` is how much farther than by the rounding that is tried here a result may lie. Where either is not
-        finite, no distance says that: rounding has to have given that infinity or NaN, or numbers about that number.
+        A difference may be `leeway` times the spread of the perturbed runs. Where either result is not finite, some
+        run has to have given that infinity or NaN, or the runs have to surround that number.
         """
         base, other = expected.astype(np.float64), other_result.astype(np.float64)
         left = ~_near(base, other, slack)
@@ -83,19 +83,19 @@ class Rounding:
             noises[name] = rng.choice(np.array([lowest, 1.0, highest]), shape).astype(dtype)
         return self.runner.run({**feeds, **noises})
 
-    def _noisy(self, graph: Graph) -> Graph:
+    def _add_noise(self, graph: Graph) -> Graph:
         new: dict[Value, Value] = {}
         for node in graph:
             rebuilt = rebuild(node, new)
             if _rounds(node):
-                operands = tuple(self._off(operand) for operand in rebuilt.operands)
+                operands = tuple(self._perturb(operand) for operand in rebuilt.operands)
                 changed = Node(node.op, operands, [result.type for result in node.results])
                 new.update(zip(node.results, changed.results, strict=True))
         noisy = with_ends(graph, new)
         noises = {name: value for name, (value, _, _) in self.noises.items()}
         return Graph({**graph.inputs, **noises}, noisy.outputs, noisy.updates, graph.name)
 
-    def _off(self, operand: Value) -> Value:
+    def _perturb(self, operand: Value) -> Value:
         dtype = operand.type.dtype
         if not dtype.is_float:
             return operand
@@ -110,7 +110,7 @@ class Rounding:
         return Where()(Equal()(operand, zero), signed, Where()(small, below, normal))
 
     def _noise(self, like: Value, lowest: float, highest: float) -> Value:
-        """Factors of 1, or at random of one of two others."""
+        """An input of random factors: 1, or one of two others."""
         name = f"{_NOISE} {len(self.noises)}"
         noise = Input(name, like.type)()
         self.noises[name] = noise, lowest, highest
@@ -118,19 +118,19 @@ class Rounding:
 
 
 def _rounds(node: Node) -> bool:
-    """Whether an operator computes with floats, and does not only move, choose or count them."""
+    """Whether an operator computes with floats, rather than only moving, selecting or counting them."""
     if not node.op.rounds or not node.operands:
         return False
     return all(result.type.dtype.is_float for result in node.results)
 
 
 def _near(a: Array, b: Array, slack: float | Array) -> Array:
-    """Elements that are apart by no more than the slack."""
+    """Where elements differ by no more than `slack`."""
     return np.asarray(_gap(a, b) <= slack)
 
 
 def _between(lowest: Array, highest: Array, other: Array, slack: float, leeway: float) -> Array:
-    """Finite elements that are no farther outside a range than the slack, and the leeway times its width."""
+    """Where elements are finite, and outside a range by no more than `slack` plus `leeway` times its width."""
     with np.errstate(invalid="ignore", over="ignore"):
         beyond = slack + leeway * (highest - lowest)
         inside = (other >= lowest - beyond) & (other <= highest + beyond)
@@ -138,7 +138,7 @@ def _between(lowest: Array, highest: Array, other: Array, slack: float, leeway: 
 
 
 def _gap(a: Array, b: Array) -> Array:
-    """How far elements are apart: 0 where they are equal or both NaN, infinity where one alone is not finite."""
+    """The distance of elements: 0 where they are equal or both NaN, infinity where only one is finite."""
     with np.errstate(invalid="ignore"):
         gap = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
     return np.where(np.isnan(gap), np.inf, gap)

@@ -1,7 +1,7 @@
-"""Why a `.safetensors` file is not whole, in words: its library says it in those of its code.
+"""Readable reasons why a `.safetensors` file is invalid, in place of the library's internal ones.
 
-The format: eight bytes with the length of a header of JSON, that header, and the tensors' bytes without gaps, as
-https://github.com/huggingface/safetensors#format has it.
+The format (https://github.com/huggingface/safetensors#format): eight bytes with the length of a JSON header, that
+header, and the tensors' bytes without gaps.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from runtime.boundary import read_at_most
 _BITS = {"BOOL": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8}
 _BITS |= {"I8": 8, "U8": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32}
 _BITS |= {"I64": 64, "U64": 64, "F64": 64, "C64": 64}
-_LARGEST_HEADER = 100_000_000  # bytes, as the format has it
+_LARGEST_HEADER = 100_000_000  # bytes, a limit of the format
 
 
 def fault_of(path: Path) -> str:
-    """What is wrong with a file that the library refused, as a clause; its library is the judge, this the reporter."""
+    """What is wrong with a file that the library has refused, as a clause."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(0)
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > max(size - 8, 0) or length > _LARGEST_HEADER:
-            likely = length <= _LARGEST_HEADER  # and not the first letters of a text
+            likely = length <= _LARGEST_HEADER  # else these are probably the first letters of a text
             return (
                 f"its header of {length:,} bytes is not whole"
                 if likely
@@ -49,12 +49,12 @@ def fault_of(path: Path) -> str:
             return f"the bytes of `{name}` begin at {entry['data_offsets'][0]:,}, and those before it end at {end:,}"
         end = entry["data_offsets"][1]
     if end != size - 8 - length:
-        return f"its header declares {end:,} bytes of tensors, and {size - 8 - length:,} are there"
+        return f"its header declares {end:,} bytes of tensors; the file has {size - 8 - length:,}"
     return "its header does not follow the format"
 
 
 def _fault_of_entry(name: str, entry: Any) -> str | None:
-    """What is wrong with what a header says of one tensor."""
+    """What is wrong with the header's entry for one tensor."""
     if not isinstance(entry, dict):
         return f"its header does not say what `{name}` is"
     dtype, shape, offsets = entry.get("dtype"), _sizes(entry.get("shape")), _sizes(entry.get("data_offsets"))
@@ -62,10 +62,10 @@ def _fault_of_entry(name: str, entry: Any) -> str | None:
         return f"`{name}` is of a dtype that the format does not have: {str(dtype)[:20]}"
     if shape is None or offsets is None or len(offsets) != 2 or offsets[0] > offsets[1]:
         return f"its header does not say which shape and which bytes `{name}` has"
-    needed, there = math.prod(shape) * _BITS[dtype] // 8, offsets[1] - offsets[0]
-    if needed != there:
+    needed, declared = math.prod(shape) * _BITS[dtype] // 8, offsets[1] - offsets[0]
+    if needed != declared:
         shown = ", ".join(map(str, shape))
-        return f"`{name}` is {dtype} [{shown}], {needed:,} bytes, and its header gives it {there:,}"
+        return f"`{name}` is {dtype} [{shown}], {needed:,} bytes, and its header gives it {declared:,}"
     return None
 
 

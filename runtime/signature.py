@@ -1,4 +1,4 @@
-"""What a caller feeds, checked against what is asked for; one check for both backends."""
+"""Checking the arrays that a caller feeds against a model's inputs and weights, for both backends."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 
 from compiler.dims import PAST, Dim, Size, evaluate, symbols
 from compiler.graph import Graph
-from compiler.operators.source import Stored
+from compiler.model_spec import SEED
+from compiler.operators.leaves import Stored
 from compiler.size_origins import SizeOrigin, size_origins
-from compiler.types import TensorType
+from compiler.types import DType, TensorType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.conversion import CannotConvert, convert, kind_of, name_of
@@ -24,8 +25,13 @@ if TYPE_CHECKING:
 _MOST_LISTED = 12
 
 
+def random_keys(types: Mapping[str, object]) -> frozenset[str]:
+    """The input that a model's random draws read, if it has one: an integer, which files mark by its name alone."""
+    return frozenset({SEED} if types.get(SEED) == TensorType(DType.I64) else ())
+
+
 class Signature:
-    """The names and types that a model is fed; `inputs` are those a person feeds, the others are its weights."""
+    """The names and types of everything that a model is fed: its `inputs`, and its weights."""
 
     def __init__(
         self, name: str, types: Mapping[str, TensorType], inputs: Collection[str], graph: Graph | None = None
@@ -34,7 +40,7 @@ class Signature:
         self.types = dict(types)
         self.inputs = tuple(inputs)
         self._graph = graph
-        self._large_enough: set[tuple[tuple[str, int], ...]] = set()  # sizes of the dims that were checked
+        self._large_enough: set[tuple[tuple[str, int], ...]] = set()  # sizes that have passed the check
 
     @staticmethod
     def of(graph: Graph) -> Signature:
@@ -47,7 +53,7 @@ class Signature:
 
     @cached_property
     def _open_axes(self) -> dict[str, tuple[tuple[int, Size, str | None], ...]]:
-        """For each name the axes whose size is a dim; the dim's name where it stands alone, as it mostly does."""
+        """The axes of each array whose size is a dim, with the dim's name where the size is that dim alone."""
         axes: dict[str, tuple[tuple[int, Size, str | None], ...]] = {}
         for name, type in self.types.items():
             dims = [
@@ -65,9 +71,9 @@ class Signature:
         return size_origins(self.types)
 
     def check(self, feeds: Mapping[str, Any], held: Collection[str] = ()) -> tuple[dict[str, Array], dict[str, int]]:
-        """The arrays to feed and the size of every named dim; NablacError lists all that is wrong.
+        """The arrays to feed and the size of every named dim; NablacError lists all mistakes.
 
-        Names in `held` may be absent: they were checked before.
+        Names in `held` may be absent: they have been checked before.
         """
         wrong: list[Diagnostic] = []
         arrays: dict[str, Array] = {}
@@ -79,7 +85,7 @@ class Signature:
             try:
                 array = argument
                 if array.__class__ is not np.ndarray or array.dtype != self._dtypes[name]:
-                    array = _converted(name, argument, type)
+                    array = _convert(name, argument, type)
                 if array.shape != type.shape:
                     self._check_shape(name, array, type)
                 arrays[name] = array
@@ -90,7 +96,7 @@ class Signature:
             wrong.extend(self._missing(missing, feeds))
         sizes = self._sizes(arrays, wrong)
         if not wrong:
-            wrong.extend(self._too_small(sizes))
+            wrong.extend(self._too_small_sizes(sizes))
         if wrong:
             raise NablacError(*wrong)
         return arrays, sizes
@@ -99,32 +105,32 @@ class Signature:
     def _limits(self) -> tuple[Limit, ...]:
         return limits(self._graph) if self._graph is not None else ()
 
-    def _too_small(self, sizes: Mapping[str, int]) -> Iterator[Diagnostic]:
-        """The first size, if any, for which a dim is too small: a window that does not fit in its image."""
+    def _too_small_sizes(self, sizes: Mapping[str, int]) -> Iterator[Diagnostic]:
+        """The first limit that the sizes violate, if any: a window that does not fit in its image, say."""
         combination = tuple(sizes.items())
         if combination in self._large_enough:
             return
         for limit in self._limits:
             if not limit.holds(sizes):
-                said, name = limit.explain(sizes)
+                reason, name = limit.explain(sizes)
                 source, origin = self._origins[name].source, limit.node.origin
                 where = " ".join(str(part) for part in (origin.span, origin.path and f"(`{origin.path}`)") if part)
-                message = f"`{source}` is too small: {said}"
+                message = f"`{source}` is too small: {reason}"
                 yield Diagnostic(codes.E803, message, place=f"input `{source}`", note=where and f"required at {where}")
                 return
         self._large_enough.add(combination)
 
     def _check_shape(self, name: str, array: Array, type: TensorType) -> None:
-        """The rank and the sizes that are numbers; named dims are at least 1."""
-        message = f"`{name}` is {type}, and an array of shape {list(array.shape)} is given"
+        """Check the rank and the sizes that are numbers, and that named dims are at least 1."""
+        message = f"`{name}`: expected {type}, got an array of shape {list(array.shape)}"
         if array.ndim != type.rank:
-            shown, hint = f"that is {_axes(array.ndim)}, and the model has {type.rank}", None
+            shown, hint = f"it has {_axes(array.ndim)}; the model expects {type.rank}", None
             if array.ndim == type.rank - 1 and isinstance(type.shape[0], Dim):
                 hint = f"where the axis `{type.shape[0]}` is missing: `{name}[None]`"
             raise NablacError(Diagnostic(codes.E803, message, place=f"input `{name}`", note=shown, hint=hint))
         for axis, (size, actual) in enumerate(zip(type.shape, array.shape, strict=True)):
             if isinstance(size, int) and size != actual:
-                shown = f"axis {axis} is {actual}, and the model has {size} there"
+                shown = f"axis {axis} is {actual}; the model expects {size}"
                 raise NablacError(Diagnostic(codes.E803, message, place=f"input `{name}`", note=shown))
             if actual == 0 and size != 0 and str(size) != PAST:
                 message = f"`{name}` holds nothing: axis {axis}, `{size}`, is 0"
@@ -132,7 +138,7 @@ class Signature:
                 raise NablacError(Diagnostic(codes.E803, message, place=f"input `{name}`", hint=hint))
 
     def _sizes(self, arrays: Mapping[str, Array], wrong: list[Diagnostic]) -> dict[str, int]:
-        """Every named dim from its origin; then every axis that names one, checked."""
+        """The size of every named dim, from the axis that determines it; all other axes are checked against these."""
         sizes: dict[str, int] = {}
         for symbol, origin in self._origins.items():
             array = arrays.get(origin.source)
@@ -141,7 +147,7 @@ class Signature:
             if origin.factor == 1 and origin.rest == 0:
                 sizes[symbol] = array.shape[origin.axis]
                 continue
-            if not _known(origin.rest, sizes):
+            if not _is_known(origin.rest, sizes):
                 continue
             share = array.shape[origin.axis] - evaluate(origin.rest, sizes)
             if share % origin.factor or share < origin.factor:
@@ -158,7 +164,7 @@ class Signature:
                 actual = array.shape[axis]
                 if alone is not None and sizes.get(alone, actual) == actual:
                     continue
-                if not _known(size, sizes) or evaluate(size, sizes) == actual:
+                if not _is_known(size, sizes) or evaluate(size, sizes) == actual:
                     continue
                 wrong.append(self._conflict(name, axis, size, actual, sizes))
         return sizes
@@ -186,7 +192,7 @@ class Signature:
         return Diagnostic(codes.E802, f"{self.name} has no input `{name}`", place=f"input `{name}`", hint=hint)
 
     def _missing(self, missing: list[str], feeds: Mapping[str, Any]) -> list[Diagnostic]:
-        """One mistake for each missing input, one for all missing weights."""
+        """A diagnostic for each missing input, and one for all missing weights."""
         unknown = [name for name in feeds if name not in self.types]
         diagnostics = [
             Diagnostic(
@@ -204,25 +210,25 @@ class Signature:
             listed = ", ".join(f"`{name}`" for name in weights[:_MOST_LISTED])
             more = f" and {len(weights) - _MOST_LISTED} more" if len(weights) > _MOST_LISTED else ""
             verb = "is" if len(weights) == 1 else "are"
-            place, hint = f"the weights of {self.name}", "load weights, or initialise them from a seed"
-            diagnostics.append(Diagnostic(codes.E801, f"{listed}{more} {verb} missing", place=place, hint=hint))
+            location, hint = f"the weights of {self.name}", "load weights, or initialise them from a seed"
+            diagnostics.append(Diagnostic(codes.E801, f"{listed}{more} {verb} missing", place=location, hint=hint))
         return diagnostics
 
 
-def _converted(name: str, argument: Any, type: TensorType) -> Array:
-    """An array of the dtype asked for: exact, a safe widening of the same kind, or Python's own numbers."""
+def _convert(name: str, argument: Any, type: TensorType) -> Array:
+    """An array of the input's dtype: of the same dtype, by a safe cast of the same kind, or from Python numbers."""
     wanted = type.dtype.numpy
     try:
         array = np.asarray(argument)
-    except Exception as error:  # whatever an object's own conversion raises
+    except Exception as error:  # an object's own conversion may raise anything
         rows = isinstance(argument, (list, tuple))
         reason = "its rows have different lengths" if rows else f"{argument.__class__.__name__}: {error}"
-        message = f"`{name}` is {type}, and the argument is not an array"
+        message = f"`{name}`: expected {type}, got an argument that is not an array"
         raise NablacError(Diagnostic(codes.E803, message, place=f"input `{name}`", note=reason)) from None
     if array.dtype == wanted:
         return array
     given_kind, wanted_kind = kind_of(array.dtype), type.dtype.kind
-    plain = isinstance(argument, (list, tuple, int, float)) and _plain(argument)
+    plain = isinstance(argument, (list, tuple, int, float)) and _is_plain(argument)
     agree = given_kind == wanted_kind or (given_kind, wanted_kind) == ("int", "float")
     if (plain and (agree or not array.size)) or (
         given_kind == wanted_kind and np.can_cast(array.dtype, wanted, "safe")
@@ -235,12 +241,12 @@ def _converted(name: str, argument: Any, type: TensorType) -> Array:
     hint = f"convert it: `array.astype({wanted.name!r})`" if given_kind else None
     if given_kind is None:
         hint = "a tensor holds numbers; turn texts into tokens first" if array.dtype.kind in "US" else None
-    message = f"`{name}` is {type}, and {name_of(array.dtype)} is given"
+    message = f"`{name}`: expected {type}, got {name_of(array.dtype)}"
     raise NablacError(Diagnostic(codes.E804, message, place=f"input `{name}`", hint=hint))
 
 
-def _plain(argument: Any) -> bool:
-    """Python's own numbers, however nested: they have no dtype of their own."""
+def _is_plain(argument: Any) -> bool:
+    """Whether an argument is Python numbers, however nested: they have no dtype of their own."""
     waiting = [argument]
     while waiting:
         item = waiting.pop()
@@ -251,7 +257,7 @@ def _plain(argument: Any) -> bool:
     return True
 
 
-def _known(size: Size, sizes: Mapping[str, int]) -> bool:
+def _is_known(size: Size, sizes: Mapping[str, int]) -> bool:
     return isinstance(size, int) or symbols(size) <= sizes.keys()
 
 

@@ -1,4 +1,4 @@
-"""How small the named dims of a graph may be: no axis is negative, and no window and no mean is of nothing."""
+"""Lower bounds of a graph's named dims: no axis is negative, and no window or mean is empty."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from compiler.dims import PAST, Dim, Symbol, evaluate, symbols
 from compiler.graph import Graph, Node
 from compiler.operators.convolution import SlidingWindow
 
-_SEARCHED = 100_000  # how far up a size that is large enough is looked for
+_SEARCHED = 100_000  # the largest size that is tried in search of one that is large enough
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A size that some node makes, and the least that it may be."""
+    """The size of an axis at some node, and its minimum."""
 
     size: Dim
     least: int
     node: Node
 
     def holds(self, sizes: Mapping[str, int]) -> bool:
-        """True also where a dim is not among the sizes."""
+        """Whether the limit holds; True if some of its dims have no size."""
         return not symbols(self.size) <= sizes.keys() or evaluate(self.size, sizes) >= self.least
 
     def explain(self, sizes: Mapping[str, int]) -> tuple[str, str]:
-        """What is too small, as a sentence, and the name of a dim that has to be larger."""
+        """The reason as a clause, and the name of a dim that has to be larger."""
         names = sorted(symbols(self.size))
         listed = " and ".join(f"`{name}` is {sizes[name]}" for name in names)
         for name in names:
@@ -36,7 +36,7 @@ class Limit:
 
 
 def limits(graph: Graph) -> tuple[Limit, ...]:
-    """One for each size in the graph that small dims could make too small, the first node's that makes it."""
+    """A limit for each size in the graph that could become too small, at the first node that has it."""
     limits_by_size: dict[tuple[Dim, int], Limit] = {}
     for node in _nodes(graph):
         least = 1 if isinstance(node.op, SlidingWindow) else 0
@@ -57,6 +57,6 @@ def _nodes(graph: Graph) -> Iterator[Node]:
 
 
 def _grows(size: Dim, least: int) -> bool:
-    """Whether a size is plainly large enough for any dims: all terms are products of them, and counted up."""
+    """Whether a size is large enough for any dims: it is a sum of products of dims with positive factors."""
     named = all(isinstance(atom, Symbol) for monomial, _ in size.terms for atom, _ in monomial)
     return named and all(factor > 0 for _, factor in size.terms) and (least == 0 or PAST not in symbols(size))

@@ -1,4 +1,4 @@
-"""The error of a run that the data ended, by its class: each backend raises it, and callers look for the cause."""
+"""The error that both backends raise when an operator cannot run on the data; callers look for the cause."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from grammar.diagnostics import NablacError
 
 
 class StoppedByData(NablacError):
-    """An operator could not run on the data that it was fed (E806)."""
+    """An operator cannot run on the data that it is fed (E806)."""

@@ -1,7 +1,7 @@
-"""Numbers fed to a model that its tables have no entry for: tokens without a row, labels without a class.
+"""Indices that are out of range for a model's tables: tokens without a row, labels without a class.
 
-A look-up has no entry for numbers below 0, which NumPy and ONNX would count from the end, nor has `one_hot`, which
-would make zeros of them. What the model replaces before it looks, as a label `ignore`, does not count.
+Negative indices are out of range too, although NumPy and ONNX count them from the end, and `one_hot` would turn them
+into zeros. Indices are checked as the model computes them: it may replace some first, such as a label `ignore`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from compiler.dims import Size, evaluate, symbols
 from compiler.graph import Graph, Node, Value
 from compiler.lookups import inputs_behind, lookups, lookups_of_several_axes, table_limits
 from compiler.operators.indexing import OneHot
-from compiler.operators.source import Constant, Input, Source
+from compiler.operators.leaves import Constant, Input, Source
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Span
@@ -32,18 +32,18 @@ KEY = "nablac.tables"  # of the metadata
 
 @dataclass(frozen=True, eq=False)
 class Outside:
-    """The first number of a look-up that its table of `size` entries does not have, at `index` of what is looked up."""
+    """The first index of a look-up that is out of range for its table of `size` entries, at `index` of the indices."""
 
     node: Node
     name: str  # of the input that it comes from
     number: int
     index: tuple[int, ...]
     size: int
-    whole: bool  # whether what is looked up has a row for each of the input
+    whole: bool  # whether the indices have a row for each row of the input
 
 
 class TableCheck:
-    """The look-ups of a graph whose numbers come from its inputs."""
+    """The look-ups of a graph whose indices are computed from its inputs."""
 
     def __init__(self, graph: Graph) -> None:
         of_one = (
@@ -53,12 +53,12 @@ class TableCheck:
         self._checked = [lookup for lookup in (*of_one, *of_several) if lookup.names]
 
     def outside(self, arrays: Mapping[str, Array], sizes: Mapping[str, int]) -> Iterator[Outside]:
-        """The first number of each look-up that its table does not have."""
+        """The first out-of-range index of each look-up."""
         for lookup in self._checked:
             if not all(symbols(size) <= sizes.keys() for size in lookup.sizes) or not lookup.names <= arrays.keys():
                 continue
             limits = np.array([evaluate(size, sizes) for size in lookup.sizes])  # along the last axis, or for all
-            suspects = [name for name in sorted(lookup.names) if _leaves(arrays[name], int(limits.min()))]
+            suspects = [name for name in sorted(lookup.names) if _is_outside(arrays[name], int(limits.min()))]
             indices = lookup.indices(arrays) if suspects else None
             if indices is None:
                 continue
@@ -70,7 +70,7 @@ class TableCheck:
                 yield Outside(lookup.node, suspects[0], int(indices[index]), index, size, whole)
 
     def check(self, arrays: Mapping[str, Array], sizes: Mapping[str, int]) -> None:
-        """NablacError (E806) for each input with a number that a table does not have."""
+        """NablacError (E806) for each input with an index that is out of range for a table."""
         wrong: dict[str, Diagnostic] = {}
         for miss in self.outside(arrays, sizes):
             node = miss.node
@@ -81,7 +81,7 @@ class TableCheck:
 
 
 class _Checked:
-    """A look-up, and the graph of what it looks up, made when it is needed."""
+    """A look-up with the graph that computes its indices, built when it is first needed."""
 
     def __init__(self, graph: Graph, node: Node, indices: Value, sizes: tuple[Size, ...]) -> None:
         self.node, self.sizes, self._indices, self._inputs = node, sizes, indices, graph.inputs
@@ -89,15 +89,15 @@ class _Checked:
 
     @cached_property
     def _graph(self) -> Graph | None:
-        """What is looked up, made of inputs alone; None where it is made of weights too."""
+        """The graph from inputs to indices; None if they depend on weights too."""
         graph = Graph({}, {"indices": self._indices})
         sources = [node for node in graph if isinstance(node.op, Source)]
         if any(not isinstance(node.op, (Input, Constant)) for node in sources):
             return None
         inputs = {node.op.label: node.result for node in sources if isinstance(node.op, Input)}
         dims = _dims(result for node in graph for result in node.results)
-        beside = {name: value for name, value in self._inputs.items() if _dims([value]) & dims}  # which tell the sizes
-        return Graph({**beside, **inputs}, graph.outputs)
+        sized = {name: value for name, value in self._inputs.items() if _dims([value]) & dims}  # they determine sizes
+        return Graph({**sized, **inputs}, graph.outputs)
 
     @cached_property
     def _runner(self) -> Any:
@@ -107,7 +107,7 @@ class _Checked:
         return NumpyRunner(self._graph, {})
 
     def indices(self, arrays: Mapping[str, Array]) -> Array | None:
-        """What the model makes of its inputs before it looks it up; None where they are not all there."""
+        """The indices that the model computes from its inputs; None if some inputs are missing."""
         if self._graph is None or not self._graph.inputs.keys() <= arrays.keys():
             return None
         indices: Array = self._runner.run({name: arrays[name] for name in self._graph.inputs})["indices"]
@@ -115,7 +115,7 @@ class _Checked:
 
 
 def table_metadata(graph: Graph) -> dict[str, str]:
-    """What a compiled file says of the inputs of which every number is looked up: the size of the smallest table."""
+    """The metadata on inputs whose every number is looked up: the size of the smallest table of each."""
     smallest: dict[str, int] = {}
     for lookup in lookups(graph, complete=True):
         for name in inputs_behind(lookup.indices, complete=True):
@@ -125,10 +125,10 @@ def table_metadata(graph: Graph) -> dict[str, str]:
 
 
 def check_stored(metadata: Mapping[str, str], arrays: Mapping[str, Array]) -> None:
-    """NablacError (E806) for a number that a compiled file, as `table_metadata` says, has no entry for."""
+    """NablacError (E806) for an index out of range by the metadata of a compiled file (see `table_metadata`)."""
     wrong = []
     for name, size in json.loads(metadata.get(KEY, "{}")).items():
-        if name in arrays and _leaves(arrays[name], size):
+        if name in arrays and _is_outside(arrays[name], size):
             outside = arrays[name][(arrays[name] < 0) | (arrays[name] >= size)]
             wrong.append(_not_in_table(name, outside[0], size, None))
     if wrong:
@@ -138,7 +138,7 @@ def check_stored(metadata: Mapping[str, str], arrays: Mapping[str, Array]) -> No
 def outside_of_table(
     graph: Graph, feeds: Mapping[str, Any], sizes: Mapping[str, int], stopped: StoppedByData
 ) -> NablacError | None:
-    """What was fed that no table has, where that is why a graph stopped; reported at the same line."""
+    """The error for an index out of range, if that is why a graph stopped; reported at the same line."""
     wrong: list[Diagnostic] = []
     for name, limit in table_limits(graph, sizes).items():
         numbers = np.asarray(feeds[name]) if name in feeds else np.zeros(0)
@@ -153,13 +153,13 @@ def _dims(values: Iterable[Value]) -> set[str]:
     return {name for value in values for size in value.shape for name in symbols(size)}
 
 
-def _leaves(array: Array, size: int) -> bool:
+def _is_outside(array: Array, size: int) -> bool:
     """Whether some number is below 0, or not below `size`."""
     return bool(array.size) and bool(array.min() < 0 or array.max() >= size)
 
 
 def _not_in_table(name: str, number: Any, entries: int, span: Span | None, table: str = "the table") -> Diagnostic:
-    """A number of an input that the table has no entry for."""
+    """The diagnostic for a number of an input that is out of range for a table."""
     message = f"`{name}` holds {number}, and {table} that it looks up has {entries} entries"
     if table != "the table":
         message = f"`{name}` holds {number}, and {table} has {entries} entries"

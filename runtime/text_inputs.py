@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class InputBatches:
-    """What a model is fed: in one batch, or in several of texts of one length each, with the rows that each is of."""
+    """The inputs in one batch, or in several of texts of equal lengths, each with the numbers of its rows."""
 
     batches: list[tuple[list[int], dict[str, Array]]]
 
     def run(self, model: Callable[[dict[str, Array]], dict[str, Array]]) -> dict[str, Array]:
-        """The outputs of all rows, in their order; those of tokens filled up with 0 behind shorter texts.
+        """The outputs of all rows, in order; outputs for each token are padded with 0 after shorter texts.
 
-        A text never shares a batch with a longer one: what the model said of it would depend on the padding.
+        A text never shares a batch with a longer one: its outputs would depend on the padding.
         """
         if len(self.batches) == 1:
             return model(self.batches[0][1])
         outputs = [(rows, model(feeds)) for rows, feeds in self.batches]
-        return {name: _joined(name, [(rows, results[name]) for rows, results in outputs]) for name in outputs[0][1]}
+        return {name: _join(name, [(rows, results[name]) for rows, results in outputs]) for name in outputs[0][1]}
 
 
-def _joined(name: str, parts: list[tuple[list[int], Array]]) -> Array:
-    """One output of several batches, its rows where they belong."""
+def _join(name: str, parts: list[tuple[list[int], Array]]) -> Array:
+    """One output of several batches, with its rows in the order of the texts."""
     if any(part.ndim == 0 or len(part) != len(rows) or part.ndim != parts[0][1].ndim for rows, part in parts):
         message = f"`{name}` is one result of all texts, and these have different lengths"
         hint = "run them one at a time, or only texts with equally many tokens"
@@ -61,27 +61,27 @@ def read_texts_or_inputs(
     reading: Reading = PLAIN,
     least: Mapping[str, int] | None = None,
 ) -> InputBatches:
-    """Texts, one an argument, as rows of tokens where there is a tokenizer and one input to take them; else files.
+    """Texts, one per argument, as rows of tokens, if the model has a tokenizer and one input of tokens; else files.
 
-    `longest` are how long a text of an input can be (see runtime.text.lengths), `least` how many tokens an input takes
-    at the least: shorter texts are filled up with padding, as those of an input of a fixed size are.
+    `longest` is the maximal length of a text for each input (see runtime.text.lengths), `least` the minimal number of
+    tokens: shorter texts are padded, as are those of an input of a fixed size.
     """
-    real = [name for name in types if name != "seed"]
-    tokens = {name: type for name, type in types.items() if name in real and _of_tokens(type)}
-    texts = [_text(argument, real) for argument in arguments]
+    required = [name for name in types if name not in reading.optional]
+    tokens = {name: type for name, type in types.items() if name in required and _of_tokens(type)}
+    texts = [_text(argument, required) for argument in arguments]
     if not tokens or not texts or None in texts:
         return InputBatches([([], read_inputs(arguments, types, reading))])
     if tokenizer is None and any(Path(text or "").suffix and len((text or "").split()) == 1 for text in texts):
-        return InputBatches([([], read_inputs(arguments, types, reading))])  # which tells what kinds of files there are
-    if len(real) > 1:
-        named = ", ".join(f"`{name}`" for name in real)
+        return InputBatches([([], read_inputs(arguments, types, reading))])  # its error lists the kinds of files
+    if len(required) > 1:
+        named = ", ".join(f"`{name}`" for name in required)
         hint = "`nablac generate` turns text into text; otherwise pass tokens for each input: `name=tokens.npy`"
         raise NablacError(
-            Diagnostic(codes.E807, f"text alone does not provide {named}", place=_short(arguments[0]), hint=hint)
+            Diagnostic(codes.E807, f"text alone does not provide {named}", place=_shorten(arguments[0]), hint=hint)
         )
     if tokenizer is None:
         message, hint = "there is no tokenizer for this text", "pass `--tokenizer FILE`"
-        raise NablacError(Diagnostic(codes.E853, message, place=_short(arguments[0]), hint=hint))
+        raise NablacError(Diagnostic(codes.E853, message, place=_shorten(arguments[0]), hint=hint))
     ((name, type),) = tokens.items()
     fixed = type.shape[1]
     most = (longest or {}).get(name) if isinstance(fixed, Dim) else fixed
@@ -100,14 +100,14 @@ def read_texts_or_inputs(
 
 
 def _text(argument: str, names: list[str]) -> str | None:
-    """The text that an argument is, `name=` left out; None of one that names a file, there or not."""
+    """The text in an argument, without `name=`; None for an argument that names a file, existing or not."""
     name, sign, rest = argument.partition("=")
     text = rest if sign and name in names else argument
     path = text.split(":")[0]
     try:
         if text == STDIN or Path(text).is_file() or Path(path).is_file():
             return None
-    except (OSError, ValueError):  # too long for a name, or with a byte that none has
+    except (OSError, ValueError):  # too long for a file name, or with a null byte
         return text
     names_file = FileKind.of_suffix(Path(path).suffix) is not None and len(path.split()) == 1
     return None if names_file else text
@@ -117,5 +117,5 @@ def _of_tokens(type: InputType) -> TypeGuard[TensorType]:
     return isinstance(type, TensorType) and type.dtype.is_integer and type.rank == 2
 
 
-def _short(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:40]}..."

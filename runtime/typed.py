@@ -1,4 +1,4 @@
-"""Values of JSON as the dataclasses that they were written from, of the types that their fields say."""
+"""Converting JSON values to the dataclasses that they were written from, with checked types."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-_NAMES = {  # as a person calls the types of JSON
+_NAMES = {  # for messages
     str: "a text",
     int: "a whole number",
     float: "a number",
@@ -16,7 +16,7 @@ _NAMES = {  # as a person calls the types of JSON
 }
 
 
-def typed(kind: Any, value: Any) -> Any:
+def read_as(kind: Any, value: Any) -> Any:
     """`value` as a `kind`: a dataclass by its fields, or a type of JSON; raises TypeError or ValueError."""
     origin, arguments = get_origin(kind), get_args(kind)
     if is_dataclass(kind) and isinstance(kind, type) and isinstance(value, dict):
@@ -24,19 +24,19 @@ def typed(kind: Any, value: Any) -> Any:
         wrong = value.keys() ^ {field.name for field in fields(kind)}
         if wrong:
             raise TypeError(f"`{min(wrong)}` is missing, or not known")
-        return kind(**{field.name: typed(hints[field.name], value[field.name]) for field in fields(kind)})
+        return kind(**{field.name: read_as(hints[field.name], value[field.name]) for field in fields(kind)})
     if origin in (Union, UnionType):
         for choice in arguments:
             try:
-                return typed(choice, value)
+                return read_as(choice, value)
             except TypeError:
                 continue
     elif origin is list and isinstance(value, list):
-        return [typed(arguments[0], item) for item in value]
+        return [read_as(arguments[0], item) for item in value]
     elif origin is dict and isinstance(value, dict):
-        return {typed(arguments[0], key): typed(arguments[1], item) for key, item in value.items()}
+        return {read_as(arguments[0], key): read_as(arguments[1], item) for key, item in value.items()}
     elif kind is Any or type(value) is kind or (kind is float and type(value) is int):
         if isinstance(value, str):
-            value.encode()  # JSON may hold halves of characters, which no text does: UnicodeEncodeError
+            value.encode()  # UnicodeEncodeError for lone surrogates, which JSON may hold
         return value
     raise TypeError(f"{str(value)[:40]} is not {_NAMES.get(origin or kind, 'of the form that is expected')}")

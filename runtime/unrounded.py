@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from compiler.graph import Graph, Node, Value
 from compiler.operators.casting import Cast
-from compiler.operators.source import Source
+from compiler.operators.leaves import Source
 from compiler.rewrite import with_operands
 from compiler.types import DType
 

@@ -1,11 +1,12 @@
-"""The two backends against each other: one graph, the same weights and inputs, the outputs compared.
+"""Comparing the two backends: the outputs of one graph with the same weights and inputs.
 
-Random inputs have to agree to the tolerance, or of 16-bit floats to what rounding moves. At edges (`runtime.feeds`),
-and of whole numbers, a difference is looked into: it is no fault where rounding alone moves the result as much
-(`runtime.rounding`), where an operator states that onnxruntime's kernel gives something else there
-(`Operator.edges`), where a sum or product is beyond the largest number in one order and not in another, or where
-onnxruntime gives what NumPy does as long as it does not rewrite the model, and an input or NumPy's result is not
-finite.
+On random inputs they have to agree within the tolerance, for 16-bit floats within the effect of rounding. On edge cases
+(`runtime.feeds`), and for integers, a difference is excused if
+
+- rounding alone moves the result as much (`runtime.rounding`);
+- an operator declares that onnxruntime's kernel differs there (`Operator.edges`);
+- a sum or product overflows in one order of its terms and not in another;
+- onnxruntime agrees with NumPy when its optimisations are off, and an input or NumPy's result is not finite.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ import numpy as np
 from compiler.graph import Graph, Node
 from compiler.onnx.exporter import end_names, export
 from compiler.operators.arithmetic import Abs, Maximum
+from compiler.operators.leaves import Constant, Input, Source, constant
 from compiler.operators.reductions import Prod
-from compiler.operators.source import Constant, Input, Source, constant
 from compiler.rewrite import with_operands
 from compiler.types import DType
 from grammar.diagnostics import NablacError
 from runtime.feeds import Feeds, edge_feeds, float_ends, random_feeds, sample_sizes
-from runtime.initialization import stored
-from runtime.memory import require_compared
+from runtime.initialization import stored_operators
+from runtime.memory import require_memory_to_compare
 from runtime.numpy_executor import NumpyRunner
-from runtime.numpy_plan import fed_name
+from runtime.numpy_plan import feed_name
 from runtime.onnx_session import OnnxRunner
 from runtime.rounding import LEEWAY, Rounding
 from runtime.unrounded import without_rounding
@@ -44,15 +45,16 @@ __all__ = ["Comparison", "Report", "compare", "errors", "first_divergence", "ran
 RANDOM = "random"
 _TOLERANCE = 1e-4
 _ROUNDINGS = 8  # of 16-bit floats, that a result may be off by
-_COPIES = 4  # of the outputs, while they are compared
+_COPIES = 4  # of the outputs that are in memory while they are compared
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One output at one set of inputs: how far the backends are apart.
+    """The difference of the backends in one output for one set of inputs.
 
-    `error` is relative to the output's largest magnitude (at least 1e-3), `absolute` is the difference itself. Where
-    both are NaN everywhere there is nothing to compare: `nothing` says so. `excuse` says why a difference is no fault.
+    `error` is relative to the output's largest magnitude (at least 1e-3), `absolute` is the difference itself.
+    `nothing` is True where both outputs are all NaN: there is nothing to compare. `excuse` is why a difference is
+    acceptable.
     """
 
     output: str
@@ -66,17 +68,17 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Divergence:
-    """The first node, in the order of computation, whose results differ; `place` is its line, or its layer's path."""
+    """The first node, in the order of computation, whose results differ, with its line or its layer's path."""
 
     operator: str
-    place: str
+    location: str
     type: str
     error: float
 
 
 @dataclass(frozen=True)
 class Report:
-    """All comparisons; `diverging` is looked for where one fails, and None where every single node agrees."""
+    """All comparisons, and if one fails the first diverging node; None if every single node agrees."""
 
     comparisons: tuple[Comparison, ...]
     tolerance: float
@@ -84,17 +86,17 @@ class Report:
 
     @property
     def worst(self) -> Comparison:
-        """The largest difference that nothing excuses."""
+        """The largest difference without an excuse."""
         return max(self.comparisons, key=lambda row: (row.excuse is None, row.error))
 
     @property
     def agrees(self) -> bool:
-        """Whether no difference was found."""
+        """Whether all differences are within the tolerance or excused."""
         return all(row.error <= self.tolerance or row.excuse is not None for row in self.comparisons)
 
     @property
     def uncompared(self) -> list[str]:
-        """The outputs that are nothing but NaN at every size of random inputs."""
+        """The outputs that are all NaN at every size of random inputs."""
         compared = {row.output for row in self.comparisons if row.feeds == RANDOM and not row.nothing}
         return [name for name in dict.fromkeys(row.output for row in self.comparisons) if name not in compared]
 
@@ -116,20 +118,22 @@ def compare(
     text: Graph | None = None,
     edges: bool = True,
 ) -> Report:
-    """Run NumPy on the graph and onnxruntime on the model it became, on random inputs at several sizes, and at `edges`.
+    """Compare NumPy on the graph with onnxruntime on its exported model, on random inputs and on `edges`.
 
-    With `text`, the graph that `graph` was optimised from, NumPy runs that one, and the passes are compared as well.
-    With `locate`, a failure is traced to the first node whose results differ. Inputs at an edge that an operator
-    refuses, as indices beyond a table, are left out.
+    With `text`, the graph before optimisation, NumPy runs that one, so that the passes are tested as well.
+    With `locate`, a failure is traced to the first node whose results differ. Edge cases that an operator refuses,
+    such as indices out of range, are skipped.
     """
-    whole = text is not None and all(op.path in weights for op in stored(text))  # a pass may leave weights out
+    whole = text is not None and all(
+        op.path in weights for op in stored_operators(text)
+    )  # a pass may leave weights out
     reference = text if text is not None and whole else graph
     numpy, onnx = NumpyRunner(reference, weights), OnnxRunner(model)
     excuses = _Excuses(reference, graph, model, weights, tolerance)
     compared: list[Comparison] = []
     failed: tuple[float, dict[str, Array]] = (tolerance, {})
-    for feeds in (*_random(graph, sizes, seed), *(edge_feeds(graph, seed) if edges else ())):
-        require_compared(graph, feeds.sizes, _COPIES)
+    for feeds in (*_random_feeds(graph, sizes, seed), *(edge_feeds(graph, seed) if edges else ())):
+        require_memory_to_compare(graph, feeds.sizes, _COPIES)
         try:
             expected = numpy.run(feeds.arrays)
         except NablacError:
@@ -149,14 +153,14 @@ def compare(
     return Report(tuple(compared), tolerance, diverging)
 
 
-def _random(graph: Graph, sizes: Iterable[Mapping[str, int]] | None, seed: int) -> Iterator[Feeds]:
+def _random_feeds(graph: Graph, sizes: Iterable[Mapping[str, int]] | None, seed: int) -> Iterator[Feeds]:
     for number, chosen in enumerate(sizes if sizes is not None else sample_sizes(graph)):
         yield Feeds(RANDOM, dict(chosen), random_feeds(graph, chosen, seed + number))
 
 
 @dataclass(frozen=True, eq=False)
 class _Excuses:
-    """Why a difference is no fault; `text` is what NumPy ran, `graph` what `model` was made of."""
+    """Finds excuses for differences; `text` is the graph that NumPy ran, `graph` the one that `model` was made from."""
 
     text: Graph
     graph: Graph
@@ -165,7 +169,7 @@ class _Excuses:
     tolerance: float
 
     def excuse(self, name: str, ours: str, feeds: Feeds, expected: Array, actual: Array) -> str | None:
-        """Said in a few words; None where nothing excuses the difference between `ours` and the model's `name`."""
+        """A short reason why `ours` and the model's `name` may differ, or None."""
         if actual.shape != expected.shape or actual.dtype != expected.dtype:
             return None
         random = feeds.label == RANDOM and expected.dtype.kind not in "iub"
@@ -186,19 +190,19 @@ class _Excuses:
         if not self._passes_agree(ours, feeds, expected):
             return None
         ends = {**self.graph.outputs, **self.graph.updates}
-        before = set(Graph({}, {ours: ends[ours]}))  # what this output does not depend on does not move it
+        dependencies = set(Graph({}, {ours: ends[ours]}))
         every = divergences(self.graph, self.weights, feeds.arrays, self.tolerance)
-        diverging = [each for each in every if each[0] in before]
-        if diverging and all(reason is not None for _, _, reason in diverging):
-            return diverging[0][2]
-        numbers = (*feeds.arrays.values(), expected)  # of finite numbers it may make nothing else
-        if diverging or all(map(_finite, numbers)):
+        reasons = [reason for node, _, reason in every if node in dependencies]
+        if reasons and all(reason is not None for reason in reasons):
+            return reasons[0]
+        numbers = (*feeds.arrays.values(), expected)  # rewrites must not change finite results
+        if reasons or all(map(_is_finite, numbers)):
             return None
         again = self.unchanged.run(
             {key: array for key, array in {**self.weights, **feeds.arrays}.items() if key in self.unchanged.inputs}
         )
         if errors(again[name], expected)[0] <= self.tolerance:
-            return "onnxruntime's own rewrites of what is not finite"
+            return "onnxruntime's optimisations of numbers that are not finite"
         return None
 
     def _passes_agree(self, ours: str, feeds: Feeds, expected: Array) -> bool:
@@ -219,7 +223,7 @@ class _Excuses:
 
     @cached_property
     def short(self) -> bool:
-        """Whether a single rounding is beyond the tolerance: the graph computes with floats of 16 bits."""
+        """Whether the graph computes with 16-bit floats, of which a single rounding exceeds the tolerance."""
         return any(value.type.dtype.is_half for node in self.text for value in node.results)
 
     @cached_property
@@ -240,20 +244,20 @@ def tolerance_of(graphs: Iterable[Graph], roundings: int = _ROUNDINGS) -> float:
 def first_divergence(
     graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Any], tolerance: float
 ) -> Divergence | None:
-    """The first node that onnxruntime and NumPy give other results of the same operands, and how far apart they are."""
+    """The first node for which onnxruntime and NumPy give different results for the same operands."""
     for node, error, _ in divergences(graph, weights, feeds, tolerance):
-        place = str(node.origin.span) if node.origin.span is not None else node.origin.path
-        return Divergence(node.op.name, place, ", ".join(str(result.type) for result in node.results), error)
+        location = str(node.origin.span) if node.origin.span is not None else node.origin.path
+        return Divergence(node.op.name, location, ", ".join(str(result.type) for result in node.results), error)
     return None
 
 
 def divergences(
     graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Any], tolerance: float
 ) -> Iterator[tuple[Node, float, str | None]]:
-    """The nodes whose results differ by more than the tolerance, of operands that are the same to the bit.
+    """The nodes whose results differ by more than the tolerance for identical operands.
 
-    The operands are those that onnxruntime computed. With each comes how far apart the results are, and why that is no
-    fault, if it is none.
+    The operands are those that onnxruntime computed. Each node comes with the error of its results, and the excuse for
+    it or None.
     """
     nodes = [node for node in graph if not isinstance(node.op, Source)]
     results = {result: f"node {number}.{result.index}" for number, node in enumerate(nodes) for result in node.results}
@@ -283,39 +287,39 @@ def divergences(
 
 
 def _source(node: Node, weights: Mapping[str, Array], feeds: Mapping[str, Any]) -> Any:
-    """The array that an input, a parameter or a buffer is fed with."""
-    name = fed_name(node)
+    """The array that is fed to an input, a parameter or a buffer."""
+    name = feed_name(node)
     return feeds[name] if name in feeds else weights[name]
 
 
 def _reason(
     node: Node, single: Graph, feeds: Mapping[str, Array], operands: Collection[Array], results: Collection[Array]
 ) -> str | None:
-    """Why an operator may give several results of the same operands, `results` among them; None where it may not."""
+    """Why an operator may have several correct results for the same operands, `results` among them, or None."""
     whole = [result.type.dtype.numpy for result in node.results if result.type.dtype.is_integer]
     if node.op.edges and any(_at_edge(array, whole) for array in operands):
         return f"`{node.op.name}`, {node.op.edges[0]}"
-    overflows = all(map(_finite, operands)) and not all(map(_finite, results))
+    overflows = all(map(_is_finite, operands)) and not all(map(_is_finite, results))
     if overflows and _sums_overflow(node, single, feeds):
         kind = "products" if isinstance(node.op, Prod) else "sums"
-        return f"`{node.op.name}`, {kind} that are beyond the largest number in one order and not in another"
+        return f"`{node.op.name}`, {kind} that overflow in one order and not in another"
     return None
 
 
 def _sums_overflow(node: Node, single: Graph, feeds: Mapping[str, Array]) -> bool:
-    """Whether the terms of an operator's sums, or factors of its products, may be beyond the largest number together.
+    """Whether an operator's sums or products may overflow in some order of their terms or factors.
 
-    Whatever their signs are; and of a product it is some of the factors, before one that makes it small again.
+    So the absolute values are summed, and factors below 1 are left out of products.
     """
     adds_up = (node.op.wide or node.op.sums) and not node.op.safe_sums
-    if not adds_up:  # or is made so that no sum overflows
+    if not adds_up:
         return False
     operands = [Abs()(operand) if operand.type.dtype.is_float else operand for operand in node.operands]
     if isinstance(node.op, Prod):
         operands = [Maximum()(operand, constant(1, operand.type.dtype)) for operand in operands]
     totals = with_operands(node, tuple(operands)).results
     sums = NumpyRunner(Graph(single.inputs, dict(zip(single.outputs, totals, strict=True)))).run(feeds)
-    terms = max((array.size for array in feeds.values()), default=1)  # of a mean, which may be divided at its end
+    terms = max((array.size for array in feeds.values()), default=1)  # a mean may divide after its sum
     floats = [array for array in sums.values() if array.dtype.kind not in "iub"]
     largest = (float(np.max(array.astype(np.float64), initial=0.0)) for array in floats)
     return any(
@@ -323,12 +327,12 @@ def _sums_overflow(node: Node, single: Graph, feeds: Mapping[str, Array]) -> boo
     )
 
 
-def _finite(array: Array) -> bool:
+def _is_finite(array: Array) -> bool:
     return bool(np.isfinite(array.astype(np.float64)).all())
 
 
 def _at_edge(array: Array, whole: Sequence[np.dtype[Any]]) -> bool:
-    """Whether some number is not finite, near the ends of its dtype, or beyond those of `whole` results."""
+    """Whether some number is not finite, near the limits of its dtype, or outside the integer dtypes `whole`."""
     if array.dtype.kind == "b" or not array.size:
         return False
     if array.dtype.kind in "iu":
@@ -340,7 +344,7 @@ def _at_edge(array: Array, whole: Sequence[np.dtype[Any]]) -> bool:
 
 
 def errors(actual: Array, expected: Array) -> tuple[float, float]:
-    """The largest difference, relative to the largest magnitude and as it is; NaN at the same indices is none."""
+    """The largest difference, relative to the largest magnitude and absolute; NaN equals NaN."""
     if actual.shape != expected.shape or actual.dtype != expected.dtype:
         return float("inf"), float("inf")
     a, b = actual.astype(np.float64), expected.astype(np.float64)

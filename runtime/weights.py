@@ -17,20 +17,20 @@ from compiler.graph import Graph
 from compiler.types import DType, TensorType, TypeMismatch
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file, nearest
-from runtime.atomic_files import written_whole
+from runtime.atomic_files import atomic_write
 from runtime.boundary import (
     BEGINNING,
     LARGEST_JSON,
-    guarded,
     names_in,
     open_regular,
     read_file,
     reason_of,
     refuse_other_kinds,
     require_room,
+    translate_errors,
 )
-from runtime.initialization import stored
-from runtime.renames import Entry, Rename, idle, read_renames, renamed
+from runtime.initialization import stored_operators
+from runtime.renames import Entry, Rename, apply_renames, read_renames, unused_rules
 from runtime.safetensors_faults import fault_of
 
 if TYPE_CHECKING:
@@ -56,20 +56,20 @@ def save_weights(path: str | Path, weights: Mapping[str, Array], metadata: Mappi
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    # Row by row in memory: safetensors writes the memory as it lies, whatever the strides say.
+    # Contiguous in memory: safetensors writes the buffer as it is, and ignores strides.
     arrays = {name: np.require(array, requirements="C") for name, array in weights.items()}
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         try:
             save_file(arrays, str(temporary), dict(metadata) if metadata else None)
-        except SafetensorError as error:  # a full disk, as all that writing can meet
+        except SafetensorError as error:  # a failed write, such as on a full disk
             number = re.search(r"os error (\d+)", str(error))
             raise OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error)) from error
 
 
 def load_weights(path: str | Path, graph: Graph, renames: Iterable[Rename] = ()) -> dict[str, Array]:
-    """The weights of a graph from a file; every missing, unknown or misshaped entry is in one error.
+    """The weights of a graph from a file; one NablacError lists all missing, unknown and misshaped entries.
 
-    Floats become the model's floats and integers its integers, where they fit.
+    Floats are converted to the model's float type and integers to its integer type, if they fit.
     """
     return fit_weights(read_tensors(path), graph, str(path), list(renames))
 
@@ -77,54 +77,54 @@ def load_weights(path: str | Path, graph: Graph, renames: Iterable[Rename] = ())
 def fit_weights(
     arrays: Mapping[str, Array],
     graph: Graph,
-    place: str,
+    location: str,
     renames: Sequence[Rename] = (),
     optional: Callable[[], Iterable[Graph]] = tuple,
 ) -> dict[str, Array]:
-    """Arrays by foreign names as a graph's weights by path; those of `optional` graphs too, as far as they are there.
+    """A graph's weights by path from arrays by foreign names, and those weights of `optional` graphs that exist.
 
-    These graphs are asked for where there are entries that are none of the graph's.
+    `optional` is called only if there are entries that do not belong to the graph.
     """
-    wanted = {op.path: op.type for op in stored(graph)}
-    sources = renamed(list(arrays), renames, place)
+    wanted = {op.path: op.type for op in stored_operators(graph)}
+    sources = apply_renames(list(arrays), renames, location)
     wrong: list[Diagnostic] = []
     missing = [path for path in wanted if path not in sources]
     unknown = [path for path in sources if path not in wanted]
     if unknown:
-        others = (op for other in optional() for op in stored(other))
+        others = (op for other in optional() for op in stored_operators(other))
         wanted |= {op.path: op.type for op in others if op.path in unknown and op.path not in wanted}
         unknown = [path for path in sources if path not in wanted]
     for path in missing:
         message = f"`{path}`: {wanted[path]} is missing"
         wrong.append(
-            Diagnostic(codes.E701, message, place=place, hint=_near(path, wanted[path], unknown, sources, arrays))
+            Diagnostic(codes.E701, message, place=location, hint=_suggest(path, wanted[path], unknown, sources, arrays))
         )
     for path in unknown[:_MOST_UNKNOWN]:
         name = sources[path].name
         shown = f"`{name}`" if name == path else f"`{name}`, renamed to `{path}`,"
         hint = did_you_mean(path, missing or wanted) or "rename rules map foreign names to paths"
-        wrong.append(Diagnostic(codes.E702, f"{shown} is not a parameter of {graph.name}", place=place, hint=hint))
+        wrong.append(Diagnostic(codes.E702, f"{shown} is not a parameter of {graph.name}", place=location, hint=hint))
     if len(unknown) > _MOST_UNKNOWN:
         message = f"{len(unknown) - _MOST_UNKNOWN} more entries are not parameters of {graph.name}"
-        wrong.append(Diagnostic(codes.E702, message, place=place))
+        wrong.append(Diagnostic(codes.E702, message, place=location))
     fitted: dict[str, Array] = {}
     for path, type in wanted.items():
         if path not in sources:
             continue
         array = sources[path].value(arrays)
-        mistake = _misfit(path, array, type, place, sources[path])
+        mistake = _misfit(path, array, type, location, sources[path])
         if mistake is not None:
             wrong.append(mistake)
         else:
             fitted[path] = np.require(array, type.dtype.numpy, ["C", "W"])
     if wrong:
-        raise NablacError(*wrong, *_idle(list(arrays), renames, place))
+        raise NablacError(*wrong, *_unused_rules(list(arrays), renames, location))
     return fitted
 
 
-def idle_rules(names: Sequence[str], renames: Sequence[Rename]) -> str | None:
-    """What to say of rules that take no entry; None where each takes one."""
-    rules = idle(names, renames)
+def describe_unused_rules(names: Sequence[str], renames: Sequence[Rename]) -> str | None:
+    """A message about rules that match no entry; None if each matches one."""
+    rules = unused_rules(names, renames)
     if not rules:
         return None
     shown = ", ".join(f"`{rule.text}`" for rule in rules[:_MOST_IDLE])
@@ -132,26 +132,26 @@ def idle_rules(names: Sequence[str], renames: Sequence[Rename]) -> str | None:
     return f"{shown}{more} {'matches' if len(rules) == 1 else 'match'} no entry of the file"
 
 
-def _idle(names: Sequence[str], renames: Sequence[Rename], place: str) -> list[Diagnostic]:
-    """Rules that take no entry, where something is wrong with the others."""
-    message = idle_rules(names, renames)
+def _unused_rules(names: Sequence[str], renames: Sequence[Rename], location: str) -> list[Diagnostic]:
+    """Diagnostics for rules that match no entry, to be added to other errors."""
+    message = describe_unused_rules(names, renames)
     if message is None:
         return []
     hint = f"its entries are called {', '.join(f'`{name}`' for name in names[:3])}{', ...' if names[3:] else ''}"
-    return [Diagnostic(codes.E706, message, place=place, hint=hint if names else None)]
+    return [Diagnostic(codes.E706, message, place=location, hint=hint if names else None)]
 
 
 def read_tensors(path: str | Path) -> dict[str, Array]:
-    """Every tensor of a `.safetensors` file, or of those that an `.index.json` names; NablacError for other files.
+    """Every tensor of a `.safetensors` file, of the files in an `.index.json`, or of the one of these in a folder.
 
-    A folder stands for the one that it holds.
+    NablacError for other files.
     """
     path = Path(path)
     if os.path.isdir(path):
-        path = _held(path)
+        path = _weights_file(path)
     if path.name.endswith(".index.json"):
         return {name: array for file in _shards(path) for name, array in read_tensors(file).items()}
-    with _opened(path) as file:
+    with _open(path) as file:
         dtypes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - no mapping
         plain = {name: file.get_tensor(name) for name, dtype in dtypes.items() if dtype in _PLAIN}
         tensors = plain | _read_extended(path, {name: dtype for name, dtype in dtypes.items() if dtype in _EXTENDED})
@@ -166,25 +166,25 @@ def read_tensors(path: str | Path) -> dict[str, Array]:
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
-    """What a `.safetensors` file says of itself, or that of a folder; an index says nothing."""
+    """The metadata of a `.safetensors` file, or of the one in a folder; empty for an index."""
     path = Path(path)
     if os.path.isdir(path):
-        path = _held(path)
+        path = _weights_file(path)
     if path.name.endswith(".index.json"):
         return {}
-    with _opened(path) as file:
+    with _open(path) as file:
         return dict(file.metadata() or {})
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """A whole `.safetensors` file, as its library opens it; NablacError for others, and for all that it raises."""
+def _open(path: Path) -> Iterator[Any]:
+    """Open a `.safetensors` file with its library; NablacError for other files, and for any error within the block."""
     from safetensors import SafetensorError, safe_open
 
     _refuse_others(path)
     require_room(os.path.getsize(path), str(path))
     hint = "it may be truncated: download or write it again"
-    with guarded(str(path), "a whole .safetensors file", codes.E705, hint):
+    with translate_errors(str(path), "a whole .safetensors file", codes.E705, hint):
         try:
             opened = safe_open(str(path), "np")
         except SafetensorError:
@@ -193,8 +193,8 @@ def _opened(path: Path) -> Iterator[Any]:
             yield file
 
 
-def _held(folder: Path) -> Path:
-    """The weights of a folder: its one index, whose parts lie beside it, or else its one file."""
+def _weights_file(folder: Path) -> Path:
+    """The weights in a folder: its only index, or else its only file."""
     kinds = ("*.safetensors.index.json", "*.safetensors", "pytorch_model.bin")  # the last is refused as what it is
     files = next((matches for matches in (sorted(folder.glob(kind)) for kind in kinds) if matches), [])
     if len(files) == 1:
@@ -209,7 +209,7 @@ def _held(folder: Path) -> Path:
 
 
 def _shards(index: Path) -> list[Path]:
-    """The files that a large model is cut into (`model.safetensors.index.json`); each has to lie beside the index."""
+    """The files that an index (`model.safetensors.index.json`) names; each has to be beside the index."""
     if not os.path.exists(index):
         raise NablacError(Diagnostic(codes.E901, f"there is no file {index}", place=str(index)))
     content = read_file(index, LARGEST_JSON)
@@ -226,7 +226,7 @@ def _shards(index: Path) -> list[Path]:
 
 
 def _read_extended(path: Path, dtypes: Mapping[str, str]) -> dict[str, Array]:
-    """Tensors of dtypes that NumPy lacks, and safetensors leaves to others; the file was found to be whole before."""
+    """Tensors of dtypes that NumPy does not have, and safetensors does not read; the file has been validated before."""
     if not dtypes:
         return {}
     import ml_dtypes
@@ -244,11 +244,11 @@ def _read_extended(path: Path, dtypes: Mapping[str, str]) -> dict[str, Array]:
 
 
 def _refuse_others(path: Path) -> None:
-    """Files that are known not to be weights, each with the way out."""
+    """NablacError for files that are recognised as something else, with a hint how to convert them."""
     if not os.path.exists(path):
         hint = did_you_mean_file(path.name, [name for name in names_in(path.parent) if name.endswith(".safetensors")])
         raise NablacError(Diagnostic(codes.E901, f"there is no file {path}", place=str(path), hint=hint))
-    with guarded(str(path), "weights", codes.E705), open_regular(path) as file:
+    with translate_errors(str(path), "weights", codes.E705), open_regular(path) as file:
         head, size = file.read(BEGINNING), os.fstat(file.fileno()).st_size
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:  # a length of 640 begins like a pickle
         return
@@ -274,9 +274,9 @@ def _is_npz(path: Path) -> bool:
         return False
 
 
-def _misfit(path: str, array: Array, type: TensorType, place: str, entry: Entry) -> Diagnostic | None:
-    """Why an array is not the parameter's, if it is not."""
-    stored_type = _shown(array)
+def _misfit(path: str, array: Array, type: TensorType, location: str, entry: Entry) -> Diagnostic | None:
+    """Why an array does not fit a parameter, if it does not."""
+    stored_type = _type_of(array)
     if array.shape != type.shape:
         turned = array.ndim > 1 and (*array.shape[:-2], array.shape[-1], array.shape[-2]) == type.shape
         rule = f"{entry.name} -> {path}" + ("" if entry.turned else " ^T")
@@ -285,9 +285,9 @@ def _misfit(path: str, array: Array, type: TensorType, place: str, entry: Entry)
             f"{verb} by a rename rule before the others: `--rename '{rule}'`" if turned and entry.parts == 1 else None
         )
         if entry.parts > 1 and array.ndim == len(type.shape) and -array.ndim <= entry.axis < array.ndim:
-            hint = _parted(array, type, entry) or hint
+            hint = _axis_hint(array, type, entry) or hint
         return Diagnostic(
-            codes.E703, f"`{path}` is {stored_type} in the file, and {type} in the model", place=place, hint=hint
+            codes.E703, f"`{path}` is {stored_type} in the file, and {type} in the model", place=location, hint=hint
         )
     dtype: Any = type.dtype.numpy
     try:
@@ -295,12 +295,12 @@ def _misfit(path: str, array: Array, type: TensorType, place: str, entry: Entry)
     except TypeMismatch:  # a dtype that the language has not
         same_kind = array.dtype.kind in "iu" and type.dtype.is_integer
     if not same_kind or (type.dtype.is_integer and (array.astype(dtype) != array).any()):
-        return Diagnostic(codes.E704, f"`{path}` is {stored_type} in the file, and {type} in the model", place=place)
-    return _not_finite(path, array, type, place) if type.dtype.is_float else None
+        return Diagnostic(codes.E704, f"`{path}` is {stored_type} in the file, and {type} in the model", place=location)
+    return _not_finite(path, array, type, location) if type.dtype.is_float else None
 
 
-def _parted(array: Array, type: TensorType, entry: Entry) -> str | None:
-    """Along which axis the parts of an entry would fit, whether it did split along the rule's or was left whole."""
+def _axis_hint(array: Array, type: TensorType, entry: Entry) -> str | None:
+    """A hint which axis to split, if the parts of an entry would fit along another axis than the rule's."""
     split = list(array.shape)
     split[entry.axis] *= entry.parts
     for shape in (array.shape, tuple(split)):
@@ -311,38 +311,38 @@ def _parted(array: Array, type: TensorType, entry: Entry) -> str | None:
     return None
 
 
-def _not_finite(path: str, array: Array, type: TensorType, place: str) -> Diagnostic | None:
-    """Why floats cannot be the parameter's: some are NaN, or beyond its type."""
+def _not_finite(path: str, array: Array, type: TensorType, location: str) -> Diagnostic | None:
+    """Why floats cannot be a parameter's: some are NaN, or overflow in its type."""
     wrong = np.isnan(array)
     if wrong.any():
         index = [int(axis) for axis in np.argwhere(wrong)[0]]
         message = f"`{path}` holds NaN: {int(wrong.sum()):,} of {array.size:,}, the first at {index}"
         hint = "training had diverged before it was saved: use an earlier checkpoint"
-        return Diagnostic(codes.E704, message, place=place, hint=hint)
+        return Diagnostic(codes.E704, message, place=location, hint=hint)
     with np.errstate(over="ignore"):
         wrong = np.isinf(array.astype(type.dtype.numpy)) & ~np.isinf(array)
     if wrong.any():
         index = [int(axis) for axis in np.argwhere(wrong)[0]]
         message = f"`{path}` holds {array[tuple(index)]:g} at {index}, beyond {type.dtype.value}"
-        return Diagnostic(codes.E704, message, place=place, hint="run the model in a wider type: `--dtype f64`")
+        return Diagnostic(codes.E704, message, place=location, hint="run the model in a wider type: `--dtype f64`")
     return None
 
 
-def _shown(array: Array) -> str:
+def _type_of(array: Array) -> str:
     try:
         return str(TensorType(DType.of(array), array.shape))
     except TypeMismatch:  # as above
         return f"{array.dtype}[{', '.join(map(str, array.shape))}]"
 
 
-def _near(
+def _suggest(
     path: str,
     type: TensorType,
     unknown: Sequence[str],
     sources: Mapping[str, Entry],
     arrays: Mapping[str, Array],
 ) -> str | None:
-    """An entry of the file that may be the missing one: near by name, or the only one of its shape."""
+    """A hint to an entry that may be the missing one: of a similar name, or the only one of its shape."""
     near = nearest(path, unknown)
     if near is not None:
         return f"is it called `{near}` there?"

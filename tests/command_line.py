@@ -22,7 +22,7 @@ from tests.paths import ROOT
 
 @dataclass(frozen=True)
 class Ended:
-    """What a command left: its exit status and what it wrote to each stream."""
+    """The result of a command: its exit status and its output on each stream."""
 
     exit_code: int
     stdout: str
@@ -35,7 +35,7 @@ class Ended:
 
 
 def invoke(*arguments: str | Path, folder: Path | None = None, stdin: str = "") -> Ended:
-    """`nablac` with these arguments in this process, with its own handling of errors, signals and exit status."""
+    """Run `nablac` with these arguments in this process, with its own handling of errors, signals and exit status."""
     argv = patch.object(sys, "argv", ["nablac", *map(str, arguments)])
     streams = CliRunner().isolation(input=stdin, env={"COLUMNS": "100"})
     with chdir(folder or Path.cwd()), argv, streams as (stdout, stderr, _):
@@ -55,7 +55,7 @@ def surroundings(**changed: str) -> dict[str, str]:
 
 
 def process(*arguments: str | Path, folder: Path | None = None) -> subprocess.Popen[str]:
-    """`nablac` as a process of its own, which a test may signal or kill."""
+    """Start `nablac` as a separate process, which a test may signal or kill."""
     command: list[Any] = [sys.executable, "-m", "nablac", *arguments]
     return subprocess.Popen(
         command, cwd=folder, env=surroundings(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -63,6 +63,6 @@ def process(*arguments: str | Path, folder: Path | None = None) -> subprocess.Po
 
 
 def shell(command: str) -> subprocess.CompletedProcess[str]:
-    """A line of bash in which `nablac` is this checkout's: pipes, redirections, substitutions."""
+    """Run a line of bash in which `nablac` is this checkout, for pipes, redirections and substitutions."""
     defined = f'nablac() {{ "{sys.executable}" -m nablac "$@"; }}\n'
     return subprocess.run(["bash", "-c", defined + command], capture_output=True, text=True, env=surroundings())

@@ -1,4 +1,4 @@
-"""What holds of all tests: no example of hypothesis goes by a clock, and an option runs some cases of each."""
+"""Settings of all tests: hypothesis has no deadlines, and an option runs only some cases of each test."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--some-cases",
         action="store_true",
-        help=f"of each test at most {SOME} cases, spread over its table: enough to call all that it calls",
+        help=f"run at most {SOME} cases of each test, spread over its table",
     )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out most cases of long tables, where a run is about versions of libraries and not about values."""
+    """Skip most cases of long tables, for runs that test versions of libraries and not values."""
     if not config.getoption("--some-cases"):
         return
     tests: dict[str, list[pytest.Item]] = {}

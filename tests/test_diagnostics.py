@@ -33,7 +33,7 @@ SHOWN = [path for path in PAGES if path.stem[1] in CHECKED and blocks(path, "mod
 
 
 @pytest.mark.parametrize("path", SHOWN, ids=[path.stem for path in SHOWN])
-def test_a_page_shows_the_diagnostics_of_its_models(path: Path) -> None:
+def test_the_models_of_a_page_get_its_diagnostics(path: Path) -> None:
     code = path.stem.split("-")[0]
     assert path.read_text(encoding="utf-8").startswith(f"# {code}: ")
     for model, expected in zip(blocks(path, "model"), blocks(path, "diagnostic"), strict=True):
@@ -62,10 +62,9 @@ def test_every_code_is_used() -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=[path.relative_to(ROOT).as_posix() for path in SOURCES])
 def test_no_code_is_written_as_a_string(path: Path) -> None:
-    nodes = ast.walk(ast.parse(path.read_text("utf-8")))
-    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    assert not [text for text in texts if re.fullmatch(r"E\d{3}", text)]
+    constants = (node.value for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Constant))
+    assert not [value for value in constants if isinstance(value, str) and re.fullmatch(r"E\d{3}", value)]
 
 
-def test_more_than_sixty_kinds_of_mistake_are_pinned_in_full() -> None:
+def test_more_than_sixty_pages_have_examples() -> None:
     assert len(SHOWN) > 60

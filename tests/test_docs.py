@@ -28,15 +28,15 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 BLOCK = re.compile(r"^```model\n(.*?)^```$(?:\n+^```diagnostic\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
 EXAMPLES = [
-    pytest.param(page, found[1], found[2], id=f"{page.stem}-{number}")
+    pytest.param(page, block[1], block[2], id=f"{page.stem}-{number}")
     for page in PAGES
-    for number, found in enumerate(BLOCK.finditer(page.read_text(encoding="utf-8")))
+    for number, block in enumerate(BLOCK.finditer(page.read_text(encoding="utf-8")))
 ]
 _PLACES = {"float", "f16", "bf16", "f32", "f64", "i8", "u8", "i32", "i64", "bool", "none", "scan", "random"}  # in prose
 
 
-RUNS = [each for each in EXAMPLES if each.values[2] is None]
-MISTAKES = [each for each in EXAMPLES if each.values[2] is not None]
+RUNS = [example for example in EXAMPLES if example.values[2] is None]
+MISTAKES = [example for example in EXAMPLES if example.values[2] is not None]
 
 
 @pytest.mark.parametrize(("page", "model", "diagnostic"), MISTAKES)
@@ -77,9 +77,9 @@ def test_the_signatures_of_the_library_are_those_of_its_page() -> None:
     listed = SIGNATURE.findall((ROOT / "docs" / "library.md").read_text(encoding="utf-8"))
     wrong = []
     for kind, name, arguments in listed:
-        found = library().find(name)
-        own = [hyper.span.text for hyper in found.syntax.hypers] if isinstance(found, Defined) else []
-        if isinstance(found, Defined) and (found.kind, ", ".join(own)) != (kind, arguments):
+        item = library().find(name)
+        own = [hyper.span.text for hyper in item.syntax.hypers] if isinstance(item, Defined) else []
+        if isinstance(item, Defined) and (item.kind, ", ".join(own)) != (kind, arguments):
             wrong.append((kind, name, arguments, own))
     assert len(listed) > 100
     assert not wrong
@@ -101,9 +101,9 @@ FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def fenced(start: str, language: str = "") -> str:
-    """The block of the README that begins so."""
-    (found,) = (text for kind, text in FENCED.findall(README) if kind == language and text.startswith(start))
-    return str(found)
+    """The fenced block of the README that begins with `start`."""
+    (block,) = (text for kind, text in FENCED.findall(README) if kind == language and text.startswith(start))
+    return str(block)
 
 
 def test_the_cell_of_the_readme_is_one_lstm() -> None:
@@ -148,8 +148,8 @@ def test_a_command_of_the_readme_is_one(line: str) -> None:
     assert name in COMMANDS
     command = import_module(f"nablac.commands.{name}").command
     options = {option for parameter in command.params for option in parameter.opts}
-    assert {each for each in rest if each.startswith("-")} <= options
-    files = {each.partition(":")[0] for each in rest if each.startswith("specs/")}
+    assert {argument for argument in rest if argument.startswith("-")} <= options
+    files = {argument.partition(":")[0] for argument in rest if argument.startswith("specs/")}
     assert all((ROOT / file).exists() for file in files)
 
 

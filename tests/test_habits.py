@@ -1,8 +1,9 @@
-"""The tests can fail: none ends before it has proved something, and none goes by a clock."""
+"""Every test can fail: none returns early, and none depends on a clock."""
 
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,12 +17,12 @@ CLOCKS = {"time", "monotonic", "perf_counter", "process_time", "thread_time"}
 
 def functions_named_test(path: Path) -> list[ast.FunctionDef]:
     tree = ast.parse(path.read_text("utf-8"))
-    functions = [each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef)]
-    return [each for each in functions if each.name.startswith("test_")]
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    return [function for function in functions if function.name.startswith("test_")]
 
 
 def within(node: ast.AST) -> Iterator[ast.AST]:
-    """What is inside of a node, but not inside of functions and classes in it."""
+    """The nodes inside a node, except those inside functions and classes in it."""
     for child in ast.iter_child_nodes(node):
         yield child
         if not isinstance(child, (ast.FunctionDef, ast.Lambda, ast.ClassDef)):
@@ -29,43 +30,52 @@ def within(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def of_campaign(test: ast.FunctionDef) -> bool:
-    return any(ast.unparse(each) == "pytest.mark.campaign" for each in test.decorator_list)
+    return any(ast.unparse(decorator) == "pytest.mark.campaign" for decorator in test.decorator_list)
 
 
 @pytest.mark.parametrize("path", FILES, ids=[path.relative_to(ROOT).as_posix() for path in FILES])
-def test_a_test_goes_to_its_end(path: Path) -> None:
+def test_a_test_does_not_return_early(path: Path) -> None:
     early = [
-        f"{test.name}, line {each.lineno}"
+        f"{test.name}, line {node.lineno}"
         for test in functions_named_test(path)
-        for each in within(test)
-        if isinstance(each, ast.Return)
+        for node in within(test)
+        if isinstance(node, ast.Return)
     ]
-    assert not early, "a test that returns has proved nothing of that case: let it not be run on it"
+    assert not early, "a test that returns proves nothing in that case: exclude the case"
 
 
 @pytest.mark.parametrize("path", FILES, ids=[path.relative_to(ROOT).as_posix() for path in FILES])
-def test_no_assertion_goes_by_a_clock(path: Path) -> None:
+def test_no_assertion_depends_on_a_clock(path: Path) -> None:
     clocked = [
-        f"{test.name}, line {each.lineno}"
+        f"{test.name}, line {statement.lineno}"
         for test in functions_named_test(path)
         if not of_campaign(test)
-        for each in ast.walk(test)
-        if isinstance(each, ast.Assert)
-        and CLOCKS & {node.attr for node in ast.walk(each) if isinstance(node, ast.Attribute)}
+        for statement in ast.walk(test)
+        if isinstance(statement, ast.Assert)
+        and CLOCKS & {node.attr for node in ast.walk(statement) if isinstance(node, ast.Attribute)}
     ]
     assert not clocked, "a loaded machine is slow: count work, see tests/work.py"
 
 
 @pytest.mark.parametrize("path", FILES, ids=[path.relative_to(ROOT).as_posix() for path in FILES])
 def test_a_test_without_the_oracle_is_skipped(path: Path) -> None:
-    """The tests are installed without PyTorch too: one that needs it says so before anything imports it."""
+    """The tests also run without PyTorch: one that needs it asks for it before anything imports it."""
     statements = ast.parse(path.read_text("utf-8")).body
-    asks = next((each.lineno for each in statements if "importorskip('torch'" in ast.unparse(each)), None)
+    asks = next(
+        (statement.lineno for statement in statements if "importorskip('torch'" in ast.unparse(statement)), None
+    )
     imports = [
-        each.lineno
-        for each in statements
-        if (isinstance(each, ast.Import) and any(alias.name.split(".")[0] == "torch" for alias in each.names))
-        or (isinstance(each, ast.ImportFrom) and (each.module or "").split(".")[0] == "torch")
+        statement.lineno
+        for statement in statements
+        if (isinstance(statement, ast.Import) and any(alias.name.split(".")[0] == "torch" for alias in statement.names))
+        or (isinstance(statement, ast.ImportFrom) and (statement.module or "").split(".")[0] == "torch")
     ]
     needed = path.name.startswith("test_") and imports
     assert not needed or (asks is not None and asks < min(imports)), "ask for it: `pytest.importorskip`"
+
+
+def test_no_two_modules_share_a_name() -> None:
+    names = Counter(
+        path.name for package in ("grammar", "compiler", "runtime", "nablac") for path in (ROOT / package).rglob("*.py")
+    )
+    assert [name for name, count in names.items() if count > 1 and name != "__init__.py"] == []

@@ -1,4 +1,4 @@
-"""What is hinted for a name that nothing has: names of other frameworks, near spellings, and no other meaning."""
+"""Hints for unknown names: names of other frameworks, similar spellings, and no names with another meaning."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from grammar.diagnostics import did_you_mean, did_you_mean_file
 SCOPE = _Names()
 KNOWN = sorted(SCOPE.known())
 
-CALLED = {
+RENAMED = {
     "xavier_uniform": "glorot_uniform",
     "kaiming_uniform": "he_uniform",
     "swish": "silu",
@@ -31,7 +31,7 @@ CALLED = {
     "expand_dims": "unsqueeze",
     "broadcast_to": "expand",
 }
-SPELT = {
+MISSPELT = {
     "Relu": "relu",
     "ReLU": "relu",
     "LeakyReLU": "leaky_relu",
@@ -44,50 +44,63 @@ SPELT = {
     "Dence": "Dense",
     "softmx": "softmax",
 }
-SAID = ["std", "var", "tril", "sort", "outer", "Residual", "Sequential", "Lambda", "Input", "nll_loss", "norm", "numel"]
+EXPLAINED = [
+    "std",
+    "var",
+    "tril",
+    "sort",
+    "outer",
+    "Residual",
+    "Sequential",
+    "Lambda",
+    "Input",
+    "nll_loss",
+    "norm",
+    "numel",
+]
 
 
-@pytest.mark.parametrize("name", CALLED)
-def test_what_others_call_so_is_named(name: str) -> None:
-    assert name_hint(name, KNOWN) == f"nablac calls it `{CALLED[name]}`"
+@pytest.mark.parametrize("name", RENAMED)
+def test_a_name_of_another_framework_is_translated(name: str) -> None:
+    assert name_hint(name, KNOWN) == f"nablac calls it `{RENAMED[name]}`"
 
 
-@pytest.mark.parametrize("name", SPELT)
-def test_what_is_spelt_nearly_so_is_named(name: str) -> None:
-    assert name_hint(name, KNOWN) == f"did you mean `{SPELT[name]}`?"
+@pytest.mark.parametrize("name", MISSPELT)
+def test_a_misspelt_name_gets_a_suggestion(name: str) -> None:
+    assert name_hint(name, KNOWN) == f"did you mean `{MISSPELT[name]}`?"
 
 
-@pytest.mark.parametrize("name", SAID)
-def test_what_has_no_name_is_said(name: str) -> None:
+@pytest.mark.parametrize("name", EXPLAINED)
+def test_a_missing_function_is_explained(name: str) -> None:
     hint = name_hint(name, KNOWN)
     assert hint is not None and "`" in hint and "did you mean" not in hint
 
 
 @pytest.mark.parametrize("name", ["std", "dim", "ndim", "outer", "Residual", "Lambda"])
-def test_another_meaning_is_not_near(name: str) -> None:
+def test_a_name_with_another_meaning_is_not_suggested(name: str) -> None:
     assert did_you_mean(name, KNOWN) is None
 
 
-def test_others_names_lead_to_ours() -> None:
+def test_names_of_other_frameworks_lead_to_existing_names() -> None:
     assert set(OUR_NAMES.values()) - set(KNOWN) == {f"random.{name}" for name in ("uniform", "normal")}
     assert set(RANDOM.members) >= {"uniform", "normal"}
     assert not {*OUR_NAMES, *WRITTEN_HERE} & set(KNOWN)
     assert not set(OUR_NAMES) & set(WRITTEN_HERE)
 
 
-def test_others_arguments_lead_to_ours() -> None:
-    taken = {"axis"}
+def test_arguments_of_other_frameworks_lead_to_existing_arguments() -> None:
+    accepted = {"axis"}
     for name in KNOWN:
         match SCOPE.find(name):
             case Defined(syntax=definition):
-                taken |= {hyper.name.text for hyper in definition.hypers}
+                accepted |= {hyper.name.text for hyper in definition.hypers}
             case Primitive(operator=operator):
-                taken |= set(operator.fields)
-    assert {each for ours in ARGUMENTS.values() for each in ours} <= taken
+                accepted |= set(operator.fields)
+    assert {name for ours in ARGUMENTS.values() for name in ours} <= accepted
 
 
 @pytest.mark.parametrize(
-    ("name", "taken", "hint"),
+    ("name", "accepted", "hint"),
     [
         ("dim", ["x", "axis", "keep"], "nablac calls it `axis`"),
         ("keepdim", ["x", "axis", "keep"], "nablac calls it `keep`"),
@@ -98,12 +111,12 @@ def test_others_arguments_lead_to_ours() -> None:
         ("colour", ["units", "activation"], "it takes units, activation"),
     ],
 )
-def test_an_argument_of_others_is_named(name: str, taken: list[str], hint: str) -> None:
-    assert argument_hint(name, taken) == hint
+def test_an_argument_of_another_framework_is_translated(name: str, accepted: list[str], hint: str) -> None:
+    assert argument_hint(name, accepted) == hint
 
 
 @pytest.mark.parametrize(
-    ("path", "beside", "hint"),
+    ("path", "others", "hint"),
     [
         ("nothere.model", ["true.model", "nb.model"], None),
         ("nets/forcaster.model", ["nets/forecaster.model", "nets/lstm.model"], "did you mean `nets/forecaster.model`?"),
@@ -112,5 +125,5 @@ def test_an_argument_of_others_is_named(name: str, taken: list[str], hint: str) 
         ("lstn.npy", ["lstm.model", "lstm.npy"], "did you mean `lstm.npy`?"),
     ],
 )
-def test_a_file_is_near_by_its_own_name_not_its_suffix(path: str, beside: list[str], hint: str | None) -> None:
-    assert did_you_mean_file(path, beside) == hint
+def test_files_are_compared_by_name_without_suffix(path: str, others: list[str], hint: str | None) -> None:
+    assert did_you_mean_file(path, others) == hint

@@ -1,4 +1,4 @@
-"""Work counted, where a clock would measure how busy the machine is."""
+"""Counts work, since a clock would measure how busy the machine is."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def at_most(calls: int) -> Iterator[None]:
-    """The block calls no more functions than this, of Python's and of C's; the count is the same on every machine."""
+    """Assert that the block makes at most `calls` calls of Python and C functions, a number that no machine changes."""
     profile = cProfile.Profile()
     with profile:
         yield
     counted = sum(entry.callcount for entry in profile.getstats())
-    assert counted <= calls, f"{counted:,} calls of functions, and at most {calls:,} are expected"
+    assert counted <= calls, f"expected at most {calls:,} function calls, got {counted:,}"

@@ -1,8 +1,8 @@
-"""From syntax to a graph: small evaluators, one for each kind of expression, statement and callee."""
+"""From syntax to a graph: an evaluator for each kind of expression, statement and callee."""
 
 from __future__ import annotations
 
-from compiler.elaborate import (  # noqa: F401 - their functions fill the session's tables
+from compiler.elaborate import (  # noqa: F401 - they register their functions with the session
     attributes,
     calls,
     cells,

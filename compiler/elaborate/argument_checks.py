@@ -1,4 +1,4 @@
-"""Arguments of every call in a file whose callee is known by its name, applied or not: a walk over the syntax."""
+"""The arguments of every call of a known name in a file, including calls that are never evaluated."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from grammar.source import Span
 
 
 def check_arguments(program: Program, session: Session) -> None:
-    """Report the arguments that a callee does not have, those that it needs, and literals of another kind.
+    """Report unknown and missing arguments, and literals of the wrong kind.
 
-    A call in which something is wrong already has been evaluated, and is left at that.
+    Calls with a reported error are skipped: they have been evaluated.
     """
     fault_spans = [diagnostic.span for diagnostic in session.diagnostics.reported if diagnostic.span is not None]
     with session.inside(Frame("fn", program.source.name, program.scope, "")):
@@ -52,9 +52,9 @@ _Called = tuple[syntax.Name, tuple[syntax.Argument, ...], bool, Span]
 
 
 def _calls(declaration: syntax.Definition | syntax.Const) -> list[_Called]:
-    """Every call of a name, in the order of the text; whether a first argument comes from a pipe or a shape.
+    """Every call of a name, in order, and whether its first argument is a piped value or a drawn parameter's shape.
 
-    Stages with `_` are left out: whether it is placed is known when they are evaluated.
+    Stages with `_` are left out: whether it is an argument is known only when they are evaluated.
     """
     called: list[_Called] = []
     waiting: list[Any] = [declaration]
@@ -105,7 +105,7 @@ def _check(
 
 
 def _literal(expression: syntax.Expression) -> CompileTimeValue:
-    """What a literal is worth; a list is as long as it is written, whatever it holds."""
+    """The value of a literal, UNKNOWN for other expressions; a list has as many items as are written."""
     match expression:
         case syntax.Number(value=value) | syntax.Text(value=value) | syntax.Boolean(value=value):
             return value

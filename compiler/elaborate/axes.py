@@ -31,7 +31,7 @@ def rearrange(session: Session, argument: Argument, pattern: Argument, sizes: di
     before, after = _spread(session, before, after, tensor, pattern)
     names = [name for group in before for name in group]
     if len(before) != tensor.type.rank and _apart(names, tensor.type.rank):
-        raise _other_rank(session, before, tensor, pattern)  # what its names are is known only when they are apart
+        raise _other_rank(session, before, tensor, pattern)  # its names are known only once they are separated
     _check_names(session, names, [name for group in after for name in group], pattern, codes.E311)
     known = _known_sizes(session, sizes, names, pattern)
     if len(before) != tensor.type.rank:
@@ -66,7 +66,7 @@ def _other_rank(session: Session, before: Groups, tensor: Value, pattern: Argume
 
 
 def _apart(names: list[str], rank: int) -> str | None:
-    """What is said of `bqd`, the letters of a compact pattern, where axes are fewer than those of the tensor."""
+    """The hint for a compact pattern such as `bqd`, where the pattern has fewer axes than the tensor."""
     word = max(names, key=len, default="")
     if len(names) >= rank or not 1 < len(word) <= rank or not word.isalpha():
         return None
@@ -76,7 +76,7 @@ def _apart(names: list[str], rank: int) -> str | None:
 def einsum(session: Session, pattern: Argument, arguments: list[Argument], span: Span) -> Value:
     """`"b q d, b k d -> b q k"`: a sum of products over the axes that the right side leaves out."""
     operands = [tensor_argument(session, argument) for argument in arguments]
-    session.charge(len(operands) * (2 * NODE + len(operands)), span)  # each asks what those after it name
+    session.charge(len(operands) * (2 * NODE + len(operands)), span)  # each reads the later names
     left, right = _sides(session, pattern, codes.E312, None)
     if len(left) != len(operands):
         raise session.fault(
@@ -125,8 +125,8 @@ def _contract(
 ) -> tuple[Value, list[str]]:
     """Two tensors as one batched matrix product [batch, rows, inner] @ [batch, inner, columns].
 
-    Where they share no batch it is [..., inner] @ [inner, columns], and the axes of the tensor that has more of its own
-    stay apart: time is an axis still, for what is done step by step.
+    Without a batch axis it is [..., inner] @ [inner, columns], and the tensor with more axes of its own keeps them
+    separate, so that time remains an axis for what runs step by step.
     """
     left, left_names = _reduce(left, left_names, set(right_names) | later)
     right, right_names = _reduce(right, right_names, set(left_names) | later)
@@ -165,7 +165,7 @@ def _arranged(value: Value, names: list[str], order: list[str], shape: list[Size
 
 
 def _reduce(value: Value, names: list[str], kept: set[str]) -> tuple[Value, list[str]]:
-    """Sum over the axes that nothing else names."""
+    """Sum over the axes that no other tensor and not the output names."""
     from compiler.operators.reductions import Sum
 
     axes = tuple(axis for axis, name in enumerate(names) if name not in kept)
@@ -183,7 +183,7 @@ def _finish(value: Value, names: list[str], output: list[str]) -> Value:
 def _sides(session: Session, pattern: Argument, code: codes.Code, count: int | None) -> tuple[list[str], str]:
     if not isinstance(pattern.value, str):
         raise session.fault(code, f"a pattern must be a text, got {describe(pattern.value)}", pattern.span)
-    session.charge(2 * NODE + len(pattern.value) * ITEM, pattern.span)  # a reshape, and what is transposed
+    session.charge(2 * NODE + len(pattern.value) * ITEM, pattern.span)  # a reshape and a transpose
     sides = pattern.value.split("->")
     if len(sides) != 2:
         raise session.fault(code, f'"{pattern.value}" has no `->`', pattern.span)
@@ -231,7 +231,7 @@ def _flat(session: Session, side: str, pattern: Argument) -> list[str]:
 
 
 def _spread(session: Session, before: Groups, after: Groups, tensor: Value, pattern: Argument) -> tuple[Groups, Groups]:
-    """`...` as axes of its own."""
+    """Both sides with `...` replaced by one name for each axis that it stands for."""
     if ["..."] not in before:
         if any("..." in group for group in after):
             raise _bad(session, pattern, "`...` appears only on the right")
@@ -287,7 +287,7 @@ def _known_sizes(session: Session, sizes: dict[str, Argument], names: list[str],
 def _solve_group(
     session: Session, group: list[str], size: Size, known: dict[str, Size], tensor: Value, pattern: Argument
 ) -> None:
-    """The one unknown axis of a joined group, from the group's size."""
+    """Compute the one unknown size in a group from the size of the whole axis."""
     unknown = [name for name in group if name not in known]
     rest = product(known[name] for name in group if name in known)
     if len(unknown) > 1:

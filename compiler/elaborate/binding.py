@@ -1,4 +1,4 @@
-"""Arguments meet parameters: names, kinds, and what is missing or too many."""
+"""Binding arguments to parameters: names, kinds, missing and surplus ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from grammar.diagnostics import Label, NablacError, did_you_mean
 from grammar.limits import MOST_ERRORS
 from grammar.source import Span
 
-_NAMED = ("fn", "layer", "cell")  # kinds of what a name stands for
+_NAMED = ("fn", "layer", "cell")  # kinds of hyperparameters whose values are names
 
 
 def evaluate_arguments(session: Session, written: Sequence[syntax.Argument]) -> list[Argument]:
@@ -44,7 +44,7 @@ def argument_of(argument: syntax.Argument, value: CompileTimeValue) -> Argument:
 
 
 def check_names(session: Session, written: Iterable[syntax.Argument]) -> None:
-    """Arguments with names come last, and no name twice."""
+    """NablacError unless named arguments come last, each name once."""
     names: dict[str, Span] = {}
     for argument in written:
         if argument.name is None:
@@ -63,7 +63,7 @@ def check_names(session: Session, written: Iterable[syntax.Argument]) -> None:
 def bind_names(
     session: Session, what: str, names: Sequence[str], arguments: list[Argument], span: Span, declared: Span | None
 ) -> dict[str, Argument]:
-    """Arguments by parameter name; too many, unknown ones and doubles are errors, all of them told."""
+    """Arguments by parameter name; NablacError holds every surplus, unknown and repeated one."""
     bound: dict[str, Argument] = {}
     known = names if len(names) < 16 else frozenset(names)
     wrong: list[NablacError] = []
@@ -98,7 +98,7 @@ def bind_names(
 
 
 def bind_hypers(session: Session, defined: Defined, arguments: list[Argument], span: Span) -> dict[str, Argument]:
-    """The arguments of a definition by hyperparameter; one without a default has to be given."""
+    """The arguments of a definition by hyperparameter; those without a default are required."""
     what, hypers = f"{defined.kind} {defined.name}", defined.syntax.hypers
     names = [hyper.name.text for hyper in hypers]
     bound = bind_names(session, what, names, arguments, span, defined.syntax.name.span)
@@ -133,7 +133,7 @@ _KINDS = {
 def check_hyper(
     session: Session, defined: Defined, hyper: syntax.Hyper, value: CompileTimeValue, span: Span
 ) -> CompileTimeValue:
-    """The hyperparameter's value, of the kind that its declaration asks for."""
+    """A hyperparameter's value; NablacError if it is not of the declared kind."""
     if hyper.kind is None:
         return value
     kind = hyper.kind.text
@@ -161,7 +161,7 @@ def check_hyper(
 
 
 def unquoted_hint(session: Session, value: CompileTimeValue, before: str) -> str | None:
-    """What is said of a text where the thing that it names belongs."""
+    """The hint for a text that names what was meant, such as "relu" for the function `relu`."""
     if not isinstance(value, str) or isinstance(value, DType):
         return None
     scope = session.frame.scope

@@ -1,4 +1,4 @@
-"""Lists and texts at compile time: how long they may be, and how deep lists nest."""
+"""Limits of lists and texts at compile time: their length, and how deep lists nest."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from compiler.elaborate.work import COPIED, ITEM
 from grammar import codes
 from grammar.source import Span
 
-MOST_ITEMS = 1_000_000  # of a list, those of the lists in it counted too; or characters of a text
-MOST_LEVELS = 64  # of lists inside of one another
+MOST_ITEMS = 1_000_000  # of a list, including those of nested lists; or characters of a text
+MOST_LEVELS = 64  # of nested lists
 
 
 def bounded_count(session: Session, count: int, span: Span) -> None:
-    """Refuse a list that would be too long before it is made."""
+    """NablacError for a list that would be too long, before it is built."""
     if count > MOST_ITEMS:
         raise session.fault(codes.E509, f"a list of more than {MOST_ITEMS:,} items", span)
     session.charge(count * COPIED, span)
 
 
 def bounded_list(session: Session, items: list[CompileTimeValue], span: Span) -> list[CompileTimeValue]:
-    """The list, unless it holds too much; a list may hold another many times, so that few of them hold very much."""
+    """The list; NablacError if it has too many items, counting nested lists as often as they occur."""
     level: list[Sequence[CompileTimeValue]] = [items]
     count = levels = 0
     while level:
@@ -43,7 +43,7 @@ def _holds_lists(items: Sequence[CompileTimeValue]) -> bool:
 
 
 def bounded_text(session: Session, text: str, span: Span) -> str:
-    """The text, unless it is too long."""
+    """The text; NablacError if it is too long."""
     if len(text) > MOST_ITEMS:
         raise session.fault(codes.E509, f"a text of more than {MOST_ITEMS:,} characters", span)
     session.charge(len(text) * COPIED, span)
@@ -51,7 +51,7 @@ def bounded_text(session: Session, text: str, span: Span) -> str:
 
 
 def shown(session: Session, value: CompileTimeValue, span: Span) -> str:
-    """A value as a message prints it."""
+    """A value as it is printed in a message."""
     if isinstance(value, list):
         bounded_list(session, value, span)
     return bounded_text(session, show(value), span)

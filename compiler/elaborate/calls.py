@@ -28,13 +28,13 @@ def call(session: Session, expression: syntax.Call) -> CompileTimeValue:
 
 @calls(Builtin)
 def call_builtin(session: Session, callee: Builtin, arguments: list[Argument], span: Span) -> CompileTimeValue:
-    """A function of the compiler's own."""
+    """A function implemented by the compiler."""
     return callee.call(session, arguments, span)
 
 
 @calls(object)
 def refuse_call(session: Session, callee: Any, arguments: list[Argument], span: Span) -> CompileTimeValue:
-    """The error for what is not something to call, with what may have been meant."""
+    """NablacError for a value that cannot be called, with a hint at what may have been meant."""
     hint = unquoted_hint(session, callee, "")
     if is_number(callee) or isinstance(callee, Value):
         hint = "write a product with `*`, a matrix product with `@`"

@@ -18,20 +18,20 @@ from compiler.elaborate.work import ITEM, NODE
 from compiler.graph import Value
 from compiler.operators.control import Scan
 from compiler.operators.indexing import Iota
+from compiler.operators.leaves import Input
 from compiler.operators.shaping import Transpose
-from compiler.operators.source import Input
 from compiler.recurrence import Carried, Step
 from compiler.types import DType, TensorType, TypeMismatch
 from grammar import codes
 from grammar.diagnostics import Label, NablacError, did_you_mean
 from grammar.source import Span
 
-SCAN = 40  # nodes that cost as much as closing a body  # nodes that cost as much as closing a body
+SCAN = 40  # the cost of building the body of a Scan, in nodes
 OPTIONS = ("axis", "reverse", "states", "truncate")
 
 
 def scan_of(session: Session, arguments: list[Argument], span: Span) -> ScanOf:
-    """`scan(cell)`: the cell, and options that its application may repeat."""
+    """`scan(cell)`: the cell and the options, which its application may override."""
     if not arguments or arguments[0].name is not None:
         raise session.fault(codes.E412, "scan needs a cell", span, hint="as in `scan(LSTMCell(32))(xs, axis: 1)`")
     cell = arguments[0].value
@@ -59,7 +59,7 @@ def scan_of(session: Session, arguments: list[Argument], span: Span) -> ScanOf:
 
 @calls(ScanOf)
 def scan(session: Session, scanned: ScanOf, arguments: list[Argument], span: Span) -> CompileTimeValue:
-    """Run a cell along an axis: the outputs stacked there, then the final states if `states` is set."""
+    """Run a cell along an axis: its outputs stacked along it, followed by the final states if `states` is set."""
     cell = scanned.cell
     named = [argument for argument in arguments if argument.name is not None and argument.name not in OPTIONS]
     options = scanned.options | {argument.name: argument for argument in arguments if argument.name in OPTIONS}
@@ -87,7 +87,7 @@ def scan(session: Session, scanned: ScanOf, arguments: list[Argument], span: Spa
             message = "`truncate` of scan must be a number of steps, or 0 for all"
             raise session.fault(codes.E404, message, options["truncate"].span)
         states, outputs = _build(session, step, [value for value, _ in sequences], axis, reverse, truncate, span)
-    declared = set(frame.states.values())  # states of cells inside this one are not its own
+    declared = set(frame.states.values())  # without those of nested cells
     own = [value for state, value in zip(context.states, states, strict=True) if state in declared]
     record_outputs(session, cell, outputs)
     if wants_states:
@@ -132,7 +132,7 @@ def _run_step(session: Session, frame: Frame, cell: Instance, slices: list[Value
 
 
 def _carried(session: Session, cell: Instance, state: State) -> Carried:
-    """A state with the next value that an equation has to give it."""
+    """A state with its next value; NablacError if no equation gives it one."""
     if state.next is None:
         raise session.fault(
             codes.E411,
@@ -146,7 +146,7 @@ def _carried(session: Session, cell: Instance, state: State) -> Carried:
 
 
 def _no_axis(session: Session, named: list[Argument], span: Span) -> NablacError:
-    """The error for a scan whose axis is not said: which it is cannot be seen from the shapes."""
+    """The error for a scan without an axis, which the shapes do not determine."""
     for argument in named:
         if argument.name is not None and (near := did_you_mean(argument.name, ("axis",))):
             message = f"scan has no argument `{argument.name}`"
@@ -162,8 +162,8 @@ def _no_axis(session: Session, named: list[Argument], span: Span) -> NablacError
 def _build(
     session: Session, step: Step, sequences: list[Value], axis: int, reverse: bool, truncate: int, span: Span
 ) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
-    """The Scan of a step along an axis: the final states, and the outputs stacked there."""
-    # The nodes of the step are made again on its own inputs.
+    """The Scan of a step along an axis: the final states, and the outputs stacked along it."""
+    # The nodes of the step are rebuilt on the inputs of the body.
     session.charge((SCAN + len(step.nodes)) * ITEM * NODE, span)
     begun = step.begun_inside()
     if begun is not None:

@@ -26,7 +26,7 @@ from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError, did
 
 
 def check(program: Program, *, hypers: Mapping[str, Any] | None = None) -> None:
-    """Check everything in a file; NablacError holds every mistake in it."""
+    """Check everything in a file; NablacError holds every error in it."""
     diagnostics, work = Diagnostics(), Work()
     with bounded():
         report_each(diagnostics, unknown_names(program))
@@ -54,7 +54,7 @@ def _trains_of_no_model(program: Program) -> Iterator[Diagnostic]:
 def _check_model(
     program: Program, defined: Defined, hypers: Mapping[str, Any], diagnostics: Diagnostics, work: Work
 ) -> None:
-    """A model in both modes, the step that trains it, and its presets."""
+    """Check a model in both modes, its training step, and its presets."""
     session = _session(False, diagnostics, work)
     elaboration = elaborate_in(session, program, defined, None, hypers)
     valid = elaboration is not None
@@ -66,16 +66,16 @@ def _check_model(
     for preset in presets_of(defined):
         if valid:
             _check_preset(program, defined, preset, hypers, diagnostics, work)
-        else:  # its sizes would only repeat what is wrong
+        else:  # elaborating it would only repeat the errors
             preset_values(_session(False, diagnostics, work), defined, preset.name.text)
 
 
 def _check_step(elaboration: Elaboration) -> None:
-    """What training a model would refuse: a loss without a gradient, patterns of no parameter."""
+    """Report the errors of building the training step: a loss without a gradient, patterns without a match."""
     from compiler.training.step import training_step  # here: most files have no train block
 
     session = elaboration.session
-    session.work = Work()  # as `train` has it
+    session.work = Work()  # as in `train`
     try:
         training_step(spec_of(elaboration))
     except NablacError as error:
@@ -90,7 +90,7 @@ def _check_preset(
     diagnostics: Diagnostics,
     work: Work,
 ) -> None:
-    """A model with the sizes of a preset; what is wrong with them is told with the preset's place."""
+    """Check a model with the values of a preset; its errors get a label at the preset."""
     own, stopped = Diagnostics(), False
     try:
         elaborate_in(_session(False, own, work), program, defined, preset.name.text, hypers)
@@ -98,17 +98,18 @@ def _check_preset(
         stopped = True
     settings = {setting.value.span for setting in preset.settings} | {setting.name.span for setting in preset.settings}
     label = Label(preset.name.span, "with this preset")
-    reported_spans = {each.span for each in diagnostics.reported}
-    new = [each for each in own.reported if each.span not in reported_spans]
-    report_each(
-        diagnostics, (each if each.span in settings else replace(each, labels=(*each.labels, label)) for each in new)
-    )
+    reported = {diagnostic.span for diagnostic in diagnostics.reported}
+    for diagnostic in own.reported:
+        if diagnostic.span not in reported:
+            at_preset = diagnostic.span in settings
+            labelled = diagnostic if at_preset else replace(diagnostic, labels=(*diagnostic.labels, label))
+            report_each(diagnostics, [labelled])
     if stopped:
         raise BudgetExceeded
 
 
 def _check_unused_optimizer(defined: Defined, session: Session) -> None:
-    """An optimizer that no train block uses, with numbers for what has no default."""
+    """Check an optimizer that no train block uses, with 0.1 for hyperparameters without a default."""
     hypers = {hyper.name.text: 0.1 for hyper in defined.syntax.hypers if hyper.default is None}
     span = defined.syntax.name.span
     arguments = [Argument(name, value, span) for name, value in hypers.items()]

@@ -1,4 +1,4 @@
-"""What is decided at compile time: `if`, conditional expressions and assertions."""
+"""Decisions at compile time: `if`, conditional expressions and assertions."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def truth(session: Session, condition: syntax.Expression) -> bool:
 
 @evaluates(syntax.Conditional)
 def conditional(session: Session, expression: syntax.Conditional) -> CompileTimeValue:
-    """`then if condition else otherwise`, of which one alone is evaluated."""
+    """`then if condition else otherwise`; only the chosen one is evaluated."""
     return session.evaluate(expression.then if truth(session, expression.condition) else expression.otherwise)
 
 
 @runs(syntax.If)
 def run_if(session: Session, statement: syntax.If) -> None:
-    """The statements of the branch that the condition chooses."""
+    """Run the branch that the condition selects."""
     session.run(statement.then if truth(session, statement.condition) else statement.otherwise)
 
 
 @runs(syntax.Assert)
 def run_assert(session: Session, statement: syntax.Assert) -> None:
-    """Nothing where the condition holds, and its message as an error where it does not."""
+    """NablacError with the assertion's message if its condition is false."""
     if truth(session, statement.condition):
         return
     message = f"`{statement.condition.span.text}` does not hold"
@@ -62,8 +62,8 @@ def run_assert(session: Session, statement: syntax.Assert) -> None:
 
 
 def _interpolate(session: Session, text: str, span: Span) -> str:
-    """A message with the values of what it has in braces."""
-    parts = _INTERPOLATED.split(text)  # what stood in braces is at the odd indices
+    """A message with the expressions in braces replaced by their values."""
+    parts = _INTERPOLATED.split(text)  # the expressions in braces are at odd indices
     pieces: list[str] = []
     length = 0
     for index, part in enumerate(parts):
@@ -75,7 +75,7 @@ def _interpolate(session: Session, text: str, span: Span) -> str:
 
 
 def _piece(session: Session, written: str, span: Span) -> str:
-    """The value of an expression of a message, or the expression as it stands where it has none."""
+    """The value of an expression in a message, or its text in braces if it has none."""
     from grammar.parser import parse
 
     session.charge(PIECE + len(written), span)

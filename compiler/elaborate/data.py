@@ -1,11 +1,11 @@
-"""What a train block may say of its data: a source piped through stages, each with its parameters.
+"""The data of a train block: a source piped through stages, each with its parameters.
 
-The table states names, kinds and defaults; `runtime.data` gives each of them its meaning.
+The tables have names, kinds and defaults; `runtime.data` implements them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from compiler.elaborate.binding import bind_names, evaluate_arguments
@@ -37,14 +37,14 @@ REQUIRED = object()
 
 
 class Parameter(Record):
-    """What a source or a stage takes, and what stands for it where it is not given."""
+    """A parameter of a source or stage."""
 
     kind: Kind
     default: Any = REQUIRED
 
 
 class Rule(Record):
-    """What the arguments of a stage have to be together."""
+    """A condition on several arguments of one stage; `words` describe it in messages."""
 
     words: str
     holds: Callable[[dict[str, Any]], bool]
@@ -111,7 +111,7 @@ STAGES: dict[str, dict[str, Parameter]] = {
         "target": Parameter(one_of("text", "class", "number"), "text"),
     },
 }
-ON_EXAMPLES = ("standardize", "min_max", "split", "augment")  # which change examples; the other stages make them
+ON_EXAMPLES = ("standardize", "min_max", "split", "augment")  # stages that change examples; the others create them
 RULES = {
     "csv": Rule(
         "`separator` must differ from a quote, a line break and `decimal`",
@@ -134,37 +134,37 @@ RULES = {
 
 
 def data_stages(session: Session, expression: syntax.Expression) -> tuple[DataStage, ...]:
-    """A data description read from its source on; the arguments are known at compile time."""
+    """The source and stages of a data description; all arguments must be known at compile time."""
     stages: list[syntax.Expression] = []
     while isinstance(expression, syntax.Pipe):
         stages.append(expression.stage)
         expression = expression.value
     stages.append(expression)
-    read = tuple(_stage(session, stage, index == 0) for index, stage in enumerate(reversed(stages)))
-    _check_repeated(session, read[1:])
-    maker = next((stage for stage in read[1:] if stage.name not in ON_EXAMPLES), None)
-    if read[0].name == "arrays" and maker is not None:
+    source, *following = (_stage(session, stage, index == 0) for index, stage in enumerate(reversed(stages)))
+    _check_repeated(session, following)
+    maker = next((stage for stage in following if stage.name not in ON_EXAMPLES), None)
+    if source.name == "arrays" and maker is not None:
         raise session.fault(
             codes.E609,
             f"`{maker.name}` makes examples of a table or a text, but arrays are examples already",
             maker.span,
             hint=f"the stages of `arrays()` are {', '.join(ON_EXAMPLES)}",
         )
-    check_stages(session, read)
-    return read
+    check_stages(session, (source, *following))
+    return source, *following
 
 
 SCALES = ("standardize", "min_max")
 
 
-def _check_repeated(session: Session, stages: tuple[DataStage, ...]) -> None:
-    """A second stage that would take the place of a first one is a mistake: of two scalings of a column one is lost."""
+def _check_repeated(session: Session, stages: Sequence[DataStage]) -> None:
+    """NablacError for a stage that would override an earlier one, such as a second scaling of a column."""
     first: dict[tuple[str, str], Span] = {}
     for stage in stages:
         kind, parts, is_set = stage.name, [f"`{stage.name}`"], "appears"
         if stage.name in SCALES:
             kind, columns = "scaling", stage.arguments["columns"]
-            parts = [f"`{each}`" for each in ([columns] if isinstance(columns, str) else columns)] or ["every column"]
+            parts = [f"`{name}`" for name in ([columns] if isinstance(columns, str) else columns)] or ["every column"]
             is_set = "is scaled"
         elif stage.name == "augment":
             parts = [f"`{name}` of `augment`" for name, value in stage.arguments.items() if value]

@@ -15,17 +15,17 @@ from compiler.elaborate.values import NONE, UNKNOWN, CompileTimeValue, Instance
 from compiler.elaborate.work import CALL
 from compiler.graph import Value
 from compiler.operators.casting import StopGradient
-from compiler.operators.source import Buffer, Input, Parameter
+from compiler.operators.leaves import Buffer, Input, Parameter
 from compiler.types import TensorType
 from grammar import codes, syntax
 from grammar.diagnostics import Label, NablacError
 
-_REPEATED = {"param", "buffer", "state"}  # in a loop each round has its own
+_REPEATED = {"param", "buffer", "state"}  # in a loop each iteration has its own
 
 
 @runs(syntax.Declare)
 def run_declare(session: Session, statement: syntax.Declare) -> None:
-    """Every name that the statement declares; the application ends at an input that does not fit."""
+    """Declare the names of a statement; an input that does not fit its declaration aborts the call."""
     frame = session.frame
     for declared in statement.names:
         _check_first(session, statement, declared)
@@ -40,7 +40,7 @@ def run_declare(session: Session, statement: syntax.Declare) -> None:
 
 
 def _check_first(session: Session, statement: syntax.Declare, declared: syntax.Declared) -> None:
-    """Refuse a name that the body has declared before; in another round of a loop it is another state or parameter."""
+    """NablacError for a name declared before; states and parameters are new in each iteration of a loop."""
     frame, name = session.frame, declared.name.text
     first = frame.declared.get(name)
     if first is not None and (first != declared.name.span or statement.kind not in _REPEATED):
@@ -87,7 +87,7 @@ def _model_input(session: Session, declared: syntax.Declared) -> Value:
 
 
 def _input(session: Session, instance: Instance, declared: syntax.Declared) -> CompileTimeValue:
-    """An input of what is applied: the argument of its name, or the next one without a name."""
+    """An input of the applied definition: the argument of that name, or the next positional one."""
     frame, name = session.frame, declared.name.text
     argument = frame.named.pop(name, None) or (frame.arguments.pop(0) if frame.arguments else None)
     if argument is None or argument.value is NONE:
@@ -102,14 +102,14 @@ def _input(session: Session, instance: Instance, declared: syntax.Declared) -> C
 
 
 def _missing_input(session: Session, instance: Instance, declared: syntax.Declared) -> NablacError:
-    """The error for an input without an argument; where one has a wrong name, that name is the mistake."""
+    """The error for an input without an argument; an argument with an unknown name is reported instead."""
     frame = session.frame
     inputs = declared_inputs(instance.defined.syntax)
-    names = {each.name.text for each in inputs}
+    names = {input.name.text for input in inputs}
     foreign = next((argument for argument in frame.named.values() if argument.name not in names), None)
     if foreign is not None:
         return no_input(session, instance, foreign)
-    needed = ", ".join(each.name.text for each in inputs if not each.optional)
+    needed = ", ".join(input.name.text for input in inputs if not input.optional)
     return session.fault(
         codes.E405,
         f"{frame.kind} {frame.name} needs its input `{declared.name.text}`",
@@ -120,7 +120,7 @@ def _missing_input(session: Session, instance: Instance, declared: syntax.Declar
 
 
 def _parameter(session: Session, statement: syntax.Declare, declared: syntax.Declared) -> Value:
-    """A parameter or buffer: made at the first application of its instance, and shared by the others."""
+    """A parameter or buffer: created at the first application of its instance, and shared by later ones."""
     frame = session.frame
     assert declared.type is not None
     dtype = dtype_of(session, declared.type) or session.local_float_type
@@ -145,7 +145,7 @@ def _parameter(session: Session, statement: syntax.Declare, declared: syntax.Dec
     if statement.kind == "buffer":
         frame.buffers[declared.name.text] = value
         before = session.updates.get(path)
-        if before is not None:  # applied again, the instance begins with what the application before has left
+        if before is not None:  # a later application continues from the value that the one before computed
             return session.make(lambda: StopGradient()(before), declared.span)
     return value
 
@@ -153,7 +153,7 @@ def _parameter(session: Session, statement: syntax.Declare, declared: syntax.Dec
 def _stored(
     session: Session, statement: syntax.Declare, declared: syntax.Declared, path: str, type: TensorType
 ) -> Value:
-    """The parameter or buffer at `path`, which has one type in all applications."""
+    """The parameter or buffer at `path`; NablacError if an earlier application gave it another type."""
     span = declared.span
     if path in session.parameters:
         known = session.parameters[path]
@@ -174,6 +174,6 @@ def _stored(
 
 
 def _path(frame: Frame, name: str) -> str:
-    """The path of a parameter or buffer, with the numbers of the loops that it is declared in."""
+    """The path of a parameter or buffer, with the indices of the loops around its declaration."""
     numbered = ".".join([name, *map(str, frame.loops)])
     return f"{frame.path}.{numbered}" if frame.path else numbered

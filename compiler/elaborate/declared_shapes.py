@@ -1,4 +1,4 @@
-"""Declared shapes: binding dims to what is given, and evaluating the rest."""
+"""Declared shapes: binding named dims to actual sizes, and evaluating the other sizes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from grammar.source import Span
 
 
 def dtype_of(session: Session, written: syntax.TensorTypeSyntax) -> DType | None:
-    """The dtype written, None where none is; f32 means the compilation's float type."""
+    """The written dtype, None if there is none; f32 stands for the float type of the compilation."""
     if written.dtype is None:
         return None
     text = written.dtype.text
@@ -26,7 +26,7 @@ def dtype_of(session: Session, written: syntax.TensorTypeSyntax) -> DType | None
 
 
 def bind_input(session: Session, declared: syntax.Declared, value: Value, given_at: Span) -> None:
-    """Match a tensor with an input's declaration: new names bind, known ones must agree."""
+    """Match a tensor with the declaration of an input: new dims are bound, known ones must agree."""
     assert declared.type is not None
     frame, name = session.frame, declared.name.text
     where = Label(declared.span, "declared here")
@@ -100,7 +100,7 @@ def bind_shape(session: Session, declared: syntax.Declared, shape: tuple[Size, .
 
 
 def sizes_of(session: Session, written: syntax.TensorTypeSyntax, *, binds: bool = False) -> tuple[Size, ...]:
-    """The sizes of a declared shape; where `binds` is set, names that are new become named dims of the model."""
+    """The sizes of a declared shape; with `binds`, unknown names become named dims of the model."""
     sizes: list[Size] = []
     for dim in written.dims:
         if isinstance(dim, syntax.Ellipsis):
@@ -120,7 +120,7 @@ def sizes_of(session: Session, written: syntax.TensorTypeSyntax, *, binds: bool 
 
 
 def size_at(session: Session, dim: syntax.Expression) -> Size:
-    """The size that an expression of a shape gives; it must be known and at least 0."""
+    """The value of a size expression; NablacError unless it is known and at least 0."""
     for name in free_names(session, dim):
         raise session.fault(
             codes.E306,
@@ -142,10 +142,10 @@ def size_at(session: Session, dim: syntax.Expression) -> Size:
 
 
 def free_names(session: Session, dim: syntax.Expression) -> list[syntax.Name]:
-    """The names in a dim expression that have no value yet; `size` or `max` is a dim as any other name is."""
+    """The names in a size expression without a value yet; names of the language such as `max` count as unbound."""
     free = [name for name in _names(dim) if not session.frame.scope.declares(name.text)]
     for name in free:
-        if name.text == "None":  # as Keras has it; two of them would be one dim
+        if name.text == "None":  # as in Keras; two of them would be the same dim
             hint = "give every axis a name of its own, as in `[batch, time, 3]`"
             raise session.fault(codes.E306, "`None` is not a size", name.span, hint=hint)
     return free
@@ -206,7 +206,7 @@ def _bind_dim(
 
 
 def _solve(session: Session, dim: syntax.Expression, name: str, size: Size) -> Size | None:
-    """`x` in `a*x + b = size` for whole `a` and a size `b`; None where the expression is not of that form."""
+    """The solution x of `a*x + b = size` for an integer `a` and a size `b`; None for other expressions."""
     if isinstance(dim, syntax.Name):
         return size
     scope, unknown = session.frame.scope, Dim.named("?")

@@ -1,4 +1,4 @@
-"""What the body of a definition declares, blocks inside of it included."""
+"""The declarations in the body of a definition, including those in nested blocks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from grammar import syntax
 
 
 def statements(body: tuple[syntax.Statement, ...]) -> Iterator[syntax.Statement]:
-    """The statements of a body and of the blocks in it, in the order of the text."""
+    """The statements of a body and of its nested blocks, in order."""
     waiting = list(reversed(body))
     while waiting:
         statement = waiting.pop()
@@ -23,7 +23,7 @@ def statements(body: tuple[syntax.Statement, ...]) -> Iterator[syntax.Statement]
 
 @lru_cache
 def declared_inputs(definition: syntax.Definition) -> list[syntax.Declared]:
-    """Every input that a body declares, in `if`s and loops too."""
+    """Every input that a body declares, also in conditions and loops."""
     return _declared(definition, "input")
 
 

@@ -52,7 +52,7 @@ def interval(session: Session, expression: syntax.Range) -> Interval:
 
 @evaluates(syntax.Name)
 def name(session: Session, expression: syntax.Name) -> CompileTimeValue:
-    """What a name stands for: the piped value, a flag, a state's next value, or what a scope binds it to."""
+    """The value of a name: the piped value, the flag `training`, a next value, or what a scope binds it to."""
     if expression.primed:
         return _next_value(session, expression)
     if expression.text == "_":
@@ -68,13 +68,13 @@ def name(session: Session, expression: syntax.Name) -> CompileTimeValue:
         value = require_known(session.frame.scope.find(expression.text))
     except KeyError:
         raise unknown_name(session, expression) from None
-    if isinstance(value, DType) and value == expression.text:  # its own name, and not a variable that holds one
+    if isinstance(value, DType) and value == expression.text:  # the name of a dtype, and not a variable that holds one
         return session.actual(value)
     return evaluate_const(session, value) if isinstance(value, Lazy) else value
 
 
 def _next_value(session: Session, name: syntax.Name) -> CompileTimeValue:
-    """`h'`, which is read after its equation."""
+    """`h'`; NablacError if it is read before its equation."""
     frame = session.frame
     if name.text not in frame.states and frame.scope.names.get(name.text) is UNKNOWN:
         raise AlreadyReported  # its declaration was refused
@@ -104,7 +104,7 @@ def unknown_name(session: Session, name: syntax.Name) -> NablacError:
 
 
 def evaluate_const(session: Session, lazy: Lazy) -> CompileTimeValue:
-    """The value of a `const`, evaluated where it is declared when it is first asked for."""
+    """The value of a `const`, evaluated in the scope of its declaration when it is first used."""
     name = lazy.syntax.name
     if lazy.busy:
         raise session.fault(codes.E510, f"circular definition of `{name.text}`", name.span)

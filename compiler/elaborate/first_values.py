@@ -1,4 +1,4 @@
-"""First values of parameters, buffers and states: drawn by a function of the shape, or stated."""
+"""Initial values of parameters, buffers and states: drawn by an initializer, or given by an expression."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from compiler.elaborate.values import (
 )
 from compiler.elaborate.work import EXPRESSION
 from compiler.graph import Graph, Value
+from compiler.operators.leaves import Input, Parameter
 from compiler.operators.shaping import Expand
-from compiler.operators.source import Input, Parameter
 from compiler.types import TensorType
 from grammar import codes, syntax
 from grammar.diagnostics import Label, NablacError
@@ -29,7 +29,7 @@ from grammar.source import Span
 def initial_graph(
     session: Session, statement: syntax.Declare, declared: syntax.Declared, type: TensorType
 ) -> Graph | None:
-    """The graph that makes the first value of a parameter or buffer, fed nothing but the `seed`."""
+    """The graph that computes the initial value of a parameter or buffer; its only possible input is `seed`."""
     if statement.initializer is None:
         return None
     span, frame = statement.initializer.span, session.frame
@@ -54,7 +54,7 @@ def initial_graph(
 
 
 def first_value(session: Session, statement: syntax.Declare, declared: syntax.Declared, type: TensorType) -> Value:
-    """The tensor of an initialiser; one that is drawn is of the declaration's type."""
+    """The value of an initializer; NablacError if a drawn one is not of the declared type."""
     initializer = statement.initializer
     assert initializer is not None
     if statement.drawn:
@@ -68,7 +68,7 @@ def first_value(session: Session, statement: syntax.Declare, declared: syntax.De
 
 
 def misshapen(session: Session, declared: syntax.Declared, type: TensorType, initial: Value, span: Span) -> NablacError:
-    """The error for a first value that is not of its declaration's type."""
+    """The error for an initial value that is not of the declared type."""
     message = f"`{declared.name.text}` is {type}, but its initializer gives {initial.type}"
     return session.fault(codes.E417, message, span, labels=(Label(declared.span, "declared here"),))
 
@@ -76,7 +76,7 @@ def misshapen(session: Session, declared: syntax.Declared, type: TensorType, ini
 def _evaluate_stated(
     session: Session, statement: syntax.Declare, initializer: syntax.Expression, declared: syntax.Declared
 ) -> CompileTimeValue:
-    """The value after `=`; a function of the shape there, as `glorot_uniform()`, was meant to draw it."""
+    """The value after `=`; NablacError for an initializer such as `glorot_uniform()`, which belongs after `~`."""
     callee = initializer.callee if isinstance(initializer, syntax.Call) else initializer
     if isinstance(callee, syntax.Name) and callee.text in session.frame.scope:
         function = session.frame.scope.find(callee.text)

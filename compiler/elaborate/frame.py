@@ -1,9 +1,8 @@
-"""What is true while one definition is applied: its names, dims, states, parameters and outputs."""
+"""The frame of a definition while it is applied: its names, dims, states, parameters and outputs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from compiler.dims import Size
 from compiler.elaborate.values import Argument, CompileTimeValue, Instance, Scope, Unknown
@@ -12,12 +11,9 @@ from compiler.types import DType
 from grammar.record import Record
 from grammar.source import Span
 
-if TYPE_CHECKING:
-    pass
-
 
 class Binding(Record):
-    """A named dim: its size, and the declaration that fixed it."""
+    """The size of a named dim, and the declaration that bound it."""
 
     size: Size
     span: Span
@@ -25,7 +21,7 @@ class Binding(Record):
 
 @dataclass(eq=False)
 class State:
-    """A state of a cell inside a scan: its value at the step's start, its first value outside, its next value."""
+    """A state of a cell or optimizer: its value at the start of a step, its initial value, and its next value."""
 
     name: str
     current: Value
@@ -36,10 +32,10 @@ class State:
 
 @dataclass(eq=False)
 class ScanContext:
-    """The step of a scan while its body is made."""
+    """The step of a scan while its body is built."""
 
     length: Size
-    step: Value  # i64 scalar, the step's number: an input of the body
+    step: Value  # i64 scalar: the number of the step, an input of the body
     states: list[State] = field(default_factory=list)
 
 
@@ -60,18 +56,18 @@ class Frame:
     named: dict[str, Argument] = field(default_factory=dict)
     outputs: list[tuple[str | None, CompileTimeValue, Span]] = field(default_factory=list)
     states: dict[str, State] = field(default_factory=dict)
-    first_states: dict[str, Argument] = field(default_factory=dict)  # initial states given to a scan
+    first_states: dict[str, Argument] = field(default_factory=dict)  # initial states passed to a scan
     buffers: dict[str, Value] = field(default_factory=dict)
     next_values: dict[str, CompileTimeValue] = field(default_factory=dict)
     declared: dict[str, Span] = field(default_factory=dict)
-    inputs: dict[str, Value] = field(default_factory=dict)  # of the model itself, or targets: what the caller feeds
+    inputs: dict[str, Value] = field(default_factory=dict)  # inputs of the model itself, or targets: fed by the caller
     loops: list[int] = field(default_factory=list)
-    taken: dict[str, int] = field(default_factory=dict)  # paths below this one, and the last number tried behind each
+    taken: dict[str, int] = field(default_factory=dict)  # paths below this one, with the last suffix tried
     draws: int = 0
-    equations: dict[str, Span] = field(default_factory=dict)  # where next values were stated
+    equations: dict[str, Span] = field(default_factory=dict)  # where next values are assigned
 
     def claim(self, name: str) -> str:
-        """A path below this frame's that no other instance of it has."""
+        """A path below this frame's that no other instance has."""
         suffix = "".join(f".{index}" for index in self.loops)
         first = candidate = name + suffix
         while candidate in self.taken:
@@ -86,4 +82,4 @@ class CallSite(Record):
 
     span: Span
     what: str  # its kind and its name
-    default: bool = False  # or where a default of it was evaluated
+    default: bool = False  # whether a default of it is evaluated, rather than its body

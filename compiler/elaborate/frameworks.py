@@ -1,4 +1,4 @@
-"""What PyTorch, Keras, TensorFlow and NumPy call the things that have another name here, or none."""
+"""Names from PyTorch, Keras, TensorFlow and NumPy, and what nablac calls or writes them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ DTYPES = {
     "uint8": "u8",
 }
 
-# Our names for what others call otherwise. Names that differ from ours in capitals and underscores alone, as `ReLU` and
-# `Conv2d`, are found without a row.
+# Their names and ours. Names that differ only in case and underscores, such as `ReLU` and `Conv2d`, need no row: the
+# search for similar names suggests them.
 OUR_NAMES = {
     **{name: ours for name, ours in DTYPES.items() if name not in ("float", "int")},
     # layers
@@ -142,7 +142,7 @@ OUR_NAMES = {
     "interpolate": "UpSample2D",
 }
 
-# How others' names are written here where there is no such name.
+# How to write what has no name here.
 WRITTEN_HERE = {
     # the language
     "None": "`none` is for optional inputs, which `given(x)` tests for; a new axis is `unsqueeze(x, axis)`",
@@ -276,15 +276,15 @@ _SAID_ELSEWHERE = {
 
 
 def name_hint(name: str, known: Iterable[str]) -> str | None:
-    """What a name that nothing has may mean: what others call so, or what is spelt nearly the same."""
+    """The hint for an unknown name: nablac's name for what other frameworks call so, or a similar name."""
     if name in OUR_NAMES:
         return f"nablac calls it `{OUR_NAMES[name]}`"
     return WRITTEN_HERE.get(name) or did_you_mean(name, known)
 
 
 def argument_hint(name: str, taken: Sequence[str]) -> str:
-    """What an argument that nothing takes may mean; else the arguments that there are."""
-    ours = next((each for each in ARGUMENTS.get(name, ()) if each in taken), None)
+    """The hint for an unknown argument: our name for it or a similar name, otherwise the known arguments."""
+    ours = next((candidate for candidate in ARGUMENTS.get(name, ()) if candidate in taken), None)
     if ours is not None:
         return f"nablac calls it `{ours}`"
     near = _SAID_ELSEWHERE.get(name) or did_you_mean(name, taken)

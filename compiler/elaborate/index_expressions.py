@@ -21,7 +21,7 @@ from grammar.source import Span
 
 @evaluates(syntax.Index)
 def index(session: Session, expression: syntax.Index) -> CompileTimeValue:
-    """An item or a stretch of a list, or a part of a tensor."""
+    """An item or a slice of a list, or a part of a tensor."""
     value = session.evaluate(expression.value)
     if isinstance(value, (list, tuple)):
         return _of_list(session, expression, value)
@@ -82,16 +82,16 @@ def _of_tensor(session: Session, expression: syntax.Index, value: Value) -> Valu
 
 
 class _Selection:
-    """What the items of an index ask for, axis by axis."""
+    """The slices, gathers and dropped axes that an index consists of."""
 
     def __init__(self) -> None:
         self.slices: list[tuple[int, Size | None, Size | None, int]] = []  # axis, start, stop and step
         self.gathers: list[tuple[int, Value, Span]] = []
-        self.dropped: list[int] = []  # axes of which one item is taken
+        self.dropped: list[int] = []  # axes with a number as their index
 
 
 def _select(session: Session, expression: syntax.Index, value: Value, indices: dict[int, Argument]) -> _Selection:
-    """The axes that the items of an index mean, those behind a `...` counted from the end."""
+    """The items of an index by the axes that they apply to; those after `...` are counted from the end."""
     items = expression.items
     ellipses = [number for number, item in enumerate(items) if isinstance(item, syntax.Ellipsis)]
     if len(ellipses) > 1:
@@ -128,7 +128,7 @@ def _select(session: Session, expression: syntax.Index, value: Value, indices: d
 
 
 def _part(session: Session, expression: syntax.Index, value: Value, selection: _Selection) -> Value:
-    """The part of a tensor that a selection means: slices first, then what is gathered, then axes of one item go."""
+    """The part of a tensor that is selected: slices first, then gathers, then axes are dropped."""
     span = expression.span
     operand = [(value, Argument(None, value, expression.value.span))]
     part = value
@@ -148,7 +148,7 @@ def _part(session: Session, expression: syntax.Index, value: Value, selection: _
 def _no_index(
     session: Session, expression: syntax.Index, item: syntax.Expression, at: CompileTimeValue, axis: int
 ) -> NablacError:
-    """What NumPy takes as an index and a graph of known shapes cannot, with what is written instead."""
+    """The error for an index that is not a number or integer tensor, with a hint what to write instead."""
     whole, hint = expression.value.span.text, _slice_hint(item)
     if at is NONE:
         hint = f"add an axis with `unsqueeze({whole}, {axis})`"

@@ -1,4 +1,4 @@
-"""Definitions with their hyperparameters, and their application: a body is run, and its outputs are the result."""
+"""Instantiating definitions with hyperparameters, and applying them: the result is the outputs of the body."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from grammar.source import Span
 
 @calls(Defined)
 def call_definition(session: Session, callee: Defined, arguments: list[Argument], span: Span) -> CompileTimeValue:
-    """A `fn` on its arguments; a layer, cell, model or optimizer with its hyperparameters."""
+    """The result of a `fn`, or an instance of a layer, cell, model or optimizer."""
     if callee.kind == "fn":
         return _call_function(session, callee, arguments, span)
     if arguments and isinstance(arguments[0].value, Value) and callee.kind in ("layer", "cell", "model"):
@@ -36,7 +36,7 @@ def call_definition(session: Session, callee: Defined, arguments: list[Argument]
 
 
 def instantiate(session: Session, defined: Defined, arguments: list[Argument], span: Span) -> Instance:
-    """Bind a definition's hyperparameters; defaults are evaluated in order and may use the ones before."""
+    """Bind a definition's hyperparameters; defaults are evaluated in order and may use earlier ones."""
     session.charge(CALL + len(defined.syntax.hypers), span)
     bound = bind_hypers(session, defined, arguments, span)
     scope = Scope(defined.scope)
@@ -51,7 +51,7 @@ def instantiate(session: Session, defined: Defined, arguments: list[Argument], s
 
 
 def _default(session: Session, defined: Defined, scope: Scope, hyper: syntax.Hyper) -> CompileTimeValue:
-    """The value of a hyperparameter that no argument gives."""
+    """The default of a hyperparameter without an argument."""
     assert hyper.default is not None
     with _applied(session, "fn", defined, scope, "", hyper.default.span, default=True):
         value = session.evaluate(hyper.default)
@@ -60,9 +60,9 @@ def _default(session: Session, defined: Defined, scope: Scope, hyper: syntax.Hyp
 
 @calls(Instance)
 def apply_instance(session: Session, instance: Instance, arguments: list[Argument], span: Span) -> CompileTimeValue:
-    """A layer, model or cell on tensors: its outputs, one value or a tuple.
+    """A layer, model or cell applied to tensors: its outputs, one value or a tuple.
 
-    The states of a cell that is applied inside another become states of the same scan.
+    A cell applied inside another one adds its states to the same scan.
     """
     kind, name = instance.defined.kind, instance.defined.name
     if kind == "optimizer":
@@ -86,7 +86,7 @@ def apply_instance(session: Session, instance: Instance, arguments: list[Argumen
 
 
 def _call_function(session: Session, defined: Defined, arguments: list[Argument], span: Span) -> CompileTimeValue:
-    """A `fn` on its arguments: tensors or compile-time values alike. It has the path and the draws of its caller."""
+    """The result of a `fn`; it shares the path and the count of random draws with its caller."""
     bound = instantiate(session, defined, arguments, span)
     outer = session.frames[-1] if session.frames else None
     scope, path = Scope(defined.scope, bound.hypers), outer.path if outer is not None else ""
@@ -104,11 +104,11 @@ def _call_function(session: Session, defined: Defined, arguments: list[Argument]
 
 @contextmanager
 def entered(session: Session, instance: Instance, arguments: list[Argument], span: Span) -> Iterator[Frame]:
-    """Inside a new frame for one application of an instance, which has to have its path."""
+    """Inside a new frame for one application of an instance that has a path."""
     defined, path = instance.defined, instance.path or ""
     scope = Scope(defined.scope, dict(instance.hypers))
     with _applied(session, defined.kind, defined, scope, path, span) as frame:
-        if path:  # kept before the layers inside of it are; an optimizer has none
+        if path:  # recorded before its nested layers; an optimizer has none
             session.layers.setdefault(path, Layer(defined.name, defined.syntax.doc))
         frame.instance = instance
         frame.arguments = [argument for argument in arguments if argument.name is None]
@@ -120,7 +120,7 @@ def entered(session: Session, instance: Instance, arguments: list[Argument], spa
 def _applied(
     session: Session, kind: str, defined: Defined, scope: Scope, path: str, span: Span, *, default: bool = False
 ) -> Iterator[Frame]:
-    """Inside a new frame for a definition that is applied at `span`, or whose default is evaluated there."""
+    """Inside a new frame for a definition applied at `span`, or for one of its defaults."""
     if len(session.frames) >= MOST_CALLS:
         raise session.too_deep(span)
     session.charge(CALL, span)
@@ -133,7 +133,7 @@ def _applied(
 
 
 def claim_path(session: Session, instance: Instance, name: str | None = None, span: Span | None = None) -> None:
-    """Give an instance its path, if it has none: by the name that it is bound to at `span`, or by its definition's."""
+    """Assign a path to an instance without one, from the name that it is bound to or its definition's."""
     if instance.path is None:
         instance.path = session.frame.claim(name or snake_case(instance.defined.name))
         session.charge(len(instance.path) * COPIED, span or instance.span)
@@ -148,7 +148,7 @@ def snake_case(name: str) -> str:
 
 
 def check_leftover(session: Session, frame: Frame, instance: Instance) -> None:
-    """Refuse arguments that no input of the body has taken."""
+    """NablacError for arguments that no input of the body has used."""
     defined = instance.defined
     if frame.named:
         raise no_input(session, instance, next(iter(frame.named.values())))
@@ -164,7 +164,7 @@ def check_leftover(session: Session, frame: Frame, instance: Instance) -> None:
 
 
 def no_input(session: Session, instance: Instance, argument: Argument) -> NablacError:
-    """The error for a named argument of which there is no input."""
+    """The error for a named argument that matches no input."""
     defined, name = instance.defined, argument.name or ""
     inputs = [declared.name.text for declared in declared_inputs(defined.syntax)]
     return session.fault(
@@ -177,7 +177,7 @@ def no_input(session: Session, instance: Instance, argument: Argument) -> Nablac
 
 
 def outputs_of(session: Session, frame: Frame, instance: Instance) -> CompileTimeValue:
-    """What the body that was run in `frame` put out: one value, or a tuple of several."""
+    """The outputs of a body that ran in `frame`: one value, or a tuple of several."""
     if not frame.outputs:
         raise session.fault(
             codes.E408,
@@ -192,7 +192,7 @@ def outputs_of(session: Session, frame: Frame, instance: Instance) -> CompileTim
 
 
 def record_outputs(session: Session, instance: Instance, results: CompileTimeValue) -> CompileTimeValue:
-    """`results`, their types kept as the layer's outputs if this is its first application."""
+    """Record the types of a layer's outputs at its first application; returns `results`."""
     assert instance.path is not None
     layer = session.layers[instance.path]
     if not layer.outputs:

@@ -1,4 +1,4 @@
-"""How an evaluation ends early where the reason has been reported, or will be by whoever catches it."""
+"""Exceptions that end an evaluation early, for a reason that has been reported or is reported by their handler."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from compiler.elaborate.values import UNKNOWN, CompileTimeValue
 
 
 class AlreadyReported(Exception):
-    """An expression holds something that has been reported already."""
+    """An expression contains a value whose error has been reported."""
 
 
 class CallAborted(Exception):
-    """An input does not fit its declaration: what the application would say after that is noise."""
+    """An input does not fit its declaration: further errors of the call would only follow from that."""
 
 
 class BudgetExceeded(Exception):
-    """Nothing more is elaborated, and the diagnostics say why: too much work, or as many errors as are told."""
+    """Elaboration ends: the work budget is used up, or the maximal number of errors is reported."""
 
 
 def require_known(value: CompileTimeValue) -> CompileTimeValue:
-    """The value; raises AlreadyReported where it is UNKNOWN."""
+    """The value; raises AlreadyReported if it is UNKNOWN."""
     if value is UNKNOWN:
         raise AlreadyReported
     return value

@@ -1,4 +1,4 @@
-"""Which model of a program is meant."""
+"""Choosing a model of a program."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ def check_declarations(program: Program) -> None:
 
 
 def choose_model(program: Program, model: str | None) -> Defined:
-    """The model of that name; without one the only model, or the only one that is trained. NablacError for none."""
+    """The model of that name; without a name the only model, or the only one with a train block.
+
+    NablacError if there is no such model.
+    """
     models = {defined.name: defined for defined in program.models}
     if model is not None:
         if model not in models:

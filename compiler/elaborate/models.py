@@ -1,4 +1,4 @@
-"""From a program's model to its spec: hyperparameters, the body with its outputs, the train block."""
+"""Elaborating a model of a program: its hyperparameters, its body and outputs, and its train block."""
 
 from __future__ import annotations
 
@@ -27,71 +27,45 @@ from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError
 from grammar.record import Record
 
 
-def elaborate(
-    program: Program,
-    *,
-    model: str | None = None,
-    preset: str | None = None,
-    hypers: Mapping[str, Any] | None = None,
-    training: bool = False,
-    dtype: DType = DType.F32,
-) -> Graph:
-    """The graph of a program's model; NablacError holds every mistake found.
-
-    `hypers` are values by name; a text is read as the language reads it (`"64"`, `"[3, 3]"`, `"relu"`).
-    """
-    return elaborate_model(program, model=model, preset=preset, hypers=hypers, training=training, dtype=dtype).graph
-
-
-def elaborate_model(
-    program: Program,
-    *,
-    model: str | None = None,
-    preset: str | None = None,
-    hypers: Mapping[str, Any] | None = None,
-    training: bool = False,
-    dtype: DType = DType.F32,
-    one_float: bool = False,
-) -> ModelSpec:
-    """As `elaborate`, with the hyperparameters in force and how the model is trained.
-
-    With `one_float` all floats are of `dtype`, those too that the text has in another one.
-    """
-    diagnostics = Diagnostics()
-    spec = None
-    with bounded():
-        report_each(diagnostics, unknown_names(program))
-        report_each(diagnostics, misplaced_statements(program.tree))
-        defined = choose_model(program, model)
-        session = Session(
-            training=training, float_type=dtype, diagnostics=diagnostics, work=Work(), one_float=one_float
-        )
-        elaboration = elaborate_in(session, program, defined, preset, hypers or {})
-        spec = spec_of(elaboration) if elaboration is not None else None
-    diagnostics.raise_if_any()
-    assert spec is not None
-    return spec
-
-
 @dataclass(frozen=True, eq=False)
 class TextSource:
-    """A model of a text: which of its models, in which sizes and float type. See `elaborate_model`."""
+    """A model of a program: which one, with which hyperparameters, and in which float type.
+
+    `hypers` are values by name; a text is read as the language reads it (`"64"`, `"[3, 3]"`, `"relu"`). With
+    `one_float` all floats are of `dtype`, even where the program writes another float type.
+    """
 
     program: Program
     model: str | None = None
     preset: str | None = None
     hypers: Mapping[str, Any] = field(default_factory=dict)
     dtype: DType = DType.F32
+    one_float: bool = False
 
     def spec(self, *, training: bool) -> ModelSpec:
-        """The model elaborated for a mode; NablacError holds every mistake found."""
-        return elaborate_model(
-            self.program, model=self.model, preset=self.preset, hypers=self.hypers, training=training, dtype=self.dtype
-        )
+        """The model elaborated for training or for inference; NablacError holds every error in it."""
+        diagnostics = Diagnostics()
+        spec = None
+        with bounded():
+            report_each(diagnostics, unknown_names(self.program))
+            report_each(diagnostics, misplaced_statements(self.program.tree))
+            defined = choose_model(self.program, self.model)
+            session = Session(
+                training=training,
+                float_type=self.dtype,
+                diagnostics=diagnostics,
+                work=Work(),
+                one_float=self.one_float,
+            )
+            elaboration = elaborate_in(session, self.program, defined, self.preset, self.hypers)
+            spec = spec_of(elaboration) if elaboration is not None else None
+        diagnostics.raise_if_any()
+        assert spec is not None
+        return spec
 
 
 class Elaboration(Record):
-    """A model without mistakes, in the session that elaborated it."""
+    """A model without errors, and the session that elaborated it."""
 
     session: Session
     graph: Graph
@@ -102,7 +76,7 @@ class Elaboration(Record):
 def elaborate_in(
     session: Session, program: Program, defined: Defined, preset: str | None, hypers: Mapping[str, Any]
 ) -> Elaboration | None:
-    """Elaborate a model and run its train block; None where a mistake of it has been reported."""
+    """Elaborate a model and its train block; None if errors were reported."""
     diagnostics = session.diagnostics
     span = defined.syntax.name.span
     before = len(diagnostics.reported)
@@ -120,10 +94,10 @@ def elaborate_in(
     with session.inside(frame, CallSite(span, f"model {defined.name}")):
         session.run(defined.syntax.body)
         outputs = _named_outputs(session, frame, defined)
-    # What the train block adds belongs to training alone: an update there may depend on targets.
+    # The graph excludes what the train block adds: its updates may depend on targets.
     updates, layers, key = dict(session.updates), dict(session.layers), session.key
     session.charge(len(program.trains) * EXPRESSION, span)
-    train = next((each for each in program.trains if each.model.text == defined.name), None)
+    train = next((train for train in program.trains if train.model.text == defined.name), None)
     with session.inside(frame):
         block = run_train_block(session, train, frame) if train is not None else None
     if key is not None and train is None and "seed" in frame.inputs:
@@ -131,7 +105,7 @@ def elaborate_in(
         session.report(NablacError(Diagnostic(codes.E212, "`seed` is a reserved name", frame.declared["seed"], note)))
     if len(diagnostics.reported) > before or outputs is None:
         return None
-    inputs = dict(frame.inputs)  # not from the scope, where a name may have been bound again: `x = x -> Dense(4)`
+    inputs = dict(frame.inputs)  # not from the scope, where `x = x -> Dense(4)` may have rebound a name
     graph = Graph(inputs, outputs, updates, defined.name, defined.syntax.doc, layers)
     if key is not None and key.node in set(graph):  # draws whose results are not used need no seed
         graph = Graph({**inputs, "seed": key}, outputs, updates, defined.name, defined.syntax.doc, layers)
@@ -139,14 +113,14 @@ def elaborate_in(
 
 
 def spec_of(elaboration: Elaboration) -> ModelSpec:
-    """The spec of a model, with its optimizer's equations for each type of parameter."""
+    """The spec of a model; its optimizer's equations are elaborated when they are first read."""
     block = elaboration.block
     training = training_spec(elaboration.session, block) if block is not None else None
     return ModelSpec(elaboration.graph, elaboration.hypers, training)
 
 
 def _named_outputs(session: Session, frame: Frame, defined: Defined) -> dict[str, Value] | None:
-    """A model's outputs by name; what has none is called `output`, or by its number."""
+    """A model's outputs by name; one without a name is `output`, several are numbered."""
     if not frame.outputs:
         session.report(
             session.fault(

@@ -1,4 +1,4 @@
-"""Tensors from other values: numbers, sizes and lists beside tensors, and what is none."""
+"""Converting numbers, sizes and lists to tensors, and errors for values that cannot be converted."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from compiler.elaborate.values import (
     is_number,
 )
 from compiler.graph import Value
+from compiler.operators.leaves import Constant, constant, size_of
 from compiler.operators.making import cast
-from compiler.operators.source import Constant, constant, size_of
 from compiler.types import DType, TypeMismatch
 from grammar import codes
 from grammar.diagnostics import Label, NablacError
@@ -32,7 +32,7 @@ from grammar.source import Span
 
 
 def as_tensor(session: Session, value: CompileTimeValue, span: Span, dtype: DType) -> Value:
-    """A tensor as it is, a number as a constant of `dtype`, a size as a scalar, a list of numbers as a vector."""
+    """A tensor unchanged, a number as a constant of `dtype`, a size as a scalar, a list of numbers as a vector."""
     match value:
         case Value():
             return value
@@ -82,7 +82,7 @@ def as_tensor(session: Session, value: CompileTimeValue, span: Span, dtype: DTyp
 
 
 def tensor_argument(session: Session, argument: Argument) -> Value:
-    """An argument that must be a tensor."""
+    """The tensor of an argument; NablacError if it is not one."""
     if isinstance(argument.value, Value):
         return argument.value
     if is_number(argument.value):
@@ -91,8 +91,8 @@ def tensor_argument(session: Session, argument: Argument) -> Value:
 
 
 def not_a_tensor(session: Session, value: CompileTimeValue, span: Span) -> NablacError:
-    """The error for a value where a tensor belongs; raises AlreadyReported for UNKNOWN."""
-    if value is UNKNOWN:  # its own error is reported
+    """The error for a value that is not a tensor; raises AlreadyReported for UNKNOWN."""
+    if value is UNKNOWN:
         raise AlreadyReported
     hint = None
     if isinstance(value, Instance):
@@ -141,7 +141,7 @@ def _array(session: Session, value: list[CompileTimeValue], span: Span, dtype: D
 
 
 def _holds_numbers(items: list[CompileTimeValue]) -> bool:
-    """Whether a list holds numbers alone, or lists of them; types are looked at, of which there are few."""
+    """Whether a list holds only numbers, or lists of them; compares the set of types, which is small."""
     kinds = set(map(type, items))
     if not all(issubclass(kind, (int, float, list)) for kind in kinds):
         return False
@@ -149,7 +149,7 @@ def _holds_numbers(items: list[CompileTimeValue]) -> bool:
 
 
 def _keeps(exact: Any, array: Any) -> bool:
-    """Whether numbers are what they were in another dtype, but for the rounding of floats."""
+    """Whether numbers keep their values in another dtype, except for the rounding of floats."""
     import numpy as np
 
     if (exact.dtype.kind == "b") != (array.dtype.kind == "b"):
@@ -168,7 +168,7 @@ def build_checked(
     what: str = "this",
     at: Span | None = None,
 ) -> Built:
-    """What `build` makes; an operator's refusal becomes an error that shows where each operand comes from."""
+    """The result of `build`; a TypeMismatch becomes a NablacError that shows where each operand comes from."""
     try:
         return session.make(build, span)
     except TypeMismatch as mismatch:
@@ -176,9 +176,9 @@ def build_checked(
         for value, argument in operands:
             if argument.span.source is span.source and argument.span != span:
                 labels.append(Label(argument.span, f"this is {value.type}"))
-            made_at = value.node.origin.span
-            if made_at is not None and made_at != argument.span and not isinstance(value.node.op, Constant):
-                labels.append(Label(made_at, f"{value.type} comes from here"))
+            origin = value.node.origin.span
+            if origin is not None and origin != argument.span and not isinstance(value.node.op, Constant):
+                labels.append(Label(origin, f"{value.type} comes from here"))
         raise session.fault(
             codes.E301, f"{what}: {mismatch}", at or span, labels=tuple(labels), hint=mismatch.hint
         ) from None

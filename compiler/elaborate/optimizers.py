@@ -1,20 +1,22 @@
-"""Optimizers: their equations, run on stand-ins for a parameter, its gradient and its states."""
+"""Optimizers: their equations, elaborated on placeholders for a parameter, its gradient and its states."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 
 from compiler.elaborate.frame import CallSite, Frame, State
 from compiler.elaborate.instances import instantiate
 from compiler.elaborate.interruptions import AlreadyReported, BudgetExceeded
 from compiler.elaborate.program import library
+from compiler.elaborate.reporting import bounded
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import UNKNOWN, Argument, Defined, Instance, Scope, is_number
 from compiler.elaborate.work import Work
 from compiler.graph import Graph, Value, origin
 from compiler.model_spec import GRADIENT, PARAMETER, SEED, STEP, OptimizerSpec, TrainingSettings, UpdateEquations
+from compiler.operators.leaves import Input
 from compiler.operators.making import cast
-from compiler.operators.source import Input
 from compiler.recurrence import Carried
 from compiler.training.parameters import is_exempt, trained_parameters
 from compiler.types import TensorType
@@ -22,7 +24,27 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, Diagnostics, NablacError
 from grammar.source import Span
 
-_DECAY = "weight_decay"  # the hyperparameter of an optimizer that decays weights beside the gradient
+_DECAY = "weight_decay"  # the hyperparameter of an optimizer with decoupled weight decay
+
+
+class _Deferred(Mapping[str, UpdateEquations | NablacError]):
+    """A mapping that is computed when it is first read: only training reads the equations of an optimizer."""
+
+    def __init__(self, compute: Callable[[], Mapping[str, UpdateEquations | NablacError]]) -> None:
+        self._compute = compute
+
+    @cached_property
+    def _computed(self) -> Mapping[str, UpdateEquations | NablacError]:
+        return self._compute()
+
+    def __getitem__(self, path: str) -> UpdateEquations | NablacError:
+        return self._computed[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._computed)
+
+    def __len__(self) -> int:
+        return len(self._computed)
 
 
 def optimizer_spec(
@@ -30,44 +52,55 @@ def optimizer_spec(
 ) -> OptimizerSpec:
     """The equations of an optimizer, `adam()` where there is none, for each trained parameter of a loss.
 
-    `span` is where a text asks for them, `step` the input that counts the steps from 1.
+    `span` is where a text asks for them, `step` the input that counts the steps from 1. They are elaborated when they
+    are first read.
+    """
+    equations = _Deferred(lambda: _equations_by_path(session, instance, span, loss, settings, step))
+    rate = instance.hypers.get("lr") if instance is not None else None
+    return OptimizerSpec(equations, rate if isinstance(rate, Value) or is_number(rate) else None)
 
-    They are run once for a type of parameter, and once for each parameter where they draw: draws depend on its path.
-    What is wrong with them for a type is kept, and not reported: it matters where a training step is made.
+
+def _equations_by_path(
+    session: Session, instance: Instance | None, span: Span, loss: Value, settings: TrainingSettings, step: Value
+) -> dict[str, UpdateEquations | NablacError]:
+    """See `optimizer_spec`: elaborated once for a type of parameter; once for each parameter if they draw.
+
+    Draws depend on the parameter's path. A mistake in the equations for a type is stored instead of reported: it
+    matters only where a training step is made.
     """
     diagnostics, work, session.work = session.diagnostics, session.work, Work()
     by_type: dict[tuple[TensorType, bool], UpdateEquations | NablacError] = {}
     by_path: dict[str, UpdateEquations | NablacError] = {}
     chosen = instance
     try:
-        for path, parameter in trained_parameters(loss, settings).items():
-            type = parameter.type.with_dtype(parameter.type.dtype.wide)
-            exempt = is_exempt(path, parameter, settings)
-            equations = by_type.get((type, exempt))
-            if equations is None or _draws(equations):
-                session.diagnostics = Diagnostics()
-                try:
-                    chosen = chosen or _of_library(session, "adam", {}, span)
-                    its = _without_decay(chosen) if exempt else chosen
-                    equations = _equations(session, its, span, type, step, f"optimizer.{path}")
-                except NablacError as error:
-                    equations = error
-                except (AlreadyReported, BudgetExceeded):
-                    equations = NablacError(*session.diagnostics.reported)
-                by_type[type, exempt] = equations
-            by_path[path] = equations
+        with bounded():
+            for path, parameter in trained_parameters(loss, settings).items():
+                type = parameter.type.with_dtype(parameter.type.dtype.wide)
+                exempt = is_exempt(path, parameter, settings)
+                equations = by_type.get((type, exempt))
+                if equations is None or _draws(equations):
+                    session.diagnostics = Diagnostics()
+                    try:
+                        chosen = chosen or _of_library(session, "adam", {}, span)
+                        optimizer = _without_decay(chosen) if exempt else chosen
+                        equations = _equations(session, optimizer, span, type, step, f"optimizer.{path}")
+                    except NablacError as error:
+                        equations = error
+                    except (AlreadyReported, BudgetExceeded):
+                        equations = NablacError(*session.diagnostics.reported)
+                    by_type[type, exempt] = equations
+                by_path[path] = equations
     finally:
         session.diagnostics, session.work = diagnostics, work
-    rate = instance.hypers.get("lr") if instance is not None else None
-    return OptimizerSpec(by_path, rate if isinstance(rate, Value) or is_number(rate) else None)
+    return by_path
 
 
 def library_optimizer(
     name: str, hypers: Mapping[str, float], loss: Value, settings: TrainingSettings, step: Value
 ) -> OptimizerSpec:
-    """An optimizer of the library, as `adam` with `{"lr": 1e-3}`, for a loss that no text describes.
+    """An optimizer of the library, such as `adam` with `{"lr": 1e-3}`, for a loss of a graph without a text.
 
-    NablacError for an optimizer or a hyperparameter that there is not.
+    NablacError for an unknown optimizer or hyperparameter.
     """
     diagnostics, float_type = Diagnostics(), loss.type.dtype
     session = Session(training=True, float_type=float_type, diagnostics=diagnostics, work=Work())
@@ -80,7 +113,7 @@ def _draws(equations: UpdateEquations | NablacError) -> bool:
 
 
 def _without_decay(instance: Instance) -> Instance:
-    """An optimizer whose own decay leaves a parameter alone."""
+    """An optimizer without its own weight decay."""
     if _DECAY not in instance.hypers:
         return instance
     return Instance(instance.defined, {**instance.hypers, _DECAY: 0.0}, instance.span)
@@ -89,7 +122,7 @@ def _without_decay(instance: Instance) -> Instance:
 def _equations(
     session: Session, instance: Instance, span: Span, type: TensorType, step: Value, path: str
 ) -> UpdateEquations:
-    """An optimizer's equations for a type of parameter, as a graph; its nodes come from `path`."""
+    """An optimizer's equations for a type of parameter, as a graph whose nodes have this path."""
     with origin(span, path):
         parameter, gradient = Input(PARAMETER, type)(), Input(GRADIENT, type)()
         states = run_optimizer(session, instance, span, parameter, gradient, step, path)
@@ -110,7 +143,7 @@ def _inputs(ends: Iterable[Value]) -> set[Value | None]:
 
 
 def check_optimizer(session: Session, instance: Instance, span: Span) -> None:
-    """Run an optimizer's equations once on a parameter of a made-up shape: every type must come out right."""
+    """Run an optimizer's equations on a parameter of an arbitrary shape; NablacError for errors in them."""
     dtype = session.float_type.wide
     type = TensorType(dtype, (7, 5))
     step = Input(STEP, TensorType(dtype))()
@@ -118,7 +151,7 @@ def check_optimizer(session: Session, instance: Instance, span: Span) -> None:
 
 
 def _of_library(session: Session, name: str, hypers: Mapping[str, float], span: Span | None) -> Instance:
-    """An optimizer that the library defines; NablacError for a name that is none of one."""
+    """An instance of an optimizer of the library; NablacError if it has none of this name."""
     defined = library().find(name) if name in library().files else None
     if not isinstance(defined, Defined) or defined.kind != "optimizer":
         raise NablacError(Diagnostic(codes.E607, f"the library has no optimizer `{name}`", span))
@@ -137,7 +170,7 @@ def run_optimizer(
 ) -> dict[str, Carried]:
     """An optimizer's equations for one parameter: its states by name, `param` among them, with their next values."""
     dtype = parameter.type.dtype
-    # A rate that is a tensor, of numbers of the model's type, works on parameters in what these are updated in.
+    # A learning rate that is a tensor of the model's type is converted to the type in which parameters are updated.
     with origin(span, path):
         hypers = {
             name: cast(value, value.type.dtype.wide) if isinstance(value, Value) else value

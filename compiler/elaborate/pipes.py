@@ -41,7 +41,7 @@ def _stage(session: Session, piped: Argument, pipe: syntax.Pipe) -> CompileTimeV
         session.piped.pop()
         placed = session.placed.pop()
     if isinstance(callee, Defined) and callee.kind in ("layer", "model", "cell"):
-        instance = session.apply(callee, arguments, stage.span)  # a size of what is piped may be among these
+        instance = session.apply(callee, arguments, stage.span)  # these may use a size of the piped value
         return require_known(session.apply(instance, [piped], stage.span))
     if not placed:
         arguments = [piped, *arguments]
@@ -49,7 +49,7 @@ def _stage(session: Session, piped: Argument, pipe: syntax.Pipe) -> CompileTimeV
 
 
 def _applied_to_less(session: Session, pipe: syntax.Pipe, stage: syntax.Binary) -> NablacError:
-    """`x -> Dense(4) + x`, of a person to whom `->` binds tighter."""
+    """The error for `x -> Dense(4) + x`, written as if `->` bound tighter."""
     first: syntax.Expression = stage
     while isinstance(first, syntax.Binary):
         first = first.left

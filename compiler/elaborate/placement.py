@@ -1,4 +1,4 @@
-"""Which statements a body may hold: said where a declaration is applied, and of those that nothing applies."""
+"""Which statements a body may contain, checked when it runs and for definitions that are never applied."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from grammar.diagnostics import Diagnostic, Label
 from grammar.mistakes import article
 from grammar.source import Span
 
-_ALLOWED = {  # which declarations a body may hold
+_ALLOWED = {  # the declarations that each kind of body may contain
     "layer": {"input", "param", "buffer"},
     "model": {"input", "param", "buffer"},
     "cell": {"input", "param", "state"},
@@ -26,7 +26,7 @@ _HINTS = {
 
 
 def misplaced(statement: syntax.Statement, block: str) -> Diagnostic | None:
-    """What is wrong with a statement of its kind in a block of that kind."""
+    """The diagnostic for a statement that a block of this kind may not contain; None if it may."""
     hint = None
     match statement:
         case syntax.Declare(kind=kind) if kind not in _ALLOWED[block]:
@@ -43,7 +43,7 @@ def misplaced(statement: syntax.Statement, block: str) -> Diagnostic | None:
 
 
 def misplaced_statements(tree: syntax.File) -> Iterator[Diagnostic]:
-    """Every statement of a definition that has no place there, and presets that share a name."""
+    """A diagnostic for each misplaced statement, and for presets that share a name."""
     for declaration in tree.declarations:
         if isinstance(declaration, syntax.Definition):
             presets: dict[str, Span] = {}
@@ -61,7 +61,7 @@ def misplaced_statements(tree: syntax.File) -> Iterator[Diagnostic]:
 
 
 def hypers_declared_twice(tree: syntax.File) -> Iterator[Diagnostic]:
-    """Hyperparameters that share a name in a definition, also with what it declares, and values of one in a preset."""
+    """Names declared twice: hyperparameters, also as declarations of the body, and values of a preset."""
     for declaration in tree.declarations:
         if not isinstance(declaration, syntax.Definition):
             continue
@@ -69,13 +69,15 @@ def hypers_declared_twice(tree: syntax.File) -> Iterator[Diagnostic]:
         yield from _twice([hyper.name for hyper in declaration.hypers], f"hyperparameter of {of}")
         for statement in statements(declaration.body):
             if isinstance(statement, syntax.Preset):
-                yield from _twice([each.name for each in statement.settings], f"value of preset {statement.name.text}")
+                yield from _twice(
+                    [setting.name for setting in statement.settings], f"value of preset {statement.name.text}"
+                )
             elif isinstance(statement, syntax.Declare):
                 yield from _hiding(statement, {hyper.name.text: hyper.name.span for hyper in declaration.hypers}, of)
 
 
 def _hiding(statement: syntax.Declare, hypers: dict[str, Span], of: str) -> Iterator[Diagnostic]:
-    """Inputs, parameters, states and buffers that would hide a hyperparameter: nothing could read it any more."""
+    """A diagnostic for each declaration that would hide a hyperparameter."""
     for declared in statement.names:
         name = declared.name.text
         if name in hypers:

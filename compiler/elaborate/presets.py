@@ -1,4 +1,4 @@
-"""Values for a model's hyperparameters: those of a preset, and those from outside of the text."""
+"""Values for a model's hyperparameters: from a preset, and from the command line or Python."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from grammar.source import Source
 
 
 def parse_settings(texts: Iterable[str]) -> dict[str, str]:
-    """The `name=value`s of `--set` options, each name once; the values are read where the model's names are known."""
+    """The values of `--set name=value` options, unparsed; NablacError for a name that is set twice."""
     settings: dict[str, str] = {}
     for name, value in map(_parse_setting, texts):
         if name in settings:
@@ -39,15 +39,15 @@ def _parse_setting(text: str) -> tuple[str, str]:
 
 
 def presets_of(defined: Defined) -> list[syntax.Preset]:
-    """The presets that a model names, in their order."""
+    """The presets of a model, in order."""
     return [statement for statement in defined.syntax.body if isinstance(statement, syntax.Preset)]
 
 
 def preset_values(session: Session, defined: Defined, preset: str | None) -> dict[str, Argument]:
-    """The values of a preset by name; those that are wrong are reported. NablacError where there is no such preset."""
+    """The values of a preset by name; invalid ones are reported. NablacError if there is no such preset."""
     if preset is None:
         return {}
-    presets = {each.name.text: each for each in presets_of(defined)}
+    presets = {declared.name.text: declared for declared in presets_of(defined)}
     session.charge(len(defined.syntax.body) * EXPRESSION, defined.syntax.name.span)
     if preset not in presets:
         hint = did_you_mean(preset, presets) or (f"it has {', '.join(presets)}" if presets else "it has none")
@@ -79,7 +79,10 @@ def preset_values(session: Session, defined: Defined, preset: str | None) -> dic
 
 
 def outside_values(session: Session, defined: Defined, hypers: Mapping[str, Any]) -> dict[str, Argument]:
-    """Hyperparameters from outside by name; a text is an expression of the language. NablacError for a wrong one."""
+    """Hyperparameters from the command line or Python by name; texts are parsed as expressions.
+
+    NablacError for an unknown name or an invalid value.
+    """
     from grammar.parser import parse
 
     names = {hyper.name.text: hyper for hyper in defined.syntax.hypers}

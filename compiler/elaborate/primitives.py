@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from compiler.attributes import DTYPE, Kind, kinds_of
+from compiler.attribute_kinds import DTYPE, Kind, kinds_of
 from compiler.elaborate.binding import bind_names
 from compiler.elaborate.interruptions import AlreadyReported
 from compiler.elaborate.operands import as_tensor, build_checked
@@ -52,7 +52,7 @@ def call_operator(
         for field, kind in kinds.items()
         if _called(field) in bound
     }
-    for field, kind in kinds.items():  # floats are of the model's type, unless another one is given
+    for field, kind in kinds.items():  # the default of a float dtype is the model's float type
         default = getattr(operator, field, None)
         if kind is DTYPE and field not in values and isinstance(default, DType) and default.is_float:
             values[field] = session.local_float_type
@@ -62,7 +62,7 @@ def call_operator(
 def bind_operator(
     session: Session, operator: type[Operator], arguments: list[Argument], span: Span
 ) -> dict[str, Argument]:
-    """The arguments of an operator by operand and attribute; what has no default has to be given."""
+    """The arguments of an operator by operand and attribute; those without a default are required."""
     operands = operand_names(operator)
     names = [*(("tensors",) if operands is None else operands), *map(_called, operator.fields)]
     needed = [*(operands or ()), *(_called(field) for field in operator.fields if not hasattr(operator, field))]
@@ -90,12 +90,12 @@ def _tensors(session: Session, operator: type[Operator], bound: dict[str, Argume
 
 
 def _called(field: str) -> str:
-    """The argument for an operator's attribute: `axis` is one axis or a list of them."""
+    """The name of the argument for an attribute: `axes` is passed as `axis`, one or a list."""
     return "axis" if field == "axes" else field
 
 
 def _renamed(argument: Argument, operator: type[Operator]) -> Argument:
-    """`axes:` serves too where there may be several."""
+    """The argument, with `axes` accepted as another name of `axis` where several are allowed."""
     if argument.name == "axes" and "axes" in operator.fields:
         return Argument("axis", argument.value, argument.span, argument.named_at)
     return argument
@@ -126,7 +126,7 @@ def operate(
     sign: str | None = None,
     at: Span | None = None,
 ) -> Value | tuple[Value, ...]:
-    """Apply an operator; operands that are numbers take the dtype of the tensors beside them."""
+    """Apply an operator; numbers are converted to the dtype of the tensor operands."""
     dtype = _common_dtype(session, operands)
     names = operand_names(operator) or ()
     values: list[Value] = []

@@ -1,4 +1,4 @@
-"""A matrix applied to vectors, as textbooks write it: `W x`, `W^T x`, `U (r * h)`, `W [h, x]`."""
+"""Products of a matrix and vectors in textbook notation: `W x`, `W^T x`, `U (r * h)`, `W [h, x]`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from grammar.source import Span
 
 
 class _Operand(Record):
-    """A tensor, and where it is written."""
+    """A tensor, and the span of its expression."""
 
     value: Value
     span: Span
@@ -42,7 +42,7 @@ def side_by_side(session: Session, expression: syntax.Binary, left: CompileTimeV
 def applied(
     session: Session, call: syntax.Call, callee: CompileTimeValue, arguments: Sequence[Argument]
 ) -> Value | None:
-    """`U (r * h)`: a matrix times the vectors that the parentheses hold; None of what is a call."""
+    """`U (r * h)`: a matrix times the vectors in parentheses; None for a call."""
     if not (isinstance(callee, Value) and callee.type.rank > 1) or len(arguments) != 1:
         return None
     (vectors,) = arguments
@@ -52,9 +52,9 @@ def applied(
 
 
 def joined(session: Session, expression: syntax.Index, matrix: Value, items: Sequence[Argument]) -> Value | None:
-    """`W [h, x]`: a matrix times the vectors one after the other along their last axis; None of what is an index.
+    """`W [h, x]`: a matrix times the vectors concatenated along their last axis; None for an index.
 
-    It is a product where there are several floats, of which none is an index.
+    It is a product if all items are float tensors, which cannot be indices.
     """
     if matrix.type.rank < 2 or len(items) < 2:
         return None
@@ -69,7 +69,7 @@ def joined(session: Session, expression: syntax.Index, matrix: Value, items: Seq
 
 
 def transposed(session: Session, value: Value, span: Span) -> Value:
-    """The last two axes exchanged."""
+    """A tensor with its last two axes exchanged."""
     rank = value.type.rank
     if rank < 2:
         hint = "the dot product of vectors is `x @ w`, which sums along the last axis" if rank else None
@@ -80,7 +80,7 @@ def transposed(session: Session, value: Value, span: Span) -> Value:
 
 
 def _product(session: Session, matrix: _Operand, vectors: _Operand, span: Span) -> Value:
-    """The vectors on the last axis of a tensor [..., in], each multiplied by a matrix [out, in]."""
+    """The product of a matrix [out, in] with the vectors on the last axis of a tensor [..., in]."""
     left, right, written = matrix.value, vectors.value, matrix.span.text
     if left.type.rank != 2:
         raise session.fault(
@@ -105,7 +105,7 @@ def _product(session: Session, matrix: _Operand, vectors: _Operand, span: Span) 
 
 
 def _other_product(left: Value, right: Value) -> str:
-    """What multiplies by something other than a matrix."""
+    """The hint which operator multiplies by a tensor that is not a matrix."""
     if left.type.rank == 3 and right.type.rank == 2:
         return 'with one matrix per example write `einsum("b i j, b j -> b i", A, x)`'
     if left.type.rank == 1:
@@ -114,7 +114,7 @@ def _other_product(left: Value, right: Value) -> str:
 
 
 def _other_side(matrix: _Operand, vectors: _Operand) -> str:
-    """How the sizes would fit that side by side do not."""
+    """The hint for operands whose sizes would match in another order or transposed."""
     left, right = matrix.value.type, vectors.value.type
     names = matrix.span.text, vectors.span.text
     if right.rank == 2 and left.shape[-1] == right.shape[0]:

@@ -1,4 +1,4 @@
-"""Files and what they declare: imports are followed, the standard library's names are known everywhere."""
+"""Loading a file and its imports; the names of the standard library are known everywhere."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ MOST_FILES = 256
 
 
 class Library:
-    """The standard library: a scan of the texts says which file declares a name, in which part of it.
+    """The standard library: a scan of its files finds where each name is declared.
 
-    A declaration is parsed when its name is first asked for: most models use few of a file's.
+    A declaration is parsed when its name is first used: most models use few of them.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Library:
             self.files |= dict.fromkeys(file.parts, file)
 
     def find(self, name: str) -> CompileTimeValue:
-        """What the library calls `name`; KeyError for a name that it does not have."""
+        """The value of a name of the library; KeyError if it has no such name."""
         file = self.files[name]
         if name not in file.names:
             declaration = file.declaration(name)
@@ -48,30 +48,30 @@ class Library:
         return file.names[name]
 
     def names_listed(self, name: str) -> list[str]:
-        """The names in the list that is the value of the constant `name`, none of which need be parsed for this."""
+        """The names in a constant that is a list of names, without evaluating them."""
         declaration = self.files[name].declaration(name)
         assert isinstance(declaration, syntax.Const) and isinstance(declaration.value, syntax.ListOf)
         return [item.text for item in declaration.value.items if isinstance(item, syntax.Name)]
 
 
 class _LibraryFile(Scope):
-    """The names of one file of the library, as far as they have been asked for; `_Names` finds the others."""
+    """The scope of one file of the library, with the names used so far; `_Names` finds the others."""
 
     def __init__(self, source: Source) -> None:
         super().__init__(_Names())
         self.source = source
         starts = list(_DECLARED.finditer(source.text))
         ends = [*(following.start() for following in starts[1:]), len(source.text)]
-        self.parts = {each[1]: Span(source, each.start(), end) for each, end in zip(starts, ends, strict=True)}
+        self.parts = {start[1]: Span(source, start.start(), end) for start, end in zip(starts, ends, strict=True)}
 
     def declaration(self, name: str) -> syntax.Definition | syntax.Const:
-        """The declaration of a name, parsed."""
+        """Parse the declaration of a name."""
         (declaration,) = parse_part(self.parts[name]).declarations
-        assert isinstance(declaration, syntax.Definition | syntax.Const), "the library has no others"
+        assert isinstance(declaration, syntax.Definition | syntax.Const), "the library has no other declarations"
         return declaration
 
     def declares(self, name: str) -> bool:
-        """Whether the file gives the name its value, parsed or not."""
+        """Whether the file declares the name, parsed or not."""
         return name in self.parts
 
 
@@ -90,7 +90,7 @@ class _Names(Scope):
     """The outermost names: the library's, then the language's own."""
 
     def missing(self, name: str) -> CompileTimeValue:
-        """What the library or the language calls `name`; KeyError for neither."""
+        """The value of a name of the library or the language; KeyError if neither has it."""
         return library().find(name) if name in library().files else _builtins()[name]
 
     def known(self) -> Iterator[str]:
@@ -101,23 +101,23 @@ class _Names(Scope):
 
 @dataclass(eq=False)
 class Program:
-    """One file with everything that it imports."""
+    """A file with everything that it imports."""
 
     source: Source
     tree: syntax.File
     scope: Scope
     definitions: dict[str, Defined] = field(default_factory=dict)
     trains: list[syntax.Train] = field(default_factory=list)
-    imports: dict[Span, Program] = field(default_factory=dict)  # by where their paths are written
+    imports: dict[Span, Program] = field(default_factory=dict)  # by the spans of their paths
 
     @property
     def models(self) -> list[Defined]:
-        """The models that the file itself declares, in its order."""
+        """The models that the file itself declares, in order."""
         return [defined for defined in self.definitions.values() if defined.kind == "model"]
 
 
 def load(path: str | Path) -> Program:
-    """Read a file and what it imports; NablacError holds every mistake found on the way."""
+    """Read a file and its imports; NablacError holds every error in them."""
     return program_of(read_source(Path(path)))
 
 
@@ -156,7 +156,7 @@ class _Loader:
     ) -> None:
         match declaration:
             case syntax.Train(model=model):
-                first = next((each for each in program.trains if each.model.text == model.text), None)
+                first = next((train for train in program.trains if train.model.text == model.text), None)
                 if first is not None:
                     label = Label(first.model.span, "first here")
                     message = f"`{model.text}` has two train blocks"
@@ -186,12 +186,12 @@ class _Loader:
                 span,
                 'an import is written `from "layers.model" import Name`',
             )
-        resolved = Path(os.path.realpath(target))  # which takes names that are too long, and loops of links
+        resolved = Path(os.path.realpath(target))  # which accepts loops of links, and names that are too long
         if resolved in self.loading or resolved == Path(os.path.realpath(program.source.name)):
-            chain = " -> ".join(each.name for each in [*self.loading, resolved])
+            chain = " -> ".join(path.name for path in [*self.loading, resolved])
             raise _error(codes.E205, f"circular import: {chain}", span, "move what both need to a third file")
         if not os.path.exists(target):
-            near = did_you_mean_file(target.name, [Path(each).name for each in models_beside(target)])
+            near = did_you_mean_file(target.name, [Path(file).name for file in models_beside(target)])
             raise _error(codes.E203, f'there is no file "{written}"', span, near or f"it is expected at {target}")
         if len(self.loaded) >= MOST_FILES:
             raise _error(codes.E203, f"more than {MOST_FILES} files are imported", span, None)

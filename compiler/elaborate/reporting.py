@@ -1,4 +1,4 @@
-"""The ends of an elaboration: as many errors as are told, or as much work as is allowed."""
+"""The limits of an elaboration: the number of reported errors, the work budget, and the depth of the stack."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _DEEP = 20_000  # Python frames: expressions nest as deep as the grammar allows,
 
 
 def report_each(diagnostics: Diagnostics, new: Iterable[Diagnostic]) -> None:
-    """Keep the diagnostics, as they are made; raises BudgetExceeded where there are as many as are told."""
-    for each in new:
-        diagnostics.add(each)
+    """Add diagnostics as they are generated; raises BudgetExceeded at the maximal number of errors."""
+    for diagnostic in new:
+        diagnostics.add(diagnostic)
         if diagnostics.full:
             raise BudgetExceeded
 
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """What is elaborated inside has the stack that it needs, and ends where there has been enough of it."""
+    """Raise Python's recursion limit for an elaboration, and end it at BudgetExceeded."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, _DEEP))
     try:

@@ -1,4 +1,4 @@
-"""Names that mean something everywhere: a declaration of one would not be seen."""
+"""Reserved names: a declaration of one would never be found."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from grammar.diagnostics import Diagnostic
 
 _TRAINING = {"training": "whether the model is compiled for training"}
 _STEP = {"step": "the number of the step, from 1"}
-_GIVEN = {  # by the kind of block: names that are there before its first statement
+_PREDEFINED = {  # names with a value before the first statement, by kind of block
     "optimizer": {"param": "the parameter", "grad": "the gradient of the parameter", **_STEP},
     "train": _STEP,
 }
 
 
 def reserved_names(tree: syntax.File) -> list[Diagnostic]:
-    """One diagnostic for each declaration of a reserved name, in the order of the text."""
+    """A diagnostic for each declaration of a reserved name, in order."""
     diagnostics: list[Diagnostic] = []
     for declaration in tree.declarations:
         match declaration:
             case syntax.Definition():
-                reserved = _TRAINING | _GIVEN.get(declaration.kind, {})
+                reserved = _TRAINING | _PREDEFINED.get(declaration.kind, {})
                 diagnostics += _refused([declaration.name], _TRAINING)
                 diagnostics += _refused([hyper.name for hyper in declaration.hypers], reserved)
                 diagnostics += _refused(_declared(declaration.body), reserved)
                 diagnostics += _refused(_bound(declaration.body), _TRAINING)
             case syntax.Train(body=body):
-                diagnostics += _refused(_declared(body), _TRAINING | _GIVEN["train"])
+                diagnostics += _refused(_declared(body), _TRAINING | _PREDEFINED["train"])
                 diagnostics += _refused(_bound(body), _TRAINING)
             case syntax.Const(name=name):
                 diagnostics += _refused([name], _TRAINING)

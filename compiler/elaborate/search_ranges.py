@@ -1,4 +1,4 @@
-"""Ranges and choices that `tune` may vary: checked where they are written, and what stands for them elsewhere."""
+"""Ranges and choices of hyperparameters that `tune` searches, and their defaults elsewhere."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from grammar.source import Span
 
 
 def default_of_range(session: Session, value: CompileTimeValue, span: Span) -> CompileTimeValue:
-    """The value of a hyperparameter where nothing is searched: of a range the middle, of a choice the first."""
+    """The value of a hyperparameter without a search: the middle of a range, the first of a choice."""
     if isinstance(value, Interval):
         return search_range(session, "linear", value, span).default
     return value.default if isinstance(value, (SearchRange, Choice)) else value
 
 
 def search_range(session: Session, scale: Literal["linear", "log"], interval: Interval, span: Span) -> SearchRange:
-    """A range to search, from a number up to a larger one."""
+    """A search range; NablacError unless its bounds are increasing numbers, positive for a log scale."""
     low, high = interval.start, interval.stop
     if not (is_number(low) and is_number(high)):
         message = f"the bounds of a search range must be numbers, got {describe(high if is_number(low) else low)}"

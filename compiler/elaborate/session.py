@@ -1,7 +1,7 @@
-"""One compilation while it is elaborated: what all frames share, and the tables of what evaluates which syntax.
+"""The session of one compilation: the state that all frames share, and the tables of evaluators.
 
-An expression, a statement or a callee is evaluated by the function that its own module registers here, so that these
-modules know the session and not one another. `compiler.elaborate` imports them all.
+Each kind of expression, statement and callee is evaluated by a function that its module registers here, so that these
+modules depend on the session and not on each other. `compiler.elaborate` imports them all.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from compiler.comparisons import Form
 
 MOST_AXES = 32  # of a tensor: as many as NumPy had before 2.0; passes add some of their own
-MOST_CALLS = 64  # nested applications; a recursive layer ends here
-MOST_CONSTANTS = 1_000  # that name each other in a row
-MOST_ITERATIONS = 1_000_000  # of all the loops of one compilation together
+MOST_CALLS = 64  # nested calls: the limit of recursion
+MOST_CONSTANTS = 1_000  # in a chain of definitions
+MOST_ITERATIONS = 1_000_000  # of all loops of a compilation together
 
 Syntax = TypeVar("Syntax")
 Callee = TypeVar("Callee")
@@ -44,7 +44,7 @@ _callers: dict[type[Any], Call[Any, CompileTimeValue]] = {}
 
 
 def evaluates(kind: type[Syntax]) -> Callable[[Evaluate[Syntax, Result]], Evaluate[Syntax, Result]]:
-    """Register the function that gives the value of one kind of expression."""
+    """Register the function that evaluates one kind of expression."""
 
     def register(function: Evaluate[Syntax, Result]) -> Evaluate[Syntax, Result]:
         assert kind not in _evaluators, f"{kind.__name__} has two evaluators"
@@ -66,7 +66,7 @@ def runs(kind: type[Syntax]) -> Callable[[Run[Syntax]], Run[Syntax]]:
 
 
 def calls(kind: type[Callee]) -> Callable[[Call[Callee, Result]], Call[Callee, Result]]:
-    """Register the function that calls one kind of value; that of `object` refuses what is not something to call."""
+    """Register the function that calls one kind of value; that for `object` raises the error for all others."""
 
     def register(function: Call[Callee, Result]) -> Call[Callee, Result]:
         assert kind not in _callers, f"{kind.__name__} has two callers"
@@ -77,15 +77,15 @@ def calls(kind: type[Callee]) -> Callable[[Call[Callee, Result]], Call[Callee, R
 
 
 class Session:
-    """One compilation: what is shared by all frames; the frame on top is the definition being applied."""
+    """One compilation; the frame on top of the stack is the definition being applied."""
 
     def __init__(
         self, *, training: bool, float_type: DType, diagnostics: Diagnostics, work: Work, one_float: bool = False
     ) -> None:
         self._training = training
-        self.asked_training = False  # whether anything depends on the flag
+        self.asked_training = False  # whether the flag has been read
         self.float_type = float_type
-        self.one_float = one_float  # whether all that is written as a float is of `float_type`
+        self.one_float = one_float  # whether all written float types stand for `float_type`
         self.diagnostics = diagnostics
         self.work = work
         self.calls: list[CallSite] = []
@@ -94,10 +94,10 @@ class Session:
         self.parameters: dict[str, Value] = {}
         self.updates: dict[str, Value] = {}
         self.layers: dict[str, Layer] = {}
-        self.spreads: list[tuple[Value, Value, Form]] = []  # declared beside data
+        self.spreads: list[tuple[Value, Value, Form]] = []  # a spread, the data, and its form: see `spread`
         self.key: Value | None = None
         self.piped: list[Argument] = []
-        self.placed: list[bool] = []  # of each piped value, whether `_` has put it somewhere
+        self.placed: list[bool] = []  # for each piped value, whether `_` has used it
         self.iterations = 0
 
     @property
@@ -107,22 +107,22 @@ class Session:
 
     @property
     def training(self) -> bool:
-        """The compile-time flag of the language."""
+        """The flag `training` of the language."""
         self.asked_training = True
         return self._training
 
     @property
     def local_float_type(self) -> DType:
-        """The dtype of floats in the frame on top: that of its inputs, or the model's."""
+        """The dtype of floats in the current frame: that of its inputs, or the model's."""
         return self.frame.float_type or self.float_type
 
     def actual(self, written: DType) -> DType:
-        """The dtype that a written one stands for: `f32` is the float type that the model is compiled for."""
+        """The dtype that a written one stands for: `f32` means the float type of the compilation."""
         return self.float_type if written is DType.F32 or (self.one_float and written.is_float) else written
 
     @contextmanager
     def inside(self, frame: Frame, call: CallSite | None = None) -> Iterator[Frame]:
-        """With `frame` on top; errors inside it are shown at `call` where they are the library's."""
+        """With `frame` on top of the stack; errors in the library's code are shown at the span of `call`."""
         self.frames.append(frame)
         if call is not None:
             self.calls.append(call)
@@ -134,10 +134,10 @@ class Session:
                 self.calls.pop()
 
     def charge(self, steps: float, span: Span) -> None:
-        """Count work that is done at `span`; raises BudgetExceeded where it is more than all that there may be."""
+        """Charge work at `span`; raises BudgetExceeded if the budget is used up."""
         self.work.left -= steps
         if self.work.left < 0:
-            at = self.calls[1].span if len(self.calls) > 1 else span  # in the model itself, not deep inside of a layer
+            at = self.calls[1].span if len(self.calls) > 1 else span  # in the model itself, not inside a layer
             error = self.fault(
                 codes.E504,
                 f"work budget exceeded: compilation takes more than {MOST_WORK:,} steps",
@@ -162,14 +162,14 @@ class Session:
             raise self.refusal(error, expression.span) from None
 
     def apply(self, callee: CompileTimeValue, arguments: list[Argument], span: Span) -> CompileTimeValue:
-        """Call anything that can be called."""
+        """Call a value; NablacError if it cannot be called."""
         try:
             return _callers.get(type(callee), _callers[object])(self, callee, arguments, span)
         except RecursionError as error:
             raise self.refusal(error, span) from None
 
     def run(self, statements: Iterable[syntax.Statement]) -> None:
-        """Run statements in order; a faulty one is reported, and what it would have defined becomes unknown."""
+        """Run statements in order; errors are reported, and the names that a faulty one defines become UNKNOWN."""
         for statement in statements:
             try:
                 wrong = misplaced(statement, self.frame.kind)
@@ -186,7 +186,7 @@ class Session:
                 self._forget(statement)
 
     def _forget(self, statement: syntax.Statement) -> None:
-        """Names that a faulty statement would have bound are unknown from here on."""
+        """Bind the names that a faulty statement defines to UNKNOWN."""
         self.charge(EXPRESSION, statement.span)
         frame = self.frame
         match statement:
@@ -211,10 +211,10 @@ class Session:
             case _:
                 pass
 
-    # Making nodes
+    # Building nodes
 
     def make(self, build: Callable[[], Built], span: Span) -> Built:
-        """What `build` makes, its nodes marked as coming from `span` and the layer at hand."""
+        """The result of `build`; its nodes get `span` and the path of the current layer as their origin."""
         with origin(span, self.frame.path if self.frames else ""):
             built = build()
         values: tuple[Value, ...] = built if isinstance(built, tuple) else (built,)
@@ -223,7 +223,7 @@ class Session:
         steps: float = NODE + len(operands) * (EXPRESSION + len(known) * ITEM)
         for value in values:
             shape = value.type.shape
-            if shape and shape is not known:  # most often it is that of the operand
+            if shape and shape is not known:  # usually it is that of the operand
                 if len(shape) > MOST_AXES:
                     raise self.fault(
                         codes.E307, f"a tensor has at most {MOST_AXES} axes, but this one has {len(shape)}", span
@@ -246,7 +246,7 @@ class Session:
         labels: tuple[Label, ...] = (),
         hint: str | None = None,
     ) -> NablacError:
-        """The error for a mistake at `span`; one inside the library is shown where the user's file asked for it."""
+        """An error at `span`; one in the library is shown at the call in the user's file."""
         if span.source.library:
             for call in reversed(self.calls):
                 if not call.span.source.library:
@@ -258,28 +258,28 @@ class Session:
         return NablacError(Diagnostic(code, message, span, note, labels, hint))
 
     def report(self, error: NablacError) -> None:
-        """Keep the error's diagnostics; of several at one place the first is the one that helps.
+        """Add an error's diagnostics, except at spans that have one already: these would only follow from it.
 
-        Raises BudgetExceeded where there are as many as are told.
+        Raises BudgetExceeded at the maximal number of errors.
         """
-        known = {each.span for each in self.diagnostics.reported}
-        self.diagnostics.extend(each for each in error.diagnostics if each.span is None or each.span not in known)
-        again = next((each.span for each in error.diagnostics if each.span is not None and each.span in known), None)
-        if again is not None and self.work.left >= 0:  # near names were sought once more, as in each round of a loop
-            self.charge(REFUSED, again)
+        known = {diagnostic.span for diagnostic in self.diagnostics.reported if diagnostic.span is not None}
+        self.diagnostics.extend(diagnostic for diagnostic in error.diagnostics if diagnostic.span not in known)
+        repeated = next((diagnostic.span for diagnostic in error.diagnostics if diagnostic.span in known), None)
+        if repeated is not None and self.work.left >= 0:  # similar names were searched again
+            self.charge(REFUSED, repeated)
         if self.diagnostics.full:
             raise BudgetExceeded
 
     def refusal(self, error: DimError | TypeMismatch | RecursionError, span: Span) -> NablacError:
-        """What the compiler itself refuses at `span`, as a diagnostic."""
-        if isinstance(error, RecursionError):  # not too many calls yet, but each of them deep in an expression
+        """An exception of the compiler itself as an error at `span`."""
+        if isinstance(error, RecursionError):  # fewer calls than the limit, but inside deeply nested expressions
             return self.too_deep(span)
         if isinstance(error, DimError):
             return self.fault(codes.E307, str(error), span)
         return self.fault(codes.E301, str(error), span, hint=error.hint)
 
     def too_deep(self, span: Span) -> NablacError:
-        """Applications beyond the limit: what applies itself again and again is named where it does."""
+        """The error for too many nested calls; names the definition that calls itself, if there is one."""
         hint = "repeat with `for i in 0..n { ... }` instead"
         names = [call.what for call in self.calls]
         again = max(set(names), key=lambda name: (names.count(name), -names.index(name)))

@@ -23,8 +23,8 @@ from compiler.elaborate.values import (
 from compiler.elaborate.work import COPIED
 from compiler.graph import Operator, Value
 from compiler.operators import OPERATORS
+from compiler.operators.leaves import size_of
 from compiler.operators.making import cast
-from compiler.operators.source import size_of
 from compiler.types import DType
 from grammar import codes, syntax
 from grammar.diagnostics import Label
@@ -72,10 +72,10 @@ def binary(
         return (left and right) if sign == "and" else (left or right)
     if sign in ("==", "!="):
         return _equal(session, expression, left, right) == (sign == "==")
-    if is_size(left) and is_size(right) and sign != "/":
-        return size_arithmetic(session, expression, left, right)
     if is_number(left) and is_number(right):
         return number_arithmetic(session, expression, left, right)
+    if is_size(left) and is_size(right) and sign != "/":
+        return size_arithmetic(session, expression, left, right)
     if (is_number(left) or is_size(left)) and (is_number(right) or is_size(right)) and sign in _OPERATORS:
         return _tensor(session, expression, _as_scalar(session, left), _as_scalar(session, right))
     if sign == "+" and isinstance(left, list) and isinstance(right, list):

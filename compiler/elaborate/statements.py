@@ -10,7 +10,7 @@ from compiler.elaborate.operands import as_tensor, not_a_tensor
 from compiler.elaborate.session import MOST_ITERATIONS, Session, runs
 from compiler.elaborate.values import NONE, UNKNOWN, CompileTimeValue, Defined, Instance, Interval, ScanOf, describe
 from compiler.elaborate.work import EXPRESSION
-from compiler.operators.source import Buffer
+from compiler.operators.leaves import Buffer
 from grammar import codes, syntax
 from grammar.diagnostics import Label, NablacError, did_you_mean
 from grammar.source import Span
@@ -18,7 +18,7 @@ from grammar.source import Span
 
 @runs(syntax.Preset)
 def run_preset(session: Session, statement: syntax.Preset) -> None:
-    """Nothing: a preset says with which hyperparameters its model may be made."""
+    """Nothing: presets are read before the body runs, by `compiler.elaborate.presets`."""
 
 
 @runs(syntax.Assign)
@@ -109,12 +109,12 @@ def run_output(session: Session, statement: syntax.Output) -> None:
 
 
 def _put_out(session: Session, statement: syntax.Output, item: syntax.Expression) -> None:
-    """One item of an output; it is several outputs where it is a tuple."""
+    """Add one item of an `output` statement; a tuple is several outputs."""
     frame = session.frame
     if statement.name is not None:
         name: str | None = statement.name.text
     elif isinstance(item, syntax.Name) and item.text not in frame.inputs:
-        name = item.text  # an input bound again, `x = x -> Dense(4)`, gives its name to the input alone
+        name = item.text  # in `x = x -> Dense(4)` the name remains that of the input
     else:
         name = None
     try:
@@ -137,9 +137,9 @@ def _put_out(session: Session, statement: syntax.Output, item: syntax.Expression
 
 @runs(syntax.For)
 def run_for(session: Session, statement: syntax.For) -> None:
-    """The body once for each item; paths in it have the number of the round."""
+    """Run the body for each item; paths in it contain the index of the iteration."""
     items = _items(session, statement)
-    count = items.stop - items.start if isinstance(items, range) else len(items)  # `len` counts to 2**63
+    count = items.stop - items.start if isinstance(items, range) else len(items)  # `len` is limited to 2**63
     session.iterations += max(count, 0)
     if session.iterations > MOST_ITERATIONS:
         raise session.fault(
@@ -160,11 +160,11 @@ def run_for(session: Session, statement: syntax.For) -> None:
         finally:
             frame.loops.pop()
         if len(session.diagnostics.reported) > reported:
-            raise AlreadyReported  # the rounds to come would only repeat the error
+            raise AlreadyReported  # later iterations would only repeat the error
 
 
 def _items(session: Session, statement: syntax.For) -> Sequence[CompileTimeValue]:
-    """What a loop runs over."""
+    """The items that a loop iterates over."""
     value, span = session.evaluate(statement.iterable), statement.iterable.span
     match value:
         case Interval(int() as start, int() as stop):

@@ -1,4 +1,4 @@
-"""States: of a cell an input of each step, of an optimizer one tensor for each parameter."""
+"""States of cells, which are inputs of each step, and of optimizers, which are tensors for each parameter."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from compiler.elaborate.operands import as_tensor, build_checked
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import NONE
 from compiler.graph import Graph, Value
+from compiler.operators.leaves import Input, constant
 from compiler.operators.shaping import Expand
-from compiler.operators.source import Input, constant
 from compiler.types import TensorType
 from grammar import codes, syntax
 from grammar.diagnostics import Label
@@ -25,7 +25,7 @@ def declare_state(session: Session, statement: syntax.Declare, declared: syntax.
 
 
 def _cell_state(session: Session, statement: syntax.Declare, declared: syntax.Declared) -> Value:
-    """A state of a cell: its first value is an argument of the scan, or its initialiser's, or 0."""
+    """A state of a cell: its initial value is an argument of the scan, that of its initializer, or 0."""
     frame, name = session.frame, declared.name.text
     if declared.type is None:
         raise session.fault(
@@ -57,7 +57,7 @@ def _cell_state(session: Session, statement: syntax.Declare, declared: syntax.De
 
 
 def _before_scan(session: Session, statement: syntax.Declare, declared: syntax.Declared, type: TensorType) -> Value:
-    """A state's value before the first step: it is made outside of the scan, so that its draws have no step."""
+    """A state's value before the first step, computed outside the scan: its draws do not depend on the step."""
     context = session.scans.pop()
     try:
         return first_value(session, statement, declared, type)
@@ -90,14 +90,14 @@ def _optimizer_state(session: Session, statement: syntax.Declare, declared: synt
 
 
 def _expanded(session: Session, name: str, initial: Value, type: TensorType, span: Span) -> Value:
-    """A first value of a state's own shape."""
+    """An initial value expanded to the shape of the state."""
     if initial.type == type:
         return initial
     return build_checked(session, lambda: Expand(type.shape)(initial), span, [], what=f"state `{name}`")
 
 
 def _begin_before_training(session: Session, name: str, initial: Value, frame: Frame, span: Span) -> None:
-    """First values of an optimizer are there before the first step: of its inputs only the parameter is."""
+    """NablacError if an optimizer's initial value depends on an input that has no value before the first step."""
     known = (session.key, frame.states["param"].current)
     for node in Graph({}, {"initial": initial}):
         if isinstance(node.op, Input) and node.result not in known:

@@ -1,4 +1,4 @@
-"""`train` blocks: what they declare and say, checked in the sight of their model's names."""
+"""`train` blocks: their declarations and settings, elaborated with the names of their model in scope."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from compiler.elaborate.train_settings import Statements, check_settings, read_s
 from compiler.elaborate.values import Scope
 from compiler.graph import Layer, Value
 from compiler.model_spec import TrainingSpec
-from compiler.operators.source import Input
+from compiler.operators.leaves import Input
 from compiler.types import TensorType
 from grammar import codes, syntax
 from grammar.diagnostics import Label, NablacError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from compiler.comparisons import Form
 
 
-_FED = {  # beside the batch: an input or a target of such a name would not be told apart
+_STEP_INPUTS = {  # inputs of the step besides the batch, whose names no input and no target may have
     "step": "the number of the step, from 1",
     "seed": "the random draws of a training step read an input of this name",
     "rate": "a `plateau` makes it an input of the training step",
@@ -33,7 +33,7 @@ _FED = {  # beside the batch: an input or a target of such a name would not be t
 
 
 class TrainBlock(Record):
-    """A train block that has been run: what it says, and what it has added to its model."""
+    """A train block that has been run: its settings, and what it adds to its model."""
 
     syntax: syntax.Train
     statements: Statements
@@ -45,9 +45,9 @@ class TrainBlock(Record):
 
 
 def run_train_block(session: Session, train: syntax.Train, model: Frame) -> TrainBlock:
-    """Run the statements of a train block whose model's frame is the innermost; what is wrong with them is reported."""
+    """Run the statements of a train block and report its errors; the innermost frame must be its model's."""
     frame = Frame("train", train.model.text, Scope(model.scope), "", dims=dict(model.dims), float_type=model.float_type)
-    # The block goes on where the model ended: its layers have paths, and its draws numbers, that the model's have not.
+    # The block continues the numbering of the model, so that its layers have other paths, and its draws other numbers.
     frame.taken, frame.draws = model.taken, model.draws
     statements = Statements()
     step = Input("step", TensorType(session.float_type.wide))()  # f16 counts up to 2,048, bf16 up to 256
@@ -55,8 +55,8 @@ def run_train_block(session: Session, train: syntax.Train, model: Frame) -> Trai
     known = [value for value in model.scope.names.values() if isinstance(value, Value)]
     with session.inside(frame, CallSite(train.span, f"the train block of {train.model.text}")):
         for name in model.inputs:
-            if name in _FED:
-                session.report(_fed(session, name, model.declared[name]))
+            if name in _STEP_INPUTS:
+                session.report(_reserved(session, name, model.declared[name]))
         for statement in train.body:
             try:
                 _run(session, statement, statements, model, known)
@@ -76,25 +76,25 @@ def run_train_block(session: Session, train: syntax.Train, model: Frame) -> Trai
 
 
 def training_spec(session: Session, block: TrainBlock) -> TrainingSpec:
-    """How a block without mistakes trains its model, with the optimizer's equations for each type of parameter."""
-    said = block.statements
-    assert said.loss is not None
-    settings = said.settings
-    optimizer = optimizer_spec(session, said.optimizer, block.syntax.span, said.loss, settings, block.step)
+    """How a block without mistakes trains its model; the optimizer's equations are elaborated when first read."""
+    statements = block.statements
+    assert statements.loss is not None
+    settings = statements.settings
+    optimizer = optimizer_spec(session, statements.optimizer, block.syntax.span, statements.loss, settings, block.step)
     return TrainingSpec(
-        said.loss,
+        statements.loss,
         optimizer,
         block.step,
         block.targets,
-        said.metrics,
-        said.best,
+        statements.metrics,
+        statements.best,
         block.spreads,
-        said.data,
+        statements.data,
         settings,
         block.updates,
         block.layers,
         block.syntax.span,
-        said.over_epoch,
+        statements.over_epoch,
     )
 
 
@@ -111,19 +111,19 @@ def _run(
     session.run([statement])
 
 
-def _fed(session: Session, name: str, span: Span) -> NablacError:
+def _reserved(session: Session, name: str, span: Span) -> NablacError:
     return session.fault(
-        codes.E212, f"`{name}` is a reserved name in a model that is trained", span, note=_FED[name],
+        codes.E212, f"`{name}` is a reserved name in a model that is trained", span, note=_STEP_INPUTS[name],
         hint="choose another name",
     )  # fmt: skip
 
 
 def _check_targets(session: Session, declare: syntax.Declare, model: Frame) -> None:
-    """A target that is called as something of the model would hide it from the loss."""
+    """NablacError for a target with a name of the model, which it would hide from the loss."""
     for declared in declare.names:
         name, span = declared.name.text, declared.name.span
-        if name in _FED:  # declared all the same: what reads it is no mistake of its own
-            session.report(_fed(session, name, span))
+        if name in _STEP_INPUTS:  # it is declared nevertheless, so that its uses are not reported too
+            session.report(_reserved(session, name, span))
         if name in model.declared or model.scope.names.get(name) is not None:
             first = model.declared.get(name)
             what = "an input" if name in model.inputs else "a name"

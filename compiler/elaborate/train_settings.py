@@ -1,4 +1,4 @@
-"""The settings of a train block: what each of them may be, and what it says of the training."""
+"""The settings of a train block: their kinds, and how each is read."""
 
 from __future__ import annotations
 
@@ -58,21 +58,21 @@ SETTINGS: dict[str, Kind] = {
 }
 _ONCE = {"loss", "optimizer", "data", *SETTINGS}
 _KNOWN = ["metric", *_ONCE]
-_PATTERNS = ("undecayed", "freeze")  # settings of one text or of several
-_DIRECTIONS: dict[Direction, str] = {"max": "larger_is_better", "min": "smaller_is_better"}  # lists of the library
-_MEASURED = {"loss", "epoch", "seconds", "learning_rate"}  # what every history has
+_PATTERNS = ("undecayed", "freeze")  # settings that are one text or a list of them
+_DIRECTIONS: dict[Direction, str] = {"max": "larger_is_better", "min": "smaller_is_better"}  # constants of the library
+_MEASURED = {"loss", "epoch", "seconds", "learning_rate"}  # recorded in every history
 
 
 @dataclass(eq=False)
 class Statements:
-    """What the settings of a train block have said up to now, and where."""
+    """The settings of a train block that have been read so far, and their spans."""
 
     loss: Value | None = None
     metrics: dict[str, Value] = field(default_factory=dict)
-    best: dict[str, Direction] = field(default_factory=dict)  # of the metrics of which the library says it
+    best: dict[str, Direction] = field(default_factory=dict)  # of metrics whose direction the library knows
     optimizer: Instance | None = None
     data: tuple[DataStage, ...] = ()
-    plain: dict[str, Any] = field(default_factory=dict)  # the others by name, each of its kind
+    plain: dict[str, Any] = field(default_factory=dict)  # the other settings by name
     set_at: dict[str, Span] = field(default_factory=dict)
     named_at: dict[str, Span] = field(default_factory=dict)  # metrics
     over_epoch: dict[str, Span] = field(default_factory=dict)  # of the metrics `over epoch`, their values
@@ -86,9 +86,9 @@ class Statements:
 
 
 def read_setting(session: Session, statements: Statements, setting: syntax.Setting, known: list[Value]) -> None:
-    """Evaluate a setting; NablacError for one that is none, or is set twice, or is not of its kind.
+    """Evaluate a setting; NablacError if it is unknown, set twice, or not of its kind.
 
-    `known` are the values of the model's names, which no loss and no metric may cross.
+    `known` are the values of the model's names (see `refuse_crossing`).
     """
     name = setting.name.text
     _check_name(session, statements, setting)
@@ -116,7 +116,7 @@ def read_setting(session: Session, statements: Statements, setting: syntax.Setti
 
 
 def refuse_assignment(session: Session, statements: Statements, assign: syntax.Assign) -> None:
-    """NablacError for `epochs = 5`, which would be a name that nothing reads."""
+    """NablacError for `epochs = 5`, which would only define an unused name."""
     for target in assign.targets:
         if target.text in _KNOWN:
             statements.set_at[target.text] = target.span
@@ -129,7 +129,7 @@ def refuse_assignment(session: Session, statements: Statements, assign: syntax.A
 
 
 def check_settings(session: Session, statements: Statements) -> None:
-    """Report settings that do not go together."""
+    """Report settings that contradict each other."""
     _check_mode(session, statements)
     _check_shares(session, statements)
 
@@ -174,7 +174,7 @@ def _add_metric(
 def _check_metric_name(
     session: Session, statements: Statements, setting: syntax.Setting, name: str, named_at: Span
 ) -> None:
-    """NablacError where another figure is called like a metric, on training or validation data."""
+    """NablacError if a metric has the name of another measurement, on training or validation data."""
     text, first = setting.value.span.text, statements.named_at.get(name)
     if first is not None or name in _MEASURED:
         raise session.fault(
@@ -185,7 +185,7 @@ def _check_metric_name(
             hint=f"give this one a name: `metric another = {text}`",
         )
     taken = ("loss", *statements.metrics)
-    other = next((each for each in taken if name == f"val_{each}" or each == f"val_{name}"), None)
+    other = next((known for known in taken if name == f"val_{known}" or known == f"val_{name}"), None)
     if other is not None:
         shorter, longer = sorted((name, other), key=len)
         raise session.fault(
@@ -197,7 +197,7 @@ def _check_metric_name(
 
 
 def _metric_name(setting: syntax.Setting) -> tuple[str, Span]:
-    """What a metric is called: its own name, or the function's, or its text."""
+    """The name of a metric: the given one, or that of its function, or its text."""
     if setting.label is not None:
         return setting.label.text, setting.label.span
     named_at = setting.value.callee.span if isinstance(setting.value, syntax.Call) else setting.value.span
@@ -229,7 +229,7 @@ def _scalar(session: Session, what: str, value: CompileTimeValue, span: Span) ->
 
 
 def _direction(session: Session, metric: syntax.Expression) -> Direction | None:
-    """Whether the largest or the smallest of a metric is best, where it is a function of which the library says so."""
+    """Whether higher or lower values of a metric are better; None if it is not a function that the library lists."""
     applied = metric.stage if isinstance(metric, syntax.Pipe) else metric
     callee = applied.callee if isinstance(applied, syntax.Call) else applied
     if not isinstance(callee, syntax.Name):
@@ -247,7 +247,7 @@ def _known_directions() -> dict[str, Direction]:
 
 
 def _check_mode(session: Session, statements: Statements) -> None:
-    """Which epoch is the best has to be known, and not to be guessed."""
+    """Report a `monitor` that is not measured, and a `mode` that is missing or contradicts it."""
     monitor, mode = statements.plain.get("monitor", "loss"), statements.plain.get("mode")
     metric = metric_of(monitor, statements.metrics)
     if metric is None and monitor not in ("loss", "val_loss"):
@@ -276,7 +276,7 @@ def _check_mode(session: Session, statements: Statements) -> None:
 
 
 def _check_shares(session: Session, statements: Statements) -> None:
-    """A `split` would take the place of a setting of the same part."""
+    """Report a `split` that sets the same part of the data as a setting."""
     for stage in statements.data:
         for name in ("validation", "test"):
             if stage.name == "split" and stage.arguments[name] is not None and name in statements.set_at:

@@ -1,4 +1,4 @@
-"""Unknown names in every declaration of a file, applied or not: a walk over the syntax."""
+"""Unknown names in every declaration of a file, including those that are never applied."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EVERYWHERE = {"training", "_"}
 
 
 def unknown_names(program: Program) -> Iterator[Diagnostic]:
-    """One diagnostic for each name that no scope can have, made when it is asked for: a near name is long to find."""
+    """A diagnostic for each name that no scope can have; generated lazily, as similar names are slow to find."""
     for declaration in program.tree.declarations:
         match declaration:
             case syntax.Definition():
@@ -31,11 +31,11 @@ def unknown_names(program: Program) -> Iterator[Diagnostic]:
             case syntax.Const():
                 yield from _check([declaration.value], set(), program.scope)
             case _:
-                pass  # a train block sees its model's names; it is checked when it is elaborated
+                pass  # a train block uses names of its model; they are checked when it is elaborated
 
 
 def names_of(declaration: syntax.Definition | syntax.Const) -> set[str]:
-    """The names of a declaration's own: hyperparameters, and what its body binds."""
+    """The local names of a declaration: its hyperparameters, and the names that its body binds."""
     if isinstance(declaration, syntax.Const):
         return set()
     names = {hyper.name.text for hyper in declaration.hypers} | _bound(declaration.body)
@@ -51,17 +51,17 @@ def _check(parts: Iterable[Any], names: set[str], scope: Scope) -> Iterator[Diag
 
 
 def _bound(statements: Iterable[syntax.Statement]) -> set[str]:
-    """Every name that a body may bind: declared, assigned, counted, or a dim of an input or state."""
+    """Every name that a body may bind: declarations, assignments, loop variables, dims of inputs and states."""
     names: set[str] = set()
     for statement in statements:
         match statement:
             case syntax.Declare(names=declared):
-                for each in declared:
-                    names.add(each.name.text)
-                    if each.type is not None and statement.kind in ("input", "target"):
-                        names |= {name.text for name in references(each.type.dims)}
+                for declaration in declared:
+                    names.add(declaration.name.text)
+                    if declaration.type is not None and statement.kind in ("input", "target"):
+                        names |= {name.text for name in references(declaration.type.dims)}
             case syntax.Assign(targets=targets):
-                names |= {target.text for target in targets}  # of `c'` too: that `c` is no state is said there
+                names |= {target.text for target in targets}  # also that of `c'`, where `c` is reported
             case syntax.Output(name=syntax.Identifier(text=text)):
                 names.add(text)
             case syntax.For(variable=variable, body=body):
@@ -74,7 +74,7 @@ def _bound(statements: Iterable[syntax.Statement]) -> set[str]:
 
 
 def references(parts: Iterable[Any]) -> list[syntax.Name]:
-    """Every name read in the parts, in the order of the text."""
+    """Every name that the parts read, in order."""
     names: list[syntax.Name] = []
     waiting: list[Any] = list(parts)
     while waiting:

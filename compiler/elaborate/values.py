@@ -1,4 +1,4 @@
-"""Compile-time values: what an expression can be worth, besides numbers, texts, lists, sizes and tensors."""
+"""Compile-time values: everything that an expression can evaluate to, besides numbers, texts, sizes and tensors."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from grammar.source import Span
 
 
 class Nothing:
-    """`none`: an optional input or argument that was not given."""
+    """`none`: an optional input or argument that is absent."""
 
     def __repr__(self) -> str:
         return "none"
 
 
 class Unknown:
-    """The value of an expression that has been reported already; using it is silent."""
+    """The value of an expression with a reported error; using it reports nothing further."""
 
 
 NONE = Nothing()
@@ -39,23 +39,25 @@ class Argument(Record):
 
 
 class Defined(Record):
-    """A definition with the names of its file."""
+    """A layer, cell, model, optimizer or function, and the scope of the file that defines it."""
 
     syntax: syntax.Definition
     scope: Scope
 
     @property
     def name(self) -> str:
+        """The name that its file gives it."""
         return self.syntax.name.text
 
     @property
     def kind(self) -> str:
+        """Its keyword: `layer`, `cell`, `model`, `optimizer` or `fn`."""
         return self.syntax.kind
 
 
 @dataclass(eq=False)
 class Instance:
-    """A layer, cell, model or optimizer with its hyperparameters; its path is claimed when it is first needed."""
+    """A layer, cell, model or optimizer with its hyperparameters; its path is assigned when it is first needed."""
 
     defined: Defined
     hypers: dict[str, CompileTimeValue]
@@ -65,9 +67,9 @@ class Instance:
 
 
 class Builtin(Record):
-    """A function of the compiler's own; `call(session, arguments, span)`.
+    """A function implemented by the compiler; `call(session, arguments, span)`.
 
-    `bind` alone tells whether the arguments fit its parameters, where these are fixed.
+    `bind` binds the arguments to the parameters without calling it, where these are fixed.
     """
 
     name: str
@@ -82,14 +84,14 @@ class Primitive(Record):
 
 
 class ScanOf(Record):
-    """`scan(cell)`: waits for the sequences."""
+    """`scan(cell)`, to be applied to sequences."""
 
     cell: Instance
     options: dict[str, Argument]
 
 
 class Module(Record):
-    """A named group of functions, as `random`."""
+    """A named group of functions, such as `random`."""
 
     name: str
     members: dict[str, CompileTimeValue]
@@ -97,14 +99,14 @@ class Module(Record):
 
 @dataclass(frozen=True)
 class Interval:
-    """`start..stop`: what a `for` walks, or the ends of a search axis."""
+    """`start..stop`: what a `for` iterates over, or the bounds of a search range."""
 
     start: CompileTimeValue
     stop: CompileTimeValue
 
 
 class SearchRange(Record):
-    """A hyperparameter that `tune` may vary between two numbers; `default`, the middle, serves otherwise."""
+    """The range of a hyperparameter that `tune` searches; elsewhere its value is `default`, the middle."""
 
     scale: Literal["linear", "log"]
     low: int | float
@@ -112,30 +114,31 @@ class SearchRange(Record):
 
     @property
     def default(self) -> int | float:
-        """The arithmetic or geometric mean, a whole number between whole ones."""
+        """The arithmetic or geometric mean; a whole number if the bounds are."""
         middle: float = (self.low * self.high) ** 0.5 if self.scale == "log" else (self.low + self.high) / 2
         return int(middle) if isinstance(self.low, int) and isinstance(self.high, int) else middle
 
 
 class Choice(Record):
-    """A hyperparameter that `tune` may choose of several values; `default`, the first, serves otherwise."""
+    """The values of a hyperparameter that `tune` chooses from; elsewhere its value is `default`, the first."""
 
     values: tuple[CompileTimeValue, ...]
 
     @property
     def default(self) -> CompileTimeValue:
+        """The first value."""
         return self.values[0]
 
 
 class Scope:
-    """Names and their values; an inner scope sees the outer one."""
+    """Names and their values; lookups continue in the outer scope."""
 
     def __init__(self, outer: Scope | None = None, names: dict[str, CompileTimeValue] | None = None) -> None:
         self.outer = outer
         self.names: dict[str, CompileTimeValue] = names if names is not None else {}
 
     def find(self, name: str) -> CompileTimeValue:
-        """The value of a name; KeyError when no scope has it."""
+        """The value of a name; KeyError if no scope has it."""
         scope = self
         while name not in scope.names:
             if scope.outer is None:
@@ -144,11 +147,11 @@ class Scope:
         return scope.names[name]
 
     def missing(self, name: str) -> CompileTimeValue:
-        """What the outermost scope makes of a name that it does not hold."""
+        """The value of a name that the outermost scope does not hold; KeyError if there is none."""
         raise KeyError(name)
 
     def declares(self, name: str) -> bool:
-        """Whether a file or a body gives the name its value, and not the outermost scope: library and language."""
+        """Whether a file or a body defines the name, rather than the outermost scope, the library and the language."""
         return self.outer is not None and (name in self.names or self.outer.declares(name))
 
     def __contains__(self, name: str) -> bool:
@@ -159,7 +162,7 @@ class Scope:
         return True
 
     def known(self) -> Iterator[str]:
-        """Every name seen from here."""
+        """Every name that is visible here."""
         yield from self.names
         if self.outer is not None:
             yield from self.outer.known()
@@ -167,7 +170,7 @@ class Scope:
 
 @dataclass(eq=False)
 class Lazy:
-    """A `const` whose value is not asked for yet."""
+    """A `const` that has not been evaluated yet."""
 
     syntax: syntax.Const
     scope: Scope
@@ -177,11 +180,11 @@ class Lazy:
 CompileTimeValue: TypeAlias = (
     "bool | int | float | str | Dim | list[CompileTimeValue] | tuple[CompileTimeValue, ...] | Value | Interval"
     " | SearchRange | Choice | Defined | Instance | Builtin | Primitive | ScanOf | Module | Lazy | Nothing | Unknown"
-)  # a dtype is a `str`: ask for it first
+)  # a dtype is a `str` too: check for it first
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """Whether a value is a number, which a truth value is not."""
+    """Whether a value is a number; a boolean is not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -191,7 +194,7 @@ def is_size(value: object) -> TypeGuard[Size]:
 
 
 def describe(value: CompileTimeValue) -> str:
-    """A value as a message names it: `the number 3`, `a tensor f32[batch, 4]`, `the layer Dense`."""
+    """A value as diagnostics describe it: `the number 3`, `a tensor f32[batch, 4]`, `the layer Dense`."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -217,7 +220,7 @@ def describe(value: CompileTimeValue) -> str:
 
 
 def _describe_named(value: CompileTimeValue) -> str:
-    """What a name stands for that is defined, by the language or a text."""
+    """The description of a value that is defined under a name."""
     match value:
         case Instance():
             return f"an instance of {value.defined.kind} {value.defined.name}"
@@ -235,7 +238,7 @@ def _describe_named(value: CompileTimeValue) -> str:
 
 
 def show(value: CompileTimeValue) -> str:
-    """A value as an assertion's message prints it."""
+    """A value as it is printed in the message of an assertion."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -249,5 +252,5 @@ def show(value: CompileTimeValue) -> str:
 
 
 def size_text(sizes: tuple[Size, ...] | list[Size]) -> str:
-    """Sizes as a message shows a shape: `[batch, 4]`."""
+    """Sizes as diagnostics show a shape: `[batch, 4]`."""
     return "[" + ", ".join(map(str, sizes)) + "]"

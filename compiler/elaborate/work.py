@@ -1,7 +1,7 @@
-"""How much one compilation may do, counted where it is done, in steps of about a microsecond.
+"""The work budget of a compilation, in steps of about a microsecond, charged where the work is done.
 
-Limits of single things, of a list's items or of a loop's rounds, do not bound their products. All that one `check` or
-one compilation elaborates shares one `Work`, so that any file comes to an end soon.
+Separate limits, such as the length of a list or the number of iterations, do not bound their product. Everything that
+one `check` or one compilation elaborates shares one `Work`, so that the time for any file is bounded.
 """
 
 from __future__ import annotations
@@ -14,25 +14,27 @@ from compiler.graph import Node
 
 MOST_WORK = 8_000_000
 
-# Steps for one of each.
-EXPRESSION = 1  # or a round of a loop, or an argument
+# The steps that one of these costs
+EXPRESSION = 1  # or an iteration of a loop, or an argument
 CALL = 30
 NODE = 25
 DERIVED = 5 * NODE  # a node that a gradient flows through
-OUTPUT = 1_600  # of a model: what computes, writes and compares it
-PIECE = 200  # of a message: its text is read as the language is
-REFUSED = 20_000  # a piece of a message that is none: near names are sought for an error that nobody sees
-ITEM = 1 / 8  # of a list that is looked at, a tensor's axis, a character that is read
-COPIED = 1 / 32  # an item of a list that is made, or a character of a text
+OUTPUT = 1_600  # of a model: computing, writing and comparing it
+PIECE = 200  # an expression in the braces of a message, which is parsed
+REFUSED = 20_000  # such an expression with an error: similar names are searched for a hint that nobody sees
+ITEM = 1 / 8  # a list item or a tensor's axis that is visited, or a character that is parsed
+COPIED = 1 / 32  # a list item or a character that is copied
 
 
 @dataclass
 class Work:
+    """The steps that a compilation may still take."""
+
     left: float = MOST_WORK
 
 
 def of_shape(shape: Sequence[Size]) -> float:
-    """The steps of working out a shape."""
+    """The cost of computing a shape."""
     steps = len(shape) * ITEM
     for size in shape:
         if not isinstance(size, int) and size.names > 1:
@@ -41,11 +43,11 @@ def of_shape(shape: Sequence[Size]) -> float:
 
 
 def of_sizes(*sizes: Size) -> int:
-    """The steps of a sum or a product of sizes, whose terms are multiplied out."""
+    """The cost of a sum or product of sizes, whose terms are multiplied out."""
     names = sum(size.names for size in sizes if not isinstance(size, int))
     return names**2 // 2
 
 
 def of_graph(nodes: Iterable[Node]) -> int:
-    """How many nodes there are, those of nested graphs among them."""
+    """The number of nodes, including those of nested graphs."""
     return sum(1 + sum(map(of_graph, node.op.graphs)) for node in nodes)

@@ -1,1 +1,1 @@
-"""Graph to ONNX and back."""
+"""Exporting graphs to ONNX."""

@@ -1,6 +1,6 @@
-"""Graph to ONNX: every operator lowers itself; names, shapes, source lines and docstrings are kept.
+"""Exporting a graph to ONNX: every operator lowers itself; names, shapes, source lines and docstrings are kept.
 
-What is written passes `onnx.checker` with full shape inference and loads in onnxruntime without a warning.
+Exported models pass `onnx.checker` with full shape inference and load in onnxruntime without a warning.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from compiler.lowering import Emit
 from compiler.onnx.protos import constant_name, names_read, rename, takes_bf16, value_info
 from compiler.onnx.sizes import Sizes
 from compiler.onnx.targets import HIGHEST_OPSET, IR_VERSION, LARGEST_FILE, LOWEST_OPSET, loaded_by
-from compiler.operators.source import Constant, Placeholder, Stored
+from compiler.operators.leaves import Constant, Placeholder, Stored
 from compiler.passes.pipeline import Stage, run_stage
 from compiler.types import DType, TensorType, TypeMismatch
 from grammar import codes
@@ -31,7 +31,7 @@ else:
     np = LazyModule("numpy")
     onnx = LazyModule("onnx")
 
-# What onnxruntime's optimizer pushes no transpose through; all else it does, or may drop.
+# Operators that onnxruntime's optimizer does not move transposes through; it moves them through others, or drops those.
 _KEEPS_LAYOUT = frozenset({"Attention", "Conv", "ConvTranspose", "GRU", "LSTM", "MatMul", "RNN", "Scan", "Shape"})
 SOURCE, LAYER = "source", "layer"  # keys of a node's metadata: `file:line:column`, and the layer's path
 
@@ -65,11 +65,11 @@ def export(
 ) -> onnx.ModelProto:
     """The graph as an ONNX model.
 
-    Parameters and buffers become initializers called by their path, or inputs after the others where `weights` is
-    None, and in any case those of `fed`. Outputs keep their names, and next values of buffers become outputs
-    `<path>.next` (see `end_names`). The opset is the lowest that says all of the graph in few nodes, unless another one
-    is asked for. Weights of more than `largest` bytes are referred to and not held: `runtime.onnx_file.save` writes
-    them from their arrays.
+    Parameters and buffers become initializers named by their paths; those in `fed`, and all if `weights` is None,
+    become inputs after the others. Outputs keep their names, and next values of buffers become outputs `<path>.next`
+    (see `end_names`). The default opset is the lowest that needs the fewest nodes. If the weights are larger than
+    `largest` bytes together, the model contains references to them, and `runtime.onnx_file.save` writes their arrays.
+    NablacError if the graph cannot be exported.
     """
     graph = run_stage(graph, Stage.EXPORT)
     lowest = needed_opset(graph)
@@ -87,9 +87,9 @@ def export(
 
 
 def end_names(graph: Graph) -> tuple[str, ...]:
-    """What the exported model calls its outputs: the graph's outputs, then `<path>.next` for its updates.
+    """The names of the exported model's outputs: the graph's outputs, then `<path>.next` for its updates.
 
-    In ONNX all names share one space: an output called like an input or a weight gets `.output` behind its name.
+    All names in an ONNX graph are distinct: an output with the name of an input or weight gets the suffix `.output`.
     """
     taken = set(graph.inputs)
     taken.update(node.op.path for node in graph if isinstance(node.op, Stored))
@@ -101,7 +101,7 @@ def end_names(graph: Graph) -> tuple[str, ...]:
         names.append(name)
     for path in graph.updates:
         name = f"{path}.next"
-        if name in taken:  # whoever carries states from step to step goes by this name
+        if name in taken:  # programs that carry states from step to step rely on this name
             message = f"in ONNX `{name}` is the next value of `{path}`, but {graph.name} has a weight of this name"
             hint = "rename the layer or the parameter"
             raise NablacError(Diagnostic(codes.E912, message, place=graph.name, hint=hint))
@@ -110,7 +110,7 @@ def end_names(graph: Graph) -> tuple[str, ...]:
 
 
 class Writer:
-    """Writes one graph, and is the `Emit` of its operators; a nested graph has a writer of its own inside `outer`."""
+    """Writes one graph, as the `Emit` of its operators; a nested graph has its own writer with this one as `outer`."""
 
     def __init__(self, graph: Graph, opset: int, outer: Writer | None = None) -> None:
         self.graph = graph
@@ -121,14 +121,14 @@ class Writer:
         self.names: dict[Value, str] = {}
         self.types: dict[str, TensorType] = {}
         self.producers: dict[str, Operator] = {}
-        self.transposed: dict[str, bool] = {}  # what a transpose is behind: whether a cast may come to stand after it
-        self.infos: dict[str, TensorType] = {}  # what the nodes here produce, as far as the graph says
+        self.transposed: dict[str, bool] = {}  # results that a transpose may be moved to: whether a cast may follow it
+        self.infos: dict[str, TensorType] = {}  # the results of the nodes here whose types the graph states
         self.current: Node | None = None
         if outer is None:
             self.initializers: dict[str, onnx.TensorProto] = {}
             self.constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
-            self.taken: dict[str, int] = {}  # every name, and how many were made from it
-            self.begun: set[str] = set()  # the layers that have nodes
+            self.taken: dict[str, int] = {}  # every name, with the last suffix tried
+            self.begun: set[str] = set()  # the paths of layers that have nodes
             self.computed_sizes = Sizes(graph, self, self._operand)
 
     # Emit
@@ -151,13 +151,13 @@ class Writer:
         return outputs
 
     def _pass_transpose(self, onnx_type: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-        """Whether onnxruntime may move a transpose to the node's results, and a cast behind it."""
+        """Record whether onnxruntime may move a transpose to the results of a node, and a cast behind it."""
         behind = [self.transposed[name] for name in inputs if name in self.transposed]
         if onnx_type not in _KEEPS_LAYOUT and (behind or onnx_type == "Transpose"):
             self.transposed.update(dict.fromkeys(outputs, any(behind) or onnx_type == "Cast"))
 
     def _trace(self, node: onnx.NodeProto, source: Origin) -> None:
-        """Say where a node comes from; the first one of a layer, and of each around it, says what the layer is."""
+        """Record the origin of a node; the first node of a layer gets its docstring and those around it."""
         if source.span is not None:
             node.metadata_props.add(key=SOURCE, value=str(source.span))
         if not source.path:
@@ -187,7 +187,7 @@ class Writer:
         dims = [str(size) for size in sizes if isinstance(size, Dim) and positive(size)]
         if dims:
             empty = self("Cast", self("Equal", self("Size", sequence), np.array([0])), to=DType.I64.onnx)
-            value = self("Gather", value, empty, axis=0)  # there is no item 1
+            value = self("Gather", value, empty, axis=0)  # index 1 is out of range, which is an error
             self.nodes[-1].name = self.unique(f"{' and '.join(dims)} must be at least 1")
         return value
 
@@ -206,7 +206,7 @@ class Writer:
             inner.names[value] = name
             inner.types[name] = value.type
         inner.lower_nodes()
-        # Inputs of the step may be its results, and one result may be given twice: copies have names of their own.
+        # A result may be an input of the step, or occur twice: such results are copied under new names.
         ends = inner.finish(outputs, keep=set(inputs))
         formals = [value_info(name, value.type) for value, name in zip(values[:formal], inputs, strict=False)]
         return onnx.helper.make_graph(inner.nodes, graph.name, formals, ends, value_info=inner.value_infos(outputs))
@@ -226,7 +226,7 @@ class Writer:
     # Writing
 
     def write(self, weights: Mapping[str, Array] | None, largest: int, fed: Collection[str] = ()) -> onnx.GraphProto:
-        """The whole graph as a proto."""
+        """The whole graph as a GraphProto."""
         inputs: list[onnx.ValueInfoProto] = []
         for label, value in self.graph.inputs.items():
             inputs.append(value_info(label, value.type))
@@ -252,7 +252,7 @@ class Writer:
         return onnx.helper.make_graph(self.nodes, self.graph.name, inputs, outputs, kept, self.graph.doc, infos)
 
     def lower_nodes(self) -> None:
-        """Every operator lowers itself, in order."""
+        """Lower every node, in order."""
         for node in self.graph:
             op = node.op
             self.current = node
@@ -306,10 +306,10 @@ class Writer:
         return self._cast_to(DType.BF16, node, self._emit(node, wide))
 
     def _round_to_f16(self, name: str) -> str:
-        """An operand of f16 as f32, rounded: of two that should be equal onnxruntime may have rounded only one.
+        """An operand of f16 as f32, rounded to f16: of two equal operands onnxruntime may have rounded only one.
 
-        It computes f16 in f32, and leaves the rounding between operators out unless the model asks for it; a cast there
-        and back is nothing to it, but for the node between.
+        It computes f16 in f32, without rounding between operators unless the model contains it. It removes a cast that
+        is directly followed by its inverse, hence the node between them.
         """
         type = self.type(name)
         if type.dtype != DType.F16:
@@ -327,7 +327,7 @@ class Writer:
         return trial
 
     def _cast_to(self, dtype: DType, node: Node, results: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        """Results that were computed in f32 as floats of 16 bits, where that is what they are."""
+        """Results that were computed in f32, cast to a 16-bit type if that is their type."""
         names = (results,) if isinstance(results, str) else results
         narrow = tuple(
             self("Cast", name, to=dtype.onnx) if value.type.dtype == dtype else name
@@ -336,10 +336,10 @@ class Writer:
         return narrow[0] if isinstance(results, str) else narrow
 
     def finish(self, names: Sequence[str], keep: set[str]) -> list[onnx.ValueInfoProto]:
-        """Give the graph's ends their names: what makes an end writes it under its name, or a copy does.
+        """Name the graph's ends: rename the results that they are, or append copies.
 
-        A copy is needed where the end is an input, a weight or a constant, or is given under two names, and of the cast
-        of a transpose: onnxruntime 1.30 loses its name when it joins the transpose to a product.
+        A copy is needed if the end is an input, a weight or a constant, or has two names, and for the cast of a
+        transpose: onnxruntime 1.30 loses its name when it fuses the transpose with a product.
         """
         joined = {name for node in self.nodes for name in node.input if self.may_cast_transposed(name)}
         produced = {output for node in self.nodes for output in node.output} - joined
@@ -364,12 +364,12 @@ class Writer:
         return [value_info(name, value.type) for name, value in zip(names, self.graph.ends, strict=True)]
 
     def value_infos(self, outputs: Sequence[str]) -> list[onnx.ValueInfoProto]:
-        """The types of what the nodes produce, outputs apart: they state their own."""
+        """The types of the results of the nodes; outputs have their own."""
         produced = {output for node in self.nodes for output in node.output} - set(outputs)
         return [value_info(name, type) for name, type in self.infos.items() if name in produced]
 
     def _store(self, paths: Sequence[str], weights: Mapping[str, Array], largest: int) -> None:
-        """Weights as initializers."""
+        """Add weights as initializers; NablacError holds every missing one and every wrong shape."""
         beside = sum(np.asarray(weights[path]).nbytes for path in paths if path in weights) > largest
         wrong: list[Diagnostic] = []
         location = f"the weights of {self.graph.name}"
@@ -399,7 +399,7 @@ class Writer:
         self.taken.setdefault(name, 0)
 
     def _operand(self, operand: str | Array | None) -> str:
-        """The name of an operand; equal arrays are stored once, for the whole model."""
+        """The name of an operand; equal arrays are stored once in the whole model."""
         if operand is None:
             return ""
         if isinstance(operand, str):

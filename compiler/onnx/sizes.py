@@ -1,4 +1,4 @@
-"""Sizes that are known only when the model runs: ONNX nodes that compute them from the inputs' shapes."""
+"""Symbolic sizes as ONNX nodes that compute them from the shapes of the inputs when the model runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ else:
 
 
 class Sizes:
-    """Computes each size once, in the outermost graph, whence nested graphs read it."""
+    """Computes each size once, in the outermost graph, from which nested graphs read it."""
 
     def __init__(self, graph: Graph, emit: Emit, constant: Callable[[Array], str]) -> None:
         self.name = graph.name
@@ -32,7 +32,7 @@ class Sizes:
         self.known_atoms: dict[Quotient | Remainder, str] = {}
 
     def all(self, sizes: Sequence[Size]) -> str:
-        """The sizes as one i64 tensor of one axis; an initializer where every one is a number."""
+        """The sizes as one i64 vector; an initializer if all are numbers."""
         key = tuple(sizes)
         if not any(isinstance(size, Dim) for size in key):
             return self.constant(np.array(key, np.int64))
@@ -43,7 +43,7 @@ class Sizes:
         return self.known[key]
 
     def one(self, size: Size) -> str:
-        """A size as an i64 tensor of one item."""
+        """A size as an i64 vector of one element."""
         if isinstance(size, int):
             return self.constant(np.array([size], np.int64))
         if size not in self.known:
@@ -56,7 +56,7 @@ class Sizes:
         return self.known[size]
 
     def _runs(self, sizes: Sequence[Size]) -> list[str]:
-        """Parts to concatenate: numbers side by side are one constant."""
+        """The vectors to concatenate; adjacent numbers are one constant."""
         parts: list[str] = []
         run: list[int] = []
         for size in sizes:
@@ -86,9 +86,9 @@ class Sizes:
             return self._symbol(atom.name)
         if atom not in self.known_atoms:
             left, right = self.one(atom.numerator), self.one(atom.denominator)
-            result = self.emit("Mod", left, right)  # the sign of the divisor, as Python's
+            result = self.emit("Mod", left, right)  # with the sign of the divisor, as in Python
             if isinstance(atom, Quotient):
-                # ONNX's Div truncates, and the language rounds down: a multiple has nothing to truncate.
+                # ONNX's Div truncates, and the language rounds down: of a multiple both are exact.
                 result = self.emit("Div", self.emit("Sub", left, result), right)
             self.known_atoms[atom] = result
         return self.known_atoms[atom]

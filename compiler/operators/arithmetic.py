@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from compiler.attributes import OptionalNumber
+from compiler.attribute_kinds import OptionalNumber
 from compiler.dims import Size
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
+from compiler.operators.leaves import constant
 from compiler.operators.making import (
     batch_broadcast,
     equal,
@@ -24,7 +25,6 @@ from compiler.operators.making import (
     sum_to,
     where,
 )
-from compiler.operators.source import constant
 from compiler.types import DType, TensorType, TypeMismatch, broadcast
 from compiler.window import Window
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from compiler.attributes import INTERNAL, Extent, Flag, Number
+from compiler.attribute_kinds import INTERNAL, Extent, Flag, Number
 from compiler.dims import Size
 from compiler.graph import Operator
 from compiler.lazy import LazyModule

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from compiler.attributes import ElementType
+from compiler.attribute_kinds import ElementType
 from compiler.dims import Size
 from compiler.graph import Operator, Value
 from compiler.lowering import Emit

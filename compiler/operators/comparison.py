@@ -10,8 +10,8 @@ from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.arithmetic import PiecewiseConstant
+from compiler.operators.leaves import constant
 from compiler.operators.making import batch_broadcast, incremental_broadcast, sum_to
-from compiler.operators.source import constant
 from compiler.types import DType, TensorType, TypeMismatch, broadcast
 from compiler.window import Window
 

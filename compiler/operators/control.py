@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from compiler.attributes import INTERNAL, Flag, Integer
+from compiler.attribute_kinds import INTERNAL, Flag, Integer
 from compiler.dims import Size, positive
 from compiler.gradient import gradients
 from compiler.graph import Graph, Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
+from compiler.operators.leaves import Input
 from compiler.operators.making import (
     cast,
     concat,
@@ -24,7 +25,6 @@ from compiler.operators.making import (
     unsqueeze,
     zeros,
 )
-from compiler.operators.source import Input
 from compiler.rewrite import replace
 from compiler.types import DType, TensorType, TypeMismatch
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import product as every
 from typing import TYPE_CHECKING, Any
 
-from compiler.attributes import Extents, Integer, Integers
+from compiler.attribute_kinds import Extents, Integer, Integers
 from compiler.dims import Size, product
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule

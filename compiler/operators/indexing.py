@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from compiler.attributes import TEXT, Axis, ElementType, Extent
+from compiler.attribute_kinds import TEXT, Axis, ElementType, Extent
 from compiler.dims import Size
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
+from compiler.operators.leaves import size_of
 from compiler.operators.making import cast, filled, transpose, unsqueeze
 from compiler.operators.shaping import DataMovement
-from compiler.operators.source import size_of
 from compiler.types import DType, TensorType, TypeMismatch, same_dtype
 from compiler.window import Window
 

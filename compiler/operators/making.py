@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from compiler.dims import Size
 from compiler.graph import Graph, Operand, Operator, Value, apply
-from compiler.operators.source import Constant, constant, size_of
+from compiler.operators.leaves import Constant, constant, size_of
 from compiler.types import DType, TensorType
 from compiler.window import Window
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from compiler.attributes import Axis
+from compiler.attribute_kinds import Axis
 from compiler.dims import Size
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule

@@ -7,13 +7,14 @@ from functools import reduce
 from itertools import product as every
 from typing import TYPE_CHECKING, ClassVar
 
-from compiler.attributes import Flag, Integers
+from compiler.attribute_kinds import Flag, Integers
 from compiler.dims import Size, product
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.activations import Relu
 from compiler.operators.convolution import Conv, SlidingWindow
+from compiler.operators.leaves import constant
 from compiler.operators.making import (
     cast,
     concat,
@@ -26,7 +27,6 @@ from compiler.operators.making import (
     unsqueeze,
     zeros,
 )
-from compiler.operators.source import constant
 from compiler.types import DType, TensorType, TypeMismatch
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from compiler.graph import Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.arithmetic import Elementwise, Unary
+from compiler.operators.leaves import Constant, constant
 from compiler.operators.making import cast, equal, exp, greater_equal, log, logical_and, sum_to, where
-from compiler.operators.source import Constant, constant
 from compiler.types import DType, TensorType, broadcast
 
 if TYPE_CHECKING:

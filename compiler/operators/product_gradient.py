@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from compiler.dims import product
 from compiler.graph import Graph, Value
+from compiler.operators.leaves import Input, constant
 from compiler.operators.making import concat, expand, filled, reshape, scan, slice_, squeeze, transpose
-from compiler.operators.source import Input, constant
 
 
 def product_gradient(grad: Value, x: Value, folded: tuple[int, ...]) -> Value:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from compiler.attributes import ElementType, Extents, Integer
+from compiler.attribute_kinds import ElementType, Extents, Integer
 from compiler.dims import product
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
@@ -38,6 +38,7 @@ def mix(x: Array) -> Array:
 
 
 def lower_mix(emit: Emit, x: str) -> str:
+    """The hash of each u32, as ONNX nodes."""
     for shift, factor in _ROUNDS:
         x = emit("BitwiseXor", x, emit("BitShift", x, np.array(shift, np.uint32), direction="RIGHT"))
         if factor is not None:

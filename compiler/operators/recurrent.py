@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from compiler.attributes import Flag, Integer, Text
+from compiler.attribute_kinds import Flag, Integer, Text
 from compiler.dims import Size
 from compiler.graph import Operator
 from compiler.lazy import LazyModule

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from compiler.attributes import AnyAxes, Flag
+from compiler.attribute_kinds import AnyAxes, Flag
 from compiler.dims import Size, product
 from compiler.graph import Graph, Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
+from compiler.operators.leaves import Input
 from compiler.operators.making import cast, count_of, equal, exp, expand, squeeze, unsqueeze
 from compiler.operators.product_gradient import product_gradient
-from compiler.operators.source import Input
 from compiler.types import DType, TensorType, TypeMismatch
 from compiler.window import Window
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from compiler.attributes import Axes, Axis, Extents, Integers
+from compiler.attribute_kinds import Axes, Axis, Extents, Integers
 from compiler.dims import Dim, Size, differ, product, quotient
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule

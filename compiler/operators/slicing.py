@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from compiler.attributes import TEXT, Axes, Bounds, Extents, Integers, Number
+from compiler.attribute_kinds import TEXT, Axes, Bounds, Extents, Integers, Number
 from compiler.dims import LARGEST, Size, Symbol
 from compiler.graph import Value
 from compiler.lazy import LazyModule

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from compiler.dims import Size
 from compiler.graph import Graph, Value
 from compiler.operators.arithmetic import Add
+from compiler.operators.leaves import Constant
 from compiler.operators.linear import MatMul
 from compiler.operators.shaping import Concat
-from compiler.operators.source import Constant
 
 if TYPE_CHECKING:
     import networkx as nx

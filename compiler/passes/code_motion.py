@@ -17,11 +17,11 @@ from compiler.dims import Size
 from compiler.graph import Graph, Value, origin
 from compiler.operators.arithmetic import Add
 from compiler.operators.control import Scan
+from compiler.operators.leaves import Constant, Input
 from compiler.operators.linear import MatMul
 from compiler.operators.making import swapped
 from compiler.operators.reductions import Sum
 from compiler.operators.shaping import DataMovement, Expand, Reshape
-from compiler.operators.source import Constant, Input
 from compiler.rewrite import rebuild, replace, with_ends, with_operands
 from compiler.types import TensorType
 

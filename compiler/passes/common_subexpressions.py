@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compiler.graph import Graph, Node, Operator, Value
-from compiler.operators.source import Input
+from compiler.operators.leaves import Input
 from compiler.rewrite import rewrite
 
 

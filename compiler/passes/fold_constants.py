@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from compiler.graph import Graph, Node, Value, kernel_of
-from compiler.operators.source import Constant, Placeholder
+from compiler.operators.leaves import Constant, Placeholder
 from compiler.rewrite import rewrite
 from compiler.types import TypeMismatch
 

@@ -32,11 +32,11 @@ from compiler.operators.comparison import (
     Where,
 )
 from compiler.operators.indexing import Iota
+from compiler.operators.leaves import Constant, SizeOf
 from compiler.operators.linear import MatMul
 from compiler.operators.making import swapped
 from compiler.operators.normalization import Softmax
 from compiler.operators.shaping import Expand, Reshape, Transpose, Unsqueeze
-from compiler.operators.source import Constant, SizeOf
 from compiler.rewrite import rebuild, with_ends
 from compiler.types import DType
 

@@ -14,10 +14,10 @@ from functools import partial
 
 from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan, states_before
+from compiler.operators.leaves import constant
 from compiler.operators.recurrent import GRU, LSTM, RNN, Recurrent
 from compiler.operators.shaping import Concat, Expand, Transpose
 from compiler.operators.slicing import Slice
-from compiler.operators.source import constant
 from compiler.passes.affine import Product, Step, step_of
 from compiler.passes.recurrent_cells import GATES, Cell, CellPattern, patterns_of
 from compiler.passes.split_gates import split_gates

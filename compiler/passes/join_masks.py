@@ -13,8 +13,8 @@ from compiler.graph import Graph, Node, Value
 from compiler.operators.attention import ADD, HIDING, LATER, MASK, Attention
 from compiler.operators.comparison import LessEqual, LogicalAnd
 from compiler.operators.indexing import Iota
+from compiler.operators.leaves import size_of
 from compiler.operators.shaping import Unsqueeze
-from compiler.operators.source import size_of
 from compiler.rewrite import rewrite
 
 

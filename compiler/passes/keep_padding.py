@@ -10,9 +10,9 @@ from __future__ import annotations
 from math import inf
 
 from compiler.operators.arithmetic import Maximum
+from compiler.operators.leaves import constant
 from compiler.operators.pooling import MaxPool, MaxPoolIndices
 from compiler.operators.slicing import Pad
-from compiler.operators.source import constant
 from compiler.passes.rules import Rules, pattern_of, rule, variables
 
 (x,) = variables("x")

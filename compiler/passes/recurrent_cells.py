@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from compiler.graph import Graph, Value
 from compiler.operators.activations import Relu, Sigmoid, Tanh
-from compiler.operators.source import Input
+from compiler.operators.leaves import Input
 from compiler.passes.affine import Step, step_of
 from compiler.types import DType, TensorType
 

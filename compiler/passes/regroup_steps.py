@@ -18,10 +18,10 @@ from compiler.graph import Graph, Node, Value, origin
 from compiler.operators.activations import Sigmoid, Tanh
 from compiler.operators.arithmetic import Add, Mul, Neg, Sub
 from compiler.operators.control import Scan
+from compiler.operators.leaves import Constant
 from compiler.operators.linear import MatMul
 from compiler.operators.powers import Pow
 from compiler.operators.shaping import Concat, DataMovement
-from compiler.operators.source import Constant
 from compiler.rewrite import rebuild, rewrite, with_ends
 
 _DEPTH = 6  # operators to look through for the bound of a value

@@ -21,8 +21,8 @@ from inspect import signature
 from typing import Any, Literal, TypeVar
 
 from compiler.graph import Graph, Node, Operator, Value, origin
+from compiler.operators.leaves import Constant
 from compiler.operators.shaping import Expand
-from compiler.operators.source import Constant
 from compiler.rewrite import rebuild, with_ends, with_operands
 from grammar.record import Record
 

@@ -10,10 +10,10 @@ import math
 from compiler.graph import Value
 from compiler.operators.arithmetic import Add, Div, Mul, Neg, Sub
 from compiler.operators.casting import Cast
+from compiler.operators.leaves import Constant
 from compiler.operators.powers import Pow, Sqrt
 from compiler.operators.shaping import Expand, Flip, Reshape, Squeeze, Transpose, Unsqueeze
 from compiler.operators.slicing import Slice
-from compiler.operators.source import Constant
 from compiler.passes.rules import Rules, is_everywhere, pattern_of, rule, variables
 
 x, zero, axes, inner, outer = variables("x zero axes inner outer")

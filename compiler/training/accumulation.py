@@ -11,8 +11,8 @@ from compiler.model_spec import TrainingSpec
 from compiler.operators.arithmetic import Add, Div, Maximum, Mul, Neg, Sub
 from compiler.operators.casting import Cast
 from compiler.operators.comparison import Where
+from compiler.operators.leaves import Constant, Parameter, SizeOf, constant
 from compiler.operators.making import filled
-from compiler.operators.source import Constant, Parameter, SizeOf, constant
 from compiler.training.measures import Measure, Part
 from compiler.training.own_state import OwnState, buffer_of
 from compiler.training.precision import widen
@@ -29,9 +29,9 @@ class Weight:
 
 
 def weight_of(measure: Measure) -> Weight | None:
-    """The weight with which batches contribute to a loss over all of them; None where no weight gives that loss.
+    """The weight of a batch in the loss over several batches; None if that loss is not a weighted average.
 
-    There is one where the loss is a sum over the examples, or a sum of means over equally many items, each times a
+    There is a weight if the loss is a sum over the examples, or a sum of means over equally many items, each times a
     number. A mean plus a sum, two means with different masks, and a function of a mean, such as its root, have none.
     """
     if measure.by_batches:
@@ -57,8 +57,8 @@ def accumulate_gradients(
 ) -> tuple[dict[str, Value], dict[OwnState, Value]]:
     """The gradients of all batches since the last update as if they were one batch, and the next values of the sums.
 
-    `graph` has the parts of the measured `loss` as outputs; the sums are reset where `apply` is true. NablacError where
-    the loss of several batches is not a sum or an average of theirs.
+    `graph` has the parts of the measured `loss` as outputs; the sums are reset where `apply` is true. NablacError if
+    the loss of several batches is neither a sum nor an average of theirs.
     """
     weight = weight_of(loss)
     if weight is None:

@@ -7,9 +7,9 @@ from functools import reduce
 from compiler.graph import Value
 from compiler.model_spec import TrainingSettings
 from compiler.operators.arithmetic import Abs, Add, Maximum, Minimum
+from compiler.operators.leaves import constant
 from compiler.operators.powers import Sqrt
 from compiler.operators.reductions import Max, Sum
-from compiler.operators.source import constant
 
 _LEAST_PEAK = 1e-30  # a lower bound of the divisor, since all gradients may be 0
 

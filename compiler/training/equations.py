@@ -11,7 +11,7 @@ from compiler.model_spec import PARAMETER, UpdateEquations
 def next_values(equations: UpdateEquations, path: str, replacements: Mapping[Value, Value]) -> dict[str, Value]:
     """The next values of `param` and of the states by name, as new nodes whose origins have this path.
 
-    `replacements` are for inputs of the equations; those without one stay.
+    `replacements` are for inputs of the equations; others are kept.
     """
     outputs = equations.graph.outputs
     return dict(zip(outputs, _copy_nodes(equations, outputs.values(), path, replacements), strict=True))
@@ -29,7 +29,7 @@ def first_value(equations: UpdateEquations, state: str, path: str, parameter: Va
 def _copy_nodes(
     equations: UpdateEquations, ends: Iterable[Value], path: str, replacements: Mapping[Value, Value]
 ) -> list[Value]:
-    """`ends` with every node of the equations copied; nodes outside of them are shared."""
+    """`ends` on copies of the nodes of the equations; nodes of `outside` values are shared."""
     ends = list(ends)
     outside = set(_graph_of(equations.outside))
     copies = {value: value for value in equations.graph.inputs.values()} | dict(replacements)

@@ -9,9 +9,9 @@ from compiler.dims import DimError
 from compiler.gradient import gradients
 from compiler.graph import Graph, NotDifferentiable, Value
 from compiler.model_spec import ModelSpec
+from compiler.operators.leaves import Input, constant
 from compiler.operators.making import filled
 from compiler.operators.reductions import Sum
-from compiler.operators.source import Input, constant
 from compiler.passes.pipeline import Stage, run_stage
 from compiler.training.losses import inputs_of, training_of
 from compiler.training.parameters import parameters_of
@@ -61,7 +61,7 @@ def gradient_graph(model: ModelSpec, wrt: Iterable[str] = ("*",), *, second: boo
 
 
 def _or_zeros(chosen: Mapping[str, Value], grads: Iterable[Value | None]) -> dict[str, Value]:
-    """Gradients by name, zeros where none flows."""
+    """Gradients by name, with zeros in place of None."""
     return {
         name: grad if grad is not None else filled(0, value.type)
         for (name, value), grad in zip(chosen.items(), grads, strict=True)
@@ -69,7 +69,7 @@ def _or_zeros(chosen: Mapping[str, Value], grads: Iterable[Value | None]) -> dic
 
 
 def gradient_of(loss: Value, wrt: list[Value]) -> list[Value | None]:
-    """The gradients of a scalar; NablacError with the span of an operator that has none."""
+    """The gradients of a scalar; NablacError with the span of an operator without a gradient."""
     try:
         return gradients([loss], [constant(1.0, loss.type.dtype)], wrt)
     except NotDifferentiable as error:

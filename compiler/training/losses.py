@@ -1,4 +1,4 @@
-"""The loss of a model as a graph: the batch in, the loss and the metrics out."""
+"""The loss of a model as a graph from the batch to the loss and the metrics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from operator import itemgetter
 
 from compiler.graph import Graph, Value
 from compiler.model_spec import SEED, ModelSpec, TrainingSpec
-from compiler.operators.source import Input
+from compiler.operators.leaves import Input
 from compiler.training.measures import Measure, measures_of, parts_of
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
@@ -20,7 +20,7 @@ def measured_loss(model: ModelSpec) -> tuple[Graph, dict[str, Measure]]:
 
 
 def loss_graph(model: ModelSpec) -> Graph:
-    """A model with its loss and metrics: the batch in; `loss`, the metrics, and the model's own outputs out."""
+    """A model with its loss: the inputs are the batch, the outputs `loss`, the metrics, and the model's own outputs."""
     spec, graph = training_of(model), model.graph
     outputs = {"loss": spec.loss, **spec.metrics, **_rename_outputs(graph.outputs, {"loss", *spec.metrics})}
     inputs = inputs_of(model, (*outputs.values(), *spec.updates.values()))
@@ -33,7 +33,7 @@ def whole_graph(model: ModelSpec) -> Graph:
 
 
 def training_of(model: ModelSpec) -> TrainingSpec:
-    """How a model is trained; NablacError where it has no train block."""
+    """How a model is trained; NablacError if it has no train block."""
     if model.training is None:
         name = model.graph.name
         raise NablacError(

@@ -1,11 +1,11 @@
 """The loss and the metrics of a batch as parts that can be combined over batches.
 
-A mean is a sum and a count, and so is a mean that masks padding: over many batches it is the quotient of the sums, or
-else a small batch would count as much as a large one. What is computed from means, such as a perplexity, a root mean
-square or a fraction of explained variance, is computed from the means over all batches. A metric that compares examples
-with one another, such as the area under a curve or a median, has no such parts: what it reads is collected from every
-batch, and it is computed once. So is one that is written `over epoch`. A loss of that kind is minimised batch by batch,
-and reported as the mean over batches.
+A mean, also one that masks padding, is a sum divided by a count: over several batches it is the quotient of the added
+sums and counts, so that each example has the same weight. A function of means, such as a perplexity, a root mean square
+or a fraction of explained variance, is computed from the means over all batches. A metric that compares examples with
+each other, such as the area under a curve or a median, has no such parts: its operands are collected from every batch,
+and it is computed once. So is a metric `over epoch`. A loss of that kind is minimised batch by batch, and reported as
+the mean over batches.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from compiler.model_spec import TrainingSpec
 from compiler.operators.arithmetic import Elementwise
 from compiler.operators.casting import Cast, StopGradient
 from compiler.operators.indexing import Iota
+from compiler.operators.leaves import Constant, Input, SizeOf, Stored, constant
 from compiler.operators.making import count_of
 from compiler.operators.random import Draw
 from compiler.operators.reductions import Mean, Reduction
-from compiler.operators.source import Constant, Input, SizeOf, Stored, constant
 from compiler.rewrite import reached, replace
 from compiler.types import DType, TensorType
 from grammar import codes
@@ -37,7 +37,7 @@ LAST: Final = "last"
 
 
 class Part(Record):
-    """A scalar of one batch, and how those of many are combined: by `sum`, `max`, `min` or `mean`, or the `last`.
+    """A scalar of one batch, and how it is combined over batches: by `sum`, `max`, `min` or `mean`, or the `last` one.
 
     `rows`, which have an example at each index of axis 0, are concatenated.
     """
@@ -51,11 +51,11 @@ class Measure(Record):
 
     parts: dict[str, Part]
     after: Graph
-    by_batches: bool = False  # whether it compares the examples of a batch, and so depends on the division into batches
+    by_batches: bool = False  # whether it compares the examples of a batch, and so depends on how they are batched
 
     @property
     def rows(self) -> dict[str, Value]:
-        """What is collected of every example, for a measure that can only be computed over all of them at once."""
+        """The values that are collected from every example, for a measure that is computed over all at once."""
         return {name: part.value for name, part in self.parts.items() if part.kind == ROWS}
 
 
@@ -77,7 +77,7 @@ def measures_of(graph: Graph, training: TrainingSpec) -> dict[str, Measure]:
 
 
 def last_value(name: str, value: Value) -> Measure:
-    """The measure of a value that is not combined over batches: that of the last one."""
+    """The measure of a value that is taken from the last batch."""
     part = f"{name}/0"
     last = Input(part, TensorType(DType.F64))()
     return Measure({part: Part(value, LAST)}, Graph({part: last}, {"value": last}))
@@ -103,10 +103,10 @@ class _Reader:
     ) -> None:
         self.name, self.value, self.model, self.batch = name, value, model, batch
         self.graph = Graph({}, {"value": value})
-        # what depends on examples, and not on the step and the seed alone, of which a batch has one
+        # the nodes that depend on examples, not only on the step and the seed
         self.of_examples = reached([value], batch_inputs)
         sizes = [node.result for node in self.graph if _counts_examples(node, batch)]
-        self.sized = reached([value], sizes) if sizes else set()  # what depends on how many examples a batch has
+        self.sized = reached([value], sizes) if sizes else set()  # the nodes that depend on the number of examples
         self.by_batches = False
         self.parts: dict[str, Part] = {}
         self.inputs: dict[str, Value] = {}
@@ -120,7 +120,7 @@ class _Reader:
         return Measure(self.parts, Graph(self.inputs, {"value": new[self.value]}), self.by_batches)
 
     def _scalars(self) -> dict[Node, None]:
-        """The nodes from the measure down to its parts, those included."""
+        """The nodes from the measure down to its parts, inclusive."""
         scalars: dict[Node, None] = {}
         waiting = [self.value.node]
         while waiting:
@@ -132,7 +132,7 @@ class _Reader:
         return scalars
 
     def _rebuild_scalar(self, node: Node, new: Mapping[Value, Value]) -> Value:
-        """A scalar in f64, computed from the parts."""
+        """A scalar in f64, computed from parts."""
         if isinstance(node.op, Constant):
             return constant(float(node.op.compute()), DType.F64)
         if isinstance(node.op, (Cast, StopGradient)) and _is_scalar_computation(node):
@@ -162,9 +162,9 @@ class _Reader:
         return self.inputs[name]
 
     def _adds_up(self, x: Value) -> bool:
-        """Whether each example has its own part of a tensor: nothing it is computed from was reduced over the batch.
+        """Whether each element of a tensor belongs to one example: no operand was reduced over the batch.
 
-        What the model itself computes from its inputs, for example by batch normalisation, counts as an input.
+        Values of the model itself count as inputs, even if it reduces over the batch, as batch normalisation does.
         """
         waiting, seen = [x], set[Node]()
         while waiting:
@@ -188,7 +188,7 @@ class _Reader:
 
 
 def _measure_all_examples(name: str, value: Value, model: set[Node], batch: set[str]) -> Measure:
-    """A measure over all examples at once, from what it reads of each: the model's results, inputs, targets, draws."""
+    """A measure over all examples at once; its parts are the results of the model, inputs, targets and draws."""
     parts: dict[str, Part] = {}
     inputs: dict[str, Value] = {}
     changes: dict[Value, Value] = {}

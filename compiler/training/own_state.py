@@ -7,8 +7,8 @@ from typing import Literal
 
 from compiler.graph import Graph, Value
 from compiler.model_spec import SEED
+from compiler.operators.leaves import Buffer, Input, constant
 from compiler.operators.shaping import Expand
-from compiler.operators.source import Buffer, Input, constant
 from compiler.types import TensorType
 
 

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from compiler.graph import Graph, Value
 from compiler.model_spec import TrainingSettings
-from compiler.operators.source import Parameter
+from compiler.operators.leaves import Parameter
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 

@@ -1,7 +1,7 @@
 """The training step as a graph: loss, gradients and the optimizer's equations, in ordinary operators.
 
-What changes from step to step - parameters, buffers and the optimizer's states - are updates of the graph, so that the
-step runs on any backend and can be exported to ONNX like a model.
+Parameters, buffers and the optimizer's states are updates of the graph, so that the step runs on any backend and can be
+exported to ONNX like a model.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from compiler.model_spec import GRADIENT, PARAMETER, RATE, STEP, ModelSpec, Trai
 from compiler.operators.arithmetic import Abs as Absolute
 from compiler.operators.arithmetic import Floor, Mod
 from compiler.operators.comparison import Equal, Where
+from compiler.operators.leaves import Buffer, Input, Parameter, constant
 from compiler.operators.reductions import Sum
-from compiler.operators.source import Buffer, Input, Parameter, constant
 from compiler.passes.pipeline import Stage, run_stage
 from compiler.rewrite import replace
 from compiler.training.accumulation import accumulate_gradients
@@ -32,7 +32,7 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, Label, NablacError
 from grammar.record import Record
 
-LEARNING_RATE = "learning_rate"  # of the history
+LEARNING_RATE = "learning_rate"  # its name in the history
 
 
 class TrainingStep(Record):
@@ -54,7 +54,7 @@ class TrainingStep(Record):
 
 
 def training_step(model: ModelSpec) -> TrainingStep:
-    """The step that trains a model as its spec says; NablacError where no gradient can flow."""
+    """The training step of a model; NablacError if no gradient reaches a parameter."""
     spec = training_of(model)
     settings = spec.settings
     measures = {name: measure for name, measure in measures_of(model.graph, spec).items() if not measure.rows}
@@ -103,7 +103,7 @@ def training_step(model: ModelSpec) -> TrainingStep:
 
 
 def _gradients(spec: TrainingSpec, loss: Value, parameters: Mapping[str, Value]) -> dict[str, Value]:
-    """The gradients of the loss and its penalties by path, of parameters that have one; in f32 for 16-bit floats."""
+    """The gradients of the loss with its penalties, by path, where there are any; in f32 for 16-bit floats."""
     loss = _add_penalties(loss, parameters, spec.settings)
     gradients = zip(parameters, gradient_of(loss, list(parameters.values())), strict=True)
     reached = {path: widen(gradient) for path, gradient in gradients if gradient is not None}
@@ -143,7 +143,7 @@ def _nothing_to_train_error(spec: TrainingSpec, loss: Value, parameters: list[Va
 
 
 def _add_penalties(loss: Value, parameters: Mapping[str, Value], settings: TrainingSettings) -> Value:
-    """The loss with `l1` and `l2` times the sums of magnitudes and of squares."""
+    """The loss plus `l1` times the sum of magnitudes and `l2` times the sum of squares."""
     for factor, size_of in ((settings.l1, Absolute()), (settings.l2, _square)):
         for path, value in parameters.items():
             if factor and is_decayed(path, value, settings):
@@ -176,7 +176,7 @@ def _update(
         following = next_values(
             equations, equations_path, {inputs[name]: value for name, value in stand_ins.items() if name in inputs}
         )
-        if settings.plateau is not None:  # the loop lowers it when the monitored quantity stops improving
+        if settings.plateau is not None:  # the loop lowers the rate when the monitored quantity stops improving
             following[PARAMETER] = before + rate * (following[PARAMETER] - before)
         wide = widen(parameter)
         operands, results = {before: wide, flow: gradient}, {}
@@ -194,17 +194,17 @@ def _update(
         return Update(operands, results), states
 
 
-def _average(parameter: Value, following: Value, state: OwnState, share: float, apply: Value | None) -> Value:
-    """The exponential moving average of a parameter (Polyak and Juditsky 1992), which begins at its first value.
+def _average(parameter: Value, following: Value, state: OwnState, fraction: float, apply: Value | None) -> Value:
+    """The exponential moving average of a parameter (Polyak and Juditsky 1992), starting at its initial value.
 
-    In f32 for 16-bit floats, which do not change when a thousandth of them is added.
+    In f32 for 16-bit floats, in which adding a thousandth has no effect.
     """
     op = parameter.node.op
     assert isinstance(op, Parameter)
     dtype = op.type.dtype.wide
     first = None if op.initial is None else _with_outputs(op.initial, widen)
     kept = Buffer(state.path, op.type.with_dtype(dtype), first)()
-    moved = kept * constant(share, dtype) + widen(following) * constant(1 - share, dtype)
+    moved = kept * constant(fraction, dtype) + widen(following) * constant(1 - fraction, dtype)
     return moved if apply is None else Where()(apply, moved, kept)
 
 

@@ -1,7 +1,7 @@
 """The updates of a training step: the optimizer's equations for each parameter, with small ones combined.
 
-A small parameter's update is a dozen operators whose overhead exceeds their work. Small parameters with the same
-elementwise equations and the same trailing axes are concatenated and updated as one tensor.
+The update of a small parameter is a dozen operators that cost more in overhead than in arithmetic. Small parameters
+with the same elementwise equations and the same trailing axes are concatenated and updated as one tensor.
 """
 
 from __future__ import annotations

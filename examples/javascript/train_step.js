@@ -1,4 +1,4 @@
-// Train by a compiled step, in Node or in a browser:
+// Train with a compiled step, in Node or in a browser:
 //
 //   nablac compile --train specs/mlp.model -o mlp.step.onnx
 //   npm install --prefix examples/javascript
@@ -24,11 +24,11 @@ function readSafetensors(bytes) {
   }));
 }
 
-// The examples at `places` of nested lists, as one tensor.
-function batchOf(examples, places, type) {
-  const chosen = places.map((place) => examples[place]);
+// The examples at `indices` of nested lists, as one tensor.
+function batchOf(examples, indices, type) {
+  const chosen = indices.map((index) => examples[index]);
   const shape = [chosen.length];
-  for (let each = chosen[0]; Array.isArray(each); each = each[0]) shape.push(each.length);
+  for (let item = chosen[0]; Array.isArray(item); item = item[0]) shape.push(item.length);
   const flat = chosen.flat(Infinity);
   return type === "int64"
     ? new ort.Tensor("int64", BigInt64Array.from(flat, BigInt), shape)
@@ -40,17 +40,17 @@ const session = await ort.InferenceSession.create(await readFile(stepFile));
 const state = readSafetensors(new Uint8Array(await readFile(stepFile.replace(/\.onnx$/, ".safetensors"))));
 const data = JSON.parse(await readFile(dataFile, "utf8"));
 for (let step = 1; step <= 60; step++) {
-  const places = Array.from({ length: 10 }, (_, n) => (((step - 1) * 10 + n) * 7) % 150); // ten of the 150 digits
+  const indices = Array.from({ length: 10 }, (_, n) => (((step - 1) * 10 + n) * 7) % 150); // ten of the 150 digits
   const feeds = {
     ...state,
-    image: batchOf(data.image, places, "float32"),
-    label: batchOf(data.label, places, "int64"),
+    image: batchOf(data.image, indices, "float32"),
+    label: batchOf(data.label, indices, "int64"),
     step: new ort.Tensor("float32", [step], []),
     seed: new ort.Tensor("int64", [BigInt(step)], []),
   };
-  const made = await session.run(Object.fromEntries(session.inputNames.map((name) => [name, feeds[name]])));
-  for (const name of Object.keys(made)) {
-    if (name.endsWith(".next")) state[name.slice(0, -5)] = made[name];
+  const outputs = await session.run(Object.fromEntries(session.inputNames.map((name) => [name, feeds[name]])));
+  for (const name of Object.keys(outputs)) {
+    if (name.endsWith(".next")) state[name.slice(0, -5)] = outputs[name];
   }
-  console.log(step, made.loss.data[0].toFixed(6));
+  console.log(step, outputs.loss.data[0].toFixed(6));
 }

@@ -16,43 +16,43 @@ import click
 import nablac
 from grammar import codes
 from grammar.visible import shortened, visible
-from nablac.commands.signals import handled
+from nablac.commands.signals import signals_handled_by
 
 if TYPE_CHECKING:
     from grammar.diagnostics import NablacError
 
-COMMANDS = {  # each is a module of this package; the text is its line in `nablac --help`
-    "check": "Check .model files: names, shapes, dtypes.",
-    "compile": "Compile a model to an ONNX file.",
+COMMANDS = {  # each is a module of this package; the text is the first line of its help
+    "check": "Check .model files for errors.",
+    "compile": "Compile a model to ONNX.",
     "run": "Run a model on input files.",
-    "train": "Train a model as its train block says.",
-    "eval": "The loss and metrics of a trained model.",
-    "generate": "Generate text: greedy, sampled, or by beam search.",
-    "grad": "The gradients of a model's loss as an ONNX file.",
-    "summary": "Layers, shapes, parameters, operations, memory.",
-    "draw": "Draw a model: SVG, HTML, Mermaid, DOT.",
+    "train": "Train a model.",
+    "eval": "Evaluate a model's loss and metrics.",
+    "generate": "Generate text with a model.",
+    "grad": "Export a model's gradients to ONNX.",
+    "summary": "Show a model's layers, shapes and cost.",
+    "draw": "Draw a model as SVG, HTML, Mermaid or DOT.",
     "verify": "Compare the NumPy runtime with onnxruntime.",
-    "explain": "Explain a diagnostic's code.",
-    "doctor": "Show what is installed and what is missing.",
+    "explain": "Explain a diagnostic code.",
+    "doctor": "Check the installation.",
 }
 
 
 class Commands(click.Group):
-    """Commands by name, without importing any but the one that runs."""
+    """All commands by name; only the one that runs is imported."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         """The names of all commands, in the order of `nablac --help`."""
         return list(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """The command of this name, whose module is imported now; None where there is none."""
+        """Import and return the command of this name; None if there is none."""
         if name not in COMMANDS:
             return None
         command: click.Command = import_module(f"nablac.commands.{name}").command
         return command
 
     def resolve_command(self, context: click.Context, args: list[str]) -> Any:
-        """The command that the arguments name; UsageError with a hint where it is none."""
+        """The command that the arguments name; UsageError with a hint for an unknown name."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from grammar.diagnostics import did_you_mean
 
@@ -63,7 +63,7 @@ class Commands(click.Group):
         return super().resolve_command(context, args)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """A line for each command, from the table: click itself would import them all."""
+        """List the commands from the table, since click would import all of them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -71,7 +71,9 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(nablac.__version__, prog_name="nablac")
 def cli() -> None:
-    """A compiler for neural networks: write a network as equations, check it, run it, compile it to ONNX.
+    """A compiler for neural networks.
+
+    Write a network as equations; check it, train it, run it, and compile it to ONNX.
 
     \b
     nablac check specs/lstm.model
@@ -80,22 +82,26 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line: 0 is fine, 1 an error in the input, 2 wrong use or data, 130 interrupted, 70 our fault."""
+    """Run the command line and exit.
+
+    The exit status is 0 for success, 1 for errors in a model, 2 for wrong usage or data, 70 for an internal error, 130
+    after Ctrl-C, 143 after SIGTERM.
+    """
     from nablac.commands.streams import OutputFailed, discard_output, open_streams
 
     open_streams()
-    with _unwound() as caught:
+    with _raise_signals() as caught:
         try:
-            # Not `cli.main`, which makes its own end of an interrupt and of a pipe that nobody reads any more.
+            # Not `cli.main`, which handles interrupts and closed pipes in its own way.
             with cli.make_context("nablac", sys.argv[1:]) as context:
                 status = cli.invoke(context)
             sys.stdout.flush()
         except click.exceptions.Exit as ended:
             status = ended.exit_code
         except click.ClickException as error:
-            told = io.StringIO()
-            error.show(told)
-            click.echo(visible(shortened(told.getvalue().rstrip("\n"))), err=True)
+            message = io.StringIO()
+            error.show(message)
+            click.echo(visible(shortened(message.getvalue().rstrip("\n"))), err=True)
             status = 2
         except BrokenPipeError:
             discard_output()
@@ -115,10 +121,10 @@ def main() -> None:
 
 
 @contextmanager
-def _unwound() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM unwind the command, so that drafts of files are removed; the list has those that came.
+def _raise_signals() -> Iterator[list[int]]:
+    """Raise Ctrl-C and SIGTERM as exceptions, so that drafts of files are removed; yields the signals received.
 
-    A module whose import they cut short may make an error of its own of them.
+    The list is needed because a module that is being imported may turn the exception into another one.
     """
     caught: list[int] = []
 
@@ -128,7 +134,7 @@ def _unwound() -> Iterator[list[int]]:
             sys.exit(128 + number)
         raise KeyboardInterrupt
 
-    with handled(end):
+    with signals_handled_by(end):
         yield caught
 
 
@@ -138,12 +144,12 @@ def _interrupted() -> int:
 
 
 def _failed(error: Exception) -> int:
-    """Show a mistake of the user's as a diagnostic, and one of ours as a line to report."""
+    """Show an error of the input or the system as a diagnostic, and any other as an internal error to report."""
     from grammar.diagnostics import NablacError
     from nablac.commands.output import show_error
 
     if isinstance(error, (MemoryError, OSError)):
-        error = _of_system(error)
+        error = _system_error(error)
     if isinstance(error, NablacError):
         show_error(error)
         return error.exit_code
@@ -156,8 +162,8 @@ def _failed(error: Exception) -> int:
     return 70
 
 
-def _of_system(error: MemoryError | OSError) -> NablacError:
-    """What the system refuses, wherever it was asked: a fault of the surroundings, and not ours."""
+def _system_error(error: MemoryError | OSError) -> NablacError:
+    """The diagnostic for an operation that the system refused, wherever it was called: not a bug of nablac."""
     from grammar.diagnostics import Diagnostic, NablacError
 
     if isinstance(error, MemoryError):
@@ -165,5 +171,5 @@ def _of_system(error: MemoryError | OSError) -> NablacError:
             Diagnostic(codes.E810, "not enough memory", hint="choose smaller sizes, or less data at a time")
         )
     reason = (error.strerror or str(error) or type(error).__name__).lower()
-    place = str(error.filename) if error.filename is not None else None
-    return NablacError(Diagnostic(codes.E916, f"the operating system refuses: {reason}", place=place))
+    location = str(error.filename) if error.filename is not None else None
+    return NablacError(Diagnostic(codes.E916, f"the operating system refuses: {reason}", place=location))

@@ -1,4 +1,4 @@
-"""`nablac check`: every mistake in a file, at once."""
+"""`nablac check`: all errors of a file at once."""
 
 from __future__ import annotations
 
@@ -21,9 +21,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--gradients", is_flag=True, help="Compare each model's gradients with central differences, in f64.")
-@click.option("--preset", help="A preset of the model, for --gradients.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A hyperparameter, for --gradients.")
+@click.option("--gradients", is_flag=True, help="Also compare each model's gradients with central differences, in f64.")
+@click.option("--preset", metavar="NAME", help="Use a preset of the model; requires --gradients.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set a hyperparameter; requires --gradients. Can be repeated.",
+)
 @output_options
 def command(
     files: tuple[Path, ...],
@@ -33,9 +39,10 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Check .model files: names, shapes, dtypes, training blocks. A folder stands for the .model files in it.
+    """Check .model files for errors.
 
-    The folder of a run stands for its own text, and its gradients are those of the model that was trained.
+    Reports all errors in names, shapes, dtypes and train blocks at once. A folder stands for all .model files in
+    it, - for standard input, and the folder of a run for its own model and hyperparameters.
     """
     if (preset or settings) and not gradients:
         raise click.UsageError("--preset and --set need --gradients; without it every preset and size is checked")
@@ -48,7 +55,7 @@ def command(
     errors: list[NablacError] = []
     count = 0
     compared: dict[str, list[GradientRow]] = {}
-    for file, run in _expanded(files):
+    for file, run in _expand(files):
         count += 1
         try:
             if str(file) != "-" and file.is_dir():
@@ -61,32 +68,32 @@ def command(
             check_declarations(program)
             if gradients:
                 compared |= _gradients(program, preset, settings, run, quiet or as_json)
-            detail(f"{file}: {', '.join(f'{each.kind} {each.name}' for each in program.definitions.values())}")
+            detail(f"{file}: {', '.join(f'{item.kind} {item.name}' for item in program.definitions.values())}")
         except NablacError as error:
             errors.append(error)
-    everything = NablacError(*(each for error in errors for each in error.diagnostics))
-    wrong = [row for rows in compared.values() for row in rows if not row.passed]
+    combined = NablacError(*(diagnostic for error in errors for diagnostic in error.diagnostics))
+    failed = [row for rows in compared.values() for row in rows if not row.passed]
     if as_json:
         shown = {name: [{**vars(row), "passed": row.passed} for row in rows] for name, rows in compared.items()}
-        facts = {"files": count, "errors": [each.to_json() for each in everything.diagnostics]}
+        facts = {"files": count, "errors": [diagnostic.to_json() for diagnostic in combined.diagnostics]}
         print_json({**facts, "gradients": shown} if gradients else facts)
     elif errors:
-        show_error(everything)
-    elif wrong:
-        several = len({row.name for row in wrong}) != 1
-        subject = f"{len({row.name for row in wrong})} gradients differ" if several else "1 gradient differs"
+        show_error(combined)
+    elif failed:
+        number = len({row.name for row in failed})
+        subject = f"{number} gradients differ" if number != 1 else "1 gradient differs"
         note(f"{subject} from central differences")
     else:
         note(f"{count} file{'s' * (count != 1)} checked, no errors", quiet)
-    return everything.exit_code if errors else int(bool(wrong))
+    return combined.exit_code if errors else int(bool(failed))
 
 
 def _gradients(
     program: Program, preset: str | None, settings: tuple[str, ...], run: Path | None, silent: bool
 ) -> dict[str, list[GradientRow]]:
-    """The gradients of every model with a train block; a line for each, and for each parameter whose are wrong.
+    """Check the gradients of every model with a train block; prints a line for each model and each wrong gradient.
 
-    Of a `run` they are those of the sizes that it has, but for what is asked for.
+    Those of a `run` are computed with its preset and hyperparameters, unless others are given.
     """
     from compiler.elaborate.presets import parse_settings
     from runtime.gradient_check import check_gradients
@@ -97,12 +104,12 @@ def _gradients(
 
         choices = read_record(run).choices
         preset, hypers = preset or choices.preset, parse_settings(choices.set) | hypers
-    found: dict[str, list[GradientRow]] = {}
+    rows_by_model: dict[str, list[GradientRow]] = {}
     if not program.trains:
         note(f"{program.source.name} has no train block: there is no loss to differentiate")
     for train in program.trains:
         name = train.model.text
-        rows = found[name] = check_gradients(program, name, preset=preset, hypers=hypers)
+        rows = rows_by_model[name] = check_gradients(program, name, preset=preset, hypers=hypers)
         if silent:
             continue
         worst = max(rows, key=lambda row: row.error)
@@ -110,13 +117,13 @@ def _gradients(
         click.echo(f"{name}: {count} gradients, worst relative difference {worst.error:.1e}")
         for row in rows:
             if not row.passed:
-                how = f"beside {row.point}" if row.point else "by central differences"
-                click.echo(f"  `{row.name}`: {row.symbolic:.6g}, and {row.numeric:.6g} {how}")
-    return found
+                source = f"near {row.point}" if row.point else "by central differences"
+                click.echo(f"  `{row.name}`: {row.symbolic:.6g}, expected {row.numeric:.6g} {source}")
+    return rows_by_model
 
 
-def _expanded(files: tuple[Path, ...]) -> list[tuple[Path, Path | None]]:
-    """The files, with those in a folder in its place, and each with its run; a folder without any stands for itself."""
+def _expand(files: tuple[Path, ...]) -> list[tuple[Path, Path | None]]:
+    """The files, each with the run that it belongs to; a folder is replaced by its .model files, if it has any."""
     expanded: list[tuple[Path, Path | None]] = []
     for file in files:
         if str(file) == "-" or not file.is_dir():

@@ -1,4 +1,4 @@
-"""`nablac compile`: a model as an ONNX file."""
+"""`nablac compile`: export a model, its training step or its decode step to ONNX."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablac.commands.compiled import compiled
+from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import FileOptions, ModelOptions, model_options, output_options, weight_options
-from nablac.commands.output import detail, is_verbose, note, print_json, stage, unless_kernels_lack
-from runtime.atomic_files import followed, scratch
+from nablac.commands.output import detail, is_verbose, note, print_json, skip_without_kernels, stage
+from runtime.atomic_files import resolve_link, scratch
 
 if TYPE_CHECKING:
     import onnx
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from runtime.text.tokenizers import Tokenizer
     from runtime.verification import Report
 
-_LARGE = 256 << 20  # bytes of weights from which one set of sizes is verified: each costs a run of the whole model
+_LARGE = 256 << 20  # bytes of weights; larger models are verified at one set of sizes, since each runs the whole model
 
 
 def _known_passes(context: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names of passes that are not to run; BadParameter where there is no such pass."""
+    """Check the names of the passes to disable; BadParameter for an unknown one."""
     if not names:
         return ()
     from compiler.passes.pipeline import pass_names
@@ -40,20 +40,22 @@ def _known_passes(context: click.Context, parameter: click.Parameter, names: tup
     return names
 
 
-def _tell(run: PassRun) -> None:
+def _report_pass(run: PassRun) -> None:
     detail(f"{run.stage}: {run.name}: {run.before} -> {run.after} nodes in {run.seconds * 1000:,.1f} ms")
 
 
 @click.command()
 @model_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The ONNX file to write.  [default: NAME.onnx]")
-@click.option("--opset", type=int, help="The ONNX opset.  [default: the lowest that the model needs]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this path.  [default: NAME.onnx]")
 @click.option(
-    "--train", "as_step", is_flag=True, help="Write the training step, and its initial state in a file beside it."
+    "--opset", type=int, metavar="N", help="Target this ONNX opset.  [default: the lowest that supports the model]"
 )
-@click.option("--decode", "as_decode", is_flag=True, help="Write the decode step and its caches into the folder -o.")
 @click.option(
-    "--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="Store this tokenizer in what is written."
+    "--train", "as_step", is_flag=True, help="Compile the training step; writes its initial state to a file beside it."
+)
+@click.option("--decode", "as_decode", is_flag=True, help="Compile the decode step and its caches to a folder.")
+@click.option(
+    "--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="Store this tokenizer in the compiled model."
 )
 @click.option(
     "--disable-pass",
@@ -61,9 +63,9 @@ def _tell(run: PassRun) -> None:
     multiple=True,
     metavar="NAME",
     callback=_known_passes,
-    help="Switch off this pass of the compiler; -v lists them.",
+    help="Disable a compiler pass; -v lists the passes. Can be repeated.",
 )
-@click.option("--no-verify", is_flag=True, help="Do not compare the result with the NumPy runtime.")
+@click.option("--no-verify", is_flag=True, help="Skip the comparison with the NumPy runtime.")
 @weight_options
 @output_options
 def command(
@@ -78,28 +80,29 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Compile a model to an ONNX file that onnxruntime, a browser or a phone runs.
+    """Compile a model to ONNX.
 
-    FILE may be the folder of a run: what is compiled is what was trained, in the units of its data. Without --weights
-    the weights are the model's own first values, drawn from --seed. With --train the file is one training step: the
-    batch, the state (parameters, buffers, optimizer), `step` from 1 and `seed` in; the loss, the metrics and the next
-    state, called `NAME.next`, out. A `plateau` makes it take `rate` too, by which the learning rate is multiplied. The
-    first state is written to a .safetensors file of its name.
+    FILE is a .model file, or the folder of a run, for the trained model in the units of its data. Without --weights,
+    the weights are initial values drawn from --seed.
 
-    With --decode a folder is written: `step.onnx`, which takes the next tokens and
-    what was kept of those before, and `start.onnx`, which runs once for a text where the model has something to do
-    once. `nablac generate` runs it.
+    With --train, the file is one training step. Its inputs are the batch, the state (parameters, buffers, optimizer),
+    `step` (from 1) and `seed`; a train block with `plateau` adds `rate`, a factor of the learning rate. Its outputs are
+    the loss, the metrics and the next state, as `NAME.next`. The initial state is written to a .safetensors file of the
+    same name.
+
+    With --decode, a folder is written: `step.onnx` takes the next tokens and the state cached from earlier ones, and
+    `start.onnx`, if the model needs one, runs once per text. `nablac generate` runs such a folder.
     """
     from compiler.passes.pipeline import pass_settings
     from grammar.file_kinds import ONNX, SAFETENSORS
     from runtime.generation.generator import START, STEP
     from runtime.outputs import check_output
 
-    observe = _tell if is_verbose() else None
+    observe = _report_pass if is_verbose() else None
     click.get_current_context().with_resource(pass_settings(disabled_passes, observe))
-    how = FileOptions(opset, not no_verify, as_json, quiet)
+    file_options = FileOptions(opset, not no_verify, as_json, quiet)
     if as_step and as_decode:
-        raise click.UsageError("--train and --decode are two different files: choose one")
+        raise click.UsageError("--train and --decode write different files: choose one")
     if as_step and tokenizer is not None:
         raise click.UsageError("a training step takes batches of tokens: --tokenizer does not apply")
     if as_step:
@@ -108,21 +111,21 @@ def command(
         step = output or options.beside(".step.onnx")
         check_output(step, ONNX, options.files_read())
         check_output(step.with_suffix(".safetensors"), SAFETENSORS, options.files_read())
-        return write_step(options, step, how)
+        return write_step(options, step, file_options)
     target = output or options.beside(".decode" if as_decode else ".onnx")
     for written in [target / START, target / STEP] if as_decode else [target]:
         check_output(written, ONNX, [*options.files_read(), *([tokenizer] if tokenizer is not None else [])])
-    model = compiled(options)
+    model = set_up_model(options)
     texts = _tokenizer(model, tokenizer)
     if as_decode:
         from nablac.commands.decode_step import write_decode
 
-        return write_decode(model, target, texts, how)
-    return _write_model(model, target, texts, options.seed, how)
+        return write_decode(model, target, texts, file_options)
+    return _write_model(model, target, texts, options.seed, file_options)
 
 
 def _tokenizer(model: Model, file: Path | None) -> Tokenizer | None:
-    """The tokenizer that is stored with a model: the one of the file, or the one that it was trained with."""
+    """The tokenizer to store with a model: the one in `file`, else the one that the model was trained with."""
     from runtime.text.tokenizers import read_tokenizer
 
     if file is not None:
@@ -130,8 +133,8 @@ def _tokenizer(model: Model, file: Path | None) -> Tokenizer | None:
     return model.fitted.tokenizer if model.fitted is not None else None
 
 
-def _write_model(model: Model, target: Path, tokenizer: Tokenizer | None, seed: int, how: FileOptions) -> int:
-    """Write a model to `target`, once it is verified where that is asked for; the exit status."""
+def _write_model(model: Model, target: Path, tokenizer: Tokenizer | None, seed: int, file_options: FileOptions) -> int:
+    """Write a model to `target`, after verifying it if that is asked for; returns the exit status."""
     import onnx
 
     from runtime.onnx_file import move, save
@@ -142,17 +145,17 @@ def _write_model(model: Model, target: Path, tokenizer: Tokenizer | None, seed: 
     if tokenizer is not None:
         check_tables(tokenizer, model.elaborated)
         metadata[KEY] = tokenizer.to_json()
-    with scratch(target) as folder:  # nothing takes the name asked for before it is proved
-        with stage("first values") if model.is_drawn else nullcontext():
+    with scratch(target) as folder:  # moved to its own name only once it is verified
+        with stage("initialized") if model.is_drawn else nullcontext():
             arrays = model.weights
         with stage("exported"):
-            proto = model.onnx(how.opset, metadata, largest=0)  # the weights go to the file from their arrays
+            proto = model.onnx(file_options.opset, metadata, largest=0)  # weights are written from their arrays
         with stage("written"):
-            drafts = save(proto, folder / followed(target).name, arrays)
+            drafts = save(proto, folder / resolve_link(target).name, arrays)
         with stage("checked"):
             onnx.checker.check_model(str(drafts[0]), full_check=True)
-        with stage("verified") if how.verify else nullcontext():
-            report = _verified(model, drafts[0], seed) if how.verify else None
+        with stage("verified") if file_options.verify else nullcontext():
+            report = _verified(model, drafts[0], seed) if file_options.verify else None
         written = move(drafts, target) if report is None or report.agrees else []
     if report is not None and not report.agrees:
         worst = report.worst
@@ -162,9 +165,9 @@ def _write_model(model: Model, target: Path, tokenizer: Tokenizer | None, seed: 
     for name in report.uncompared if report is not None else ():
         note(f"warning: `{name}` is NaN everywhere on random inputs: it was not compared")
     facts = _facts(model, proto, target, written, report)
-    if how.as_json:
+    if file_options.as_json:
         print_json(facts)
-    if how.as_json or how.quiet:
+    if file_options.as_json or file_options.quiet:
         return 0
     buffers = f" and {facts['buffers']:,} in buffers" if facts["buffers"] else ""
     click.echo(
@@ -179,21 +182,21 @@ def _write_model(model: Model, target: Path, tokenizer: Tokenizer | None, seed: 
 def _facts(
     model: Model, proto: onnx.ModelProto, target: Path, written: list[Path], report: Report | None
 ) -> dict[str, Any]:
-    """What `--json` says of a file."""
-    from runtime.initialization import stored
+    """The facts on the written file that `--json` prints."""
+    from runtime.initialization import stored_operators
 
-    held: Counter[str] = Counter()
-    for op in stored(model.graph):
-        held[op.name] += int(model.weights[op.path].size)
+    counts: Counter[str] = Counter()
+    for op in stored_operators(model.graph):
+        counts[op.name] += int(model.weights[op.path].size)
     return {
         "output": str(target),
         "model": model.name,
         "opset": proto.opset_import[0].version,
         "ir": proto.ir_version,
         "nodes": len(proto.graph.node),
-        "parameters": held["parameter"],
-        "buffers": held["buffer"],
-        "bytes": sum(each.stat().st_size for each in written),
+        "parameters": counts["parameter"],
+        "buffers": counts["buffer"],
+        "bytes": sum(path.stat().st_size for path in written),
         "inputs": {key: str(value.type) for key, value in model.graph.inputs.items()},
         "outputs": {key: str(value.type) for key, value in model.graph.outputs.items()},
         "worst_error": report.worst.error if report is not None else None,
@@ -202,12 +205,12 @@ def _facts(
 
 
 def _verified(model: Model, draft: Path, seed: int) -> Report | None:
-    """What was written against the NumPy runtime; None, and a note, where onnxruntime lacks kernels for it."""
+    """Compare the written file with the NumPy runtime; None, with a note, if onnxruntime lacks a kernel."""
     from runtime.verification import compare, sample_sizes
 
     sizes = list(sample_sizes(model.graph))
     if sum(array.nbytes for array in model.weights.values()) > _LARGE:
         sizes = sizes[-1:]
-    with unless_kernels_lack():
+    with skip_without_kernels():
         return compare(model.graph, draft, model.weights, sizes=sizes, seed=seed, text=model.elaborated)
     return None

@@ -1,4 +1,4 @@
-"""What `nablac compile --decode` writes: a folder with the decode step, and the start it begins from."""
+"""`nablac compile --decode`: a folder with the decode step, and the graph that computes its initial state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nablac.commands.options import FileOptions
-from nablac.commands.output import note, print_json, unless_kernels_lack
+from nablac.commands.output import note, print_json, skip_without_kernels
 from runtime.atomic_files import scratch
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from runtime.text.tokenizers import Tokenizer
 
 
-def write_decode(model: Model, target: Path, tokenizer: Tokenizer | None, how: FileOptions) -> int:
-    """Write `target`/step.onnx and, where the model has something to do once, `target`/start.onnx."""
+def write_decode(model: Model, target: Path, tokenizer: Tokenizer | None, file_options: FileOptions) -> int:
+    """Write `target`/step.onnx and, if something is computed once per text, `target`/start.onnx; the exit status."""
     import onnx
 
     from compiler.decode import decode
@@ -46,18 +46,18 @@ def write_decode(model: Model, target: Path, tokenizer: Tokenizer | None, how: F
         metadata[TOKENIZER] = tokenizer.to_json()
     graphs = {STEP: step.step, **({START: step.start} if step.start.outputs else {})}
     worst = None
-    if how.verify:
-        with unless_kernels_lack():
+    if file_options.verify:
+        with skip_without_kernels():
             worst = worst_difference(graph, step, model.weights, "ort")
     if worst is not None and worst > tolerance_of(graphs.values()):
         note(f"not written: token by token, the scores differ by {worst:.1e} from those of the whole model")
         return 1
     sizes: dict[str, int] = {}
-    with scratch(target) as folder:  # both are whole before one of them takes its name
-        for name, each in graphs.items():
-            made = export(each, opset=how.opset, weights=model.weights, metadata=metadata, largest=0)
-            sizes[name] = len(made.graph.node)
-            save(made, folder / name, model.weights)
+    with scratch(target) as folder:  # both files are complete before either is moved to its name
+        for name, exported in graphs.items():
+            proto = export(exported, opset=file_options.opset, weights=model.weights, metadata=metadata, largest=0)
+            sizes[name] = len(proto.graph.node)
+            save(proto, folder / name, model.weights)
             onnx.checker.check_model(str(folder / name), full_check=True)
         try:
             target.mkdir(parents=True, exist_ok=True)
@@ -66,16 +66,16 @@ def write_decode(model: Model, target: Path, tokenizer: Tokenizer | None, how: F
         except OSError as error:
             raise Unwritable(target, error) from error
     caches = {name: f"{dtype}[{', '.join(map(str, shape))}]" for name, (dtype, shape) in layout.caches.items()}
-    if how.as_json:
+    if file_options.as_json:
         facts = {"output": str(target), "nodes": sizes, "tokens": layout.tokens, "scores": layout.output}
         kept = {"context": layout.context, "states": layout.states, "caches": caches}
         print_json({**facts, **kept, "worst_error": worst})
-    if how.as_json or how.quiet:
+    if file_options.as_json or file_options.quiet:
         return 0
     for name, count in sizes.items():
         click.echo(f"{target / name}: {count} nodes")
-    beside = f"{len(layout.states)} states, {len(layout.caches)} caches, {len(layout.context)} values of the start"
-    note(f"one step takes `{layout.tokens}` and {beside}; feed each `NAME.next` as `NAME` to the next step")
+    state = f"{len(layout.states)} states, {len(layout.caches)} caches, {len(layout.context)} values of the start"
+    note(f"one step takes `{layout.tokens}` and {state}; feed each `NAME.next` as `NAME` to the next step")
     if worst is not None:
         note(f"verified token by token against the whole model: worst relative difference {worst:.1e}")
     return 0

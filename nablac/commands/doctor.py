@@ -1,4 +1,4 @@
-"""`nablac doctor`: what is installed, and what that allows."""
+"""`nablac doctor`: what is installed, and known problems of the installation."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ EXTRAS = {
 @click.command()
 @output_options
 def command(as_json: bool, quiet: bool) -> int:
-    """Show versions, onnxruntime's devices, optional extras, and anything that will get in the way."""
+    """Check the installation.
+
+    Shows versions, onnxruntime's devices and optional packages, and lists known problems.
+    """
     facts = _facts()
     if as_json:
         print_json(facts)
@@ -44,8 +47,8 @@ def command(as_json: bool, quiet: bool) -> int:
         for name, value in facts.items():
             if isinstance(value, dict):
                 click.echo(f"{name}:")
-                for key, each in value.items():
-                    click.echo(f"  {key:<14} {each}")
+                for package, shown in value.items():
+                    click.echo(f"  {package:<14} {shown}")
             elif isinstance(value, list):
                 click.echo(f"{name}: {', '.join(value) if value else 'none'}")
             else:
@@ -59,19 +62,19 @@ def _facts() -> dict[str, Any]:
     core = {name: _version(name) for name in CORE}
     problems = [
         f"{name} is not installed: pip install {name}"
-        for name, found in core.items()
-        if found is None and name != "onnxruntime"
+        for name, installed in core.items()
+        if installed is None and name != "onnxruntime"
     ]
-    both = [name for name in ("onnxruntime", "onnxruntime-gpu") if _version(name)]
-    if len(both) == 2:
+    runtimes = [name for name in ("onnxruntime", "onnxruntime-gpu") if _version(name)]
+    if len(runtimes) == 2:
         problems.append(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: "
             "pip uninstall -y onnxruntime onnxruntime-gpu, then install the one you want"
         )
-    if not both:
+    if not runtimes:
         problems.append("onnxruntime is not installed: pip install onnxruntime")
     devices: list[str] = []
-    if both:
+    if runtimes:
         import onnxruntime
 
         devices = [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
@@ -82,7 +85,7 @@ def _facts() -> dict[str, Any]:
         "nablac": nablac.__version__,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         "encoding": sys.stdout.encoding or "unknown",
-        "core": {name: found or "not installed" for name, found in core.items()},
+        "core": {name: installed or "not installed" for name, installed in core.items()},
         "onnxruntime devices": devices,
         "extras": extras,
         "problems": problems,

@@ -1,4 +1,4 @@
-"""`nablac draw`: a model as a picture."""
+"""`nablac draw`: a model as a picture or as text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grammar import codes
-from nablac.commands.compiled import compiled, model_asked
+from nablac.commands.model_setup import choose_model, set_up_model
 from nablac.commands.options import ModelOptions, model_options, output_options, weight_options
 from nablac.commands.output import note, print_json
 
@@ -22,14 +22,23 @@ KINDS = {**_PICTURES, ".txt": "text"}
 
 @click.command()
 @model_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="A .svg, .html, .mmd, .dot or .txt file.")
-@click.option("--depth", type=click.IntRange(0), help="Open layers to this depth.  [default: about 40 boxes]")
-@click.option("--optimised", is_flag=True, help="Draw the graph as it is run and exported, after optimisation.")
-@click.option("--attention", metavar="TEXT", help="Draw a text model's attention for this text.")
 @click.option(
-    "--layer", metavar="PATH", help="The attention layer.  [default: the last that looks at another sequence]"
+    "-o", "--output", type=click.Path(path_type=Path), help="Write to a .svg, .html, .mmd, .dot or .txt file."
 )
-@click.option("--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="A tokenizer.json or vocab.txt.")
+@click.option(
+    "--depth", type=click.IntRange(0), metavar="N", help="Open layers to this depth.  [default: about 40 boxes]"
+)
+@click.option("--optimised", is_flag=True, help="Draw the graph after optimisation, as it is run and exported.")
+@click.option("--attention", metavar="TEXT", help="Draw a text model's attention on this text.")
+@click.option(
+    "--layer", metavar="PATH", help="Draw this attention layer.  [default: the last that attends to another sequence]"
+)
+@click.option(
+    "--tokenizer",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Read the tokenizer from a tokenizer.json or vocab.txt.",
+)
 @weight_options
 @output_options
 def command(
@@ -43,12 +52,14 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Draw a model: its layers, operators and shapes. Without -o, as Mermaid text on stdout.
+    """Draw a model as SVG, HTML, Mermaid or DOT.
 
-    An .html file opens and closes layers by a click; nothing in it is loaded from elsewhere. A .txt file has a line for
-    each operator, with its type and its place in the text, and is stable: two of them can be compared. With --attention
-    FILE is the folder of a run (`runs/translate/1`), or a .model file with --weights and --tokenizer, and -o an .svg
-    file.
+    Shows layers, operators and shapes. The suffix of -o selects the format; without -o, prints Mermaid. Layers in an
+    .html file open and close on a click, and the file is self-contained. A .txt file lists one operator per line with
+    its type and source location, in a stable order, so that two of them can be compared.
+
+    With --attention, FILE is the folder of a run (`runs/translate/1`), or a .model file with --weights and --tokenizer,
+    and -o is an .svg file.
     """
     from runtime.outputs import check_output
 
@@ -87,22 +98,22 @@ def command(
 
 
 def _graph(options: ModelOptions) -> Graph:
-    """The model as its text has it, or of a run as it takes and gives raw units."""
-    from compiler.elaborate.models import elaborate
+    """The graph of a model as written; for a run, with inputs and outputs in raw units."""
+    from compiler.elaborate.models import TextSource
     from compiler.elaborate.presets import parse_settings
     from compiler.elaborate.program import load
     from compiler.types import DType
 
     if options.is_run:
-        return compiled(replace(options, weights=None, rename=())).elaborated
+        return set_up_model(replace(options, weights=None, rename=())).elaborated
     hypers = parse_settings(options.set)
     program = load(options.file)
-    model = model_asked(program, options.model)
-    return elaborate(program, model=model, preset=options.preset, hypers=hypers, dtype=DType(options.dtype))
+    model = choose_model(program, options.model)
+    return TextSource(program, model, options.preset, hypers, DType(options.dtype)).spec(training=False).graph
 
 
 def _picture(graph: Graph, kind: str, depth: int | None) -> tuple[str, int, int]:
-    """The text of a picture, how many boxes it has and how deep its layers are open."""
+    """The text of a picture, its number of boxes, and the depth to which its layers are open."""
     from nablac.drawing.outline import close_below, every_box, outline, readable_depth
 
     whole = outline(graph)
@@ -134,7 +145,7 @@ def _draw_attention(
 ) -> int:
     from grammar.diagnostics import Diagnostic, NablacError
     from nablac.commands.text_model import text_model
-    from nablac.drawing.attention import attention_svg
+    from nablac.drawing.attention_map import attention_svg
     from runtime.atomic_files import write_bytes
     from runtime.generation.attention_weights import attention_of
     from runtime.generation.generator import STEP
@@ -146,15 +157,15 @@ def _draw_attention(
         raise NablacError(Diagnostic(codes.E901, f"there is no file {file}", place=str(file)))
     if file.suffix == ".onnx" or (file / STEP).is_file():
         raise click.UsageError(
-            f"{file} is compiled, and its attention is one operator: name the run, or its .model file"
+            f"{file} is compiled, and its attention is one operator: give the run's folder, or the .model file"
         )
     model, tokenizer = text_model(options, tokenizer_file)
-    seen = attention_of(model.elaborated, model.weights, tokenizer, text, layer)
-    write_bytes(output, attention_svg(seen.weights, seen.rows, seen.columns, f"{model.name}: {seen.layer}").encode())
+    maps = attention_of(model.elaborated, model.weights, tokenizer, text, layer)
+    write_bytes(output, attention_svg(maps.weights, maps.rows, maps.columns, f"{model.name}: {maps.layer}").encode())
     if as_json:
-        print_json({"output": str(output), "layer": seen.layer, "rows": seen.rows, "columns": seen.columns})
+        print_json({"output": str(output), "layer": maps.layer, "rows": maps.rows, "columns": maps.columns})
         return 0
-    if seen.text:
-        click.echo(seen.text)
-    note(f"{output}: {seen.layer}, {len(seen.rows)} tokens that look at {len(seen.columns)}", quiet)
+    if maps.text:
+        click.echo(maps.text)
+    note(f"{output}: {maps.layer}, {len(maps.rows)} tokens that attend to {len(maps.columns)}", quiet)
     return 0

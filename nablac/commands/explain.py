@@ -12,26 +12,29 @@ from nablac.commands.output import print_json
 @click.argument("code", required=False)
 @output_options
 def command(code: str | None, as_json: bool, quiet: bool) -> int:
-    """Explain a diagnostic's code, as E303; without one, list them all."""
+    """Explain a diagnostic code.
+
+    Prints the page of a code such as E303. Without CODE, lists all codes.
+    """
     from grammar.codes import declared
     from grammar.diagnostics import did_you_mean
     from specs import FOLDER
 
     codes = declared()
     if code is None:
-        titles = {name: f"{name}: {each.heading}" for name, each in codes.items()}
+        titles = {name: f"{name}: {declared_code.heading}" for name, declared_code in codes.items()}
         if as_json:
             print_json(titles)
         else:
             click.echo("\n".join(titles.values()))
         return 0
-    wanted = code.upper() if code.upper().startswith("E") else f"E{code}"
-    if wanted not in codes:
-        hint = did_you_mean(wanted, codes)
+    name = code.upper() if code.upper().startswith("E") else f"E{code}"
+    if name not in codes:
+        hint = did_you_mean(name, codes)
         raise click.UsageError(
-            f"there is no diagnostic {code}" + (f"; {hint}" if hint else "; `nablac explain` lists them")
+            f"there is no diagnostic {code}" + (f"; {hint}" if hint else "; `nablac explain` lists all codes")
         )
-    (page,) = (FOLDER / "diagnostics").glob(f"{wanted}-*.md")
+    (page,) = (FOLDER / "diagnostics").glob(f"{name}-*.md")
     text = page.read_text("utf-8")
-    print_json({"code": wanted, "page": text}) if as_json else click.echo(text.rstrip())
+    print_json({"code": name, "page": text}) if as_json else click.echo(text.rstrip())
     return 0

@@ -1,4 +1,4 @@
-"""Options that several commands share, each said once."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -15,22 +15,28 @@ from click.core import ParameterSource
 from compiler.types import FLOATS
 from nablac.commands.output import remember
 from runtime.backends import BACKENDS, DEVICES
+from runtime.training.run_options import LEAST
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Finite(click.FloatRange):
-    """A number in a range; `nan` and `inf` are in none."""
+    """A finite number in a range."""
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        """The number; `fail` where it is outside of the range, or not finite."""
+        """The number; `fail` if it is outside the range or not finite."""
         number = super().convert(value, parameter, context)
         if not math.isfinite(number):
             self.fail(f"{number} is not finite (NaN or infinity)", parameter, context)
         return number
 
 
-PENALTY = Finite(-10, 10)  # the power of a length: beyond it no length could be told from another
+def whole_number(option: str) -> click.IntRange:
+    """A whole number in the range of an option of a run."""
+    return click.IntRange(LEAST[option])
+
+
+PENALTY = Finite(-10, 10)  # the exponent of a length: floats cannot compare scores beyond this
 
 
 def _remember_color(context: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -53,16 +59,16 @@ def _remember_quiet(context: click.Context, parameter: click.Parameter, value: b
     return value
 
 
-def asked(name: str) -> bool:
-    """Whether a parameter of the running command was given by the user."""
+def was_given(name: str) -> bool:
+    """Whether the user gave this parameter of the running command."""
     return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """The model that a command is about: where it is, its sizes, its weights, and what runs it.
+    """The model of a command: its file, its hyperparameters, its weights, and the backend that runs it.
 
-    What a command has no options for is as it is here.
+    Fields without an option of the command keep these defaults.
     """
 
     file: Path
@@ -75,7 +81,7 @@ class ModelOptions:
     seed: int = 0
     backend: str = "numpy"
     device: str = "cpu"
-    data_folder: Path | None = None  # where relative paths of data begin, where that is not beside the file
+    data_folder: Path | None = None  # base of relative data paths; None for the folder of the file
 
     @property
     def is_run(self) -> bool:
@@ -83,40 +89,46 @@ class ModelOptions:
         return self.file.is_dir()
 
     def files_read(self) -> list[Path]:
-        """The files that the model is made of."""
+        """The files that the model is read from."""
         weights = [self.weights] if self.weights is not None else []
         if self.weights is not None and self.weights.is_dir():
             weights = list(self.weights.iterdir())
         return [self.file, *weights, *map(Path, self.rename)]
 
     def beside(self, suffix: str) -> Path:
-        """What is written where the user names nothing: a run's folder keeps its whole name."""
+        """The default output path: the model's file with another suffix, or a run's folder with the suffix appended."""
         return self.file.with_name(self.file.name + suffix) if self.is_run else self.file.with_suffix(suffix)
 
 
 @dataclass(frozen=True)
 class FileOptions:
-    """How an ONNX file is written, and what is said of it."""
+    """How an ONNX file is written and reported."""
 
-    opset: int | None  # None for the lowest that says all of it
-    verify: bool  # against the NumPy runtime, before the file is there
+    opset: int | None  # None for the lowest that supports the graph
+    verify: bool  # against the NumPy runtime, before the file is moved to its name
     as_json: bool
     quiet: bool
 
 
 _MODEL = (
     click.argument("file", type=click.Path(path_type=Path), metavar="FILE"),
-    click.option("--model", metavar="NAME", help="The model, if the file holds several."),
-    click.option("--preset", metavar="NAME", help="A preset of the model."),
-    click.option("--set", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter."),
-    click.option("--dtype", type=click.Choice(FLOATS), default="f32", show_default=True, help="The float type."),
+    click.option("--model", metavar="NAME", help="Select a model, if the file has several."),
+    click.option("--preset", metavar="NAME", help="Use a preset of the model."),
+    click.option("--set", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter. Can be repeated."),
+    click.option(
+        "--dtype",
+        type=click.Choice(FLOATS),
+        default="f32",
+        show_default=True,
+        help="Compile the model for this float type.",
+    ),
 )
 
 
 def model_options(command: Callable[..., int]) -> Callable[..., int]:
-    """FILE, and what chooses and sizes the model in it: the command's first argument is its ModelOptions.
+    """Add FILE and the options of its model; the command gets a ModelOptions as its first argument.
 
-    Above `weight_options` and `run_options`, whose options are in it too.
+    Apply it above `weight_options` and `run_options`, whose values are collected in the ModelOptions too.
     """
     return _with_options(_gathered(command), _MODEL)
 
@@ -143,11 +155,11 @@ def _gathered(command: Callable[..., int]) -> Callable[..., int]:
     """A command that takes the options of its model one by one, and has them as its first argument."""
 
     @wraps(command)
-    def gathered(**parameters: Any) -> int:
-        names = [each.name for each in fields(ModelOptions) if each.name in parameters]
+    def with_model_options(**parameters: Any) -> int:
+        names = [field.name for field in fields(ModelOptions) if field.name in parameters]
         return command(ModelOptions(**{name: parameters.pop(name) for name in names}), **parameters)
 
-    return gathered
+    return with_model_options
 
 
 def _with_options(command: F, options: Sequence[Callable[[F], F]]) -> F:
@@ -157,56 +169,59 @@ def _with_options(command: F, options: Sequence[Callable[[F], F]]) -> F:
 
 
 def weight_options(command: F) -> F:
-    """Where the weights come from."""
+    """Add the options of weights and their initial values."""
     options = (
         click.option(
             "--weights",
             type=click.Path(path_type=Path),
             metavar="FILE",
-            help="Weights: a .safetensors file, or a folder with one or with shards and their index.",
+            help="Load weights from a .safetensors file, or from a folder with one or with shards and their index.",
         ),
         click.option(
             "--rename",
             multiple=True,
             metavar="RULE",
-            help='Map foreign names: "theirs -> ours", or a file of rules.',
+            help='Rename weights: a rule "theirs -> ours", or a file of rules. Can be repeated.',
         ),
         click.option(
             "--seed",
             type=click.IntRange(0),
             default=0,
             show_default=True,
-            help="The seed of initial weights and random draws.",
+            metavar="N",
+            help="Seed of initial weights and random draws.",
         ),
     )
     return _with_options(command, options)
 
 
 def run_options(command: F) -> F:
-    """What runs the model, and where."""
+    """Add the options of the backend and its device."""
     options = (
         click.option(
             "--backend",
             type=click.Choice(BACKENDS),
             default="numpy",
             show_default=True,
-            help="The runtime.",
+            help="Run with NumPy or with onnxruntime.",
         ),
         click.option(
             "--device",
             type=click.Choice(DEVICES),
             default="cpu",
             show_default=True,
-            help="The device; cuda needs `--backend ort`.",
+            help="Run on this device; cuda needs --backend ort.",
         ),
     )
     return _with_options(command, options)
 
 
 def output_options(command: F) -> F:
-    """How the command talks."""
+    """Add the options of what the command prints."""
     options = (
-        click.option("--json", "as_json", is_flag=True, callback=_remember_json, is_eager=True, help="Print JSON."),
+        click.option(
+            "--json", "as_json", is_flag=True, callback=_remember_json, is_eager=True, help="Print results as JSON."
+        ),
         click.option(
             "--color",
             type=click.Choice(["auto", "always", "never"]),
@@ -214,7 +229,7 @@ def output_options(command: F) -> F:
             callback=_remember_color,
             is_eager=True,
             expose_value=False,
-            help="Colours of errors.",
+            help="Control when errors are coloured.",
         ),
         click.option(
             "-q",
@@ -231,30 +246,30 @@ def output_options(command: F) -> F:
             callback=_remember_verbose,
             is_eager=True,
             expose_value=False,
-            help="Print what each stage does and how long it takes.",
+            help="Print each stage and its duration.",
         ),
     )
     return _with_options(command, options)
 
 
 def check_rename(options: ModelOptions) -> None:
-    """UsageError for rules without a file: they are of its entries."""
+    """UsageError for rename rules without weights to apply them to."""
     if options.rename and options.weights is None:
         raise click.UsageError("`--rename` maps the names in a weight file: add `--weights FILE`")
 
 
-OF_TEXTS = ("model", "preset", "set", "dtype", "weights", "rename")  # options that a compiled file has answered
+OPTIONS_OF_COMPILATION = ("model", "preset", "set", "dtype", "weights", "rename")
 
 
-def refuse_of_compiled(file: Path, *more: str) -> None:
-    """A compiled file is as it was compiled, and onnxruntime runs it: options of a text would do nothing."""
+def refuse_options_of_compilation(file: Path, *more: str) -> None:
+    """UsageError for options that have no effect on a compiled file: those of compilation, and another backend."""
     context = click.get_current_context()
     for option in context.command.params:
         name = option.name or ""
         if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
             continue
-        if name in (*OF_TEXTS, *more):
-            why = f"{file} is compiled already; give it to `nablac compile`, or run the .model file"
-            raise click.UsageError(f"`{option.opts[0]}` does nothing here: {why}")
+        if name in (*OPTIONS_OF_COMPILATION, *more):
+            reason = f"{file} is already compiled; give it to `nablac compile`, or run the .model file"
+            raise click.UsageError(f"`{option.opts[0]}` has no effect: {reason}")
         if name == "backend" and context.params["backend"] != "ort":
             raise click.UsageError(f"`--backend {context.params['backend']}` cannot run {file}: onnxruntime does")

@@ -1,4 +1,4 @@
-"""What commands print: diagnostics to stderr, coloured where that is wanted, JSON to stdout."""
+"""Printing: diagnostics and notes to stderr, coloured if wanted, and JSON to stdout."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ _COLORS = (
 
 
 def wants_color(stream: Any) -> bool:
-    """`--color`, else NO_COLOR, else whether a person is looking."""
+    """Whether to print colours: as `--color` says, else as NO_COLOR says, else on a terminal."""
     if _color["choice"] != "auto":
         return _color["choice"] == "always"
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and bool(stream.isatty())
 
 
 _color = {"choice": "auto", "json": ""}
-_talk = {"detail": False, "quiet": False}
+_verbosity = {"detail": False, "quiet": False}
 
 
 def remember(
     color: str | None = None, as_json: bool | None = None, verbose: bool | None = None, quiet: bool | None = None
 ) -> None:
-    """Keep what the options said: for errors that end the command, for `detail` and for `is_quiet`."""
+    """Store the options of output, for errors that end the command and for `detail` and `is_quiet`."""
     if verbose is not None:
-        _talk["detail"] = verbose
+        _verbosity["detail"] = verbose
     if quiet is not None:
-        _talk["quiet"] = quiet
+        _verbosity["quiet"] = quiet
     if color is not None:
         _color["choice"] = color
     if as_json is not None:
@@ -54,7 +54,7 @@ def remember(
 def show_error(error: NablacError) -> None:
     """Diagnostics on stderr; with `--json` as JSON on stdout."""
     if _color["json"]:
-        print_json({"errors": [each.to_json() for each in error.diagnostics]})
+        print_json({"errors": [diagnostic.to_json() for diagnostic in error.diagnostics]})
         return
     text = render_all(error.diagnostics)
     if wants_color(sys.stderr):
@@ -64,18 +64,18 @@ def show_error(error: NablacError) -> None:
 
 
 def printable(text: str, stream: Any) -> str:
-    """A text for people: what a terminal would act on is escaped, and what the stream's encoding lacks is replaced."""
+    """The text for people: control characters are escaped, and characters that the encoding lacks are replaced."""
     return encodable(visible(text), stream)
 
 
 def encodable(text: str, stream: Any) -> str:
-    """The text with what the stream's encoding cannot print replaced."""
+    """The text with characters that the stream's encoding lacks replaced."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "replace").decode(encoding)
 
 
 def print_json(value: Any) -> None:
-    """JSON on stdout, exactly: what its encoding lacks is escaped as JSON has it."""
+    """Print JSON on stdout; if its encoding lacks a character, all non-ASCII characters are escaped."""
     text = json_text(value)
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
@@ -85,7 +85,7 @@ def print_json(value: Any) -> None:
 
 
 def json_text(value: Any, indent: int | None = 2, *, ascii_only: bool = False) -> str:
-    """JSON that every reader takes: it has no NaN and no infinities, which become texts of these names."""
+    """Valid JSON: NaN and infinities, which it lacks, become strings."""
     try:
         return json.dumps(value, indent=indent, ensure_ascii=ascii_only, allow_nan=False)
     except ValueError:
@@ -94,57 +94,57 @@ def json_text(value: Any, indent: int | None = 2, *, ascii_only: bool = False) -
 
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
+        return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(each) for each in value]
+        return [_finite(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value
 
 
 def detail(text: str) -> None:
-    """A line that only `-v` asks for, on stderr."""
-    if _talk["detail"]:
+    """Print a line on stderr with `-v`."""
+    if _verbosity["detail"]:
         note(text)
 
 
 @contextmanager
 def stage(what: str) -> Iterator[None]:
-    """A part of a command's work, whose time `-v` tells."""
+    """A stage of a command, whose duration `-v` prints."""
     started = time.perf_counter()
     yield
     detail(f"{what} in {(time.perf_counter() - started) * 1000:,.0f} ms")
 
 
 def is_verbose() -> bool:
-    """Whether `-v` asks for details."""
-    return _talk["detail"]
+    """Whether the command runs with `-v`."""
+    return _verbosity["detail"]
 
 
 def is_quiet() -> bool:
-    """Whether `-q` asks for nothing but results and errors."""
-    return _talk["quiet"]
+    """Whether the command runs with `-q`."""
+    return _verbosity["quiet"]
 
 
 def note(text: str, quiet: bool = False) -> None:
-    """A line of progress, for people, on stderr."""
+    """Print a line for people on stderr."""
     if not quiet:
         click.echo(printable(shortened(text), sys.stderr), err=True)
 
 
 def note_untrained(quiet: bool, drawn: str = "--seed") -> None:
-    """Say that results are those of first values, and what draws them."""
+    """Note that the weights are initial values, drawn from a seed."""
     note(f"note: untrained weights, drawn from {drawn}; --weights FILE loads trained ones", quiet)
 
 
 @contextmanager
-def unless_kernels_lack() -> Iterator[None]:
-    """A comparison that is left with a note where onnxruntime lacks a kernel for one of the operators."""
+def skip_without_kernels() -> Iterator[None]:
+    """End the block with a note if onnxruntime has no kernel for an operator."""
     from runtime.onnx_session import KernelMissing
 
     try:
         yield
     except KernelMissing as error:
         what = f"{error.operator}, one of its operators" if error.operator else "one of its operators"
-        place = error.diagnostics[0].place
-        note(f"not verified: onnxruntime on this machine has no kernel for {what} ({place})")
+        location = error.diagnostics[0].place
+        note(f"not verified: onnxruntime on this machine has no kernel for {what} ({location})")

@@ -1,4 +1,4 @@
-"""Progress of training: a live bar on a terminal, and a line for each epoch, of many short ones for some."""
+"""Progress of training: a live bar on a terminal, and a line per epoch, or per several if there are many short ones."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from runtime.training.checkpoints import Position
     from runtime.training.loop import Loop
 
-_LINES = 40  # for a run of many short epochs
-_LONG = 2.0  # seconds after which an epoch has a line in any case
+_MOST_LINES = 40  # for a run of many short epochs
+_LONG_EPOCH = 2.0  # seconds; a longer epoch always has a line
 
 
 class Progress:
-    """Shows a loop's epochs; silent where `quiet`."""
+    """Shows the progress of a loop, unless `quiet`."""
 
     def __init__(self, loop: Loop, quiet: bool) -> None:
         self.loop, self.quiet = loop, quiet
@@ -48,20 +48,20 @@ class Progress:
             self._bar.stop()
 
     def batch(self, position: Position, batches: int, means: Mapping[str, float]) -> None:
-        """Show a batch of an epoch, and the figures up to it."""
+        """Update the bar after a batch; `means` are over the epoch so far."""
         if self._bar is not None:
             name = f"epoch {position.epoch + 1}/{self.loop.settings.epochs}"
             self._bar.update(self._task, completed=position.batch, total=batches, description=name, means=_shown(means))
 
     @staticmethod
     def _due(epoch: int, epochs: int) -> bool:
-        """Whether an epoch has a line: the first, the last, and so many between them at even distances."""
-        return epoch in (1, epochs) or epoch % max(1, -(-epochs // _LINES)) == 0
+        """Whether an epoch has a line: the first, the last, and evenly spaced ones between them."""
+        return epoch in (1, epochs) or epoch % max(1, -(-epochs // _MOST_LINES)) == 0
 
     def epoch(self, position: Position, row: Mapping[str, float]) -> None:
-        """Print the line of an epoch that is done, where it is due."""
+        """Print the line of a finished epoch, if it is due."""
         epochs = self.loop.settings.epochs
-        if self.quiet or not (self._due(position.epoch, epochs) or row.get("seconds", 0.0) > _LONG):
+        if self.quiet or not (self._due(position.epoch, epochs) or row.get("seconds", 0.0) > _LONG_EPOCH):
             return
         mark = "  best" if position.best_epoch == position.epoch else ""
         width = len(str(self.loop.settings.epochs))

@@ -1,4 +1,4 @@
-"""A run's folder in the place of a model's file: its text, its settings, its weights."""
+"""The folder of a run used as a model: its text, its settings, its weights."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grammar import codes
-from nablac.commands.options import ModelOptions, asked
+from nablac.commands.options import ModelOptions, was_given
 
 if TYPE_CHECKING:
     from runtime.training.run_options import Options
     from runtime.training.run_record import Record
 
-MODEL = ("model", "preset", "set", "dtype")  # the choices of a run that its model is made of
-DATA = ("batch", "seed", "validation", "data", "overfit", "skip_broken")  # and its data
+MODEL = ("model", "preset", "set", "dtype")  # the options of a run that determine its model
+DATA = ("batch", "seed", "validation", "data", "overfit", "skip_broken")  # and those that determine its examples
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder, and how the run was begun; what a user asks for now goes before that."""
+    """The folder of a run, and the options it was started with, which options of the present command override."""
 
     folder: Path
     record: Record
 
     @property
     def choices(self) -> dict[str, Any]:
-        """What the run was started with, by the names of a command's parameters."""
+        """The options that the run was started with, by parameter name of a command."""
         return {**asdict(self.record.choices), **asdict(self.record.length)}
 
     def model(self, options: ModelOptions) -> ModelOptions:
-        """The model of a finished run with its best weights; NablacError where it has none yet."""
+        """The model of a finished run with its best weights; NablacError if it has none yet."""
         from grammar.diagnostics import Diagnostic, NablacError
         from runtime.training.folder import WEIGHTS
         from runtime.training.program_texts import SPEC
 
-        options = self.begun_model(options)
+        options = self.recorded_model(options)
         weights = options.weights or self.folder / WEIGHTS
         if not weights.is_file():
             hint = f"`nablac train --resume {self.folder}` finishes it"
@@ -44,26 +44,26 @@ class Run:
             raise NablacError(Diagnostic(codes.E853, message, place=str(self.folder), hint=hint))
         return replace(options, file=self.folder / SPEC, weights=weights)
 
-    def begun_model(self, options: ModelOptions) -> ModelOptions:
-        """The model that the run was started with, with its file from `options`, which may set hyperparameters."""
+    def recorded_model(self, options: ModelOptions) -> ModelOptions:
+        """The model that the run was started with; its file, and hyperparameters that the user sets, from `options`."""
         from compiler.elaborate.presets import parse_settings
 
-        kept = _not_asked(self.choices, MODEL)
+        recorded = _not_given(self.choices, MODEL)
         settings = parse_settings(self.record.choices.set)
-        if asked("set"):
+        if was_given("set"):
             settings |= parse_settings(options.set)
         texts = tuple(f"{name}={value}" for name, value in settings.items())
-        return replace(options, **{**kept, "set": texts}, data_folder=self.record.data_folder(self.folder))
+        return replace(options, **{**recorded, "set": texts}, data_folder=self.record.data_folder(self.folder))
 
-    def begun_options(self, options: Options, names: Iterable[str] | None = None) -> Options:
-        """The options that the run was started with: those of these names, or all of them."""
-        of_run = self.choices
-        names = names if names is not None else [name for name in of_run if name not in MODEL]
-        return replace(options, **_not_asked(of_run, names))
+    def recorded_options(self, options: Options, names: Iterable[str] | None = None) -> Options:
+        """The options with those that the run was started with: those in `names`, or all that are not of the model."""
+        choices = self.choices
+        names = names if names is not None else [name for name in choices if name not in MODEL]
+        return replace(options, **_not_given(choices, names))
 
 
-def _not_asked(choices: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    return {name: choices[name] for name in names if not asked(name)}
+def _not_given(choices: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: choices[name] for name in names if not was_given(name)}
 
 
 def is_run(folder: Path) -> bool:
@@ -76,7 +76,7 @@ def is_run(folder: Path) -> bool:
 
 
 def read_run(folder: Path) -> Run:
-    """The run in a folder; NablacError for a folder that is none of a run."""
+    """The run in a folder; NablacError if it is not the folder of a run."""
     from runtime.training.run_record import read_record
 
     return Run(folder, read_record(folder))

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a command runs."""
+"""Handling of Ctrl-C and SIGTERM while a command runs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def handled(handle: Callable[[int], None]) -> Iterator[None]:
-    """Both signals go to `handle` within the block, and to whom they went before behind it."""
+def signals_handled_by(handle: Callable[[int], None]) -> Iterator[None]:
+    """Call `handle` with the number of either signal within the block; restores the previous handlers after it."""
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda number, frame: handle(number)) for number in numbers}
+    previous = {number: signal.signal(number, lambda number, frame: handle(number)) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

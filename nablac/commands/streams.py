@@ -1,4 +1,4 @@
-"""Standard output and error as the commands need them: open, and with errors of writing told from all others."""
+"""Standard output and error: always open, and with write errors distinguished from other errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 
 
 class OutputFailed(NablacError):
-    """Standard output does not take what it is given: the disk behind it is full, or it is closed."""
+    """Writing to standard output failed: the disk is full, or the stream is closed."""
 
 
 class _Output(io.TextIOWrapper):
@@ -30,7 +30,7 @@ class _Output(io.TextIOWrapper):
 
 
 class _Errors(io.TextIOWrapper):
-    """Standard error: where nobody takes it (a full disk, a closed pipe) messages are lost, and the work goes on."""
+    """Standard error; if it cannot be written (full disk, closed pipe), messages are lost and the command continues."""
 
     def write(self, text: str) -> int:
         try:
@@ -47,34 +47,34 @@ class _Errors(io.TextIOWrapper):
 
 
 def _failure(error: OSError) -> Exception:
-    if isinstance(error, BrokenPipeError):  # nobody reads any more, which is no error
+    if isinstance(error, BrokenPipeError):  # the reader has gone, which is not an error
         return error
     return OutputFailed(Diagnostic(codes.E904, f"standard output cannot be written: {error.strerror or error}"))
 
 
 def open_streams() -> None:
-    """Streams that every command may write to.
+    """Replace stdout and stderr by streams that every command may write to.
 
-    A closed stdout (`>&-`) is one that refuses what is written, and no hole that the next file opened falls into. What
-    its encoding lacks is escaped.
+    A closed stdout (`>&-`) is replaced by a stream that fails when written, so that the next file that is opened does
+    not get its descriptor. Characters that the encoding lacks are escaped.
     """
     if sys.stderr is None:
-        sys.stderr = open(_taking(2, os.O_WRONLY), "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
-    elif type(sys.stderr) is io.TextIOWrapper:  # and not a test's
+        sys.stderr = open(_null_device(2, os.O_WRONLY), "w", encoding="utf-8")  # noqa: SIM115 - open until the process ends
+    elif type(sys.stderr) is io.TextIOWrapper:  # not a test's replacement
         sys.stderr = _Errors(_reopened(sys.stderr), sys.stderr.encoding, "backslashreplace", line_buffering=True)
     if sys.stdout is None:
-        sys.stdout = _Output(open(_taking(1, os.O_RDONLY), "wb"), encoding="utf-8")  # noqa: SIM115 - as above
-    elif type(sys.stdout) is io.TextIOWrapper:  # and not a test's
+        sys.stdout = _Output(open(_null_device(1, os.O_RDONLY), "wb"), encoding="utf-8")  # noqa: SIM115 - as above
+    elif type(sys.stdout) is io.TextIOWrapper:  # not a test's replacement
         old = sys.stdout
         sys.stdout = _Output(_reopened(old), old.encoding, "backslashreplace", line_buffering=old.line_buffering)
 
 
 def _reopened(stream: io.TextIOWrapper) -> BinaryIO:
-    return open(stream.fileno(), "wb", closefd=False)  # as long as the process
+    return open(stream.fileno(), "wb", closefd=False)  # open until the process ends
 
 
 def write_output(content: bytes) -> None:
-    """Bytes to standard output."""
+    """Write bytes to standard output."""
     try:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
@@ -83,19 +83,19 @@ def write_output(content: bytes) -> None:
 
 
 def discard_output() -> None:
-    """What is still to be written to stdout goes nowhere, so that Python does not fail on it at its end."""
+    """Discard what stdout still buffers, so that Python does not fail to flush it at exit."""
     _discard(sys.stdout.fileno())
 
 
 def _discard(number: int) -> None:
-    """What is written to a descriptor from now on goes nowhere."""
+    """Redirect a descriptor to the null device."""
     handle = os.open(os.devnull, os.O_WRONLY)
     os.dup2(handle, number)
     os.close(handle)
 
 
-def _taking(number: int, flags: int) -> int:
-    """The null device as this descriptor."""
+def _null_device(number: int, flags: int) -> int:
+    """Open the null device as this descriptor."""
     handle = os.open(os.devnull, flags)
     if handle != number:
         os.dup2(handle, number)

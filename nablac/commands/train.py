@@ -1,69 +1,83 @@
-"""`nablac train`: a model trained as its train block says."""
+"""`nablac train`: train a model as its train block specifies."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablac.commands.compiled import model_asked
 from nablac.commands.options import (
     Finite,
     ModelOptions,
-    asked,
-    check_rename,
     output_options,
     resumable_options,
     run_options,
+    was_given,
     weight_options,
+    whole_number,
 )
-from nablac.commands.output import is_quiet, note, print_json
+from nablac.commands.output import note, print_json
 from nablac.commands.progress import Progress
 from nablac.commands.runs import read_run
-from nablac.commands.signals import handled
-from runtime.training.run_options import LEAST, MOST_VALIDATION
+from nablac.commands.signals import signals_handled_by
+from nablac.commands.training_setup import note_batchwise_loss, note_data, set_up_training
+from runtime.training.run_options import MOST_VALIDATION
 
 if TYPE_CHECKING:
-    from runtime.renames import Rename
     from runtime.training.folder import RunFolder
     from runtime.training.loop import Loop
     from runtime.training.run_options import Options
     from runtime.training.training_run import Training
 
-_SHOWN = 5  # of the rows and files that were left out; the run's skipped.txt has them all
-
-
-def _whole(name: str) -> click.IntRange:
-    return click.IntRange(LEAST[name])
-
 
 @click.command()
 @resumable_options
 @run_options
-@click.option("--epochs", type=_whole("epochs"), help="The number of epochs.  [default: the train block's]")
-@click.option("--batch", type=_whole("batch"), help="Examples per batch.  [default: the train block's]")
-@click.option("--validation", type=Finite(0, MOST_VALIDATION), help="The fraction of examples for validation.")
-@click.option("--patience", type=_whole("patience"), help="Stop after this many epochs without improvement.")
-@click.option("--data", type=click.Path(), help="Data to use instead of the train block's file.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/MODEL/N]")
 @click.option(
-    "--resume", type=click.Path(path_type=Path), metavar="RUN", help="Resume a run from its newest checkpoint."
+    "--epochs", type=whole_number("epochs"), metavar="N", help="Train for N epochs.  [default: from the train block]"
 )
-@click.option("--dry-run", is_flag=True, help="Check everything, run one step, write nothing.")
 @click.option(
-    "--overfit", type=_whole("overfit"), metavar="N", help="Train on N examples only, to see that it can fit them."
+    "--batch", type=whole_number("batch"), metavar="N", help="Examples per batch.  [default: from the train block]"
+)
+@click.option(
+    "--validation",
+    type=Finite(0, MOST_VALIDATION),
+    metavar="FRACTION",
+    help="Use this fraction of the examples for validation.  [default: from the train block]",
+)
+@click.option(
+    "--patience",
+    type=whole_number("patience"),
+    metavar="N",
+    help="Stop after N epochs without improvement.  [default: from the train block]",
+)
+@click.option("--data", type=click.Path(), help="Train on this data instead of the file in the train block.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this folder.  [default: runs/MODEL/N]")
+@click.option(
+    "--resume", type=click.Path(path_type=Path), metavar="RUN", help="Resume a run from its latest checkpoint."
+)
+@click.option("--dry-run", is_flag=True, help="Check everything and run one step, but write nothing.")
+@click.option(
+    "--overfit",
+    type=whole_number("overfit"),
+    metavar="N",
+    help="Train on only N examples, to check that the model can fit them.",
 )
 @click.option("--max-time", type=Finite(0), metavar="MINUTES", help="Save and stop after this time.")
-@click.option("--limit-batches", type=_whole("limit_batches"), metavar="N", help="Use only N batches of each epoch.")
+@click.option("--limit-batches", type=whole_number("limit_batches"), metavar="N", help="Use only N batches per epoch.")
 @click.option(
-    "--keep", type=_whole("keep"), default=3, show_default=True, metavar="N", help="How many checkpoints to keep."
+    "--keep",
+    type=whole_number("keep"),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Keep the latest N checkpoints.",
 )
-@click.option("--skip-broken", is_flag=True, help="Skip broken rows and files, and report how many.")
+@click.option("--skip-broken", is_flag=True, help="Skip broken rows and files, and report their number.")
 @weight_options
 @output_options
 def command(
@@ -84,9 +98,11 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Train a model on the data of its train block; checkpoints, curves, weights and the compiled model go to a folder.
+    """Train a model.
 
-    Ctrl-C saves and stops; --resume RUN goes on as if nothing had happened. Without FILE it is of the run's own text.
+    Trains on the data of the train block, and writes checkpoints, curves, the best weights and the compiled model to a
+    folder. Ctrl-C saves and stops; --resume RUN continues as if the run had not been interrupted, with the run's own
+    model if FILE is left out.
     """
     from runtime.training.folder import RunFolder
     from runtime.training.run_options import Options
@@ -97,7 +113,7 @@ def command(
         batch=batch,
         validation=validation,
         patience=patience,
-        seed=model.seed if asked("seed") else None,  # the option's own default is left to the block
+        seed=model.seed if was_given("seed") else None,  # None leaves it to the train block
         data=data,
         backend=model.backend,
         device=model.device,
@@ -107,19 +123,19 @@ def command(
         skip_broken=skip_broken,
         keep=keep,
     )
-    training = training_of(model, options) if resume is None else _resumed(model, resume, options, output)
+    training = set_up_training(model, options) if resume is None else _resumed(model, resume, options, output)
     if not quiet:
         _announce(describe(training))
-        announce_data(training)
-        note_batches(training)
+        note_data(training)
+        note_batchwise_loss(training)
         _note_measured_whole(training)
     if dry_run:
         return _dry_run(training, as_json, quiet)
     if resume is None:
         loop = training.loop()
-        folder = RunFolder.begin(output, training, loop)  # not before everything else is known to be right
+        folder = RunFolder.begin(output, training, loop)  # last, when nothing else can fail
     else:
-        folder = RunFolder.existing(resume, training)
+        folder = RunFolder.resume(resume, training)
     with folder:
         if resume is not None:
             loop = training.loop(folder.checkpoints, resume=True)
@@ -128,12 +144,12 @@ def command(
 
 
 def _note_measured_whole(training: Training) -> None:
-    """Say which metrics have no figure of the batches that train."""
-    whole = ", ".join(f"`{name}`" for name in training.measured_whole)
-    if whole:
+    """Note the metrics that are not computed on training batches."""
+    names = ", ".join(f"`{name}`" for name in training.measured_whole)
+    if names:
         verb = "compares" if len(training.measured_whole) == 1 else "compare"
         none = "" if len(training.data.parts["validation"]) else ", of which there is none"
-        note(f"note: {whole} {verb} examples with one another: measured on validation data only{none}")
+        note(f"note: {names} {verb} examples with one another: measured on validation data only{none}")
 
 
 def _note_damaged(loop: Loop) -> None:
@@ -142,7 +158,7 @@ def _note_damaged(loop: Loop) -> None:
 
 
 def _resumed(model: ModelOptions, folder: Path, options: Options, output: Path | None) -> Training:
-    """A run as it was begun, and no other: that is compared when it goes on."""
+    """The training of a run with the options that it was started with."""
     from runtime.data.fitted import read_fitted
 
     if output is not None:
@@ -150,64 +166,13 @@ def _resumed(model: ModelOptions, folder: Path, options: Options, output: Path |
     if model.weights is not None:
         raise click.UsageError("a resumed run has its own weights; without --resume, --weights starts a new run")
     run = read_run(folder)
-    training = training_of(run.begun_model(model), run.begun_options(options))
-    training.fitted = read_fitted(folder)  # fitted anew it could be to changed data
+    training = set_up_training(run.recorded_model(model), run.recorded_options(options))
+    training.fitted = read_fitted(folder)  # read, since the data may have changed
     return training
-
-
-def training_of(
-    model: ModelOptions, options: Options, *, evaluated: bool = False, tokenizer: Path | None = None
-) -> Training:
-    """The run that options describe; what they leave open is left to the train block.
-
-    Of weights that are `evaluated` none may be missing; training begins what only the loss reads anew, and says so.
-    The file of a `tokenizer` takes the place of the one that the weights were trained with.
-    """
-    from compiler.elaborate.models import TextSource
-    from compiler.elaborate.presets import parse_settings
-    from compiler.elaborate.program import load
-    from compiler.types import DType
-    from runtime.data.fitted import Fitted
-    from runtime.text.tokenizers import read_tokenizer
-    from runtime.training.training_run import Training
-    from runtime.weights import read_renames
-
-    hypers = parse_settings(model.set)
-    program = load(model.file)
-    source = TextSource(program, model_asked(program, model.model), model.preset, hypers, DType(model.dtype))
-    training = Training(source, options, folder=model.data_folder)
-    check_rename(model)
-    if model.weights is not None:
-        _begin_from(training, model.weights, read_renames(model.rename), evaluated)
-    if tokenizer is not None:
-        training.fitted = replace(training.known or Fitted(), tokenizer=read_tokenizer(tokenizer))
-    return training
-
-
-def _begin_from(training: Training, weights: Path, renames: list[Rename], evaluated: bool) -> None:
-    """Take weights, and with them what they know of their data: they know no other units, classes or tokens."""
-    from compiler.training.losses import whole_graph
-    from runtime.initialization import stored
-    from runtime.training.trained import load_trained
-
-    every = whole_graph(training.inference)
-    start = load_trained(
-        weights,
-        training.inference,
-        renames,
-        needed=every if evaluated else None,
-        in_training=lambda: whole_graph(training.elaborated),
-        say=lambda text: note(text, is_quiet()),
-    )
-    fresh = [f"`{op.path}`" for op in stored(every) if op.path not in start.weights]
-    if fresh:
-        shown = ", ".join(fresh[:_SHOWN]) + (", ..." if fresh[_SHOWN:] else "")
-        note(f"note: {weights} has no {shown}, which the loss reads: initial values are drawn", is_quiet())
-    training.start = start
 
 
 def generates(training: Training) -> bool:
-    """Whether a model was trained on texts to say what follows them."""
+    """Whether the model was trained to generate text."""
     from compiler.decode import generating_ends
     from grammar.diagnostics import NablacError
 
@@ -223,28 +188,6 @@ def _announce(facts: dict[str, Any]) -> None:
     where = facts["backend"] if facts["device"] == "cpu" else f"{facts['backend']} on {facts['device']}"
     size = f"{facts['parameters']:,} parameters"
     note(f"{facts['model']}: {size}, {examples} examples, batches of {facts['batch']}, {where}")
-
-
-def announce_data(training: Training) -> None:
-    """What of the data was left out or changed when it was read."""
-    training.data  # noqa: B018 - reads it
-    context = training.context
-    if skipped := context.skipped:
-        note(
-            f"{len(skipped)} broken rows or files skipped" + (", the first of them:" if len(skipped) > _SHOWN else ":")
-        )
-        for each in skipped[:_SHOWN]:
-            note(f"  {each}")
-    for message, places in context.notes.items():
-        more = f" and {len(places) - 1:,} more" if len(places) > 1 else ""
-        note(f"note: {message}: {places[0]}{more}")
-
-
-def note_batches(training: Training) -> None:
-    """Say of a loss what its figure is, where it is not that of all examples at once."""
-    if training.is_by_batches:
-        what = "the loss compares the examples of a batch with one another"
-        note(f"note: {what}: its value is the mean over batches of {training.batch}", is_quiet())
 
 
 def _dry_run(training: Training, as_json: bool, quiet: bool) -> int:
@@ -271,15 +214,15 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
     from runtime.training.not_finite import NotFinite
     from runtime.training.unit_notes import unit_notes
 
-    text = f"{_quoted(file)} " if asked("file") else ""
+    text = f"{_quoted(file)} " if was_given("file") else ""
     resume = f"nablac train {text}--resume {_quoted(folder.path)}"
     position, compiled = loop.position, None
-    with Progress(loop, quiet or as_json) as progress, _signals() as caught:
+    with Progress(loop, quiet or as_json) as progress, _collect_signals() as caught:
         loop.stop = lambda: bool(caught)
         loop.events.batch = progress.batch
 
         def epoch_done(position: Any, row: dict[str, float]) -> None:
-            folder.epoch(position, row)
+            folder.write_epoch(position, row)
             progress.epoch(position, row)
 
         loop.events.epoch = epoch_done
@@ -288,7 +231,7 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
         except NotFinite as error:
             note(f"the last good checkpoint is in {folder.checkpoints}")
             raise training.explain_not_finite(loop, error) from error
-        if loop.ending is not Ending.INTERRUPTED:  # a signal that comes from now on finds a run that is finished
+        if loop.ending is not Ending.INTERRUPTED:  # from here on a signal no longer interrupts the run
             compiled = folder.finish(training, training.trained(loop))
     if compiled is None:
         note(f"stopped and saved; resume with:   {resume}")
@@ -304,9 +247,9 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
         return 0
     click.echo(f"{_result(loop)}; {loop.reason}")
     click.echo(f"{folder.path}: curves.svg, history.csv, weights.safetensors, model.onnx")
-    for each in unit_notes(training.inference, training.data):
-        note(each, quiet)
-    note(f"resume:    {resume}{_longer(loop)}", quiet)
+    for text in unit_notes(training.inference, training.data):
+        note(text, quiet)
+    note(f"resume:    {resume}{_options_to_go_on(loop)}", quiet)
     note(f"evaluate:  nablac eval {_quoted(folder.path)}", quiet)
     if generates(training):
         note(f'generate:  nablac generate {_quoted(folder.path)} "TEXT"', quiet)
@@ -315,8 +258,8 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
     return 0
 
 
-def _longer(loop: Loop) -> str:
-    """The options with which a run goes on that has ended: longer, and with more patience where that was at an end."""
+def _options_to_go_on(loop: Loop) -> str:
+    """The options that continue an ended run: twice the epochs, and twice the patience if it stopped early."""
     from runtime.training.loop import Ending
 
     position, settings = loop.position, loop.settings
@@ -328,7 +271,7 @@ def _longer(loop: Loop) -> str:
 
 
 def _result(loop: Loop) -> str:
-    """The best epoch, and where the last one was left, what it had come to."""
+    """The best epoch, and the result of a last epoch that did not finish."""
     position, parts = loop.position, []
     if position.best is not None:
         parts.append(f"best epoch {position.best_epoch}: {loop.monitor} {position.best:.6g}")
@@ -344,8 +287,8 @@ def _quoted(path: Path) -> str:
 
 
 @contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM end training after the running step; a second one ends the command at once."""
+def _collect_signals() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM, so that training stops after the present step; a second signal ends the command."""
     caught: list[int] = []
 
     def handle(number: int) -> None:
@@ -353,5 +296,5 @@ def _signals() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         caught.append(number)
 
-    with handled(handle):
+    with signals_handled_by(handle):
         yield caught

@@ -1,4 +1,4 @@
-"""`nablac verify`: the two runtimes against each other."""
+"""`nablac verify`: compare the two runtimes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablac.commands.compiled import compiled
+from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import Finite, ModelOptions, model_options, output_options, weight_options
-from nablac.commands.output import note, print_json, unless_kernels_lack
+from nablac.commands.output import note, print_json, skip_without_kernels
 
 if TYPE_CHECKING:
     from runtime.verification import Report
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 @click.command()
 @model_options
 @click.option(
-    "--tolerance", type=Finite(0), default=1e-5, show_default=True, help="Largest relative difference allowed."
+    "--tolerance",
+    type=Finite(0),
+    default=1e-5,
+    show_default=True,
+    metavar="X",
+    help="Largest relative difference allowed.",
 )
 @weight_options
 @output_options
@@ -28,25 +33,25 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Run a model by NumPy and by onnxruntime on random inputs, at several batch sizes and lengths, and compare.
+    """Compare the NumPy runtime with onnxruntime.
 
-    NumPy runs the graph as the text has it, onnxruntime what the optimiser and the exporter made of it.
-    A difference is relative to the largest magnitude of the output. An output that is NaN everywhere is not compared:
-    with random inputs it does not pass.
+    Runs the model on random inputs at several batch sizes and lengths. NumPy runs the graph as written, onnxruntime the
+    optimised and exported one. A difference is relative to the largest magnitude of the output. An output that is NaN
+    everywhere cannot be compared, and fails on random inputs.
 
-    Inputs that random numbers never meet follow: single items, zeros and masks of nothing, ties, large numbers, the
-    limits of each dtype, infinities, NaN. There, and in whole numbers, a difference passes with a reason: rounding
-    moves the result as much, or an operator says that onnxruntime's kernel gives something else.
+    Edge cases follow: single items, zeros, masks that hide everything, ties, large numbers, the limits of each dtype,
+    infinities and NaN. There, and in integer outputs, a difference passes if it has a known reason: rounding changes
+    the result as much, or an operator declares that onnxruntime's kernel differs.
     """
     from runtime.verification import compare
 
-    model = compiled(options)
+    model = set_up_model(options)
     report = None
-    with unless_kernels_lack():
-        written = model.onnx().SerializeToString()
+    with skip_without_kernels():
+        exported = model.onnx().SerializeToString()
         report = compare(
             model.graph,
-            written,
+            exported,
             model.weights,
             seed=options.seed,
             tolerance=tolerance,
@@ -61,16 +66,16 @@ def command(
 
 
 def _facts(report: Report | None, tolerance: float) -> dict[str, Any]:
-    """What `--json` says; of nothing where onnxruntime lacks a kernel."""
+    """What `--json` prints; without a report if onnxruntime lacks a kernel."""
     rows = [
         {
-            "output": each.output,
-            "inputs": each.feeds,
-            "sizes": each.sizes,
-            "error": None if each.nothing else each.error,
-            "reason": each.excuse,
+            "output": comparison.output,
+            "inputs": comparison.feeds,
+            "sizes": comparison.sizes,
+            "error": None if comparison.nothing else comparison.error,
+            "reason": comparison.excuse,
         }
-        for each in (report.comparisons if report is not None else ())
+        for comparison in (report.comparisons if report is not None else ())
     ]
     first = asdict(report.diverging) if report is not None and report.diverging is not None else None
     passed = report.passed if report is not None else None
@@ -78,11 +83,12 @@ def _facts(report: Report | None, tolerance: float) -> dict[str, Any]:
 
 
 def _print_comparisons(report: Report, tolerance: float) -> None:
-    for each in report.comparisons:
-        sizes = ", ".join(f"{key}={size}" for key, size in each.sizes.items())
-        mark = "ok" if each.error <= tolerance else f"ok: {each.excuse}" if each.excuse else "DIFFERS"
-        shown = "NaN everywhere, nothing is compared" if each.nothing else f"{each.error:.1e}  {mark}"
-        click.echo(f"{each.output:<24} {each.feeds:<20} {sizes:<32} {shown}")
+    for comparison in report.comparisons:
+        sizes = ", ".join(f"{key}={size}" for key, size in comparison.sizes.items())
+        reason = f"ok: {comparison.excuse}" if comparison.excuse else "DIFFERS"
+        verdict = "ok" if comparison.error <= tolerance else reason
+        shown = "NaN everywhere, not compared" if comparison.nothing else f"{comparison.error:.1e}  {verdict}"
+        click.echo(f"{comparison.output:<24} {comparison.feeds:<20} {sizes:<32} {shown}")
     for name in report.uncompared:
         note(f"not verified: `{name}` is NaN everywhere")
     if not report.agrees:
@@ -90,6 +96,6 @@ def _print_comparisons(report: Report, tolerance: float) -> None:
         click.echo(f"worst: `{worst.output}` of {worst.feeds} inputs, {worst.error:.1e} beyond {tolerance:.0e}")
         first = report.diverging
         if first is not None:
-            click.echo(f"first: `{first.operator}` at {first.place}, {first.type}, {first.error:.1e}")
+            click.echo(f"first: `{first.operator}` at {first.location}, {first.type}, {first.error:.1e}")
         else:
-            click.echo("the optimised graph agrees in every operator: the optimiser's passes cause the difference")
+            click.echo("every operator of the optimised graph agrees: the difference comes from an optimiser pass")

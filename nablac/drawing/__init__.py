@@ -1,1 +1,1 @@
-"""Drawing a model: its graph as boxes by layer, laid out by ranks, as SVG, HTML, Mermaid and DOT."""
+"""Drawing a model: its graph as nested boxes, laid out in ranks, as SVG, HTML, Mermaid and DOT."""

@@ -1,8 +1,8 @@
 """A graph as nested boxes: an operator is a box, a layer a box with boxes inside, a recurrence a box with its step.
 
-Every edge is local to one group: where it crosses a layer's border it becomes an edge to the border outside, and one
-from the border (`BORDER`) inside, so that a layer can be opened and closed without touching what surrounds it. An edge
-knows which values flow along it, so that its parts can be joined again.
+Every edge belongs to one group: where it crosses the border of a layer, it becomes an edge to the layer's box outside
+and one from the border (`BORDER`) inside, so that a layer can be opened and closed without changing what surrounds it.
+An edge lists the values that flow along it, so that its parts can be joined again.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from itertools import count
 
 from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
-from compiler.operators.source import Input, Parameter
+from compiler.operators.leaves import Input, Parameter
 
 BORDER = -1  # the group's own border, as a source above its boxes and as a target below them
 
 
 @dataclass(eq=False)
 class Box:
-    """`kind` is input, output, state, operator, layer or scan; `lines` stand below the title."""
+    """`kind` is input, output, state, operator, layer or scan; `lines` are the texts below the title."""
 
     number: int
     kind: str
@@ -31,18 +31,18 @@ class Box:
 
 @dataclass(eq=False)
 class Group:
-    """Boxes in the order of their first use, and what flows between them: by source and target each value's label."""
+    """Boxes in the order of their first use, and edges by source and target, with the label of each value on them."""
 
     boxes: list[Box] = field(default_factory=list)
     edges: dict[tuple[int, int], dict[Hashable, str]] = field(default_factory=dict)
 
     def connect(self, source: int, target: int, value: Value) -> None:
-        """An edge, unless the layer feeds itself: what flows inside of a box is drawn inside of it."""
+        """Add an edge, unless both ends are one box: what flows inside a box is drawn inside it."""
         if source != target:
             self.edges.setdefault((source, target), {})[value] = str(value.type)
 
-    def gives(self) -> dict[int, list[str]]:
-        """By box, the types of what leaves it, those apart that its lines say."""
+    def output_types(self) -> dict[int, list[str]]:
+        """The types of the values that leave each box, except those that its lines state."""
         labels: dict[int, dict[str, None]] = {box.number: {} for box in self.boxes}
         for (source, _), values in self.edges.items():
             if source != BORDER:
@@ -50,24 +50,24 @@ class Group:
         return {box.number: [label for label in labels[box.number] if label not in box.lines] for box in self.boxes}
 
 
-Chain = tuple[tuple[Group, Box], ...]  # a box and those around it, the outermost first, each with the group it is in
+Chain = tuple[tuple[Group, Box], ...]  # a box and those around it, from the outermost, each with its group
 Weights = dict[str, Parameter]
 
 
 def outline(graph: Graph) -> Group:
-    """The boxes of a graph; what depends on no input (weights, and what is made of them) stays inside of its users."""
+    """The boxes of a graph. Values that depend on no input, such as weights, have no box: their users list them."""
     parameters = [node.op for node in graph if isinstance(node.op, Parameter)]
     drawing = _Outline(graph, Group(), (), (), parameters, count())
     for name, value in graph.inputs.items():
-        drawing.begin("input", name, value)
+        drawing.add_input("input", name, value)
     drawing.draw()
     for name, value in graph.outputs.items():
-        drawing.finish("output", name, value)
+        drawing.add_output("output", name, value)
     return drawing.root
 
 
 def every_box(group: Group) -> Iterator[Box]:
-    """All boxes of a group, those inside of others after them."""
+    """All boxes of a group in preorder."""
     for box in group.boxes:
         yield box
         if box.inside is not None:
@@ -75,7 +75,7 @@ def every_box(group: Group) -> Iterator[Box]:
 
 
 def close_below(group: Group, depth: int) -> Group:
-    """The group with layers nested deeper than `depth` closed."""
+    """The group with layers open to `depth` and closed below it."""
     boxes = [
         Box(
             box.number,
@@ -90,7 +90,7 @@ def close_below(group: Group, depth: int) -> Group:
 
 
 def readable_depth(group: Group, most: int = 40) -> int:
-    """How deep layers may be open for a picture of about `most` boxes."""
+    """The depth to which layers may be open in a picture of about `most` boxes."""
     depth = 0
     while depth < 8:
         deeper = close_below(group, depth + 1)
@@ -102,7 +102,7 @@ def readable_depth(group: Group, most: int = 40) -> int:
 
 
 class _Outline:
-    """Fills a group with a graph; the step of a recurrence is a graph of its own, in the group of the scan's box."""
+    """Draws a graph into a group; the step of a recurrence is a graph of its own, in the group of the scan's box."""
 
     def __init__(
         self,
@@ -115,17 +115,17 @@ class _Outline:
     ) -> None:
         self.graph, self.root, self.around, self.prefix = graph, root, around, prefix
         self.parameters, self.numbers = parameters, numbers
-        self.drawn: dict[Value, Chain] = {}  # the box that gives a value; what depends on no input has none
-        self.weights: dict[Value, Weights] = {}  # what a value without a box is made of
+        self.drawn: dict[Value, Chain] = {}  # the box of a value that depends on an input
+        self.weights: dict[Value, Weights] = {}  # the parameters that a value without a box depends on
         self.layers: dict[tuple[str, ...], Chain] = {}
 
-    def begin(self, kind: str, title: str, value: Value) -> Chain:
-        """A box for a value that comes from outside."""
+    def add_input(self, kind: str, title: str, value: Value) -> Chain:
+        """Add a box for a value that comes from outside."""
         self.drawn[value] = self._box(self.around, kind, title, [str(value.type)])
         return self.drawn[value]
 
-    def finish(self, kind: str, title: str, value: Value) -> Chain | None:
-        """A box for a value that goes outside, if the value depends on an input."""
+    def add_output(self, kind: str, title: str, value: Value) -> Chain | None:
+        """Add a box for a value that goes outside, if the value depends on an input."""
         if value not in self.drawn:
             return None
         chain = self._box(self.around, kind, title, [str(value.type)])
@@ -133,13 +133,13 @@ class _Outline:
         return chain
 
     def draw(self) -> None:
-        """Every node that depends on what was begun, in the layer that made it."""
+        """Add a box for every node that depends on an input, in the layer that it belongs to."""
         used = {operand for node in self.graph for operand in node.operands} | set(self.graph.ends)
         for node in self.graph:
             if node.results[0] in self.drawn or node.results[0] in self.weights:
                 continue
             if not any(operand in self.drawn for operand in node.operands):
-                self.weights.update(dict.fromkeys(node.results, self._made_of(node)))
+                self.weights.update(dict.fromkeys(node.results, self._parameters_of(node)))
             elif isinstance(node.op, Scan):
                 self._scan(node, node.op, used)
             else:
@@ -148,44 +148,46 @@ class _Outline:
                     if operand in self.drawn:
                         _connect(self.drawn[operand], chain, operand)
                     else:
-                        _mention(chain[-1][1], self.weights.get(operand, {}))
+                        _add_parameters(chain[-1][1], self.weights.get(operand, {}))
                 self.drawn.update(dict.fromkeys(node.results, chain))
         for path, chain in self.layers.items():
-            chain[-1][1].lines = _held(self.parameters, ".".join(path))
+            chain[-1][1].lines = _parameter_lines(self.parameters, ".".join(path))
 
     def _scan(self, node: Node, scan: Scan, used: set[Value]) -> None:
-        """Each operand ends in the box of what the step calls it, and results come from the boxes of the step's."""
+        """Draw the step: operands lead to the boxes of its inputs, and results come from those of its outputs."""
         chain = self._box(self._layer(node), "scan", "scan", ["backward" if scan.reverse else "forward"])
         box = chain[-1][1]
         box.inside = Group()
         step = _Outline(scan.body, box.inside, chain, _parts(node.origin.path), self.parameters, self.numbers)
-        formal = list(scan.body.inputs.items())
-        for index, ((name, value), operand) in enumerate(zip(formal, node.operands, strict=True)):
+        step_inputs = list(scan.body.inputs.items())
+        for index, ((name, value), operand) in enumerate(zip(step_inputs, node.operands, strict=True)):
             if index >= scan.states + scan.slices and operand not in self.drawn:
                 step.weights[value] = self.weights.get(operand, {})
                 continue
-            title = name if index < scan.states + scan.slices else _called(operand)
-            begun = step.begin("state" if index < scan.states else "input", title, value)
+            title = name if index < scan.states + scan.slices else _name(operand)
+            entry = step.add_input("state" if index < scan.states else "input", title, value)
             if operand in self.drawn:
-                _connect(self.drawn[operand], begun, operand)
+                _connect(self.drawn[operand], entry, operand)
         step.draw()
         stacked = len(node.results) - scan.states
         for index, (result, value) in enumerate(zip(node.results, scan.body.outputs.values(), strict=True)):
             self.drawn[result] = chain
             if index < scan.states:
-                ended = step.finish("state", f"{formal[index][0]}'", value)
+                end = step.add_output("state", f"{step_inputs[index][0]}'", value)
             elif result in used:
-                ended = step.finish("output", "output" if stacked == 1 else f"output {index - scan.states}", value)
+                end = step.add_output("output", "output" if stacked == 1 else f"output {index - scan.states}", value)
             else:
                 continue
-            self.drawn[result] = ended or chain
+            self.drawn[result] = end or chain
 
-    def _made_of(self, node: Node) -> Weights:
+    def _parameters_of(self, node: Node) -> Weights:
+        """The parameters that a node without a box depends on, by path."""
         if isinstance(node.op, Parameter):
             return {node.op.path: node.op}
         return {path: op for operand in node.operands for path, op in self.weights.get(operand, {}).items()}
 
     def _box(self, around: Chain, kind: str, title: str, lines: list[str]) -> Chain:
+        """Add a box inside the last box of `around`, or to the root group."""
         group = around[-1][1].inside if around else self.root
         assert group is not None
         box = Box(next(self.numbers), kind, title, lines)
@@ -197,12 +199,12 @@ class _Outline:
         path = _parts(node.origin.path)
         if path[: len(self.prefix)] == self.prefix:
             path = path[len(self.prefix) :]
-            above = self.prefix
+            parents = self.prefix
         else:
-            above = ()
+            parents = ()
         chain = self.around
         for end in range(1, len(path) + 1):
-            key = (*above, *path[:end])
+            key = (*parents, *path[:end])
             if key not in self.layers:
                 self.layers[key] = self._box(chain, "layer", path[end - 1], [])
                 self.layers[key][-1][1].inside = Group()
@@ -214,13 +216,13 @@ def _parts(path: str) -> tuple[str, ...]:
     return tuple(path.split(".")) if path else ()
 
 
-def _called(value: Value) -> str:
-    """What a step calls a value that was made around it."""
+def _name(value: Value) -> str:
+    """The name of a value from outside that a step uses."""
     return value.node.op.label if isinstance(value.node.op, Input) else value.node.op.name
 
 
 def _connect(source: Chain, target: Chain, value: Value) -> None:
-    """An edge between two boxes, in every group that it passes through."""
+    """Add an edge between two boxes to every group that it passes through."""
     common = 0
     while common < min(len(source), len(target)) - 1 and source[common][1] is target[common][1]:
         common += 1
@@ -231,22 +233,23 @@ def _connect(source: Chain, target: Chain, value: Value) -> None:
         group.connect(BORDER, box.number, value)
 
 
-def _mention(box: Box, weights: Mapping[str, Parameter]) -> None:
+def _add_parameters(box: Box, weights: Mapping[str, Parameter]) -> None:
+    """Add a line for each parameter to a box."""
     for op in weights.values():
-        line = _shown(op)
+        line = _parameter_line(op)
         if line not in box.lines:
             box.lines.append(line)
 
 
-def _shown(op: Parameter) -> str:
+def _parameter_line(op: Parameter) -> str:
     return f"{op.path.rpartition('.')[2]} [{', '.join(map(str, op.type.shape))}]"
 
 
-def _held(parameters: Sequence[Parameter], path: str) -> list[str]:
-    """A layer's own parameters, or how many numbers they hold together; nothing where it has none."""
+def _parameter_lines(parameters: Sequence[Parameter], path: str) -> list[str]:
+    """A line for each of a layer's parameters, or one with their total size; none if it has no parameters."""
     inside = [op for op in parameters if op.path.startswith(f"{path}.")]
     own = [op for op in inside if "." not in op.path.removeprefix(f"{path}.")]
     if own == inside and len(own) <= 4:
-        return [_shown(op) for op in own]
+        return [_parameter_line(op) for op in own]
     total = sum(op.type.elements for op in inside if isinstance(op.type.elements, int))
     return [f"{total:,} parameters"]

@@ -1,10 +1,10 @@
-"""A laid-out graph as SVG."""
+"""A graph as SVG."""
 
 from __future__ import annotations
 
 from xml.sax.saxutils import escape, quoteattr
 
-from nablac.drawing.layout import HEADER, LINE, LINE_SIZE, PAD, Line, Picture, Placed, lay_out, text_width
+from nablac.drawing.box_layout import HEADER, LINE, LINE_SIZE, PAD, Line, Picture, PositionedBox, lay_out, text_width
 from nablac.drawing.outline import Group
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
@@ -16,13 +16,13 @@ COLORS = {  # fill, stroke, text
     "layer": ("#dbeafe", "#2563eb", "#1e3a8a"),
     "scan": ("#f3e8ff", "#9333ea", "#581c87"),
 }
-OPEN = {"layer": "#eff6ff", "scan": "#faf5ff"}  # fills of what is open
-GIVEN = "#475569"  # the text of what a box gives
+OPEN = {"layer": "#eff6ff", "scan": "#faf5ff"}  # fills of open boxes
+TYPE_COLOR = "#475569"  # the text colour of output types
 MARGIN = 20
 
 
 def svg(group: Group, title: str) -> str:
-    """The picture of a group, in its own colours on white."""
+    """The group as an SVG picture on a white background."""
     picture = lay_out(group)
     width, height = max(picture.width, text_width(title, 17.0)) + 2 * MARGIN, picture.height + 2 * MARGIN + 24
     return (
@@ -43,7 +43,7 @@ def _picture(picture: Picture) -> str:
 
 
 def curve(points: list[tuple[float, float]]) -> str:
-    """A path that leaves and arrives upright."""
+    """An SVG path through the points that starts and ends vertically."""
     (x, y), *rest = points
     parts = [f"M{x:.1f} {y:.1f}"]
     for to_x, to_y in rest:
@@ -54,11 +54,11 @@ def curve(points: list[tuple[float, float]]) -> str:
 
 
 def _edge(line: Line) -> str:
-    arrow = ' marker-end="url(#arrow)"' if line.ends else ""
+    arrow = ' marker-end="url(#arrow)"' if line.has_arrow else ""
     return f'<path d="{curve(line.points)}" fill="none" stroke="#94a3b8" stroke-width="1.4"{arrow}/>'
 
 
-def _box(placed: Placed) -> str:
+def _box(placed: PositionedBox) -> str:
     box = placed.box
     fill, stroke, text = COLORS[box.kind]
     radius = 16 if box.kind in ("input", "output", "state") else 7
@@ -82,7 +82,7 @@ def _box(placed: Placed) -> str:
         f'<text x="{middle:.1f}" y="20" text-anchor="middle" font-size="13" font-weight="600" fill="{text}">'
         f"{escape(box.title)}</text>"
     ]
-    texts = [*((line, text) for line in box.lines), *((line, GIVEN) for line in placed.gives)]
+    texts = [*((line, text) for line in box.lines), *((line, TYPE_COLOR) for line in placed.types)]
     lines += [
         f'<text x="{middle:.1f}" y="{21 + LINE * index:.1f}" text-anchor="middle" font-size="{LINE_SIZE:g}" '
         f'fill="{color}" fill-opacity="0.8">{escape(line)}</text>'

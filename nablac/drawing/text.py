@@ -73,7 +73,7 @@ def _escaped(text: str) -> str:
 
 
 def edges(group: Group) -> list[tuple[int, int, str]]:
-    """Edges between the innermost boxes drawn, joined again where they cross borders."""
+    """Edges between the innermost visible boxes, joined where they cross borders."""
     labels_by_edge: dict[tuple[int, int], dict[str, None]] = {}
     for source, target, label in _edges(group):
         labels_by_edge.setdefault((source, target), {}).setdefault(label)
@@ -95,13 +95,13 @@ def _edges(group: Group) -> Iterator[tuple[int, int, str]]:
 
 
 def _ends(box: Box, value: Hashable, out: bool) -> list[int]:
-    """The innermost boxes inside of a box that give a value to its border, or take it from there."""
+    """The innermost boxes inside a box that send a value to its border, or with `out` false receive it from there."""
     if box.inside is None:
         return [box.number]
-    boxes = {each.number: each for each in box.inside.boxes}
+    boxes = {inner.number: inner for inner in box.inside.boxes}
     numbers: list[int] = []
-    for (source, target), inner in box.inside.edges.items():
-        here, border = (source, target) if out else (target, source)
-        if border == BORDER and here != BORDER and value in inner:
-            numbers += _ends(boxes[here], value, out)
+    for (source, target), values in box.inside.edges.items():
+        near, far = (source, target) if out else (target, source)
+        if far == BORDER and near != BORDER and value in values:
+            numbers += _ends(boxes[near], value, out)
     return numbers

@@ -1,4 +1,4 @@
-"""Which array of the data, or which of its columns, each input and target of a model is fed with."""
+"""Assigning arrays of the data, or some of their columns, to the inputs and targets of a model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Assigned:
-    """What the model's `name` is fed with: the array `source`, or some `columns` of it."""
+    """The data for the model's `name`: the array `source`, or some `columns` of it."""
 
     name: str
     source: str
@@ -27,17 +27,17 @@ class Assigned:
     samples: Array | None
 
 
-def assigned(
+def assign(
     examples: Examples, inputs: Mapping[str, TensorType], targets: Mapping[str, TensorType], span: Span | None
 ) -> list[Assigned]:
-    """For each input and target the array of its name, else the next one of the data's inputs, or its targets.
+    """For each input and target the array of its name, else the next of the data's inputs, or of its targets.
 
-    Of arrays that are neither, as those of an `.npz`, one of another name goes where nothing else can.
-    Where there are several and they are called like columns, each takes its column, and one of another name the rest.
-    NablacError where nothing is left for one, or columns are left over.
+    If the data does not say which arrays are inputs, as in an `.npz`, one array of another name is assigned to the one
+    input or target that is left. Inputs with the names of columns take these columns, and one of another name takes
+    the other columns. NablacError if nothing is left for an input or a target, or if columns are left over.
     """
     assignments: list[Assigned] = []
-    named = bool(examples.inputs or examples.targets)  # which arrays are inputs, and which targets
+    named = bool(examples.inputs or examples.targets)  # whether the data says which arrays are inputs
     if not named:
         _check_names(examples, {**inputs, **targets}, span)
     for wanted, sources in ((inputs, examples.inputs), (targets, examples.targets)):
@@ -70,7 +70,7 @@ def assigned(
 
 
 def _check_names(examples: Examples, wanted: Mapping[str, TensorType], span: Span | None) -> None:
-    """NablacError where the names of the arrays do not tell which is which."""
+    """NablacError if the names of the arrays leave more than one assignment."""
     waiting = [name for name in wanted if name not in examples.arrays]
     spare = [name for name in examples.arrays if name not in wanted]
     if len(waiting) > 1 <= len(spare) or (waiting and len(spare) > 1):
@@ -86,7 +86,7 @@ def _whole(examples: Examples, name: str, source: str) -> Assigned:
 
 
 def _columns(examples: Examples, name: str, source: str, indices: Sequence[int]) -> Assigned:
-    """Some of an array's columns, which are its last axis."""
+    """Some columns of an array, along its last axis."""
     columns = tuple(examples.columns[source][index] for index in indices)
     samples = examples.samples.get(source)
     picked = samples[..., indices] if samples is not None else None
@@ -94,5 +94,5 @@ def _columns(examples: Examples, name: str, source: str, indices: Sequence[int])
 
 
 def example_type(array: Array) -> str:
-    """An example's dtype and shape, as types are written."""
+    """The dtype and shape of an example, written like a type."""
     return f"{array.dtype}[{', '.join(map(str, array.shape[1:]))}]"

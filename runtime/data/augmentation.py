@@ -1,6 +1,6 @@
-"""Changes to a training batch, drawn each time: images [batch, channels, height, width], series [batch, time, ...].
+"""Random changes to training batches: of images [batch, channels, height, width] and series [batch, time, ...].
 
-Each is a function of the batch's first float input; labels stay, but for mixup, which needs float targets.
+Each changes the first float input of a batch; only mixup changes the targets, which have to be floats.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 Change = Callable[["Array", float, np.random.Generator], "Array"]
 
 
-def augmented(batch: dict[str, Array], examples: Examples, generator: np.random.Generator) -> dict[str, Array]:
-    """A batch with its first float input changed as the data description says."""
+def augment(batch: dict[str, Array], examples: Examples, generator: np.random.Generator) -> dict[str, Array]:
+    """A batch with the augmentations of the data description applied to its first float input."""
     name = next((input for input in examples.inputs if batch[input].dtype.kind == "f"), None)
     if name is None:
         raise NablacError(Diagnostic(codes.E825, "only float inputs can be augmented, and the model has none"))
@@ -40,20 +40,20 @@ def augmented(batch: dict[str, Array], examples: Examples, generator: np.random.
 
 
 def flip(x: Array, amount: float, generator: np.random.Generator) -> Array:
-    """Half of the images, left to right."""
+    """Mirror half of the images, left to right."""
     chosen = generator.random(len(x)) < 0.5
     return np.where(chosen[:, None, None, None], x[..., ::-1], x)
 
 
 def crop(x: Array, amount: float, generator: np.random.Generator) -> Array:
-    """A window of the image's own size out of the image with a border of `amount` zeros."""
+    """Crop each image at random to its own size, after padding it with `amount` zeros on each side."""
     border = int(amount)
     padded = np.pad(x, ((0, 0), (0, 0), (border, border), (border, border)))
     return _windows(padded, x.shape, generator.integers(0, 2 * border + 1, (len(x), 2)))
 
 
 def shift(x: Array, amount: float, generator: np.random.Generator) -> Array:
-    """Moved by up to `amount` pixels each way, the edge repeated."""
+    """Shift each image by up to `amount` pixels each way, repeating the edge."""
     border = int(amount)
     padded = np.pad(x, ((0, 0), (0, 0), (border, border), (border, border)), mode="edge")
     return _windows(padded, x.shape, generator.integers(0, 2 * border + 1, (len(x), 2)))
@@ -67,16 +67,16 @@ def _windows(padded: Array, shape: tuple[int, ...], corners: Array) -> Array:
 
 
 def rotate(x: Array, amount: float, generator: np.random.Generator) -> Array:
-    """Turned about the centre by up to `amount` degrees either way; between pixels bilinear, outside zero."""
+    """Rotate each image about its centre by up to `amount` degrees; bilinear between pixels, zero outside."""
     angles = np.radians(generator.uniform(-amount, amount, len(x)))
     height, width = x.shape[2:]
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float64)
     rows, columns = rows - (height - 1) / 2, columns - (width - 1) / 2
     cos, sin = np.cos(angles)[:, None, None], np.sin(angles)[:, None, None]
-    return _sampled(x, cos * rows - sin * columns + (height - 1) / 2, sin * rows + cos * columns + (width - 1) / 2)
+    return _sample(x, cos * rows - sin * columns + (height - 1) / 2, sin * rows + cos * columns + (width - 1) / 2)
 
 
-def _sampled(x: Array, rows: Array, columns: Array) -> Array:
+def _sample(x: Array, rows: Array, columns: Array) -> Array:
     """Images at fractional coordinates [batch, height, width], by bilinear interpolation."""
     height, width = x.shape[2:]
     top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
@@ -92,12 +92,12 @@ def _sampled(x: Array, rows: Array, columns: Array) -> Array:
 
 
 def noise(x: Array, amount: float, generator: np.random.Generator) -> Array:
-    """Normal noise of the deviation `amount` on every number."""
+    """Add normal noise of standard deviation `amount` to every number."""
     return x + amount * generator.standard_normal(x.shape)
 
 
 def cutout(x: Array, amount: float, generator: np.random.Generator) -> Array:
-    """A square of `amount` pixels set to zero, its centre anywhere (DeVries and Taylor 2017)."""
+    """Set a square of `amount` pixels to zero, at a random centre (DeVries and Taylor 2017)."""
     size = int(amount)
     height, width = x.shape[2:]
     top = generator.integers(0, height, len(x))[:, None] - size // 2
@@ -108,13 +108,13 @@ def cutout(x: Array, amount: float, generator: np.random.Generator) -> Array:
 
 
 def scaling(x: Array, amount: float, generator: np.random.Generator) -> Array:
-    """Each series times a number of deviation `amount` about 1."""
+    """Multiply each series by a normal factor of mean 1 and standard deviation `amount`."""
     factors = 1 + amount * generator.standard_normal((len(x), 1, *x.shape[2:]))
     return x * factors
 
 
 def warp(x: Array, amount: float, generator: np.random.Generator) -> Array:
-    """A stretch of time runs faster or slower by up to `amount`, the rest making up for it (window warping)."""
+    """Speed up or slow down a part of each series by up to `amount`, at the same total length (window warping)."""
     length = x.shape[1]
     if length < 3:
         return x
@@ -133,7 +133,7 @@ def warp(x: Array, amount: float, generator: np.random.Generator) -> Array:
 def mixup(
     batch: dict[str, Array], examples: Examples, name: str, amount: float, generator: np.random.Generator
 ) -> dict[str, Array]:
-    """Examples and float targets mixed in pairs, by shares from Beta(amount, amount) (Zhang et al. 2017)."""
+    """Mix pairs of examples and their float targets, with weights from Beta(amount, amount) (Zhang et al. 2017)."""
     if any(batch[target].dtype.kind != "f" for target in examples.targets):
         hint = "a target `f32[batch, classes]` gets one-hot rows, and `categorical_cross_entropy` takes them"
         raise NablacError(Diagnostic(codes.E825, "`mixup` mixes float targets, and these are whole numbers", hint=hint))

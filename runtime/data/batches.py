@@ -1,4 +1,4 @@
-"""Batches of examples in an order that the seed and the epoch alone decide, prepared ahead of the steps."""
+"""Batches of examples, prepared ahead of the steps, in an order that depends on the seed and the epoch alone."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from runtime.data.padding import Padding
 if TYPE_CHECKING:
     from compiler.types import Array
 
-_AHEAD = 4  # batches that are ready before they are asked for
+_AHEAD = 4  # batches that are prefetched
 _POOL = 20  # batches whose rows are sorted by length together
 
 
 class Batches:
-    """One part of the examples, cut into batches, of which some may be smaller; `padding` is that of rows of tokens."""
+    """One part of the examples in batches, some of which may be smaller; `padding` is that of rows of tokens."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Batches:
         return len(self._cut(self.rows, self.padding))
 
     def epoch(self, number: int, first: int = 0) -> Iterator[dict[str, Array]]:
-        """The batches of an epoch from the `first` on, prepared by a thread of their own."""
+        """The batches of an epoch from index `first` on, prepared by a background thread."""
         batches = self._batches(np.random.default_rng([self.seed, number]))
         ready: queue.Queue[Any] = queue.Queue(_AHEAD)
         stopped = threading.Event()
@@ -68,7 +68,7 @@ class Batches:
                         return
                     offer(self._batch(batches[index], number, index))
                 offer(None)
-            except BaseException as error:  # raised where the batch is asked for
+            except BaseException as error:  # raised again by the consumer
                 offer(error)
 
         thread = threading.Thread(target=work, daemon=True)
@@ -83,7 +83,7 @@ class Batches:
             thread.join()
 
     def _batches(self, generator: np.random.Generator) -> list[Array]:
-        """Which examples share a batch, in another order in every epoch where they are shuffled."""
+        """The rows of each batch, in a new order in every epoch if they are shuffled."""
         rows = generator.permutation(self.rows) if self.shuffle else self.rows
         if self.padding is None or not (self.shuffle or self.padding.apart):
             return [rows[start : start + self.size] for start in range(0, len(rows), self.size)]
@@ -96,7 +96,7 @@ class Batches:
         return [*(batches[index] for index in generator.permutation(whole)), *batches[whole:]]
 
     def _by_length(self, rows: Array, padding: Padding) -> Array:
-        """Rows of one length mostly side by side."""
+        """Rows sorted by length within pools, so that neighbours have similar lengths."""
         lengths = np.sum([*self._lengths(rows, padding).values(), np.zeros(len(rows), np.int64)], axis=0)
         pool = self.size * _POOL
         order = [
@@ -106,7 +106,7 @@ class Batches:
         return by_length
 
     def _cut(self, rows: Array, padding: Padding) -> list[Array]:
-        """Batches of rows in their order; where rows of several lengths may not share one, length after length."""
+        """Consecutive rows as batches; rows whose lengths must not be mixed are grouped by length first."""
         groups: dict[tuple[int, ...], list[int]] = {}
         lengths = self._lengths(rows, padding)
         apart = [lengths[dim] for dim in sorted(padding.apart)]
@@ -126,8 +126,8 @@ class Batches:
         if self.padding is not None:
             batch = self.padding.trim(batch, self.examples.padding)
         if self.augmented:
-            from runtime.data.augmentation import augmented
+            from runtime.data.augmentation import augment
 
             generator = np.random.default_rng([self.seed, epoch, number])
-            batch = augmented(batch, self.examples, generator)
+            batch = augment(batch, self.examples, generator)
         return batch

@@ -1,4 +1,4 @@
-"""What every source and stage of data may ask for: where files lie, which shares are held back, what is skipped."""
+"""The context of data sources and stages: where files are, the fractions held out, and what is skipped."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _EXAMPLES = "`pip install 'nablac[data]'` installs the packages that the example
 
 @dataclass(frozen=True)
 class Context:
-    """What every source and stage may ask for."""
+    """Settings and reports that all sources and stages share."""
 
-    folder: Path  # of the model's file, where relative paths begin
+    folder: Path  # of the model's file: relative paths begin there
     validation: float = 0.0
     test: float = 0.0
     seed: int = 0
     skip_broken: bool = False
     skipped: list[str] = field(default_factory=list)  # a line for each row or file left out
-    fixed: frozenset[str] = frozenset()  # shares that the command states, and no `split` changes
-    notes: dict[str, list[str]] = field(default_factory=dict)  # what was changed or left out in reading, and where
-    order: str = ""  # of the parts: "time", "random", or as the data is by itself
-    fitted: Fitted | None = None  # what an earlier run, or the training part, has shown of the data
+    fixed: frozenset[str] = frozenset()  # fractions that the command sets, which no `split` changes
+    notes: dict[str, list[str]] = field(default_factory=dict)  # what was changed or skipped in reading, and where
+    order: str = ""  # of the split: "time" or "random"; "" for the data's default
+    fitted: Fitted | None = None  # scalings, classes and tokenizer of an earlier run, or of the training part
 
     def path(self, name: str, span: Span | None) -> Path:
-        """A file or folder that a data description names; NablacError where there is none."""
+        """The path of a file or folder in a data description; NablacError if it does not exist."""
         packaged = PackagePath.parse(name)
         if packaged is not None:
             return _in_package(packaged, self.folder, span)
@@ -48,14 +48,14 @@ class Context:
         return file
 
     def file(self, name: str, span: Span | None) -> Path:
-        """A file; NablacError where it is a folder, or is not there."""
+        """The path of a file; NablacError if it is a folder, or does not exist."""
         file = self.path(name, span)
         if os.path.isdir(file):
             raise NablacError(Diagnostic(codes.E820, f"{file} is a folder; expected a file", span))
         return file
 
     def paths(self, names: str | Sequence[str], span: Span | None) -> list[Path]:
-        """The files of one or several names, of which each may be a pattern with `*`."""
+        """The files of one or several names, each of which may be a pattern with `*`."""
         files: list[Path] = []
         for name in [names] if isinstance(names, str) else names:
             if "*" not in name:
@@ -75,25 +75,25 @@ class Context:
             files += matched
         return files
 
-    def broken(self, place: str, message: str, hint: str | None = None) -> None:
-        """A row or a file that cannot be used: an error with its location, or skipped where that was asked."""
+    def report_broken(self, location: str, message: str, hint: str | None = None) -> None:
+        """Report a row or file that cannot be used: an error, or an entry of `skipped` with `--skip-broken`."""
         if not self.skip_broken:
             hint = hint or "`--skip-broken` skips such rows and files, and reports how many"
-            raise NablacError(Diagnostic(codes.E821, message, place=place, hint=hint))
-        self.skipped.append(f"{place}: {message}")
+            raise NablacError(Diagnostic(codes.E821, message, place=location, hint=hint))
+        self.skipped.append(f"{location}: {message}")
 
     def leave_out(self, error: NablacError, file: str) -> None:
-        """A file of several that cannot be read, as `broken` has it, with the reason that its reader gives."""
+        """Report a file of several that cannot be read, like `report_broken`, with the error of its reader."""
         (diagnostic,) = error.diagnostics
-        self.broken(diagnostic.place or file, diagnostic.message, diagnostic.hint)
+        self.report_broken(diagnostic.place or file, diagnostic.message, diagnostic.hint)
 
-    def note(self, place: str, message: str) -> None:
-        """Something of a file that the examples do not have, which a person has to hear of."""
-        self.notes.setdefault(message, []).append(place)
+    def note(self, location: str, message: str) -> None:
+        """Note a change to the data that the user should know of."""
+        self.notes.setdefault(message, []).append(location)
 
 
 def _in_package(name: PackagePath, folder: Path, span: Span | None) -> Path:
-    """A file of an installed package, which is not imported; NablacError where there is none."""
+    """The path of a file in an installed package, without importing it; NablacError if it does not exist."""
     _check_within(name, span)
     folders = package_folders(name.package, folder)
     path = next((base / name.path for base in folders if os.path.isfile(base / name.path)), None)

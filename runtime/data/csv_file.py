@@ -1,4 +1,4 @@
-"""CSV files: one reader, with one set of rules, for training data and for inputs of `run`."""
+"""CSV files: one reader for training data and for inputs of `run`."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from typing import Protocol
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.boundary import check_table, decode, guarded
+from runtime.boundary import check_table, decode, translate_errors
 
 _OTHER_SEPARATORS = (";", "\t", "|", ",")
 _COMMA = re.compile(r"[+-]?\d[\d.]*,\d+|[+-]?,\d+")
 
 
 class Report(Protocol):
-    """Where a reader says what it cannot use, and what it has changed or left out."""
+    """Receives a reader's reports of rows that it cannot use, and of what it has changed or left out."""
 
-    def broken(self, place: str, message: str, hint: str | None = None) -> None:
-        """A row that cannot be used: raises, or counts it as left out."""
+    def report_broken(self, location: str, message: str, hint: str | None = None) -> None:
+        """Report a row that cannot be used: raises, or records it as skipped."""
 
-    def note(self, place: str, message: str) -> None:
-        """Something of the file that the numbers do not have."""
+    def note(self, location: str, message: str) -> None:
+        """Report something in the file that is not in the numbers."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """How a CSV file is written, as far as somebody has said so; `command` where a command's options say it."""
+    """The dialect of a CSV file, as far as the user sets it; with `command` it is set by options of a command."""
 
     separator: str = ","
     decimal: str = "."
@@ -38,7 +38,7 @@ class Format:
     command: bool = False
 
     def option(self, name: str, value: str) -> str:
-        """How a person says one of these."""
+        """How the user writes a setting of the dialect."""
         if not self.command:
             return f"`{name}: {value}`"
         if name == "header":
@@ -46,9 +46,9 @@ class Format:
         return f"`--{name} '{value[1:-1]}'`"
 
     def number(self, cell: str) -> float | None:
-        """The finite number that a cell holds, None where it holds anything else.
+        """The finite number in a cell, None for anything else.
 
-        A number is one in plain digits: neither `1_000` nor `1,000`, which say different things to different readers.
+        Neither `1_000` nor `1,000` is a number: programs read them differently.
         """
         text = cell.strip()
         if self.decimal != ".":
@@ -62,7 +62,7 @@ class Format:
         return number if math.isfinite(number) and "_" not in text and text.isascii() else None
 
     def is_numeric(self, cell: str) -> bool:
-        """Whether a cell is meant as a number, if only as `nan`, or as one that is written in another way."""
+        """Whether a cell is probably meant as a number, including `nan` and numbers in another notation."""
         text = cell.strip()
         try:
             float(text)
@@ -71,7 +71,7 @@ class Format:
         return True
 
     def hint(self, cell: str) -> str | None:
-        """What to do about a cell that is not a number."""
+        """A hint for a cell that is not a number."""
         text = cell.strip()
         if self.decimal == "." and _COMMA.fullmatch(text):
             option = self.option("decimal", '","')
@@ -96,7 +96,7 @@ class Format:
         return f"if the cells are separated by `{shown}`, say so with {option}"
 
     def hint_of_header(self, names: list[str]) -> str | None:
-        """What to do about a header that is one cell of several names."""
+        """A hint for a header that seems to be several names in one cell."""
         other = next((sign for sign in _OTHER_SEPARATORS if len(names) == 1 and sign in names[0]), None)
         return self._separated_by(other) if other is not None and other != self.separator else None
 
@@ -107,23 +107,23 @@ OF_COMMAND = Format(command=True)
 
 @dataclass(frozen=True)
 class Table:
-    """Cells by column, and of each row the line of the file and its number among all rows, broken ones counted."""
+    """Cells by column; for each row its line in the file, and its number among all rows, broken ones included."""
 
     names: list[str]
     cells: list[list[str]]
     lines: list[int]
     numbers: list[int]
-    named: bool  # whether the file has names; else the columns are called 0, 1, ...
+    named: bool  # whether the file has a header; else the columns are called 0, 1, ...
 
 
 def read_table(content: bytes, path: str, format: Format, report: Report) -> Table:
-    """The table of a CSV file; `report` hears of rows with too few or too many cells.
+    """The table in a CSV file; rows with too few or too many cells go to `report`.
 
-    Blank lines at either end are no rows. NablacError for a file that is no CSV, or whose first row may be names or
+    Blank lines at either end are ignored. NablacError for a file that is not CSV, or whose first row may be a header or
     data.
     """
     check_table(content.count(format.separator.encode()) + content.count(b"\n"), path)
-    with guarded(path, "CSV"):
+    with translate_errors(path, "CSV"):
         return _table_of(_records(decode(content, path, "a CSV file"), path, format), path, format, report)
 
 
@@ -149,7 +149,7 @@ def _table_of(rows: Iterator[tuple[int, list[str]]], path: str, format: Format, 
         if len(cells) != len(names):
             counted = f"{len(cells)} cell{'' if len(cells) == 1 else 's'}"
             what = f"{counted}, where the {'header names' if named else 'first row has'} {len(names)}"
-            report.broken(f"{path}:{line}", what, format.hint_of_header(names))
+            report.report_broken(f"{path}:{line}", what, format.hint_of_header(names))
         else:
             table.lines.append(line)
             table.numbers.append(number)
@@ -165,16 +165,16 @@ def _after(first: tuple[int, list[str]], rows: Iterator[tuple[int, list[str]]]) 
 
 
 def _report_blank(lines: list[int], names: list[str], path: str, report: Report) -> None:
-    """Blank lines between rows: of a table of one column they are cells without a value."""
+    """Report blank lines between rows: in a table of one column they are empty cells."""
     for line in lines:
         if len(names) == 1:
-            report.broken(f"{path}:{line}", f"column `{names[0]}`: the cell is empty")
+            report.report_broken(f"{path}:{line}", f"column `{names[0]}`: the cell is empty")
         else:
             report.note(f"{path}:{line}", "a blank line is skipped")
 
 
 def _records(text: str, path: str, format: Format) -> Iterator[tuple[int, list[str]]]:
-    """Rows with the line that each begins at; of a blank line no cells."""
+    """Rows with the line at which each begins; a blank line has no cells."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=format.separator, strict=True)
     begin = 1
     while True:
@@ -190,21 +190,21 @@ def _records(text: str, path: str, format: Format) -> Iterator[tuple[int, list[s
 
 
 def _reason(error: csv.Error) -> str:
-    """What is wrong with a row, in other words than those of Python's module."""
-    said = str(error)
-    if said == "unexpected end of data":
+    """A readable form of an error of Python's csv module."""
+    message = str(error)
+    if message == "unexpected end of data":
         return "this quote is never closed"
-    if "expected after" in said:
+    if "expected after" in message:
         return "there is text after a closing quote; a quote inside a cell is written twice"
-    if "field limit" in said:
+    if "field limit" in message:
         return f"a cell has more than {csv.field_size_limit():,} characters; a quote may be unclosed"
-    return said
+    return message
 
 
-def _is_header(cells: list[str], place: str, format: Format, report: Report) -> bool:
-    """Whether the first row is one of names: as it was said, or where no cell is a number.
+def _is_header(cells: list[str], location: str, format: Format, report: Report) -> bool:
+    """Whether the first row is a header: as the user says, or else if no cell is a number.
 
-    NablacError where it may be either.
+    NablacError if it is ambiguous.
     """
     if format.header is not None:
         return format.header
@@ -212,26 +212,26 @@ def _is_header(cells: list[str], place: str, format: Format, report: Report) -> 
     if all(number is None for number in numbers):
         return True
     counted = [number for number in numbers if number is not None]
-    # A table of columns without names, as pandas writes it, has their numbers for a header.
+    # pandas writes the numbers of unnamed columns as their header.
     counting = len(counted) > 1 and counted in ([*range(len(counted))], [*range(1, len(counted) + 1)])
     if len(counted) < len(numbers) or counting:
         shown = ", ".join(f"`{cell.strip()}`" for cell in cells[:6]) + (", .." if len(cells) > 6 else "")
         message = f"the first row may be names or data: {shown}"
         data, names = format.option("header", "false"), format.option("header", "true")
         raise NablacError(
-            Diagnostic(codes.E828, message, place=place, hint=f"{names} reads it as names, {data} as data")
+            Diagnostic(codes.E828, message, place=location, hint=f"{names} reads it as names, {data} as data")
         )
     report.note(
-        place, f"the first row is of numbers, and read as data; {format.option('header', 'true')} makes it names"
+        location, f"the first row is of numbers, and read as data; {format.option('header', 'true')} makes it names"
     )
     return False
 
 
-def _check_names(names: list[str], place: str) -> None:
-    """NablacError where two columns have one name, or none has any."""
+def _check_names(names: list[str], location: str) -> None:
+    """NablacError if two columns have the same name, or no column has a name."""
     for number, name in enumerate(names):
         if name and name in names[:number]:
             hint = "give one of them another name in the file"
-            raise NablacError(Diagnostic(codes.E821, f"two columns are called `{name}`", place=place, hint=hint))
+            raise NablacError(Diagnostic(codes.E821, f"two columns are called `{name}`", place=location, hint=hint))
     if not any(names):
-        raise NablacError(Diagnostic(codes.E821, "no column has a name", place=place))
+        raise NablacError(Diagnostic(codes.E821, "no column has a name", place=location))

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 def digits(stage: DataStage, context: Context) -> Examples:
-    """Images of digits with their labels: an IDX pair (as MNIST's), a CSV of pixels with the `label` last or first,
-    or an .npz of `image` and `label`, which is taken as it is.
+    """Images of digits with their labels: a pair of IDX files (like MNIST's), a CSV of pixels with the `label` last or
+    first, or an .npz of `image` and `label`, which is used as it is.
 
-    Pixels are divided by `scale`, or by the largest where that is 0, and images are [1, height, width]; either kind of
-    file may be gzipped.
+    Pixels are divided by `scale`, or by the largest if that is 0, and images are [1, height, width]; IDX and CSV files
+    may be gzipped.
     """
     path = context.file(stage.arguments["path"], stage.span)
     if path.suffix == ".npz":
@@ -58,11 +58,13 @@ def digits(stage: DataStage, context: Context) -> Examples:
 
 
 def _idx(path: Path, content: bytes, axes: int) -> Array:
-    """An array of bytes in the IDX format of MNIST (LeCun): a magic number, the sizes, the items."""
+    """An array of bytes in MNIST's IDX format (LeCun): a magic number, the sizes, the items."""
     if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
         raise NablacError(Diagnostic(codes.E821, "this is not an IDX file of bytes", place=str(path)))
     if content[3] != axes:
-        message = f"this IDX file has {content[3]} axes, and {'labels have one' if axes == 1 else 'images have three'}"
+        message = (
+            f"this IDX file has {content[3]} axes; expected {'one, of labels' if axes == 1 else 'three, of images'}"
+        )
         raise NablacError(Diagnostic(codes.E821, message, place=str(path)))
     shape = struct.unpack(f">{content[3]}I", content[4 : 4 + 4 * content[3]])
     items = np.frombuffer(content, np.uint8, offset=4 + 4 * content[3])
@@ -73,7 +75,7 @@ def _idx(path: Path, content: bytes, axes: int) -> Array:
 
 
 def _digit_rows(path: Path, content: bytes, stage: DataStage, context: Context) -> tuple[Array, Array]:
-    """Rows of numbers: pixels, and a label at one end; a first row with a cell that is none is of names."""
+    """Rows of pixels with a label at one end; a first row with a cell that is not a number is a header."""
     format = Format(header=False)
     table = read_table(content, str(path), format, context)
     first = [column[0] for column in table.cells] if table.lines else []
@@ -83,20 +85,20 @@ def _digit_rows(path: Path, content: bytes, stage: DataStage, context: Context) 
         table = replace(table, cells=cells, lines=lines, numbers=table.numbers[1:])
     if not table.lines or len(table.names) < 2:
         raise NablacError(Diagnostic(codes.E821, "this holds no rows of pixels", place=str(path)))
-    rows = Rows.of(table, str(path), format, context).table(table.names, context, stage.span).numbers
+    rows = Rows.of(table, str(path), format, context).read_columns(table.names, context, stage.span).numbers
     if not len(rows):
         raise NablacError(Diagnostic(codes.E821, "this holds no rows of pixels", place=str(path)))
     last = (stage.arguments["label"] or _label_end(rows, header, path, stage)) == "last"
     return (rows[:, :-1], rows[:, -1]) if last else (rows[:, 1:], rows[:, 0])
 
 
-_LABELS = ("label", "class", "target", "digit", "y")  # what the header calls a column of labels
+_LABELS = ("label", "class", "target", "digit", "y")  # usual names of a column of labels
 
 
 def _label_end(table: Array, header: list[str], path: Path, stage: DataStage) -> str:
-    """Which end of the rows holds the labels: the one that is called so, or the only one whose numbers can be some.
+    """Which end of the rows holds the labels: by the header, or the only end whose numbers can be labels.
 
-    Labels are whole and small, and there are several; at a corner of an image there is mostly nothing.
+    Labels are small integers, and not all the same, as the corner pixels of images mostly are.
     """
     ends = {"first": 0, "last": -1}
     named = [end for end, column in ends.items() if header and header[column] in _LABELS]

@@ -1,4 +1,4 @@
-"""What data is on its way from a file to batches: a text, then examples. Tables are in `runtime.data.rows`."""
+"""The forms of data between a file and batches: texts and examples. Tables are in `runtime.data.rows`."""
 
 from __future__ import annotations
 
@@ -24,61 +24,61 @@ PARTS = ("training", "validation", "test")
 
 @dataclass(frozen=True, eq=False)
 class Text:
-    """A text, or pairs of them, and of each the line that it is from."""
+    """A text, or pairs of texts with their locations in the files."""
 
-    place: str
+    path: str
     lines: list[tuple[str, ...]]
     text: str = ""
-    places: list[str] = field(default_factory=list)
+    locations: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Arrays with an example at each index of axis 0, and which of them train, validate and test.
+    """Arrays whose axis 0 counts the examples, and the examples of each part: training, validation and test.
 
-    `inputs` and `targets` name the arrays in order, for models that call theirs otherwise. `scales` are asked for,
-    `scalings` were fitted, and the compiled model has to undo them. `padded` rows of tokens end in padding.
+    `inputs` and `targets` are names of arrays in order, for models with other names. `scales` are requested scalings,
+    `scalings` are fitted ones, which the compiled model inverts. `padded` rows of tokens end in padding.
     """
 
     arrays: dict[str, Array]
     inputs: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
-    ordered: bool = False  # in time: parts are cut in order, and never shuffled into one another
+    ordered: bool = False  # in time: parts are consecutive, never random
     parts: dict[str, Array] = field(default_factory=dict)
-    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)  # what the last axis of an array was called
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)  # the names along the last axis of an array
     scales: tuple[Scale, ...] = ()
-    samples: dict[str, Array] = field(default_factory=dict)  # rows that windows were cut of: scalings see them once
+    samples: dict[str, Array] = field(default_factory=dict)  # the rows of overlapping windows, once, for scalings
     scalings: dict[str, Scaling] = field(default_factory=dict)
-    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by column: the texts that its numbers stand for
+    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by column, the names of its classes
     tokenizer: Tokenizer | None = None
     padded: bool = False
-    texts: list[tuple[str, ...]] = field(default_factory=list)  # what padded rows were made of
+    texts: list[tuple[str, ...]] = field(default_factory=list)  # of the padded rows
     augmentations: dict[str, Any] = field(default_factory=dict)
-    place: str = ""  # the file
-    lines: Array | None = None  # of the file, an example's each
+    path: str = ""  # of the file
+    lines: Array | None = None  # of the examples in the file
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
 
-    def place_of(self, row: int) -> str | None:
-        """Where in the file an example stands, which of a window is where it begins; None where no line is known."""
+    def location(self, row: int) -> str | None:
+        """The location of an example in the file, or of the start of a window; None if the line is unknown."""
         if self.lines is None:
             return None
         line = self.lines[row]
-        return f"{self.place}: the window from line {line}" if self.ordered else f"{self.place}:{line}"
+        return f"{self.path}: the window from line {line}" if self.ordered else f"{self.path}:{line}"
 
     def texts_of(self, name: str) -> tuple[str, ...]:
-        """The classes that an array's numbers stand for, where it is of one column of texts."""
+        """The names of an array's classes, if it is one column of texts."""
         columns = self.columns.get(name, ())
         return self.classes.get(columns[0], ()) if len(columns) == 1 else ()
 
     @property
     def padding(self) -> int:
-        """What rows of tokens are filled up with."""
+        """The padding token."""
         return (self.tokenizer.padding or 0) if self.tokenizer is not None else 0
 
     def split(self, context: Context) -> Examples:
-        """With each example in one part: the last ones in time, or any (seeded), for validation and test."""
+        """The examples with their parts: the last ones in time, or random ones, are for validation and test."""
         if self.parts:
             return self
         count = len(self)
@@ -91,7 +91,7 @@ class Examples:
 
 
 def fitted_to(examples: Examples) -> Fitted:
-    """What finished examples were scaled, numbered and cut by."""
+    """The scalings, classes and tokenizer that finished examples were made with."""
     columns = [examples.columns.get(target, ()) for target in examples.targets]
     single = [names[0] for names in columns if len(names) == 1]
     labels = next((examples.classes[column] for column in single if column in examples.classes), ())
@@ -100,17 +100,17 @@ def fitted_to(examples: Examples) -> Fitted:
 
 
 def digest(examples: Examples) -> str:
-    """A hash of all examples and of which part each is in."""
+    """A hash of all examples and their parts."""
     hashed = blake2b(digest_size=8)
     parts = {f"{name}:": rows for name, rows in examples.parts.items()}
     for name, array in sorted({**examples.arrays, **parts}.items()):
         hashed.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        hashed.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)  # which bf16 has not of itself
+        hashed.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)  # bf16 has no buffer of its own
     return hashed.hexdigest()
 
 
 def cuts(count: int, context: Context) -> tuple[int, int]:
-    """Where validation and test begin, of `count` in order."""
+    """The indices at which validation and test begin, of `count` examples in order."""
     test = round(count * context.test)
     validation = round(count * context.validation)
     return max(0, count - test - validation), count - test
@@ -119,9 +119,9 @@ def cuts(count: int, context: Context) -> tuple[int, int]:
 def window_parts(
     begin: Array, end: Array, count: int, overlap: bool, context: Context, stage: DataStage
 ) -> dict[str, Array]:
-    """Which windows lie whole in each part, from where they begin and end; one across a border is in none.
+    """The windows within each part, from where they begin and end; a window across a border is in none.
 
-    None is said where windows that do not `overlap` are dealt out at random, as examples of any other kind.
+    Empty if windows that do not `overlap` are to be split at random, like other examples.
     """
     if context.order == "random":
         if overlap:

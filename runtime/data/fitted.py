@@ -1,6 +1,6 @@
-"""What a training part has shown of its data: later data is scaled, numbered and cut as it was.
+"""The state of data processing that is fitted to the training part, and applied to all later data.
 
-A run keeps it in its folder, so that its weights meet the data that they were trained on.
+A run keeps it in its folder, so that its weights are used with data in the form that they were trained on.
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ DATA, TOKENS = "data.json", "tokenizer.json"
 
 @dataclass(frozen=True)
 class Fitted:
-    """Scalings by the model's names of inputs and targets, classes by the names of columns, the tokenizer of texts.
+    """Scalings by the names of inputs and targets, classes by the names of columns, the tokenizer of texts.
 
-    `labels` are the classes of the target, in the order of their numbers; `columns` those of a table that each input
-    was made of, in their order.
+    `labels` are the names of the target's classes in order; `columns` are the columns of a table in each input.
     """
 
     scalings: Mapping[str, Scaling] = field(default_factory=dict)
@@ -49,15 +48,15 @@ class Fitted:
 
 
 def write_fitted(folder: Path, fitted: Fitted) -> None:
-    """Keep in a run's folder what later data needs."""
-    text = json.dumps(_stored(fitted), indent=2, ensure_ascii=False)
+    """Write the fitted state to a run's folder."""
+    text = json.dumps(_to_json(fitted), indent=2, ensure_ascii=False)
     write_bytes(folder / DATA, (text + "\n").encode())
     if fitted.tokenizer is not None:
         write_bytes(folder / TOKENS, fitted.tokenizer.to_json().encode())
 
 
 def read_fitted(folder: Path) -> Fitted | None:
-    """What a run's folder keeps; None of a folder that is none of a run."""
+    """The fitted state in a run's folder; None for other folders."""
     path, tokens = folder / DATA, folder / TOKENS
     if not os.path.isfile(path):
         return None
@@ -65,23 +64,23 @@ def read_fitted(folder: Path) -> Fitted | None:
         stored = json.loads(read_file(path, LARGEST_JSON))
     except (ValueError, RecursionError) as error:
         raise unreadable(str(path), reason_of(error)) from error
-    return _parsed(stored, str(path), read_tokenizer(tokens) if os.path.isfile(tokens) else None)
+    return _parse(stored, str(path), read_tokenizer(tokens) if os.path.isfile(tokens) else None)
 
 
 def fitted_to_json(fitted: Fitted) -> dict[str, Any]:
-    """The same as JSON values, the tokenizer among them."""
-    return {**_stored(fitted), "tokenizer": fitted.tokenizer.to_json() if fitted.tokenizer is not None else None}
+    """The fitted state as JSON values, including the tokenizer."""
+    return {**_to_json(fitted), "tokenizer": fitted.tokenizer.to_json() if fitted.tokenizer is not None else None}
 
 
-def fitted_from_json(stored: Any, place: str) -> Fitted:
-    """What `fitted_to_json` made; NablacError for anything else."""
+def fitted_from_json(stored: Any, location: str) -> Fitted:
+    """The fitted state from the values of `fitted_to_json`; NablacError for anything else."""
     text = stored.get("tokenizer") if isinstance(stored, dict) else None
     if text is not None and not isinstance(text, str):
-        raise unreadable(place, "its tokenizer is not a text")
-    return _parsed(stored, place, from_json(text, place) if text is not None else None)
+        raise unreadable(location, "its tokenizer is not a text")
+    return _parse(stored, location, from_json(text, location) if text is not None else None)
 
 
-def _stored(fitted: Fitted) -> dict[str, Any]:
+def _to_json(fitted: Fitted) -> dict[str, Any]:
     scalings = {
         name: {"offset": value.offset.tolist(), "scale": value.scale.tolist()}
         for name, value in fitted.scalings.items()
@@ -89,18 +88,18 @@ def _stored(fitted: Fitted) -> dict[str, Any]:
     return {"scalings": scalings, "classes": fitted.classes, "labels": fitted.labels, "columns": fitted.columns}
 
 
-def _parsed(stored: Any, place: str, tokenizer: Tokenizer | None) -> Fitted:
+def _parse(stored: Any, location: str, tokenizer: Tokenizer | None) -> Fitted:
     try:
         scalings = {name: _scaling(scaling["offset"], scaling["scale"]) for name, scaling in stored["scalings"].items()}
         classes, columns = column_names(stored["classes"]), column_names(stored.get("columns", {}))
         labels = tuple(texts(stored.get("labels", [])))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise unreadable(place, reason_of(error)) from error
+        raise unreadable(location, reason_of(error)) from error
     return Fitted(scalings, classes, tokenizer, labels, columns)
 
 
 def _scaling(offset: Any, scale: Any) -> Scaling:
-    """A scaling of JSON's numbers; an exception of Python's for what data cannot have been scaled by."""
+    """A scaling from JSON numbers; raises ValueError or TypeError for invalid ones."""
     scaling = Scaling(np.array(offset, np.float64), np.array(scale, np.float64))
     if scaling.offset.shape != scaling.scale.shape:
         raise ValueError("an offset and its scale differ in shape")
@@ -109,8 +108,8 @@ def _scaling(offset: Any, scale: Any) -> Scaling:
     return scaling
 
 
-def unreadable(place: str, reason: str) -> NablacError:
-    """The refusal of what is kept of data, where it is not as it was written."""
+def unreadable(location: str, reason: str) -> NablacError:
+    """The error for fitted state that is damaged."""
     hint = "restore the file that `nablac train` wrote, or remove it"
-    message = f"{place} is not a run's record of its data"
-    return NablacError(Diagnostic(codes.E827, message, place=place, note=reason, hint=hint))
+    message = f"{location} is not a run's record of its data"
+    return NablacError(Diagnostic(codes.E827, message, place=location, note=reason, hint=hint))

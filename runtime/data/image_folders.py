@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def images(stage: DataStage, context: Context) -> Examples:
-    """A folder with a folder of images for each class, in the order of their names; needs the extra `image`.
+    """A folder with a folder of images for each class, in alphabetical order; needs the extra `image`.
 
-    Of `channels` 3 they are in colour, of 1 in grey, of 4 in colour with alpha.
+    With `channels` 3 images are in colour, with 1 in grey, with 4 in colour with alpha.
     """
     path = context.path(stage.arguments["path"], stage.span)
     folders = _class_folders(path, stage, context)
@@ -32,7 +32,7 @@ def images(stage: DataStage, context: Context) -> Examples:
     labels: list[int] = []
     for folder in folders:
         if folder.name not in classes:
-            context.broken(str(folder), f"`{folder.name}` is none of the classes {', '.join(classes)}")
+            context.report_broken(str(folder), f"`{folder.name}` is none of the classes {', '.join(classes)}")
             continue
         for file in _image_files(folder, stage, context):
             array = _read(file, stage, context)
@@ -41,7 +41,7 @@ def images(stage: DataStage, context: Context) -> Examples:
             if arrays and array.shape != arrays[0].shape:
                 height, width = arrays[0].shape[1:]
                 message = f"{array.shape[1]} by {array.shape[2]} pixels, where the first image has {height} by {width}"
-                context.broken(str(file), message, "`images(path, size: 64)` resizes them all")
+                context.report_broken(str(file), message, "`images(path, size: 64)` resizes them all")
                 continue
             arrays.append(array)
             labels.append(classes.index(folder.name))
@@ -49,12 +49,12 @@ def images(stage: DataStage, context: Context) -> Examples:
         raise NablacError(Diagnostic(codes.E823, f"{path} holds no images", stage.span))
     examples = {"image": np.stack(arrays), "label": np.array(labels, np.int64)}
     return Examples(
-        examples, ("image",), ("label",), columns={"label": ("label",)}, classes={"label": classes}, place=str(path)
+        examples, ("image",), ("label",), columns={"label": ("label",)}, classes={"label": classes}, path=str(path)
     )
 
 
 def _class_folders(path: Path, stage: DataStage, context: Context) -> list[Path]:
-    """The folders of the classes; hidden ones, as notebooks leave behind, are none."""
+    """The folders of the classes; hidden folders, such as notebooks leave behind, are skipped."""
     beside = sorted(path.iterdir()) if path.is_dir() else []
     folders = [entry for entry in beside if entry.is_dir() and not entry.name.startswith(".")]
     if not folders:
@@ -69,7 +69,7 @@ def _class_folders(path: Path, stage: DataStage, context: Context) -> list[Path]
 
 
 def _image_files(folder: Path, stage: DataStage, context: Context) -> list[Path]:
-    """The images of a class; what else lies beside them is noted, and a class without any is an error."""
+    """The images of a class; other files are noted, and a class without images is an error."""
     files: list[Path] = []
     for entry in sorted(folder.iterdir()):
         if entry.suffix.lower() in ENDINGS and not entry.is_dir():
@@ -84,7 +84,7 @@ def _image_files(folder: Path, stage: DataStage, context: Context) -> list[Path]
 
 
 def _read(file: Path, stage: DataStage, context: Context) -> Array | None:
-    """An image in the channels and the size of the stage; None for one that is broken and left out."""
+    """An image with the channels and the size of the stage; None for a broken one that is skipped."""
     side = stage.arguments["size"]
     try:
         return read_image(

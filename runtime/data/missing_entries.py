@@ -1,4 +1,4 @@
-"""Tokens and labels that a model has no entry for: refused before the training, with their line in the data."""
+"""Tokens and labels that are out of range for a model: refused before training, with their line in the data."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from runtime.table_lookups import TableCheck
 
 
 def check_lookups(graph: Graph, examples: Examples, span: Span | None) -> None:
-    """Check all indices that `graph`, a model with its loss, looks up: NablacError for the first one outside.
+    """NablacError for the first index out of range of all that `graph`, a model with its loss, looks up.
 
-    They are computed as the model does, so that what it replaces, as a label `ignore`, does not count.
+    Indices are checked as the model computes them: it may replace some first, such as a label `ignore`.
     """
     for outside in TableCheck(graph).outside(examples.arrays, {}):
         refusal = _no_class if outside.name in examples.targets else _no_row
@@ -29,9 +29,9 @@ def _no_class(name: str, label: int, row: int | None, size: int, examples: Examp
     what = f"column `{columns[0]}`" if len(columns) == 1 and examples.lines is not None else f"`{name}`"
     message = f"{what} holds the label {label}, and the model has the classes 0 to {size - 1}"
     hint = "labels count from 0" if label < 0 else f"the model needs {label + 1:,} classes, or the data fewer"
-    place = examples.place_of(row) if row is not None else None
-    if place is not None:
-        return NablacError(Diagnostic(codes.E826, message, place=place, hint=hint))
+    location = examples.location(row) if row is not None else None
+    if location is not None:
+        return NablacError(Diagnostic(codes.E826, message, place=location, hint=hint))
     return NablacError(Diagnostic(codes.E826, message if row is None else f"{message}: example {row}", span, hint=hint))
 
 
@@ -39,15 +39,15 @@ def _no_row(name: str, number: int, row: int | None, size: int, examples: Exampl
     if examples.texts_of(name):
         model = f"the model looks them up in a table of {size:,} rows"
         return too_many_texts(examples.columns[name][0], examples, model, codes.E851, span)
-    place = examples.place_of(row) if row is not None else None
-    span = span if place is None else None
+    location = examples.location(row) if row is not None else None
+    span = span if location is None else None
     if number < 0:
         message = f"`{name}` holds {number}, and rows of a table count from 0"
-        return NablacError(Diagnostic(codes.E851, message, span, place=place))
+        return NablacError(Diagnostic(codes.E851, message, span, place=location))
     if examples.tokenizer is None:
         message = f"`{name}` holds {number:,}, and the model looks it up in a table of {size:,} rows"
         hint = f"the table needs {number + 1:,} rows, or the data smaller numbers"
-        return NablacError(Diagnostic(codes.E851, message, span, place=place, hint=hint))
+        return NablacError(Diagnostic(codes.E851, message, span, place=location, hint=hint))
     largest = int(examples.arrays[name].max())
     message = f"`{name}` holds {largest:,}, and the model looks it up in a table of {size:,} rows"
     needed = examples.tokenizer.size

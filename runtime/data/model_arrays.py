@@ -1,4 +1,4 @@
-"""Arrays of data in the shapes and dtypes that a model has for them."""
+"""Converting arrays of data to the shapes and dtypes of a model's inputs and targets."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from runtime.data.examples import Examples
 
 
-_SHOWN = 5  # classes that are told by their texts
+_SHOWN = 5  # classes that are listed in a message
 
 
-def shaped(
+def reshape(
     array: Array, assigned: Assigned, type: TensorType, examples: Examples, target: bool, span: Span | None
 ) -> Array:
-    """In the type's rank where only axes of length 1 differ; labels as one-hot rows where a target is floats of them.
+    """Reshape an array that differs from the type in axes of size 1, or make one-hot rows of labels for a float target.
 
-    NablacError where it does not fit.
+    NablacError if it does not fit.
     """
     name, wanted = assigned.name, type.shape[1:]
     texts = [column for column in assigned.columns if column in examples.classes]
@@ -50,21 +50,21 @@ def shaped(
         not isinstance(size, int) or size == actual for size, actual in zip(wanted, shape, strict=True)
     )
     if not fits:
-        message = f"the model's `{name}` is {type}, and an example of the data is {example_type(array)}"
+        message = f"the model's `{name}`: expected {type}, got examples of {example_type(array)}"
         raise NablacError(Diagnostic(codes.E824, message, span))
     return array
 
 
 def check_kind(assigned: Assigned, type: TensorType, examples: Examples, span: Span | None) -> None:
-    """NablacError for an array of anything but real numbers and flags."""
+    """NablacError for an array of anything but real numbers and booleans."""
     try:
         check_numbers(assigned.array)
     except CannotConvert as error:
         raise _unfit(assigned, type, examples, error, span) from None
 
 
-def in_type(array: Array, assigned: Assigned, type: TensorType, examples: Examples, span: Span | None) -> Array:
-    """In the type's dtype; NablacError with its line for the first number that this has not."""
+def cast(array: Array, assigned: Assigned, type: TensorType, examples: Examples, span: Span | None) -> Array:
+    """Convert to the type's dtype; NablacError with the line of the first number that does not fit."""
     try:
         return np.ascontiguousarray(convert(array, type.dtype.numpy))
     except CannotConvert as error:
@@ -74,7 +74,7 @@ def in_type(array: Array, assigned: Assigned, type: TensorType, examples: Exampl
 def _unfit(
     assigned: Assigned, type: TensorType, examples: Examples, error: CannotConvert, span: Span | None
 ) -> NablacError:
-    """Numbers that a dtype does not have, at the line that the first of them is from, else by its example."""
+    """The error for a number that a dtype does not have, at its line in the file, else with its example's number."""
     message, columns = f"the model's `{assigned.name}` is {type}, and {error.reason}", assigned.columns
     if error.index is None:
         return NablacError(Diagnostic(codes.E824, message, span, hint=error.hint))
@@ -82,31 +82,31 @@ def _unfit(
     if columns:
         column = columns[others[-1]] if others and others[-1] < len(columns) else columns[0]
         message = f"column `{column}`: {message}"
-    place = examples.place_of(row)
-    if place is not None:
-        return NablacError(Diagnostic(codes.E824, message, place=place, hint=error.hint))
+    location = examples.location(row)
+    if location is not None:
+        return NablacError(Diagnostic(codes.E824, message, place=location, hint=error.hint))
     return NablacError(Diagnostic(codes.E824, f"{message}: example {row}", span, hint=error.hint))
 
 
 def too_many_texts(column: str, examples: Examples, model: str, code: codes.Code, span: Span | None) -> NablacError:
-    """More texts than a model has numbers for: no line of the file is wrong, and none is named."""
+    """The error for more classes than the model has; it is about no single line of the file."""
     texts = examples.classes[column]
     shown = ", ".join(f"`{text}`" for text in texts[:_SHOWN]) + (", .." if len(texts) > _SHOWN else "")
     message = f"`{column}` holds {len(texts):,} classes, {shown}, and {model}"
-    note = f"read from {examples.place}" if examples.place else None
+    note = f"read from {examples.path}" if examples.path else None
     hint = f"the model needs {len(texts):,}, or the data fewer texts"
     return NablacError(Diagnostic(code, message, span, note=note, hint=hint))
 
 
 def is_one_hot(array: Array) -> bool:
-    """Whether each row of several numbers has one 1 and zeros beside it: classes, which nobody measures."""
+    """Whether each row has a single 1 and zeros otherwise: classes, which are not scaled."""
     if array.ndim < 2 or array.shape[-1] < 2:
         return False
     return bool(((array == 0) | (array == 1)).all() and (array.sum(axis=-1) == 1).all())
 
 
 def are_labels(array: Array, wanted: tuple[object, ...]) -> bool:
-    """Whether whole numbers stand where a target has a last axis of several more."""
+    """Whether an array holds integers for a target with a last axis of several classes."""
     if not wanted or not isinstance(wanted[-1], int) or wanted[-1] < 2:
         return False
     before = wanted[:-1]
@@ -124,10 +124,10 @@ def _one_hot(array: Array, examples: Examples, name: str, type: TensorType, span
     if len(wrong):
         label, row = int(labels[tuple(wrong[0])]), wrong[0][0]
         message = f"`{name}` has {classes} classes, 0 to {classes - 1}, and the data holds a label {label}"
-        place = examples.place_of(int(row))
-        if place is None:
+        location = examples.location(int(row))
+        if location is None:
             raise NablacError(Diagnostic(codes.E826, f"{message}: example {row}", span))
-        raise NablacError(Diagnostic(codes.E826, message, place=place))
+        raise NablacError(Diagnostic(codes.E826, message, place=location))
     labels = labels.astype(np.int64)
     rows_of_ones: Array = np.eye(classes, dtype=np.float32)[labels]
     return rows_of_ones

@@ -1,4 +1,4 @@
-"""Rows of tokens that end in padding: how wide a batch of them is, and which of them may share one."""
+"""Rows of tokens that end in padding: the width of their batches, and which rows may share a batch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Padding:
-    """`axes` name the dim of the tokens of each array of rows; those of one dim are equally wide.
+    """`axes` gives the dim of the tokens of each array; arrays of the same dim have the same width.
 
-    A batch is as wide as its longest row, and at the `least` what the model takes. Along the dims in `apart` only rows
-    of one length share a batch: the model reads padding as if it were text, and would answer by its neighbours.
+    A batch is as wide as its longest row, and at least as wide as the model needs (`least`). Along the dims in `apart`
+    only rows of equal length share a batch: there the model reads padding as text, and its outputs would depend on it.
     """
 
     axes: Mapping[str, str]
@@ -26,11 +26,11 @@ class Padding:
 
     @staticmethod
     def of_arrays(arrays: Mapping[str, Array]) -> Padding:
-        """Of arrays of which no model says more: each as wide as its own rows."""
+        """The padding of arrays without a model: each has a dim of its own."""
         return Padding({name: name for name, array in arrays.items() if array.ndim == 2 and array.dtype.kind == "i"})
 
     def lengths(self, arrays: Mapping[str, Array], padding: int) -> dict[str, Array]:
-        """By dim how many tokens each row has before its padding, one at the least."""
+        """For each dim the number of tokens in each row before its padding, at least one."""
         lengths: dict[str, Array] = {}
         for name, dim in self.axes.items():
             used = arrays[name] != padding
@@ -39,18 +39,18 @@ class Padding:
         return lengths
 
     def trim(self, batch: Mapping[str, Array], padding: int) -> dict[str, Array]:
-        """A batch without the columns that are padding in every row."""
+        """Remove the columns of a batch that are padding in every row."""
         widths = {
             dim: max(int(length.max()), self.least.get(dim, 1)) for dim, length in self.lengths(batch, padding).items()
         }
         return {
-            name: widened(array[:, : widths[self.axes[name]]], widths[self.axes[name]], padding)
+            name: widen(array[:, : widths[self.axes[name]]], widths[self.axes[name]], padding)
             if name in self.axes
             else array
             for name, array in batch.items()
         }
 
 
-def widened(array: Array, width: int, padding: int) -> Array:
-    """Padded rows with more padding, up to `width`."""
+def widen(array: Array, width: int, padding: int) -> Array:
+    """Add padding to rows, up to `width`."""
     return np.pad(array, ((0, 0), (0, max(0, width - array.shape[1]))), constant_values=padding)

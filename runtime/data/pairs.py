@@ -20,12 +20,12 @@ _MARKUP = re.compile(r"<[^<>]*>|&\w+;|\\n|\n")
 
 
 def pairs(stage: DataStage, context: Context) -> Text:
-    """Lines of two texts with a separator between them; of a catalogue (.po) the messages and their translations.
+    """Lines of two texts with a separator between them, or the messages of a catalogue (.po) and their translations.
 
-    `path` may be a pattern with `*`, or a list of paths; a pair that comes twice counts once, so that none validates
-    what it trained, and lines keep the order of the files. What is left out is noted.
+    `path` may be a pattern with `*`, or a list of paths; lines keep the order of the files. A repeated pair is skipped,
+    so that no pair is in both training and validation. What is skipped is noted.
     """
-    place_of_pair: dict[tuple[str, ...], str] = {}
+    locations: dict[tuple[str, ...], str] = {}
     files = context.paths(stage.arguments["path"], stage.span)
     for path in files:
         content = decode(content_of(path), str(path)).replace("\r\n", "\n")
@@ -34,18 +34,18 @@ def pairs(stage: DataStage, context: Context) -> Text:
         else:
             lines = _lines(content, stage, path, context)
         for number, sides in lines:
-            place = f"{path}:{number}"
-            if sides in place_of_pair:
-                context.note(place, "a repeated pair is skipped")
+            location = f"{path}:{number}"
+            if sides in locations:
+                context.note(location, "a repeated pair is skipped")
             else:
-                place_of_pair[sides] = place
-    if not place_of_pair:
+                locations[sides] = location
+    if not locations:
         raise NablacError(Diagnostic(codes.E823, f"{files[0]} holds no pairs", stage.span))
-    return Text(str(files[0]), list(place_of_pair), places=list(place_of_pair.values()))
+    return Text(str(files[0]), list(locations), locations=list(locations.values()))
 
 
 def _lines(content: str, stage: DataStage, path: Path, context: Context) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """The two `columns` of each line; where none are named a line has two texts, and no more."""
+    """The two `columns` of each line; without `columns` a line has to have exactly two texts."""
     named = stage.arguments["columns"]
     columns = named or [0, 1]
     separator = stage.arguments["separator"]
@@ -58,24 +58,24 @@ def _lines(content: str, stage: DataStage, path: Path, context: Context) -> Iter
         sides = tuple(cells[index] for index in columns if index < len(cells))
         if len(sides) != 2 or not all(sides) or (not named and len(cells) != 2):
             count = len([cell for cell in cells if cell])
-            context.broken(f"{path}:{number}", f"{count} text{'' if count == 1 else 's'}, and a pair has 2")
+            context.report_broken(f"{path}:{number}", f"expected 2 texts, got {count}")
             continue
         yield number, sides
 
 
 def _messages(content: str, path: Path, context: Context) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """The messages of a catalogue without markup that are translated, of those with a plural the singular."""
+    """The translated messages of a catalogue that have no markup; of plural forms only the singular."""
     for number, fuzzy, fields in _entries(content):
         sides = tuple("".join(fields.get(name, ())).replace('\\"', '"').strip() for name in ("msgid", "msgstr"))
-        reason = _unused(sides, fuzzy)
+        reason = _skip_reason(sides, fuzzy)
         if reason is None:
             yield number, sides
-        elif sides[0]:  # the message of the empty text is the catalogue's head
+        elif sides[0]:  # an empty message is the catalogue's header
             context.note(f"{path}:{number}", f"{reason} is skipped")
 
 
-def _unused(sides: tuple[str, ...], fuzzy: bool) -> str | None:
-    """What a message is that makes no pair of texts."""
+def _skip_reason(sides: tuple[str, ...], fuzzy: bool) -> str | None:
+    """Why a message is skipped, or None."""
     if not all(sides):
         return "a message without a translation"
     if fuzzy:
@@ -96,7 +96,7 @@ def _entries(content: str) -> Iterator[tuple[int, bool, dict[str, list[str]]]]:
             start, fuzzy, fields, current = 0, False, {}, None
         if line.startswith("#"):
             fuzzy = fuzzy or _FUZZY.match(line) is not None
-        elif field is None:  # an empty line, or what is no part of a catalogue
+        elif field is None:  # an empty line, or an invalid one
             if not fields:
                 start, fuzzy = 0, False
             current = None

@@ -24,7 +24,7 @@ _MOST_LISTED = 12
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Columns as numbers [rows, columns], of the rows `kept`; a column of texts holds indices of `classes`."""
+    """Columns as numbers [rows, columns], without broken rows; a column of texts holds indices into `classes`."""
 
     numbers: Array
     kept: Array
@@ -33,12 +33,12 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """A table: texts by column, and of each row the line of the file and its number among all rows.
+    """A table: texts by column, and for each row its line in the file and its number among all rows.
 
-    A row that was left out is missing from the numbers. `refused` are columns of what is neither number nor text.
+    Skipped rows are missing from the numbers. `refused` are columns of neither numbers nor texts, with what they hold.
     """
 
-    place: str
+    path: str
     cells: Mapping[str, list[str]]
     lines: list[int]
     numbers: list[int]
@@ -47,39 +47,39 @@ class Rows:
     refused: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
-    def of(table: CsvTable, place: str, format: Format, report: Report) -> Rows:
-        """The columns of a CSV file that have a name."""
+    def of(table: CsvTable, path: str, format: Format, report: Report) -> Rows:
+        """The named columns of a CSV file."""
         named: dict[str, list[str]] = {}
         for number, (name, column) in enumerate(zip(table.names, table.cells, strict=True), 1):
             if name:
                 named[name] = column
             elif any(cell.strip() for cell in column):
-                report.note(place, f"column {number} has no name and is skipped")
-        return Rows(place, named, table.lines, table.numbers, format=format)
+                report.note(path, f"column {number} has no name and is skipped")
+        return Rows(path, named, table.lines, table.numbers, format=format)
 
-    def table(
+    def read_columns(
         self,
         names: list[str],
         report: Report,
         span: Span | None,
         classes: Mapping[str, tuple[str, ...]] | None = None,
     ) -> Table:
-        """Columns by their names; rows with a broken cell are an error, or left out.
+        """Read columns as numbers; rows with a broken cell are an error, or skipped.
 
-        With `classes`, those that are known already, a column in which nothing is a number is one of classes, which its
-        numbers count in their order.
+        If `classes` is not None, a column without any number is one of class names, and is read as their indices:
+        `classes` are those that are known already.
         """
         for name in names:
             if name not in self.cells:
                 near = (
                     did_you_mean(name, self.cells)
                     or self.format.hint_of_header(list(self.cells))
-                    or f"the columns are {_listed(list(self.cells))}"
+                    or f"the columns are {_list(list(self.cells))}"
                 )
-                raise NablacError(Diagnostic(codes.E822, f"{self.place} has no column `{name}`", span, hint=near))
+                raise NablacError(Diagnostic(codes.E822, f"{self.path} has no column `{name}`", span, hint=near))
             if name in self.refused:
-                message = f"column `{name}` holds {self.refused[name]}, and a column is of numbers or of texts"
-                raise NablacError(Diagnostic(codes.E821, message, place=self.place))
+                message = f"column `{name}`: expected numbers or texts, got {self.refused[name]}"
+                raise NablacError(Diagnostic(codes.E821, message, place=self.path))
         texts = self._classes(names, classes) if classes is not None else {}
         table = np.empty((len(self.lines), len(names)))
         kept = np.ones(len(self.lines), bool)
@@ -92,14 +92,14 @@ class Rows:
                     table[row, column] = number
                 elif kept[row]:
                     kept[row] = False
-                    what = f"none of the classes {_listed(list(known))}" if known else "not a number"
-                    shown = f"`{_shortened(cell)}` is {what}" if cell.strip() else "the cell is empty"
+                    what = f"none of the classes {_list(list(known))}" if known else "not a number"
+                    shown = f"`{_shorten(cell)}` is {what}" if cell.strip() else "the cell is empty"
                     hint = None if known else self.format.hint(cell)
-                    report.broken(f"{self.place}:{self.lines[row]}", f"column `{name}`: {shown}", hint)
+                    report.report_broken(f"{self.path}:{self.lines[row]}", f"column `{name}`: {shown}", hint)
         return Table(table[kept], np.flatnonzero(kept), texts)
 
     def _classes(self, names: list[str], known: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        """The texts of columns of texts: those that the training part has shown, or all, in order."""
+        """The classes of columns of texts: the known ones, or all texts of the column, sorted."""
         classes: dict[str, tuple[str, ...]] = {}
         for name in names:
             if name in known:
@@ -111,9 +111,9 @@ class Rows:
         return classes
 
 
-def _shortened(cell: str) -> str:
+def _shorten(cell: str) -> str:
     return cell if len(cell) <= 40 else f"{cell[:40]}.."
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(map(_shortened, names[:_MOST_LISTED])) + (", .." if len(names) > _MOST_LISTED else "")
+def _list(names: list[str]) -> str:
+    return ", ".join(map(_shorten, names[:_MOST_LISTED])) + (", .." if len(names) > _MOST_LISTED else "")

@@ -1,4 +1,4 @@
-"""Scaling: what a stage asks for, and what it comes to on the training part."""
+"""Scaling: what a stage requests, and the fit to the training part."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from grammar.source import Span
 if TYPE_CHECKING:
     from compiler.types import Array, DType
 
-_ROUNDING, _ROUNDING_SIXTEEN = 0.02, 0.25  # of a deviation that a type may round off; one of 16 bits is coarse anyway
+_ROUNDING, _ROUNDING_SIXTEEN = 0.02, 0.25  # the rounding error of a type that is accepted, in units of the scale
 
-_AT_ONCE = 1 << 20  # numbers that are looked at together
+_AT_ONCE = 1 << 20  # numbers that are processed together
 
 
 @dataclass(frozen=True)
 class Scale:
-    """A kind of scaling, asked for `columns`, or where none are named for every number that is measured."""
+    """A request to scale `columns`, or all measured numbers if that is empty."""
 
     kind: Literal["standardize", "min_max"]
     low: float
@@ -29,9 +29,9 @@ class Scale:
     span: Span
 
     def fit(self, table: Array, rounding: float) -> tuple[Array, Array]:
-        """Offset and scale of each column of [rows, columns]; one that does not vary is only moved.
+        """Offset and scale of each column of [rows, columns]; a constant column is only shifted.
 
-        Differences of no more than `rounding` times the largest number of a column are none.
+        Differences of no more than `rounding` times the largest number of a column count as 0.
         """
         least, most, largest = (np.full(table.shape[1], start) for start in (np.inf, -np.inf, 0.0))
         for rows, moved in _from_first(table):
@@ -40,7 +40,7 @@ class Scale:
         offset = table[0].astype(np.float64)
         if self.kind == "standardize":
             unit = np.maximum(most, -least)
-            unit[unit == 0] = 1  # so that no square overflows, and none vanishes
+            unit[unit == 0] = 1  # numbers are divided by it, so that squares neither overflow nor underflow
             mean = sum((moved / unit).sum(axis=0) for _, moved in _from_first(table)) / len(table)
             squares = sum(((moved / unit - mean) ** 2).sum(axis=0) for _, moved in _from_first(table))
             spread, offset = np.sqrt(squares / len(table)) * unit, offset + mean * unit
@@ -54,32 +54,31 @@ class Scale:
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
-    """`raw = scaled * scale + offset`, as NumPy broadcasts them against an example."""
+    """`raw = scaled * scale + offset`, broadcast against an example."""
 
     offset: Array
     scale: Array
 
-    def scaled(self, raw: Array) -> Array:
-        """Raw numbers [..., shape of an example] as the model is trained on them."""
+    def apply(self, raw: Array) -> Array:
+        """Scale raw numbers [..., shape of an example]."""
         return (raw - self.offset) / self.scale
 
-    def reshaped(self, before: tuple[int, ...], after: tuple[int, ...]) -> Scaling:
-        """For examples of the shape `after` that were `before`."""
+    def reshape(self, before: tuple[int, ...], after: tuple[int, ...]) -> Scaling:
+        """The same scaling for examples that were reshaped from `before` to `after`."""
         if before == after or self.offset.size == 1:
             return self
         offset, scale = (np.broadcast_to(numbers, before).reshape(after) for numbers in (self.offset, self.scale))
         return Scaling(offset, scale)
 
-    def coarse(self, raw: Array, dtype: DType) -> tuple[int, ...] | None:
-        """Where in an example `dtype` rounds off what tells raw numbers apart, or does not hold them; None if nowhere.
+    def imprecise_index(self, raw: Array, dtype: DType) -> tuple[int, ...] | None:
+        """The index in an example at which raw numbers lose too much precision in `dtype`, or overflow, or None.
 
-        A model that takes or gives raw numbers rounds them: half of `eps` times their size has to be small beside the
-        scale.
+        The rounding error, half of `eps` times the largest number, has to be small compared with the scale.
         """
         most, least = raw.max(axis=0), raw.min(axis=0)
         largest = np.maximum(np.abs(most.astype(np.float64)), np.abs(least.astype(np.float64)))
         varies = differences(most, least) > 2 * _rounding(raw) * largest
-        varies &= (self.offset != 0) | (self.scale != 1)  # those that no stage scales are the model's as they are
+        varies &= (self.offset != 0) | (self.scale != 1)  # only numbers that a stage scales
         error = np.where(varies, dtype.eps / 2 * largest / self.scale, 0.0)
         error = np.where(largest > dtype.largest, np.inf, error)
         tolerance = _ROUNDING if dtype.bytes > 2 else _ROUNDING_SIXTEEN
@@ -102,7 +101,7 @@ class Scaling:
 
 
 def differences(left: Array, right: Array) -> Array:
-    """`left - right` as floats; of whole numbers exact where they are near each other, however large."""
+    """`left - right` as floats; for integers it is exact if they are near each other, however large."""
     if left.dtype.kind in "iu" and left.dtype != np.uint64 and left.size and right.size:
         if float(left.max()) - float(right.min()) < 2**62 and float(right.max()) - float(left.min()) < 2**62:
             return np.asarray((left.astype(np.int64) - right.astype(np.int64)).astype(np.float64))
@@ -110,7 +109,7 @@ def differences(left: Array, right: Array) -> Array:
 
 
 def _from_first(table: Array) -> Iterator[tuple[Array, Array]]:
-    """Rows, some at a time, and how far each is from the first: exact where numbers are near each other."""
+    """Blocks of rows, and their differences from the first row, which are exact for numbers near each other."""
     step = max(1, _AT_ONCE // max(1, table.shape[1]))
     for start in range(0, len(table), step):
         rows = table[start : start + step]
@@ -118,20 +117,20 @@ def _from_first(table: Array) -> Iterator[tuple[Array, Array]]:
 
 
 def _rounding(array: Array) -> float:
-    """By how much of their size numbers of an array may differ that were meant to be one: whole numbers not at all."""
+    """The relative difference up to which floats of an array count as equal; 0 for integers."""
     return float(np.finfo(array.dtype).eps) if array.dtype.kind == "f" else 0.0
 
 
-def chosen(scales: Sequence[Scale], names: set[str], unasked: bool) -> Scale | None:
-    """The last scale that names a column or its array; `unasked`, one that names no columns will do."""
+def select_scale(scales: Sequence[Scale], names: set[str], unasked: bool) -> Scale | None:
+    """The last scale that names a column or its array; one without columns applies if `unasked`."""
     fitting = (scale for scale in reversed(scales) if (names & set(scale.columns) if scale.columns else unasked))
     return next(fitting, None)
 
 
-def fitted_scaling(examples: Array, scales: Sequence[Scale | None]) -> Scaling | None:
-    """What training examples show, of each column of the last axis, or of each channel of images; None for none.
+def fit_scaling(examples: Array, scales: Sequence[Scale | None]) -> Scaling | None:
+    """Fit a scaling to training examples, for each column of the last axis or each channel of images.
 
-    `scales` are those of the columns, or one for all of them.
+    `scales` are those of the columns, or one for all. None if there is no scale.
     """
     image = examples.ndim == 4
     table = np.moveaxis(examples, 1, -1) if image else examples if examples.ndim > 1 else examples[:, None]

@@ -1,4 +1,4 @@
-"""Where data comes from: one function for each source of `compiler.elaborate.data.SOURCES`."""
+"""Data sources: one function for each of `compiler.elaborate.data.SOURCES`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Source = Callable[[DataStage, Context], Any]
 
 
 def text(stage: DataStage, context: Context) -> Text:
-    """A text file whole, of a folder all `.txt` in the order of their names; of a Python file the texts in it."""
+    """A text file, all `.txt` files of a folder in alphabetical order, or the string literals of a Python file."""
     path = context.path(stage.arguments["path"], stage.span)
     files = sorted(file for file in path.rglob("*.txt")) if path.is_dir() else [path]
     parts = []
@@ -31,7 +31,7 @@ def text(stage: DataStage, context: Context) -> Text:
         try:
             parts.append(_literals(file) if file.suffix == ".py" else decode(content_of(file), str(file)))
         except SyntaxError as error:
-            context.broken(f"{file}:{error.lineno or 1}", "this is not valid Python")
+            context.report_broken(f"{file}:{error.lineno or 1}", "this is not valid Python")
         except BrokenFile as error:
             context.leave_out(error, str(file))
     whole = "\n".join(parts)
@@ -41,7 +41,7 @@ def text(stage: DataStage, context: Context) -> Text:
 
 
 def _literals(path: Path) -> str:
-    """The text literals of a Python file that are data, as those of a dict of topics; nothing is run."""
+    """The multi-line string literals of a Python file; it is parsed, not run."""
     import ast
 
     source = decode(read_file(path, LARGEST_PYTHON), str(path))
@@ -49,7 +49,7 @@ def _literals(path: Path) -> str:
         tree = ast.parse(source)
     except SyntaxError:
         raise
-    except (ValueError, RecursionError, MemoryError) as error:  # of a null byte, and of nesting two kinds
+    except (ValueError, RecursionError, MemoryError) as error:  # a null byte, or too deep nesting
         why = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
         raise SyntaxError(why) from None
     literals = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]

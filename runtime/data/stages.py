@@ -1,4 +1,4 @@
-"""What is made of data on its way: one function for each stage of `compiler.elaborate.data.STAGES`."""
+"""Data stages: one function for each of `compiler.elaborate.data.STAGES`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runtime.data.context import Context
 from runtime.data.examples import Examples, Text, cuts, window_parts
 from runtime.data.rows import Rows
 from runtime.data.scaling import Scale
-from runtime.data.tokens import known, tokens, windows_of
+from runtime.data.tokens import known_tokenizer, tokens, windows_of
 from runtime.text.tokenizers import ListTokenizer
 from runtime.text.words import pieces
 
@@ -23,17 +23,17 @@ Step = Callable[[Any, DataStage, Context], Any]
 
 
 def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
-    """Each row an example: `inputs` and `targets` are columns' names; a column of texts is one of classes.
+    """Make each row an example: `inputs` and `targets` are names of columns; a column of texts holds classes.
 
-    Without `targets` there is nothing but inputs, as for an autoencoder, whose loss compares an output with them.
+    There may be no `targets`, as for an autoencoder, whose loss compares an output with the inputs.
     """
-    _needs(data, Rows, stage)
+    _check_kind(data, Rows, stage)
     inputs, targets = _names(stage.arguments["inputs"]), _names(stage.arguments["targets"])
     for name in targets:
-        if name in inputs:  # it may be meant, and is mostly a slip: the model is given the answer
+        if name in inputs:  # usually a mistake: the model is fed the answer
             context.notes.setdefault(f"column `{name}` is a target and an input too", [str(stage.span)])
     known = context.fitted.classes if context.fitted is not None else {}
-    table = data.table([*inputs, *targets], context, stage.span, known)
+    table = data.read_columns([*inputs, *targets], context, stage.span, known)
     arrays, names = {"input": table.numbers[:, : len(inputs)]}, {"input": tuple(inputs)}
     if targets:
         arrays["target"], names["target"] = table.numbers[:, len(inputs) :], tuple(targets)
@@ -44,24 +44,24 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
         columns=names,
         scales=data.scales,
         classes=table.classes,
-        place=data.place,
+        path=data.path,
         lines=np.array(data.lines)[table.kept],
     )
 
 
 def window(data: Rows, stage: DataStage, context: Context) -> Examples:
-    """`length` rows in, the `horizon` rows after them out.
+    """Cut windows: `length` rows as the input, and the `horizon` rows after them as the target.
 
-    With `shift` the target is the input's own columns, `shift` rows later and as long: for a model that answers at
-    every step. `target` names other columns to foretell. Examples whose target lies in the validation or test rows
-    belong to these parts, and scaling sees the training rows alone. No window spans a row that was left out.
+    With `shift` the target is the input's own columns `shift` rows later, for models with an output at every step.
+    `target` names other columns to predict. Examples whose target is in the validation or test rows belong to these
+    parts, and scalings are fitted to the training rows alone. No window spans a skipped row.
     """
-    _needs(data, Rows, stage)
+    _check_kind(data, Rows, stage)
     arguments = stage.arguments
     inputs = _names(arguments["columns"])
     targets = _names(arguments["target"]) or inputs
     names = list(dict.fromkeys([*inputs, *targets]))
-    read = data.table(names, context, stage.span)
+    read = data.read_columns(names, context, stage.span)
     table, numbers = read.numbers, np.array(data.numbers)[read.kept]
     length, horizon, shift, stride = arguments["length"], arguments["horizon"], arguments["shift"], arguments["stride"]
     begin = shift or length  # of the target, counted from the window's start
@@ -92,38 +92,38 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         columns={"input": tuple(inputs), "target": tuple(targets)},
         scales=data.scales,
         samples={"input": training[:, take_in], "target": training[:, take_out]} if parts else {},
-        place=data.place,
+        path=data.path,
         lines=np.array(data.lines)[read.kept][starts],
     )
 
 
 def standardize(data: Rows | Examples, stage: DataStage, context: Context) -> Rows | Examples:
-    """To mean 0 and deviation 1, as the training part has them."""
-    return _scaled(data, "standardize", 0.0, 1.0, stage)
+    """Scale to mean 0 and standard deviation 1 on the training part."""
+    return _add_scale(data, "standardize", 0.0, 1.0, stage)
 
 
 def min_max(data: Rows | Examples, stage: DataStage, context: Context) -> Rows | Examples:
-    """From `low` to `high`, as the training part spans them."""
-    return _scaled(data, "min_max", stage.arguments["low"], stage.arguments["high"], stage)
+    """Scale the range of the training part to `low` to `high`."""
+    return _add_scale(data, "min_max", stage.arguments["low"], stage.arguments["high"], stage)
 
 
-def _scaled(
+def _add_scale(
     data: Rows | Examples, kind: Literal["standardize", "min_max"], low: float, high: float, stage: DataStage
 ) -> Rows | Examples:
-    """A scaling is asked for here, and fitted when the training part and the model's types are known."""
+    """Request a scaling; it is fitted when the training part and the model's types are known."""
     if isinstance(data, Text):
-        _needs(data, Examples, stage)
+        _check_kind(data, Examples, stage)
     scale = Scale(kind, low, high, tuple(_names(stage.arguments["columns"])), stage.span)
     return replace(data, scales=(*data.scales, scale))
 
 
 def split(data: Any, stage: DataStage, context: Context) -> Any:
-    """Shares for validation and test, in time `order` or `random`: `divided` has put them in the context before."""
+    """Fractions for validation and test, which `apply_split` has put in the context before."""
     return data
 
 
-def divided(context: Context, stages: Iterable[DataStage]) -> Context:
-    """The context with the shares of a `split`, wherever it stands: every stage has to know the training part."""
+def apply_split(context: Context, stages: Iterable[DataStage]) -> Context:
+    """The context with the fractions of a `split` anywhere among the stages: every stage needs the training part."""
     for stage in stages:
         if stage.name == "split":
             arguments = stage.arguments
@@ -138,27 +138,27 @@ def divided(context: Context, stages: Iterable[DataStage]) -> Context:
 
 
 def characters(data: Text, stage: DataStage, context: Context) -> Examples:
-    """Windows of `length` characters, each the target of the one before it.
+    """Windows of `length` characters, whose targets are the same windows one character later.
 
-    The vocabulary is that of the training part, after an entry for characters it does not have.
+    The vocabulary is that of the training part, after an entry for unknown characters.
     """
-    _needs(data, Text, stage)
+    _check_kind(data, Text, stage)
     length, stride = stage.arguments["length"], stage.arguments["stride"] or stage.arguments["length"]
     first, _ = cuts(len(data.text), context)
-    tokenizer = known(context) or ListTokenizer("characters", tuple(sorted(set(data.text[:first]))), UNSEEN)
+    tokenizer = known_tokenizer(context) or ListTokenizer("characters", tuple(sorted(set(data.text[:first]))), UNSEEN)
     return windows_of(data.text, tokenizer, length, stride, context, stage)
 
 
 def words(data: Text, stage: DataStage, context: Context) -> Examples:
-    """As `characters`, of words and punctuation; the `most` frequent words of the training part are known."""
+    """Like `characters`, for words and punctuation: the `most` frequent ones of the training part."""
     from collections import Counter
 
-    _needs(data, Text, stage)
+    _check_kind(data, Text, stage)
     tokens = pieces(data.text, "words")
     first, _ = cuts(len(tokens), context)
     counted = Counter(tokens[:first]).most_common(stage.arguments["most"])
     length, stride = stage.arguments["length"], stage.arguments["stride"] or stage.arguments["length"]
-    tokenizer = known(context) or ListTokenizer("words", tuple(word for word, _ in counted), UNSEEN)
+    tokenizer = known_tokenizer(context) or ListTokenizer("words", tuple(word for word, _ in counted), UNSEEN)
     return windows_of(data.text, tokenizer, length, stride, context, stage)
 
 
@@ -166,8 +166,8 @@ UNSEEN = ("\N{REPLACEMENT CHARACTER}",)  # the only special token of these two
 
 
 def augment(data: Examples, stage: DataStage, context: Context) -> Examples:
-    """Changes to training batches as they are drawn; see `runtime.data.augmentation`."""
-    _needs(data, Examples, stage)
+    """Request changes to training batches; see `runtime.data.augmentation`."""
+    _check_kind(data, Examples, stage)
     chosen = {name: value for name, value in stage.arguments.items() if value}
     return replace(data, augmentations={**data.augmentations, **chosen})
 
@@ -176,13 +176,13 @@ def _names(value: Any) -> list[str]:
     return [str(item) for item in value] if isinstance(value, list) else [str(value)]
 
 
-def _needs(data: Any, kind: type, stage: DataStage) -> None:
+def _check_kind(data: Any, kind: type, stage: DataStage) -> None:
     if not isinstance(data, kind):
         words = {Rows: "rows of a table", Examples: "examples", Text: "a text"}
         raise NablacError(
             Diagnostic(
                 codes.E823,
-                f"`{stage.name}` takes {words[kind]}, and gets {words.get(type(data), 'something else')}",
+                f"`{stage.name}`: expected {words[kind]}, got {words.get(type(data), 'something else')}",
                 stage.span,
             )
         )

@@ -8,7 +8,7 @@ from compiler.model_spec import DataStage
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import PARQUET
-from runtime.boundary import BEGINNING, check_table, guarded, open_regular, refuse_other_kinds
+from runtime.boundary import BEGINNING, check_table, open_regular, refuse_other_kinds, translate_errors
 from runtime.data.context import Context
 from runtime.data.csv_file import Format, read_table
 from runtime.data.rows import Rows
@@ -16,9 +16,9 @@ from runtime.data.source_files import content_of, missing_extra
 
 
 def csv(stage: DataStage, context: Context) -> Rows:
-    """Rows of a file, in the order in which they stand; it may be gzipped.
+    """The rows of a CSV file, in order; it may be gzipped.
 
-    Columns without a name, as spreadsheets leave behind, are left out.
+    Columns without a name, such as spreadsheets leave behind, are skipped.
     """
     path = context.file(stage.arguments["path"], stage.span)
     format = Format(*(stage.arguments[name] for name in ("separator", "decimal", "header")))
@@ -29,13 +29,13 @@ def csv(stage: DataStage, context: Context) -> Rows:
 
 
 def parquet(stage: DataStage, context: Context) -> Rows:
-    """Rows of a Parquet file; needs the extra `parquet`."""
+    """The rows of a Parquet file; needs the extra `parquet`."""
     path = context.file(stage.arguments["path"], stage.span)
     try:
         import pyarrow.parquet
     except ImportError:
         raise missing_extra("Parquet files", "parquet", stage) from None
-    with guarded(str(path), "a Parquet file"), open_regular(path) as file:
+    with translate_errors(str(path), "a Parquet file"), open_regular(path) as file:
         beginning = file.read(BEGINNING)
         refuse_other_kinds(beginning, "a Parquet file", str(path), but=(PARQUET,))
         if not beginning.startswith(b"PAR1"):
@@ -62,7 +62,7 @@ def _columns(table: Any) -> Any:
 
 
 def _kind(type: Any) -> str | None:
-    """What a column holds that is neither numbers, flags nor texts."""
+    """What a column holds, if it is neither numbers, booleans nor texts."""
     from pyarrow import types
 
     of = type.value_type if types.is_dictionary(type) else type
@@ -73,10 +73,10 @@ def _kind(type: Any) -> str | None:
 
 
 def _text(cell: Any) -> str:
-    """A cell as a CSV file would have it; flags are 0 and 1."""
+    """A cell as text; booleans are 0 and 1."""
     if cell is None:
         return ""
-    # A float of 16 bits is shortened by its own precision, and would be another number in 32.
+    # The shortest text of a 16-bit float would be another number when it is read in 32 bits.
     if isinstance(cell, (bool, float)) or type(cell).__module__ == "numpy":
         return repr(int(cell)) if isinstance(cell, bool) else repr(float(cell))
     return str(cell)

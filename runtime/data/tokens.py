@@ -1,4 +1,4 @@
-"""Texts and pairs of texts as padded tokens: what a stage `tokens` makes."""
+"""The stage `tokens`: texts and pairs of texts as padded rows of tokens."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 
-IGNORED = -100  # the label of tokens that were not hidden, which losses leave out
+IGNORED = -100  # the label of tokens that are not hidden, which losses ignore
 
 
 def tokens(data: Text, stage: DataStage, context: Context) -> Examples:
-    """Pairs as `source`, `target_in` and `target_out`, a text as windows; other `target`s as `tokens` and `label`.
+    """Pairs as `source`, `target_in` and `target_out`, or as `tokens` and `label`; a single text as windows.
 
-    `target_in` begins with a begin token and `target_out` ends with an end token: one step apart. Of `target: "class"`
-    the second side is the name of one, of `target: "number"` a number. One vocabulary of at most `most` tokens, learnt
-    from the training part. Pairs of more than `length` tokens on a side are left out, and said with their lines.
+    `target_in` begins with a begin token and `target_out` ends with an end token: they are shifted by one. With
+    `target: "class"` the second side of a pair is the name of a class, with `target: "number"` a number. The vocabulary
+    of at most `most` tokens is learnt from the training part. Pairs of more than `length` tokens on a side are skipped,
+    and reported with their lines.
     """
     if not isinstance(data, Text):
         raise NablacError(Diagnostic(codes.E823, "`tokens` takes a text, or pairs of texts", stage.span))
     if not data.lines:
-        return _masked(data, stage, context) if stage.arguments["hide"] else _next_tokens(data, stage, context)
+        return _masked_tokens(data, stage, context) if stage.arguments["hide"] else _next_tokens(data, stage, context)
     return _pairs(data, stage, context)
 
 
@@ -43,7 +44,7 @@ def _pairs(data: Text, stage: DataStage, context: Context) -> Examples:
     """The examples of pairs of texts: translations, or texts with a class or a number."""
     classes: tuple[str, ...] = ()
     if stage.arguments["target"] == "class":
-        data, classes = _classed(data, context)
+        data, classes = _read_classes(data, context)
     whole = Examples({"line": np.arange(len(data.lines))}).split(context)
     translated = stage.arguments["target"] == "text"
     training = (data.lines[number] for number in whole.parts["training"])
@@ -58,18 +59,18 @@ def _pairs(data: Text, stage: DataStage, context: Context) -> Examples:
     parts = {name: new_numbers[part][new_numbers[part] >= 0] for name, part in whole.parts.items()}
     texts = [data.lines[number] for number in kept]
     padding = tokenizer.padding or PADDING
-    source = padded([sources[number] for number in kept], padding)
+    source = pad([sources[number] for number in kept], padding)
     if answers is not None:
         arrays = {
             "source": source,
-            "target_in": padded([roles.answer(tokenizer, answers[number]) for number in kept], padding),
-            "target_out": padded([[*answers[number], tokenizer.end or 0] for number in kept], padding),
+            "target_in": pad([roles.answer(tokenizer, answers[number]) for number in kept], padding),
+            "target_out": pad([[*answers[number], tokenizer.end or 0] for number in kept], padding),
         }
         names = ("source", "target_in"), ("target_out",)
         return Examples(arrays, *names, parts=parts, tokenizer=tokenizer, padded=True, texts=texts)
     second = [line[1] for line in texts]
-    places = [data.places[number] for number in kept]
-    label = np.array([classes.index(side) for side in second]) if classes else _numbers(second, places)
+    locations = [data.locations[number] for number in kept]
+    label = np.array([classes.index(side) for side in second]) if classes else _numbers(second, locations)
     return Examples(
         {"tokens": source, "label": label},
         ("tokens",),
@@ -90,15 +91,15 @@ def _fitting_pairs(
     stage: DataStage,
     context: Context,
 ) -> list[int]:
-    """The numbers of the pairs that can be used; the others are skipped, with the reason. NablacError if none can."""
+    """The numbers of the usable pairs; the others are skipped with a reason. NablacError if there is none."""
     most, fitting = stage.arguments["length"], []
     for number, line in enumerate(data.lines):
-        # A target has one token more than its text: what begins or ends it.
+        # A target has one token more than its text, at its beginning or end.
         longest = max(len(sources[number]), len(answers[number]) + 1 if answers is not None else 0)
         if not tokenizer.encode(line[0]) or (answers is not None and not answers[number]):
-            context.skipped.append(f"{data.places[number]}: a side without a token")
+            context.skipped.append(f"{data.locations[number]}: a side without a token")
         elif longest > most:
-            context.skipped.append(f"{data.places[number]}: {longest:,} tokens, and `length` is {most:,}")
+            context.skipped.append(f"{data.locations[number]}: {longest:,} tokens, and `length` is {most:,}")
         else:
             fitting.append(number)
     if not fitting:
@@ -106,13 +107,13 @@ def _fitting_pairs(
     return fitting
 
 
-def known(context: Context) -> Tokenizer | None:
-    """The tokenizer that the training part, or the run, has already."""
+def known_tokenizer(context: Context) -> Tokenizer | None:
+    """The tokenizer of the training part or the run, if there is one already."""
     return context.fitted.tokenizer if context.fitted is not None else None
 
 
 def _check_special(tokenizer: Tokenizer, stage: DataStage, translated: bool) -> None:
-    """Rows are filled up, and a translation ends, with tokens that stand for nothing else."""
+    """NablacError for a tokenizer without the special tokens for padding and the end of a translation."""
     if tokenizer.padding is None:
         message = "this tokenizer has no padding token, which fills up the shorter of two texts"
         hint = "use a tokenizer with a token `<pad>` or `[PAD]`; windows of one text need none"
@@ -123,9 +124,9 @@ def _check_special(tokenizer: Tokenizer, stage: DataStage, translated: bool) -> 
 
 
 def _tokenizer(texts: Iterable[str], stage: DataStage, context: Context) -> Tokenizer:
-    """What the run has already, the file that `kind` names, or one learnt from texts."""
+    """The run's tokenizer, one from the file that `kind` names, or one learnt from texts."""
     kind = stage.arguments["kind"]
-    fitted = known(context)
+    fitted = known_tokenizer(context)
     if fitted is not None:
         return fitted
     if not kind.endswith((".json", ".txt")):
@@ -133,44 +134,44 @@ def _tokenizer(texts: Iterable[str], stage: DataStage, context: Context) -> Toke
     return read_tokenizer(context.path(kind, stage.span))
 
 
-def _classed(data: Text, context: Context) -> tuple[Text, tuple[str, ...]]:
-    """The classes that the second sides name, in order, or those that are known already; other pairs are broken."""
+def _read_classes(data: Text, context: Context) -> tuple[Text, tuple[str, ...]]:
+    """The pairs with their classes, the second sides; pairs whose class is not among the known ones are broken."""
     fitted = context.fitted.classes.get("label") if context.fitted is not None else None
     classes = fitted or tuple(sorted({line[1] for line in data.lines}))
     kept = []
-    for line, place in zip(data.lines, data.places, strict=True):
+    for line, location in zip(data.lines, data.locations, strict=True):
         if line[1] in classes:
-            kept.append((line, place))
+            kept.append((line, location))
         else:
-            context.broken(place, f"`{line[1]}` is none of the classes {', '.join(classes)}")
-    return replace(data, lines=[line for line, _ in kept], places=[place for _, place in kept]), classes
+            context.report_broken(location, f"`{line[1]}` is none of the classes {', '.join(classes)}")
+    return replace(data, lines=[line for line, _ in kept], locations=[location for _, location in kept]), classes
 
 
-def _numbers(texts: list[str], places: list[str]) -> Array:
-    """Numbers as a CSV file's cells are read."""
+def _numbers(texts: list[str], locations: list[str]) -> Array:
+    """Parse numbers like the cells of a CSV file."""
     numbers: list[float] = []
-    for text, place in zip(texts, places, strict=True):
+    for text, location in zip(texts, locations, strict=True):
         number = PLAIN.number(text)
         if number is None:
-            raise NablacError(Diagnostic(codes.E821, f"`{text}` is not a number", place=place))
+            raise NablacError(Diagnostic(codes.E821, f"`{text}` is not a number", place=location))
         numbers.append(number)
     return np.array(numbers)[:, None]
 
 
 def _next_tokens(data: Text, stage: DataStage, context: Context) -> Examples:
-    """Windows of `length` tokens, each the target of the one before it."""
+    """Windows of `length` tokens, whose targets are the same windows one token later."""
     arguments = stage.arguments
     first, _ = cuts(len(data.text), context)
     tokenizer = _tokenizer([data.text[:first]], stage, context)
     return windows_of(data.text, tokenizer, arguments["length"], arguments["length"], context, stage)
 
 
-def _masked(data: Text, stage: DataStage, context: Context) -> Examples:
-    """Windows of `length` tokens in which a share `hide` is hidden (Devlin et al. 2018, section 3.1).
+def _masked_tokens(data: Text, stage: DataStage, context: Context) -> Examples:
+    """Windows of `length` tokens of which a fraction `hide` is hidden (Devlin et al. 2018, section 3.1).
 
-    `tokens` is what the model sees, `hidden` the tokens that it has to find, and IGNORED elsewhere; `segments` is 0. Of
-    the tokens chosen, eight in ten become the tokenizer's mask, one another token, and one stays. What the tokenizer
-    puts around a text stands around each window.
+    `tokens` is the model's input; `hidden` holds the hidden tokens to predict, and IGNORED elsewhere; `segments` is 0.
+    Of the hidden tokens 80% become the mask token, 10% a random token, and 10% stay. The special tokens around a text
+    are put around each window.
     """
     arguments = stage.arguments
     length, share = arguments["length"], arguments["hide"]
@@ -202,9 +203,9 @@ def _masked(data: Text, stage: DataStage, context: Context) -> Examples:
 def windows_of(
     text: str, tokenizer: Tokenizer, length: int, stride: int, context: Context, stage: DataStage
 ) -> Examples:
-    """Windows of a text's tokens, each the target of the one before it.
+    """Windows of a text's tokens, whose targets are the same windows one token later.
 
-    Each begins with what the tokenizer puts before a text, as a prompt does.
+    Each begins with the special tokens before a text, like a prompt.
     """
     coded = np.array(tokenizer.encode(text), np.int64)
     before = np.array(tokenizer.around[0], np.int64)
@@ -221,12 +222,12 @@ def windows_of(
     return Examples(arrays, ("input",), ("target",), ordered=True, parts=parts, tokenizer=tokenizer)
 
 
-def padded(rows: list[list[int]], padding: int = PADDING) -> Array:
-    """Rows of numbers as one array, filled up with padding."""
+def pad(rows: list[list[int]], padding: int = PADDING) -> Array:
+    """Rows of tokens as one array, padded at the end."""
     array = np.full((len(rows), max(map(len, rows))), padding, np.int64)
     for number, row in enumerate(rows):
         array[number, : len(row)] = row
     return array
 
 
-__all__ = ["Tokenizer", "known", "padded", "tokens", "windows_of"]
+__all__ = ["Tokenizer", "known_tokenizer", "pad", "tokens", "windows_of"]

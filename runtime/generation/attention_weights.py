@@ -1,4 +1,4 @@
-"""The attention that a model of texts pays: its weights, layer by layer, for one text."""
+"""The attention weights of a text model for one text, layer by layer."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from compiler.decode import generating_ends
 from compiler.graph import Graph, Value
 from compiler.lookups import table_limits
 from compiler.operators.comparison import Where
+from compiler.operators.leaves import Input
 from compiler.operators.linear import MatMul
 from compiler.operators.normalization import Softmax
-from compiler.operators.source import Input
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.generation.decode_checks import check_causal
@@ -30,7 +30,7 @@ from runtime.text.words import JOIN, SPACE
 if TYPE_CHECKING:
     from compiler.types import Array
 
-_SPACING = {JOIN: "\N{CHARACTER TIE}", SPACE: "\N{OPEN BOX}"}  # tokens that say how words stand, as they are shown
+_SPACING = {JOIN: "\N{CHARACTER TIE}", SPACE: "\N{OPEN BOX}"}  # how tokens for unusual spacing are shown
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,16 @@ class AttentionWeights:
     weights: Array
     rows: tuple[str, ...]
     columns: tuple[str, ...]
-    text: str  # what was generated, of an encoder-decoder model
+    text: str  # the generated text, for an encoder-decoder model
 
 
 def attentions(graph: Graph) -> dict[str, Value]:
-    """By the path of their layers the weights of all attentions, `[batch, heads, T, S]`."""
+    """The weights `[batch, heads, T, S]` of all attentions, by the paths of their layers."""
     layers: dict[str, Value] = {}
     for node in graph:
         if isinstance(node.op, MatMul):
             weights = softmax = node.operands[0]
-            if isinstance(weights.node.op, Where):  # hidden weights are 0
+            if isinstance(weights.node.op, Where):  # masked weights are 0
                 softmax = weights.node.operands[1]
             if isinstance(softmax.node.op, Softmax) and weights.type.rank == 4:
                 layers.setdefault(softmax.node.origin.path or f"attention {len(layers)}", weights)
@@ -60,10 +60,9 @@ def attentions(graph: Graph) -> dict[str, Value]:
 def attention_of(
     graph: Graph, weights: Mapping[str, Array], tokenizer: Tokenizer, text: str, layer: str | None, tokens: int = 64
 ) -> AttentionWeights:
-    """The attention of one layer for a text; by default the last cross-attention, else the last of all.
+    """The attention of one layer for a text; by default the last cross-attention, else the last attention.
 
-    An encoder-decoder model first generates from the text, others see it alone. NablacError (E854) where there is no
-    such attention.
+    An encoder-decoder model first generates an output for the text. NablacError (E854) if there is no such layer.
     """
     known = attentions(graph)
     if not known:
@@ -82,7 +81,7 @@ def attention_of(
         raise NablacError(
             Diagnostic(codes.E854, f"{graph.name} has no attention `{chosen}`", place="--layer", hint=hint)
         )
-    role = roles.whole if others or not _goes_on(graph, weights) else roles.prompt
+    role = roles.whole if others or not _is_causal(graph, weights) else roles.prompt
     most = longest_texts(graph).get((others or [label])[0])
     coded = tokens_of(tokenizer, text, role, "--attention", TextLimit(graph.name, most), what="prompt")
     generated, target = "", coded
@@ -104,11 +103,13 @@ def attention_of(
         str(size): numbers for size, numbers in ((time, target), *((graph.inputs[n].shape[1], coded) for n in others))
     }
     rows, columns = (names.get(str(size), coded) for size in value.shape[2:])
-    return AttentionWeights(chosen, weights_of_layer, _shown(tokenizer, rows), _shown(tokenizer, columns), generated)
+    return AttentionWeights(
+        chosen, weights_of_layer, _token_texts(tokenizer, rows), _token_texts(tokenizer, columns), generated
+    )
 
 
-def _goes_on(graph: Graph, weights: Mapping[str, Array]) -> bool:
-    """Whether a model says what follows a text, and does not read it whole."""
+def _is_causal(graph: Graph, weights: Mapping[str, Array]) -> bool:
+    """Whether a model's outputs depend on earlier tokens alone."""
     try:
         check_causal(graph, *generating_ends(graph), weights)
     except NablacError:
@@ -116,7 +117,7 @@ def _goes_on(graph: Graph, weights: Mapping[str, Array]) -> bool:
     return True
 
 
-def _shown(tokenizer: Tokenizer, numbers: list[int]) -> tuple[str, ...]:
+def _token_texts(tokenizer: Tokenizer, numbers: list[int]) -> tuple[str, ...]:
     special = {tokenizer.begin: "<s>", tokenizer.end: "</s>", tokenizer.unknown: "<unk>"}
     if isinstance(tokenizer, ListTokenizer) and tokenizer.kind == "words":
         special |= {tokenizer.numbers[piece]: mark for piece, mark in _SPACING.items() if piece in tokenizer.numbers}

@@ -1,4 +1,4 @@
-"""Whether a model's decode step is the model: outputs do not depend on later tokens, and the two agree."""
+"""Checks of decode steps: a model's outputs do not depend on later tokens, and its decode step agrees with it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from compiler.decode import Decode
 from compiler.dims import Dim, symbols
 from compiler.graph import Graph, Value
-from compiler.operators.source import Source
+from compiler.operators.leaves import Source
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.generation.decoders import Cached, Layout, Recomputing
@@ -22,15 +22,14 @@ from runtime.verification import errors, random_feeds, sample_sizes
 if TYPE_CHECKING:
     from compiler.types import Array
 
-_LENGTH, _KEPT = 6, 3  # tokens of the text tried, and how many of them stay as they are
+_LENGTH, _KEPT = 6, 3  # tokens of the random text, and how many of them are not changed
 _TOLERANCE = 1e-4
 
 
 def check_causal(graph: Graph, tokens: str, output: str, weights: Mapping[str, Array], seed: int = 0) -> None:
-    """Change the last tokens of a random text: NablacError (E862) where that changes what was before them.
+    """Change the last tokens of a random text: NablacError (E862) if results for earlier tokens change.
 
-    Every value that has one axis of tokens, and no other that depends on how many there are, is looked at; the first
-    to change is named by its line.
+    All values with exactly one axis of tokens are compared; the error is at the line of the first that changes.
     """
     time = graph.inputs[tokens].shape[1]
     watched: dict[str, tuple[Value, int]] = {}
@@ -46,19 +45,19 @@ def check_causal(graph: Graph, tokens: str, output: str, weights: Mapping[str, A
     before, after = runner.run(first), runner.run(second)
     for name, (value, axis) in watched.items():
         earlier = [np.take(results[name], range(kept), axis) for results in (before, after)]
-        # A product of another length may be added up in another order.
+        # Products of different lengths may be summed in different orders.
         if errors(earlier[0], earlier[1])[0] > _TOLERANCE:
             origin = value.node.origin
             message = f"{graph.name} does not generate: here, the result for a token depends on later tokens"
             hint = "mask later tokens (`causal: true`), or scan forward only"
-            place = None if origin.span is not None else origin.path
-            raise NablacError(Diagnostic(codes.E862, message, origin.span, hint=hint, place=place))
+            location = None if origin.span is not None else origin.path
+            raise NablacError(Diagnostic(codes.E862, message, origin.span, hint=hint, place=location))
 
 
 def worst_difference(
     graph: Graph, step: Decode, weights: Mapping[str, Array], backend: str = "numpy", seed: int = 0
 ) -> float:
-    """How far the scores of the decode step, token by token, are from those of the whole model by NumPy."""
+    """The largest error of the decode step's scores, token by token, against the whole model on NumPy."""
     feeds, _ = _pair(graph, step.tokens, seed)
     tokens = feeds.pop(step.tokens)
     kept = _kept(tokens)
@@ -71,17 +70,17 @@ def worst_difference(
 
 
 def _kept(tokens: Array) -> int:
-    """How many tokens of a text stay as they are, where positions leave it only few too."""
+    """How many tokens of a text are not changed; fewer for models with few positions."""
     return max(1, min(_KEPT, int(tokens.shape[1]) - 1))
 
 
 def _pair(graph: Graph, tokens: str, seed: int) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Feeds of a random text, and with other tokens at its end."""
+    """Feeds with a random text, and the same with other tokens at its end."""
     time, length = graph.inputs[tokens].shape[1], min(_LENGTH, longest_texts(graph).get(tokens, _LENGTH))
     sizes = next(iter(sample_sizes(graph)))
     sizes = {name: length if Dim.named(name) == time else max(size, 2) for name, size in sizes.items()}
     first = random_feeds(graph, sizes, seed)
-    first[tokens] = np.maximum(first[tokens], 1)  # 0 stands for no token in many models
+    first[tokens] = np.maximum(first[tokens], 1)  # 0 is padding in many models
     second = {name: array.copy() for name, array in first.items()}
     other = np.maximum(random_feeds(graph, sizes, seed + 1)[tokens], 1)
     kept = _kept(other)

@@ -1,4 +1,4 @@
-"""What gives the scores of the next token: with what was computed before kept, or all of it computed again."""
+"""Decoders compute the scores of the next token, with a cache of earlier results or by recomputing everything."""
 
 from __future__ import annotations
 
@@ -14,48 +14,48 @@ from compiler.dims import PAST, Size
 from compiler.types import DType, TensorType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.generation.machines import Machine, needed
+from runtime.generation.machines import Machine, select
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
-_AT_ONCE = 1024  # tokens of all prompts together that are taken in one step
+_AT_ONCE = 1024  # tokens of all prompts together that are processed in one step
 KEY = "nablac.decode"  # of a compiled decode step's metadata
 
 
 class Decoder(Protocol):
-    """A model that a search asks for the next tokens of a batch of texts."""
+    """A model that scores the next tokens of a batch of texts."""
 
     def begin(self, tokens: Array, feeds: Mapping[str, Array]) -> Array:
-        """Take prompts [batch, T] and the model's other inputs; the scores [batch, vocabulary] of what is next."""
+        """Process prompts [batch, T] and other inputs; returns the scores [batch, vocabulary] of the next token."""
 
     def next(self, tokens: Array) -> Array:
-        """Append one token to each text, [batch]; the scores of what is next."""
+        """Append one token to each text, [batch]; returns the scores of the next one."""
 
     def choose(self, rows: Array) -> None:
-        """Go on with these texts of the batch, [new batch], each as often as it is named."""
+        """Continue with these rows of the batch, [new batch], which may be repeated."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a decode step is fed: kept in a compiled step's metadata (see compiler.decode.Decode)."""
+    """The inputs of a decode step, which the metadata of a compiled step keeps (see compiler.decode.Decode)."""
 
     tokens: str
     output: str
     context: tuple[str, ...]
     states: tuple[str, ...]
     caches: Mapping[str, tuple[str, tuple[int | str, ...]]]  # dtype, shape: a number, `batch` or `past`
-    axes: Mapping[str, int | None]  # which one counts the texts
+    axes: Mapping[str, int | None]  # the batch axis of each
 
     @staticmethod
     def of(step: Decode) -> Layout:
-        """The layout of a decode step; NablacError for a cache of a size that nothing here knows."""
+        """The layout of a decode step; NablacError for a cache whose initial size is unknown."""
         caches = {name: (type.dtype.value, _shape(step, name, type)) for name, type in step.caches.items()}
         axes = {name: step.batch_axis(name) for name in (*step.context, *step.states, *step.caches)}
         return Layout(step.tokens, step.output, tuple(step.context), tuple(step.states), caches, axes)
 
     def to_json(self) -> str:
-        """The text that a compiled step's metadata keeps."""
+        """The JSON in a compiled step's metadata."""
         return json.dumps(asdict(self))
 
     @staticmethod
@@ -67,25 +67,25 @@ class Layout:
 
 
 class Cached:
-    """A decode step and what it keeps."""
+    """A decode step with its states and caches."""
 
     def __init__(self, layout: Layout, start: Machine | None, step: Machine) -> None:
         self.layout, self.start, self.step = layout, start, step
         self.kept: dict[str, Any] = {}
 
     def begin(self, tokens: Array, feeds: Mapping[str, Array]) -> Array:
-        """Run the step on the prompts, some tokens at a time, with an empty cache."""
+        """Run the step on the prompts in blocks of tokens, beginning with an empty cache."""
         layout, sizes = self.layout, {"batch": len(tokens), PAST: 0}
         self.kept = {}
         if self.start is not None:
             available = {**feeds, layout.tokens: tokens}
-            values = {name: self.start.value(array) for name, array in needed(available, self.start.inputs).items()}
+            values = {name: self.start.value(array) for name, array in select(available, self.start.inputs).items()}
             results = self.start.run(values)
-            self.kept = needed(results, (*layout.context, *layout.states))
+            self.kept = select(results, (*layout.context, *layout.states))
         for name, (dtype, shape) in layout.caches.items():
             empty = np.zeros([sizes.get(size, size) for size in shape], DType(dtype).numpy)  # type: ignore[arg-type]
             self.kept[name] = self.step.value(empty)
-        width = max(1, _AT_ONCE // len(tokens))  # the scores at every token of a long prompt would fill the memory
+        width = max(1, _AT_ONCE // len(tokens))  # the scores of all tokens of a long prompt would not fit in memory
         for begin in range(0, tokens.shape[1], width):
             scores = self._run(tokens[:, begin : begin + width])
         return scores
@@ -95,7 +95,7 @@ class Cached:
         return self._run(tokens[:, None])
 
     def choose(self, rows: Array) -> None:
-        """Choose rows of all that is kept; NablacError (E861) where the texts share some of it."""
+        """Choose rows of states and caches; NablacError (E861) for a state without a batch axis."""
         for name, value in self.kept.items():
             axis = self.layout.axes[name]
             if axis is None:
@@ -106,12 +106,12 @@ class Cached:
 
     def _run(self, tokens: Array) -> Array:
         results = self.step.run({self.layout.tokens: self.step.value(tokens), **self.kept})
-        self.kept.update(needed(results, (*self.layout.states, *self.layout.caches)))
+        self.kept.update(select(results, (*self.layout.states, *self.layout.caches)))
         return self.step.array(results[self.layout.output])[:, -1]
 
 
 class Recomputing:
-    """The whole model on the whole texts, again for every token."""
+    """The whole model, run again on the whole texts for every token."""
 
     def __init__(self, tokens: str, output: str, model: Machine) -> None:
         self.tokens, self.output, self.model = tokens, output, model
@@ -135,7 +135,7 @@ class Recomputing:
 
     def _run(self) -> Array:
         feeds = {**self.feeds, self.tokens: self.texts}
-        values = {name: self.model.value(array) for name, array in needed(feeds, self.model.inputs).items()}
+        values = {name: self.model.value(array) for name, array in select(feeds, self.model.inputs).items()}
         return self.model.array(self.model.run(values)[self.output])[:, -1]
 
 

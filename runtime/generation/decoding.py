@@ -1,4 +1,4 @@
-"""From prompts to texts: token by token, or the best of several beams."""
+"""Generating tokens from prompts, by sampling or by beam search."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.generation.decoders import Decoder
-from runtime.generation.sampling import Sampling, chosen, log_softmax, penalized
+from runtime.generation.sampling import Sampling, choose, log_softmax, penalize
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
-_NEVER = -1e9  # the score of what is not to be chosen
+_NEVER = -1e9  # the score of candidates that must not be chosen
 Watch = Callable[[int, int], None]  # called with each new token: the number of its text, and the token
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When texts end: at a stop token, where `ended` says so of the new tokens, or after so many."""
+    """When texts end: at a stop token, if `ended` is true of the new tokens, or after `tokens` tokens."""
 
     tokens: int = 64
     stops: frozenset[int] = field(default_factory=frozenset)
@@ -37,16 +37,16 @@ def sample(
     watch: Watch | None = None,
     numbers: Sequence[int] = (),
 ) -> list[list[int]]:
-    """The new tokens of each prompt of [batch, T], without the stop token; finished texts leave the batch.
+    """The new tokens for each prompt of [batch, T], without the stop token; finished texts leave the batch.
 
-    What is drawn for a prompt depends on the seed and on its number, and not on the batch that it is in.
+    The random draws for a prompt depend on the seed and the prompt's number, not on its batch.
     """
     draws = [np.random.default_rng([seed, number]) for number in numbers or range(len(prompts))]
     new_tokens: list[list[int]] = [[] for _ in prompts]
     live, texts = np.arange(len(prompts)), prompts
     scores = decoder.begin(prompts, feeds)
     for count in range(limits.tokens):
-        tokens = chosen(scores, texts, how, np.array([draws[row].random() for row in live]))
+        tokens = choose(scores, texts, how, np.array([draws[row].random() for row in live]))
         going = ~np.isin(tokens, list(limits.stops))
         for row, token in zip(live[going], tokens[going], strict=True):
             new_tokens[row].append(int(token))
@@ -75,9 +75,9 @@ def beam_search(
 ) -> list[list[int]]:
     """The best text of `beams` for each prompt, without its stop token.
 
-    A finished text's score is the sum of its tokens' logarithms over its length to the power of `length_penalty`
-    (Wu et al. 2016). A prompt's search ends when none of its beams can better the worst text it has, judged at the
-    length reached: as Hugging Face's `generate` does with `early_stopping=False`.
+    A finished text's score is the sum of its tokens' log-probabilities over its length to the power of `length_penalty`
+    (Wu et al. 2016). A prompt's search ends when none of its beams, scored at the current length, can beat its worst
+    finished text, as in Hugging Face's `generate` with `early_stopping=False`.
     """
     batch, length = prompts.shape
     scores = decoder.begin(prompts, feeds)
@@ -86,11 +86,11 @@ def beam_search(
     scores = np.repeat(scores, beams, axis=0)
     texts = np.repeat(prompts, beams, axis=0)
     running = np.full((batch, beams), _NEVER)
-    running[:, 0] = 0.0  # all beams are one at first
+    running[:, 0] = 0.0  # all beams are equal at first: only one may be extended
     finished: list[list[tuple[float, list[int]]]] = [[] for _ in range(batch)]
     improvable = np.ones(batch, bool)
     for count in range(1, limits.tokens + 1):
-        logarithms = penalized(log_softmax(scores), texts, repetition_penalty).reshape(batch, beams, vocabulary)
+        logarithms = penalize(log_softmax(scores), texts, repetition_penalty).reshape(batch, beams, vocabulary)
         together = (logarithms + running[:, :, None]).reshape(batch, beams * vocabulary)
         best = _largest(together, width)
         values, rows, tokens = np.take_along_axis(together, best, axis=1), best // vocabulary, best % vocabulary
@@ -123,7 +123,7 @@ def beam_search(
 
 
 def _largest(scores: Array, count: int) -> Array:
-    """The indices of the largest scores of each row, the largest first, and the first of equals."""
+    """The indices of the largest scores of each row, in descending order, ties by index."""
     count = min(count, scores.shape[1])
     largest = np.sort(np.argpartition(-scores, count - 1, axis=1)[:, :count], axis=1)
     order = np.argsort(-np.take_along_axis(scores, largest, axis=1), axis=1, kind="stable")

@@ -1,4 +1,4 @@
-"""Text in, text out: a tokenizer, a decoder, and what the model calls its inputs."""
+"""Generating text from text, with a tokenizer and a decoder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from runtime.generation.decoders import KEY, Cached, Decoder, Layout, Recomputin
 from runtime.generation.decoding import Limits, beam_search, sample
 from runtime.generation.machines import OnnxMachine, machine
 from runtime.generation.sampling import Sampling
-from runtime.metadata import stored
+from runtime.metadata import read_entry
 from runtime.text import roles
 from runtime.text.coding import LONGEST, TextLimit, tokens_of
 from runtime.text.lengths import longest_texts, stored_lengths
@@ -38,7 +38,7 @@ START, STEP = "start.onnx", "step.onnx"  # of a compiled decode step's folder
 
 @dataclass(frozen=True)
 class Request:
-    """How to generate; `beams` above 1 search, without drawing. `stops` are texts that end a text."""
+    """How to generate; with more than one of `beams` by beam search, without sampling. `stops` end a text."""
 
     tokens: int = 64
     sampling: Sampling = field(default_factory=Sampling)
@@ -52,7 +52,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """A text, of how many tokens it was made, and why there is none where something went wrong."""
+    """A generated text with its number of tokens, or the error."""
 
     text: str
     tokens: int
@@ -61,7 +61,7 @@ class Answer:
 
 @dataclass
 class Generator:
-    """What `nablac generate` runs. `source` is the other input of tokens, of an encoder-decoder model."""
+    """What `nablac generate` runs. `source` is the encoder's input in an encoder-decoder model."""
 
     decoder: Decoder
     tokenizer: Tokenizer
@@ -69,7 +69,7 @@ class Generator:
     input: str
     source: str | None
     name: str
-    longest: Mapping[str, int] = field(default_factory=dict)  # by input how long a text can be
+    longest: Mapping[str, int] = field(default_factory=dict)  # the maximal length of each input
 
     def __post_init__(self) -> None:
         check_size(self.tokenizer, self.vocabulary, self.name)
@@ -79,7 +79,7 @@ class Generator:
     def of_graph(
         graph: Graph, weights: Mapping[str, Array], tokenizer: Tokenizer, backend: str, device: str, cached: bool = True
     ) -> Generator:
-        """A model, with a cache by its derived decode step, or without."""
+        """A model, with its derived decode step and its caches, or recomputing without."""
         tokens, output = generating_ends(graph)
         types = {name: value.type for name, value in graph.inputs.items()}
         source = _source(types, tokens)
@@ -92,27 +92,27 @@ class Generator:
             decoder: Decoder = Cached(layout, start, machine(step.step, weights, backend, device))
         else:
             decoder = Recomputing(tokens, output, machine(optimize(graph), weights, backend, device))
-        vocabulary = _whole(graph.outputs[output].type)
+        vocabulary = _vocabulary_size(graph.outputs[output].type)
         return Generator(decoder, tokenizer, vocabulary, tokens, source, graph.name, longest_texts(graph))
 
     @staticmethod
     def of_folder(folder: Path, device: str, tokenizer: Tokenizer | None = None) -> Generator:
         """A decode step compiled by `nablac compile --decode`."""
         step = OnnxMachine(folder / STEP, device)
-        layout = stored(step.metadata, KEY, None, Layout.from_json)
+        layout = read_entry(step.metadata, KEY, None, Layout.from_json)
         if layout is None:
             hint = "`nablac compile --decode` writes one"
             raise NablacError(Diagnostic(codes.E909, f"{folder} holds no decode step", place=str(folder), hint=hint))
         start = OnnxMachine(folder / START, device) if os.path.exists(folder / START) else None
         others = [name for name in (start.inputs if start is not None else ()) if name != layout.tokens]
-        vocabulary = stored(step.metadata, "nablac.tokens", 0, int)
-        tokenizer = _stored(step, tokenizer, folder / STEP)
+        vocabulary = read_entry(step.metadata, "nablac.tokens", 0, int)
+        tokenizer = _stored_tokenizer(step, tokenizer, folder / STEP)
         source, known = others[0] if others else None, stored_lengths(step.metadata)
         return Generator(Cached(layout, start, step), tokenizer, vocabulary, layout.tokens, source, str(folder), known)
 
     @staticmethod
     def of_file(file: Path, device: str, tokenizer: Tokenizer | None = None) -> Generator:
-        """A compiled model, without a cache: one file is enough."""
+        """A compiled model, without a cache: it has no decode step."""
         model = OnnxMachine(file, device)
         types = model.runner.signature.types
         for output in model.runner.session.get_outputs():
@@ -121,14 +121,14 @@ class Generator:
                 sizes = [size if isinstance(size, int) else str(size) for size in type.shape]
                 if len(shape) == 3 and isinstance(shape[2], int) and type.dtype.is_integer and sizes == shape[:2]:
                     decoder = Recomputing(name, model.graph_names[output.name], model)
-                    tokenizer = _stored(model, tokenizer, file)
+                    tokenizer = _stored_tokenizer(model, tokenizer, file)
                     source, known = _source(types, name), stored_lengths(model.metadata)
                     return Generator(decoder, tokenizer, shape[2], name, source, str(file), known)
         raise NablacError(Diagnostic(codes.E860, f"{file} does not generate text", place=str(file)))
 
     def generate(self, prompts: Sequence[str], how: Request) -> list[str]:
-        """A text for each prompt; NablacError for the first that has none."""
-        coded = {index: self.coded(prompt, f"prompt {index + 1}", how.longest) for index, prompt in enumerate(prompts)}
+        """A text for each prompt; NablacError for the first that fails."""
+        coded = {index: self.encode(prompt, f"prompt {index + 1}", how.longest) for index, prompt in enumerate(prompts)}
         texts = [""] * len(prompts)
         for number, answer in self.answers(coded, how):
             if answer.error is not None:
@@ -136,14 +136,14 @@ class Generator:
             texts[number] = answer.text
         return texts
 
-    def coded(self, prompt: str, place: str, longest: int = LONGEST) -> list[int]:
-        """The tokens of a prompt; NablacError for one that is empty, too long, or no text."""
+    def encode(self, prompt: str, location: str, longest: int = LONGEST) -> list[int]:
+        """The tokens of a prompt; NablacError if it is empty, too long, or not UTF-8."""
         begin = self.tokenizer.begin
         return tokens_of(
             self.tokenizer,
             prompt,
             roles.prompt if self.source is None else roles.whole,
-            place,
+            location,
             TextLimit(self.name, self.longest.get(self.source or self.input), longest, "--most-tokens"),
             what="prompt",
             empty=[begin] if self.source is None and begin is not None else (),
@@ -153,9 +153,9 @@ class Generator:
     def answers(
         self, coded: Mapping[int, Sequence[int]], how: Request, watch: Callable[[str], None] | None = None
     ) -> Iterator[tuple[int, Answer]]:
-        """The answer to each prompt by its number, as soon as it is there; prompts of one length share a batch.
+        """The answer to each prompt with its number, as soon as it is ready; prompts of equal length share a batch.
 
-        The first that waits goes first. `watch` is called with a text as it grows, where there is one prompt.
+        The batch of the first waiting prompt is next. If there is one prompt, `watch` is called with its growing text.
         """
         waiting = dict(coded)
         while waiting:
@@ -168,7 +168,7 @@ class Generator:
                 yield from ((number, Answer("", 0, error)) for number in numbers)
                 continue
             for number, tokens in zip(numbers, answers, strict=True):
-                yield number, Answer(cut(self.tokenizer.decode(tokens), how.stops), len(tokens))
+                yield number, Answer(cut_at_stop(self.tokenizer.decode(tokens), how.stops), len(tokens))
 
     def _batch(
         self, coded: Array, numbers: list[int], how: Request, watch: Callable[[str], None] | None
@@ -180,7 +180,7 @@ class Generator:
             texts = np.full((len(coded), 1), roles.start(self.tokenizer), np.int64)
         most, tokens = self.longest.get(self.input), how.tokens
         if most is not None:
-            tokens = min(tokens, most - texts.shape[1] + 1)  # the last is not looked up
+            tokens = min(tokens, most - texts.shape[1] + 1)  # the last token needs no position
         limits = self._limits(tokens, how.stops)
         if how.beams > 1:
             penalties = {"length_penalty": how.length_penalty, "repetition_penalty": how.sampling.repetition_penalty}
@@ -191,12 +191,12 @@ class Generator:
 
             def tell(row: int, token: int) -> None:
                 shown.append(token)
-                watch(certain(self.tokenizer.decode(shown), how.stops))
+                watch(settled_part(self.tokenizer.decode(shown), how.stops))
 
         return sample(self.decoder, texts, feeds, limits, how.sampling, how.seed, tell, numbers)
 
     def _limits(self, tokens: int, stops: Sequence[str]) -> Limits:
-        """Special tokens stop by their numbers, for they are in no text; other texts where they are found in it."""
+        """Special tokens are recognised by number, since decoding drops them; other stops are found in the text."""
         special = {stop: self.tokenizer.encode(stop) for stop in stops}
         numbers = {
             stop: ids[0]
@@ -213,20 +213,20 @@ class Generator:
         return Limits(tokens, frozenset({*numbers.values(), *end}), ended if texts else None)
 
 
-def cut(text: str, stops: Sequence[str]) -> str:
-    """A text up to the first of the texts that stop it."""
+def cut_at_stop(text: str, stops: Sequence[str]) -> str:
+    """A text up to the first stop in it."""
     return text[: min((text.find(stop) for stop in stops if stop in text), default=len(text))]
 
 
-def certain(text: str, stops: Sequence[str]) -> str:
-    """What of a growing text stays: not its end where that may begin a text that stops it."""
-    text = cut(text, stops)
+def settled_part(text: str, stops: Sequence[str]) -> str:
+    """The part of a growing text that is final: without an end that may be the beginning of a stop."""
+    text = cut_at_stop(text, stops)
     held = (size for stop in stops for size in range(len(stop) - 1, 0, -1) if text.endswith(stop[:size]))
     return text[: len(text) - max(held, default=0)]
 
 
 class _WithinVocabulary:
-    """A decoder whose scores of tokens that the tokenizer does not have are out of reach."""
+    """A decoder without the scores of tokens that the tokenizer does not have."""
 
     def __init__(self, inner: Decoder, size: int) -> None:
         self.inner, self.size = inner, size
@@ -241,14 +241,14 @@ class _WithinVocabulary:
         self.inner.choose(rows)
 
 
-def _whole(type: TensorType) -> int:
+def _vocabulary_size(type: TensorType) -> int:
     size = type.shape[-1]
     assert isinstance(size, int), "a vocabulary is a number"
     return size
 
 
 def _source(types: Mapping[str, TensorType], tokens: str) -> str | None:
-    """The other input of tokens; NablacError where a model needs more than texts."""
+    """The other input of tokens, if there is one; NablacError if a model needs more than texts."""
     others = [name for name in types if name != tokens]
     fits = len(others) == 1 and types[others[0]].dtype.is_integer and types[others[0]].rank == 2
     if not others:
@@ -260,10 +260,10 @@ def _source(types: Mapping[str, TensorType], tokens: str) -> str | None:
     return others[0]
 
 
-def _stored(model: OnnxMachine, tokenizer: Tokenizer | None, place: Path) -> Tokenizer:
+def _stored_tokenizer(model: OnnxMachine, tokenizer: Tokenizer | None, path: Path) -> Tokenizer:
     if tokenizer is not None:
         return tokenizer
     if TOKENIZER not in model.metadata:
         hint = "pass `--tokenizer FILE`; a model trained on texts by `nablac train` has its own"
-        raise NablacError(Diagnostic(codes.E853, f"{place} has no tokenizer", place=str(place), hint=hint))
+        raise NablacError(Diagnostic(codes.E853, f"{path} has no tokenizer", place=str(path), hint=hint))
     return from_json(model.metadata[TOKENIZER])

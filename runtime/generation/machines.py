@@ -1,4 +1,4 @@
-"""A graph ready to run again and again on values that stay where the backend has them."""
+"""Running a graph repeatedly on values that stay on the backend's device."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
 
 
 class Machine(Protocol):
-    """One graph on one backend; a value is whatever the backend keeps."""
+    """One graph on one backend; a value is the backend's own form of an array."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What it is fed, weights left out."""
+        """The names of the inputs, without weights."""
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What the compiled file says of itself; empty for a graph."""
+        """The metadata of the compiled file; empty for a graph."""
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs by name, and the next value of each update by the update's name."""
 
     def value(self, array: Array) -> Any:
-        """An array as the backend keeps it."""
+        """An array as a value of the backend."""
 
     def array(self, value: Any) -> Array:
         """A value as an array."""
 
 
 class NumpyMachine:
-    """By the NumPy runtime."""
+    """A graph on the NumPy runtime."""
 
     def __init__(self, graph: Graph, weights: Mapping[str, Array]) -> None:
         from runtime.numpy_executor import NumpyRunner
@@ -59,9 +59,9 @@ class NumpyMachine:
 
 
 class OnnxMachine:
-    """By onnxruntime, from a compiled file or its bytes.
+    """A compiled file, or its bytes, on onnxruntime.
 
-    `graph_names` are what the graph calls the outputs of the file; of a file alone they follow from their names in it.
+    `graph_names` maps the file's outputs to the names in the graph; by default these follow from the file's names.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class OnnxMachine:
         self.graph_names = graph_names or {name: _graph_name(name) for name in self.runner.outputs}
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
-        """Outputs and updates by what the graph calls them; values stay on the device."""
+        """Outputs and updates by their names in the graph; values stay on the device."""
         results = self.runner.run_values({name: feeds[name] for name in self.inputs})
         return {self.graph_names[name]: value for name, value in results.items()}
 
@@ -98,13 +98,13 @@ def machine(graph: Graph, weights: Mapping[str, Array], backend: str, device: st
     return OnnxMachine(export(graph, weights=weights).SerializeToString(), device, names)
 
 
-def needed(feeds: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The feeds of these names."""
+def select(feeds: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The feeds with these names, of those that exist."""
     return {name: feeds[name] for name in names if name in feeds}
 
 
 def _graph_name(name: str) -> str:
-    """What the graph calls an output of a file: `end_names` in reverse, `NAME.next` for the update `NAME`."""
+    """The name in the graph of a file's output: the inverse of `end_names`, where the update `NAME` is `NAME.next`."""
     while name.endswith(".output"):
         name = name.removesuffix(".output")
     return name.removesuffix(".next")

@@ -1,4 +1,4 @@
-"""The choice of the next token from the scores of all."""
+"""Sampling the next token from the scores of all tokens."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are chosen; at temperature 0 the likeliest is taken.
+    """How tokens are sampled; at temperature 0 the likeliest is chosen.
 
-    `top_k` keeps that many of the likeliest, `top_p` the fewest that have that share together (Holtzman et al. 2020),
-    `min_p` those with that share of the likeliest one's probability (Nguyen et al. 2024). `repetition_penalty`
-    divides the scores above 0, and multiplies those below, of tokens that the text has already (Keskar et al. 2019).
+    `top_k` keeps that many of the likeliest tokens, `top_p` the fewest whose total probability reaches it (Holtzman et
+    al. 2020), `min_p` those of at least that fraction of the highest probability (Nguyen et al. 2024).
+    `repetition_penalty` divides positive and multiplies negative scores of tokens that are already in the text (Keskar
+    et al. 2019).
     """
 
     temperature: float = 0.0
@@ -27,7 +28,7 @@ class Sampling:
     repetition_penalty: float = 1.0
 
 
-def penalized(scores: Array, texts: Array, penalty: float) -> Array:
+def penalize(scores: Array, texts: Array, penalty: float) -> Array:
     """Scores [batch, vocabulary] after the repetition penalty for the tokens of texts [batch, T]."""
     if penalty == 1.0:
         return scores
@@ -37,21 +38,21 @@ def penalized(scores: Array, texts: Array, penalty: float) -> Array:
     return changed
 
 
-def chosen(scores: Array, texts: Array, how: Sampling, drawn: Array) -> Array:
-    """One token for each row of scores [batch, vocabulary], by numbers [batch] that were drawn from 0 to 1."""
-    scores = penalized(scores, texts, how.repetition_penalty)
+def choose(scores: Array, texts: Array, how: Sampling, drawn: Array) -> Array:
+    """One token for each row of scores [batch, vocabulary], chosen by uniform random numbers [batch] in [0, 1)."""
+    scores = penalize(scores, texts, how.repetition_penalty)
     if how.temperature == 0.0:
         return np.asarray(scores.argmax(axis=1))
     scores = scores.astype(np.float64)
-    with np.errstate(over="ignore"):  # near temperature 0 all but the likeliest are infinitely far from it
-        shares = softmax(kept((scores - scores.max(axis=1, keepdims=True)) / how.temperature, how))
+    with np.errstate(over="ignore"):  # near temperature 0 all scores but the highest become -inf
+        shares = softmax(keep_likeliest((scores - scores.max(axis=1, keepdims=True)) / how.temperature, how))
     picked = (shares.cumsum(axis=1) < drawn[:, None]).sum(axis=1)
-    last = shares.shape[1] - 1 - (shares[:, ::-1] > 0).argmax(axis=1)  # rounding must not lead behind the last kept
+    last = shares.shape[1] - 1 - (shares[:, ::-1] > 0).argmax(axis=1)  # rounding must not select a removed token
     return np.asarray(np.minimum(picked, last))
 
 
-def kept(scores: Array, how: Sampling) -> Array:
-    """Scores with those of tokens that are left out at -inf; the likeliest always stays."""
+def keep_likeliest(scores: Array, how: Sampling) -> Array:
+    """Scores with -inf for removed tokens; the likeliest token is always kept."""
     scores = scores.astype(np.float64)
     if 0 < how.top_k < scores.shape[1]:
         least = np.partition(scores, -how.top_k, axis=1)[:, -how.top_k, None]
@@ -71,12 +72,12 @@ def kept(scores: Array, how: Sampling) -> Array:
 
 
 def softmax(scores: Array) -> Array:
-    """Shares of each row."""
+    """The probabilities of each row."""
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def log_softmax(scores: Array) -> Array:
-    """Logarithms of the shares of each row."""
+    """The log-probabilities of each row."""
     shifted = scores - scores.max(axis=1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))

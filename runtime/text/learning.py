@@ -1,4 +1,4 @@
-"""Tokenizers learnt from texts: the same texts give the same tokenizer, in every process."""
+"""Learning tokenizers from texts, deterministically: the same texts give the same tokenizer in every process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runtime.text.words import pieces
 
 
 def learn(texts: Iterable[str], kind: str, most: int) -> Tokenizer:
-    """A tokenizer of at most `most` tokens for texts; NablacError for a kind that there is not."""
+    """A tokenizer of at most `most` tokens for texts; NablacError for an unknown kind."""
     if kind in LEARNT:
         return {"bpe": _byte_pairs, "wordpiece": _word_pieces, "unigram": _unigrams}[kind](list(texts), most)
     if kind not in KINDS:
@@ -21,12 +21,12 @@ def learn(texts: Iterable[str], kind: str, most: int) -> Tokenizer:
     counted: Counter[str] = Counter()
     for text in texts:
         counted.update(pieces(text, kind))
-    ranked = sorted(counted, key=lambda token: (-counted[token], token))  # equal counts in one order everywhere
+    ranked = sorted(counted, key=lambda token: (-counted[token], token))  # a fixed order of equal counts
     return ListTokenizer(kind, tuple(ranked[: max(0, most - len(SPECIAL))]))
 
 
 def _byte_pairs(texts: list[str], most: int) -> LibraryTokenizer:
-    """Pairs of pieces that are merged, the most frequent first (Sennrich et al. 2016)."""
+    """Byte-pair encoding: the most frequent pairs of pieces are merged first (Sennrich et al. 2016)."""
     tokenizers = library()
     learnt = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token=SPECIAL[UNKNOWN]))
     learnt.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
@@ -37,15 +37,15 @@ def _byte_pairs(texts: list[str], most: int) -> LibraryTokenizer:
 
 
 def _unigrams(texts: list[str], most: int) -> LibraryTokenizer:
-    """Pieces and their shares (Kudo 2018); the library's trainer sums in the order of a hash table."""
-    from runtime.text.unigram import learnt_pieces
+    """A unigram model (Kudo 2018), learnt here: the library's trainer sums in the random order of a hash table."""
+    from runtime.text.unigram import learn_pieces
 
     tokenizers = library()
     space = tokenizers.pre_tokenizers.Metaspace()
     words: Counter[str] = Counter()
     for text in texts:
         words.update(word for word, _ in space.pre_tokenize_str(text))
-    scored = learnt_pieces(words, most - len(SPECIAL))
+    scored = learn_pieces(words, most - len(SPECIAL))
     vocabulary = [*((token, 0.0) for token in SPECIAL), *scored]
     learnt = tokenizers.Tokenizer(tokenizers.models.Unigram(vocabulary, unk_id=UNKNOWN))
     learnt.pre_tokenizer = space
@@ -55,10 +55,10 @@ def _unigrams(texts: list[str], most: int) -> LibraryTokenizer:
 
 
 def _word_pieces(texts: list[str], most: int) -> LibraryTokenizer:
-    """WordPiece (Schuster and Nakajima 2012), the same for the same texts in every process.
+    """WordPiece (Schuster and Nakajima 2012).
 
-    The library's trainer numbers the letters inside of words in the order of a hash table that changes from process to
-    process: here they are numbered before it begins. Words end at white space, so that what is decoded is the text.
+    The library's trainer numbers letters inside words in the random order of a hash table: so they are numbered before
+    it begins. Words end at white space, so that decoding restores the text.
     """
     tokenizers = library()
     letters = sorted({letter for text in texts for letter in text if not letter.isspace()})

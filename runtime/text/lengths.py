@@ -1,4 +1,4 @@
-"""How long a text of a model can be, and has to be; kept in a compiled file's metadata."""
+"""The maximal and minimal lengths of a model's texts, which the metadata of compiled files keeps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from compiler.graph import Graph
 from compiler.operators.indexing import Take
 from compiler.rewrite import reached
 from compiler.types import TensorType
-from runtime.metadata import sizes, stored
+from runtime.metadata import read_entry, sizes
 from runtime.size_limits import limits
 
 KEY, LEAST = "nablac.places", "nablac.least_tokens"  # of the metadata
@@ -18,7 +18,7 @@ _MOST_NEEDED = 4096  # tokens that a model may need at least
 
 
 def longest_texts(graph: Graph) -> dict[str, int]:
-    """By the inputs of tokens `[batch, T]` the size of the smallest table that is looked up by positions alone."""
+    """The maximal length of each input of tokens `[batch, T]`: the size of the smallest table of positions."""
     longest: dict[str, int] = {}
     dynamic = reached(graph.ends, graph.inputs.values())
     texts = token_inputs(graph)
@@ -35,38 +35,38 @@ def longest_texts(graph: Graph) -> dict[str, int]:
 
 
 def token_inputs(graph: Graph) -> list[str]:
-    """The inputs that rows of tokens of any length fit."""
+    """The inputs that take rows of tokens of any length."""
     return [name for name, _ in token_axes({name: value.type for name, value in graph.inputs.items()})]
 
 
 def shortest_texts(graph: Graph) -> dict[str, int]:
-    """By the inputs of tokens `[batch, T]` the fewest that the model takes, where one is too few."""
+    """The minimal length of each input of tokens `[batch, T]`, where it is more than one."""
     types = {name: value.type for name, value in graph.inputs.items()}
     least = least_widths(graph, types)
     return {name: least[str(dim)] for name, dim in token_axes(types) if str(dim) in least}
 
 
 def length_metadata(graph: Graph) -> dict[str, str]:
-    """What a compiled file says of them."""
+    """The metadata with both lengths."""
     return {
         key: json.dumps(sizes) for key, sizes in ((KEY, longest_texts(graph)), (LEAST, shortest_texts(graph))) if sizes
     }
 
 
 def stored_lengths(metadata: Mapping[str, str], key: str = KEY) -> dict[str, int]:
-    """What `length_metadata` said."""
-    return stored(metadata, key, {}, sizes)
+    """One kind of lengths from the metadata that `length_metadata` made."""
+    return read_entry(metadata, key, {}, sizes)
 
 
 def token_axes(types: Mapping[str, TensorType]) -> Iterator[tuple[str, Dim]]:
-    """The arrays that are rows of tokens of any length, and the dim of their length."""
+    """The arrays that are rows of tokens of any length, with the dim of the length."""
     for name, type in types.items():
         if type.dtype.is_integer and type.rank == 2 and isinstance(type.shape[1], Dim):
             yield name, type.shape[1]
 
 
 def least_widths(graph: Graph, types: Mapping[str, TensorType]) -> dict[str, int]:
-    """By dim the fewest tokens that a model takes, where that is more than one: a window of three needs three."""
+    """The minimal number of tokens for each dim, where it is more than one: a window of three needs three."""
     widths: dict[str, int] = {}
     bounds = limits(graph)
     for _, dim in token_axes(types):

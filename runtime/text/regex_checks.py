@@ -1,7 +1,7 @@
-"""Regular expressions of tokenizers, which another library matches: none that could take time without bound.
+"""Checks of the regular expressions in tokenizers: none may take exponential time.
 
-That library (Oniguruma) tries ten million ways at one index of a text and gives up then; of an expression that repeats
-what is repeated in it already, like `(a+)+`, it does so at every index. No tokenizer needs that.
+They are matched by a backtracking library (Oniguruma), which gives up after ten million steps, but tries as many at
+every index of the text. Nested repetitions such as `(a+)+` are refused; no tokenizer needs them.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 
-MOST_REPEATED = 64  # times that a group with a repetition without end in it may be repeated
+MOST_REPEATED = 64  # how often a group that contains an unbounded repetition may be repeated
 LONGEST_EXPRESSION = 10_000  # characters
 _KEY = "Regex"  # of a pattern in a `tokenizer.json`
 
 
-def check_expressions(stored: Any, place: str) -> None:
-    """NablacError for a tokenizer's JSON with an expression that may not be matched."""
+def check_expressions(stored: Any, location: str) -> None:
+    """NablacError for a tokenizer's JSON with an expression that is too long or nests repetitions."""
     for expression in _expressions(stored):
         if len(expression) > LONGEST_EXPRESSION:
             message = f"an expression of {len(expression):,} characters, and the limit is {LONGEST_EXPRESSION:,}"
@@ -27,7 +27,7 @@ def check_expressions(stored: Any, place: str) -> None:
         else:
             continue
         hint = "write it without nested repetitions, as `a+` for `(a+)+`"
-        raise NablacError(Diagnostic(codes.E850, message, place=place, hint=hint))
+        raise NablacError(Diagnostic(codes.E850, message, place=location, hint=hint))
 
 
 def _expressions(stored: Any) -> Iterator[str]:
@@ -43,12 +43,12 @@ def _expressions(stored: Any) -> Iterator[str]:
 
 
 def repeats_repetition(expression: str) -> bool:
-    """Whether a group that holds a repetition without end is repeated itself, more than MOST_REPEATED times.
+    """Whether a group that contains an unbounded repetition is itself repeated more than MOST_REPEATED times.
 
-    Atomic groups and possessive repetitions count as others: this may refuse more than it has to, never less.
+    Atomic groups and possessive repetitions count like others: this may refuse safe expressions, never accept others.
     """
-    endless = [False]  # of the expression and of each group that is open: whether a repetition without end is in it
-    closed = False  # whether what stands just before is a group with one
+    endless = [False]  # whether the expression, and each open group, contains an unbounded repetition
+    closed = False  # whether the preceding item is a group that contains one
     index = 0
     while index < len(expression):
         letter = expression[index]
@@ -75,12 +75,12 @@ def repeats_repetition(expression: str) -> bool:
 
 
 def _beginning(expression: str, index: int) -> int:
-    """The length of `(`, and of `?` with it where that says what kind of group it is."""
+    """The length of `(`, or of `(?` for a special group."""
     return 2 if expression[index + 1 : index + 2] == "?" else 1
 
 
 def _repetition(expression: str, index: int) -> tuple[float | None, int]:
-    """How often what stands before is repeated at most, and the index behind that; None where nothing repeats it."""
+    """The maximal count of the repetition at `index`, and the index after it; None if there is no repetition."""
     letter = expression[index]
     if letter in "*+?":
         return (1 if letter == "?" else float("inf")), index + 1
@@ -92,7 +92,7 @@ def _repetition(expression: str, index: int) -> tuple[float | None, int]:
 
 
 def _behind_class(expression: str, index: int) -> int:
-    """The index behind a class of letters, in which classes may stand."""
+    """The index after a character class, which may contain others."""
     depth, first = 0, index
     while index < len(expression):
         letter = expression[index]
@@ -102,7 +102,7 @@ def _behind_class(expression: str, index: int) -> int:
             depth += 1
             first = index + (2 if expression[index + 1 : index + 2] == "^" else 1)
             index = first - 1
-        elif letter == "]" and index > first:  # the first one is a letter
+        elif letter == "]" and index > first:  # a `]` at the beginning is literal
             depth -= 1
             if not depth:
                 return index + 1

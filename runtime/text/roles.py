@@ -1,6 +1,6 @@
-"""The tokens of a text in each role that it has, the same in training and afterwards.
+"""The tokens of a text in each of its roles, the same in training and in inference.
 
-A tokenizer may put special tokens around a text, as BERT's does (`[CLS] ... [SEP]`) and T5's (`... </s>`).
+A tokenizer may put special tokens around a text, such as BERT's (`[CLS] ... [SEP]`) and T5's (`... </s>`).
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ def whole(tokenizer: Tokenizer, text: str) -> list[int]:
 
 
 def prompt(tokenizer: Tokenizer, text: str) -> list[int]:
-    """A text that goes on: nothing ends it."""
+    """A text to be continued, without an end token."""
     before, _ = tokenizer.around
     return [*before, *tokenizer.encode(text)]
 
 
 def start(tokenizer: Tokenizer) -> int:
-    """What a decoder begins with: the begin token, of a tokenizer without one its padding (Raffel et al. 2019)."""
+    """The first token of a decoder: the begin token, or the padding if there is none (Raffel et al. 2019)."""
     if tokenizer.begin is not None:
         return tokenizer.begin
     return tokenizer.padding or 0
 
 
 def answer(tokenizer: Tokenizer, coded: Sequence[int]) -> list[int]:
-    """The tokens of an answer as a decoder is fed them; what it has to predict is the same, one step later."""
+    """The tokens of an answer as the decoder's input; its targets are the same tokens, one step later."""
     return [start(tokenizer), *coded]

@@ -1,4 +1,4 @@
-"""How near generated texts are to the true ones: corpus BLEU and chrF, as sacrebleu counts them."""
+"""Scores of generated texts against references: corpus BLEU and chrF, as in sacrebleu."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-# The tokens of BLEU are those of the WMT's mteval-v13a: signs stand alone, but for `.` and `,` between digits.
+# BLEU's tokens are those of WMT's mteval-v13a: punctuation is split off, except `.` and `,` between digits.
 _SIGNS = (
     (r"([\{-\~\[-\` -\&\(-\+\:-\@\/])", r" \1 "),
     (r"([^0-9])([\.,])", r"\1 \2 "),
@@ -39,7 +39,7 @@ def bleu(texts: Sequence[str], truths: Sequence[str]) -> float:
             smoothing *= 2
         logs += math.log(match / count if match else 1 / (smoothing * count))
     if orders < 4:
-        return 0.0  # as sacrebleu has it for a corpus
+        return 0.0  # as in sacrebleu
     brevity = min(0.0, 1 - wanted / length)
     return 100 * math.exp(brevity + logs / orders)
 
@@ -55,10 +55,10 @@ def chrf(texts: Sequence[str], truths: Sequence[str], order: int = 6, beta: floa
             count[1] += known.total()
             count[2] += (generated & known).total()
     precisions, recalls = [], []
-    for found_all, known_all, both in counts:
-        if found_all and known_all:
-            precisions.append(both / found_all)
-            recalls.append(both / known_all)
+    for generated_total, known_total, both in counts:
+        if generated_total and known_total:
+            precisions.append(both / generated_total)
+            recalls.append(both / known_total)
     if not precisions:
         return 0.0
     precision, recall = sum(precisions) / len(precisions), sum(recalls) / len(recalls)

@@ -1,4 +1,4 @@
-"""Tokenizers: a text to the numbers of its tokens, and back. They are stored as JSON in a compiled model's metadata.
+"""Tokenizers: from a text to the ids of its tokens, and back. Compiled models store them as JSON in their metadata.
 
 `characters` and `words` need nothing else; `bpe`, `wordpiece` and `unigram`, and a `tokenizer.json` of others, need the
 extra `text` (the tokenizers library).
@@ -15,10 +15,10 @@ from typing import Any, Protocol
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.boundary import LARGEST_JSON, decode, guarded, read_file, silenced
+from runtime.boundary import LARGEST_JSON, decode, read_file, silence_stderr, translate_errors
 from runtime.text.regex_checks import check_expressions
 from runtime.text.words import KINDS as LISTED
-from runtime.text.words import SPACING, joined, pieces
+from runtime.text.words import SPACING, join, pieces
 
 KEY = "nablac.tokenizer"  # of the metadata
 PADDING, UNKNOWN, BEGIN, END, MASK = 0, 1, 2, 3, 4
@@ -52,15 +52,15 @@ class Tokenizer(Protocol):
 
     @property
     def padding(self) -> int | None:
-        """The token that fills up short rows, if there is one."""
+        """The token that short rows are padded with, if there is one."""
 
     @property
     def mask(self) -> int | None:
-        """The token that stands for hidden ones, if there is one."""
+        """The token that masks others, if there is one."""
 
     @property
     def around(self) -> tuple[Sequence[int], Sequence[int]]:
-        """The special tokens that stand before and after a whole text."""
+        """The special tokens before and after a whole text."""
 
     @property
     def ordinary(self) -> Sequence[int]:
@@ -73,7 +73,7 @@ class Tokenizer(Protocol):
         """The text of tokens; special ones are left out."""
 
     def to_json(self) -> str:
-        """What `from_json` makes the tokenizer of again."""
+        """The JSON that `from_json` restores the tokenizer from."""
 
 
 @dataclass(frozen=True)
@@ -130,16 +130,16 @@ class ListTokenizer:
         return range(len(self.special), self.size)
 
     def encode(self, text: str) -> list[int]:
-        """The number of each piece of a text; of one that is not known `unknown`."""
-        left = SPACING if self.kind == "words" else ()  # what is rare about spaces is left out, not unknown
-        parts = (part for part in pieces(text, self.kind) if part in self.numbers or part not in left)
+        """The number of each piece of a text; `unknown` for a piece without one."""
+        skipped = SPACING if self.kind == "words" else ()  # marks of unusual spacing are skipped if not known
+        parts = (part for part in pieces(text, self.kind) if part in self.numbers or part not in skipped)
         return [self.numbers.get(part, self.unknown) for part in parts]
 
     def decode(self, numbers: Sequence[int]) -> str:
-        """The known pieces, joined as their kind is."""
+        """The known pieces, joined."""
         first = len(self.special)
         parts = [self.known[number - first] for number in numbers if first <= number < self.size]
-        return joined(parts, self.kind)
+        return join(parts, self.kind)
 
     def to_json(self) -> str:
         """The kind and the tokens."""
@@ -165,7 +165,7 @@ class LibraryTokenizer:
 
     @cached_property
     def end(self) -> int | None:
-        """The first of the usual end tokens that the vocabulary has, else what stands after a text."""
+        """The first of the usual end tokens that the vocabulary has, else the token after a text."""
         token = self._first("</s>", "<eos>", "[SEP]", "<|end_of_text|>", "<|endoftext|>")
         _, after = self.around
         return after[0] if token is None and after else token
@@ -177,7 +177,7 @@ class LibraryTokenizer:
 
     @property
     def padding(self) -> int | None:
-        """The first of the usual padding tokens that the vocabulary has, else 0 where that decodes to nothing."""
+        """The first of the usual padding tokens that the vocabulary has, else 0 if that decodes to an empty text."""
         token = self._first("<pad>", "[PAD]", "<|pad|>", "<|padding|>")
         return PADDING if token is None and not self.decode([PADDING]) else token
 
@@ -188,8 +188,8 @@ class LibraryTokenizer:
 
     @cached_property
     def around(self) -> tuple[Sequence[int], Sequence[int]]:
-        """What the library puts before and after a text; NablacError (E850) where it fails."""
-        with guarded("the tokenizer", "tokens of a text", codes.E850), silenced():
+        """The tokens that the library puts before and after a text; NablacError (E850) if it fails."""
+        with translate_errors("the tokenizer", "tokens of a text", codes.E850), silence_stderr():
             encoding = self.library.encode("a", add_special_tokens=True)
         text = [index for index, special in enumerate(encoding.special_tokens_mask) if not special]
         if not text:
@@ -209,12 +209,12 @@ class LibraryTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The library's numbers; NablacError (E850) where it fails."""
-        with guarded("the tokenizer", "tokens of a text", codes.E850), silenced():
+        with translate_errors("the tokenizer", "tokens of a text", codes.E850), silence_stderr():
             return list(self.library.encode(text, add_special_tokens=False).ids)
 
     def decode(self, numbers: Sequence[int]) -> str:
         """The library's text; NablacError (E850) where it fails."""
-        with guarded("the tokenizer", "the text of tokens", codes.E850), silenced():
+        with translate_errors("the tokenizer", "the text of tokens", codes.E850), silence_stderr():
             return str(self.library.decode([int(number) for number in numbers], skip_special_tokens=True))
 
     def to_json(self) -> str:
@@ -222,22 +222,22 @@ class LibraryTokenizer:
         return json.dumps({"kind": self.kind, "library": self.library.to_str()}, ensure_ascii=False)
 
 
-def from_json(text: str, place: str = KEY) -> Tokenizer:
-    """What `to_json` wrote; NablacError for anything else, at `place`."""
-    with guarded(place, "JSON", codes.E850):
+def from_json(text: str, location: str = KEY) -> Tokenizer:
+    """Restore the tokenizer that `to_json` wrote; NablacError at `location` for anything else."""
+    with translate_errors(location, "JSON", codes.E850):
         stored = json.loads(text)
     known = isinstance(stored, dict) and ("library" in stored or ("known" in stored and stored.get("kind") in LISTED))
     if not known:
         hint = "a `tokenizer.json` has an entry `model`; for WordPiece a `vocab.txt` is enough"
-        raise _no_tokenizer("this JSON is not a tokenizer", place, hint)
+        raise _no_tokenizer("this JSON is not a tokenizer", location, hint)
     missing = [name for name in ("kind", "special" if "known" in stored else "library") if name not in stored]
     if missing:
-        raise _no_tokenizer(f"this tokenizer has no entry `{missing[0]}`", place)
-    with guarded(place, "a tokenizer", codes.E850):
+        raise _no_tokenizer(f"this tokenizer has no entry `{missing[0]}`", location)
+    with translate_errors(location, "a tokenizer", codes.E850):
         if "known" in stored:
             return ListTokenizer(stored["kind"], _texts(stored["known"]), _texts(stored["special"]))
         whole = stored["library"]
-        return _of_library(whole, json.loads(whole), str(stored["kind"]), place)
+        return _of_library(whole, json.loads(whole), str(stored["kind"]), location)
 
 
 def _texts(entries: Any) -> tuple[str, ...]:
@@ -246,14 +246,14 @@ def _texts(entries: Any) -> tuple[str, ...]:
     return tuple(entries)
 
 
-def _no_tokenizer(message: str, place: str, hint: str | None = None) -> NablacError:
-    return NablacError(Diagnostic(codes.E850, message, place=place, hint=hint))
+def _no_tokenizer(message: str, location: str, hint: str | None = None) -> NablacError:
+    return NablacError(Diagnostic(codes.E850, message, place=location, hint=hint))
 
 
 def read_tokenizer(path: Path) -> Tokenizer:
     """A `tokenizer.json` of the tokenizers library, a `vocab.txt` of WordPiece, or what `to_json` wrote."""
     text = decode(read_file(path, LARGEST_JSON, pipes=True), str(path))
-    with guarded(str(path), "a tokenizer", codes.E850):
+    with translate_errors(str(path), "a tokenizer", codes.E850):
         if path.suffix == ".txt":
             return _word_pieces(text.replace("\r\n", "\n").removesuffix("\n").split("\n"))
         stored = json.loads(text)
@@ -262,19 +262,19 @@ def read_tokenizer(path: Path) -> Tokenizer:
     return from_json(text, str(path))
 
 
-def _of_library(text: str, stored: Any, kind: str, place: str) -> LibraryTokenizer:
-    """A tokenizer of the tokenizers library from its JSON, and that parsed."""
-    check_expressions(stored, place)
+def _of_library(text: str, stored: Any, kind: str, location: str) -> LibraryTokenizer:
+    """A tokenizer of the tokenizers library, from its JSON as text and parsed."""
+    check_expressions(stored, location)
     known = ("BPE", "Unigram", "WordLevel", "WordPiece")
     model = stored.get("model") if isinstance(stored, dict) else None
     named = model.get("type") if isinstance(model, dict) else None
     if named is not None and named not in known:
-        raise ValueError(f"its model is of the type `{str(named)[:20]}`, and there are {', '.join(known)}")
+        raise ValueError(f"its model is of the type `{str(named)[:20]}`; expected one of {', '.join(known)}")
     tokenizers = library()
-    with silenced():
+    with silence_stderr():
         try:
             tokenizer = tokenizers.Tokenizer.from_str(text)
-        except Exception:  # it speaks of the types of its code
+        except Exception:  # its message is about types of its Rust code
             raise ValueError("its parts are not what the tokenizers library writes") from None
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -282,7 +282,7 @@ def _of_library(text: str, stored: Any, kind: str, place: str) -> LibraryTokeniz
 
 
 def _word_pieces(entries: list[str]) -> LibraryTokenizer:
-    """BERT's tokenizer over a vocabulary (Devlin et al. 2018): lower case, no accents, where that has no capitals."""
+    """BERT's tokenizer for a vocabulary (Devlin et al. 2018): without case and accents if that has no capitals."""
     tokenizers = library()
     numbers = {piece: number for number, piece in enumerate(entries)}
     if len(numbers) < len(entries):

@@ -1,6 +1,6 @@
-"""The pieces of a unigram tokenizer and their shares, learnt by expectation-maximisation (Kudo 2018, section 3.2).
+"""Learning the pieces of a unigram tokenizer and their probabilities by expectation-maximisation (Kudo 2018, 3.2).
 
-Every sum is in the order of the sorted words, so that the same words give the same pieces.
+All sums are in the order of the sorted words, so that the result is deterministic.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 LONGEST = 16  # letters of a piece
-_WORD = 48  # letters of a word that are learnt from: the shares of longer ones would underflow
-_SEEDS = 4  # pieces that it begins with, for each that is wanted
-_KEPT = 0.75  # of the pieces stay in a round
+_WORD = 48  # letters of a word that are learnt from: the probabilities of longer ones would underflow
+_SEEDS = 4  # initial pieces for each piece of the result
+_KEPT = 0.75  # the fraction of pieces that are kept in a round
 
 
-def learnt_pieces(words: Mapping[str, int], most: int) -> list[tuple[str, float]]:
-    """At most `most` pieces, every letter among them where there is room, with the logarithms of their shares."""
+def learn_pieces(words: Mapping[str, int], most: int) -> list[tuple[str, float]]:
+    """At most `most` pieces with the logarithms of their probabilities; all letters are among them if they fit."""
     counted: Counter[str] = Counter()
     for word, count in words.items():
         for begin in range(0, len(word), _WORD):
@@ -30,22 +30,22 @@ def learnt_pieces(words: Mapping[str, int], most: int) -> list[tuple[str, float]
     listed = sorted(counted)
     counts = np.array([counted[word] for word in listed], np.float64)
     letters, pieces = _seeds(listed, counted, most)
-    shares = _normal(np.array([pieces[piece] for piece in pieces], np.float64))
+    shares = _normalize(np.array([pieces[piece] for piece in pieces], np.float64))
     names = list(pieces)
     while True:
         lattice = _Lattice.of(listed, names)
         for _ in range(2):
-            shares = _normal(np.maximum(lattice.expected(shares, counts), 1e-12))
+            shares = _normalize(np.maximum(lattice.expected(shares, counts), 1e-12))
         if len(names) <= most:
             break
-        kept = _kept(names, shares, letters, most)
-        names, shares = [names[number] for number in kept], _normal(shares[kept])
+        kept = _select(names, shares, letters, most)
+        names, shares = [names[number] for number in kept], _normalize(shares[kept])
     order = sorted(range(len(names)), key=lambda number: (-round(float(np.log(shares[number])), 6), names[number]))
     return [(names[number], round(float(np.log(shares[number])), 6)) for number in order]
 
 
 def _seeds(words: list[str], counts: Mapping[str, int], most: int) -> tuple[set[str], dict[str, float]]:
-    """The most frequent letters, and with them the runs of letters that cover most of the words."""
+    """The most frequent letters, and the initial pieces: these letters and the runs that cover most of the words."""
     singles: Counter[str] = Counter()
     runs: Counter[str] = Counter()
     for word in words:
@@ -60,11 +60,11 @@ def _seeds(words: list[str], counts: Mapping[str, int], most: int) -> tuple[set[
     return set(letters), {piece: float(singles[piece] if len(piece) == 1 else runs[piece]) for piece in chosen}
 
 
-def _kept(names: list[str], shares: Array, letters: set[str], most: int) -> list[int]:
-    """The indices of the letters, and of those other pieces whose loss would make the words least likely."""
+def _select(names: list[str], shares: Array, letters: set[str], most: int) -> list[int]:
+    """The indices of the letters, and of the other pieces whose removal would reduce the likelihood most."""
     lattice = _Lattice.of(names, names)
     whole = np.array([len(name) for name in names])[lattice.word] == lattice.end - lattice.begin
-    others = lattice.best(np.log(shares), ~whole)  # of each piece, taken apart into others
+    others = lattice.best(np.log(shares), ~whole)  # of the best segmentation of each piece into others
     losses = shares * (np.log(shares) - others)
     room = max(most, int(len(names) * _KEPT)) - len(letters)
     ranked = sorted(
@@ -77,7 +77,7 @@ def _kept(names: list[str], shares: Array, letters: set[str], most: int) -> list
 
 @dataclass(frozen=True)
 class _Lattice:
-    """Every piece at every index of every word: an edge from where it begins to where it ends."""
+    """The segmentation lattice: an edge for every occurrence of a piece in a word, from its begin to its end."""
 
     word: Array
     begin: Array
@@ -100,7 +100,7 @@ class _Lattice:
         return _Lattice(word, begin, end, piece, np.array([len(word_of_lattice) for word_of_lattice in words]))
 
     def expected(self, shares: Array, counts: Array) -> Array:
-        """How often each piece is expected in all words, by the forward-backward algorithm."""
+        """The expected count of each piece in all words, by the forward-backward algorithm."""
         count, width = len(self.lengths), int(self.lengths.max(initial=0)) + 1
         before, after = np.zeros((width, count)), np.zeros((width, count))
         before[0] = 1.0
@@ -119,7 +119,7 @@ class _Lattice:
         return np.bincount(self.piece, ways * counts[self.word], len(shares))
 
     def best(self, scores: Array, allowed: Array) -> Array:
-        """The highest score of each word's ways through the edges that are allowed."""
+        """The highest score of each word's paths through the allowed edges."""
         count, width = len(self.lengths), int(self.lengths.max(initial=0)) + 1
         reached = np.full((width, count), -1e9)
         reached[0] = 0.0
@@ -130,5 +130,5 @@ class _Lattice:
         return reached[self.lengths, np.arange(count)]
 
 
-def _normal(counts: Array) -> Array:
+def _normalize(counts: Array) -> Array:
     return np.asarray(counts / counts.sum())

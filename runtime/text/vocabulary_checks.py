@@ -1,4 +1,4 @@
-"""Whether a tokenizer is one for a model: each of its tokens has a row in the model's tables."""
+"""Checks that a tokenizer fits a model: each of its tokens has a row in the model's tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runtime.text.tokenizers import Tokenizer
 
 
 def check_tables(tokenizer: Tokenizer, graph: Graph) -> None:
-    """NablacError (E851) where a model looks no input up in a table with a row for each token."""
+    """NablacError (E851) for a model without a table that has a row for each token."""
     from compiler.lookups import table_limits
 
     limits = table_limits(graph, {})
@@ -18,11 +18,11 @@ def check_tables(tokenizer: Tokenizer, graph: Graph) -> None:
     if not tables:
         message, hint = f"{graph.name} takes no tokens", "a model of texts has an input `i64[batch, T]`"
         raise NablacError(Diagnostic(codes.E851, message, place="--tokenizer", hint=hint))
-    check_size(tokenizer, max(tables), graph.name)  # others are of segments, or of positions
+    check_size(tokenizer, max(tables), graph.name)  # smaller tables are of segments, or of positions
 
 
 def check_size(tokenizer: Tokenizer, vocabulary: int, name: str) -> None:
-    """NablacError (E851) where there are more tokens than the model `name` knows."""
+    """NablacError (E851) for a tokenizer with more tokens than the vocabulary of the model `name`."""
     if tokenizer.size > vocabulary:
         message = f"the tokenizer has {tokenizer.size:,} tokens, and {name} knows {vocabulary:,}"
         hint = f"train the model with `vocabulary` of at least {tokenizer.size}, or give its own tokenizer"

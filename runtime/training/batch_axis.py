@@ -1,4 +1,4 @@
-"""Axis 0 of every input and target counts the examples: what batches are cut and shuffled along."""
+"""Axis 0 of every input and target is the batch axis: it counts the examples, which batches split and shuffle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from grammar.source import Span
 
 
 def check_example_axis(types: Mapping[str, TensorType], span: Span | None, whole: bool) -> None:
-    """NablacError for types of which a batch cannot be cut; a `whole` part in one batch, in its order, is none."""
+    """NablacError for types without a common batch axis; a `whole` part in one batch, in order, needs none."""
     hint = "axis 0 counts the examples; a value that they all share cannot be an input of a model that is trained"
     for name, type in types.items():
         if not type.rank:

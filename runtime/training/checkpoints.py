@@ -1,4 +1,4 @@
-"""Checkpoints: everything that the next step depends on, in one file that is there whole or not at all."""
+"""Checkpoints: everything that the next step depends on, in one file that is written atomically."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import reason_of, require_regular, require_room
-from runtime.typed import typed
+from runtime.typed import read_as
 from runtime.weights import save_weights
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ _FORM = "4"
 
 @dataclass
 class Position:
-    """Where training stands: what of the epoch is done, and what has been measured."""
+    """The progress of training: finished epochs and batches, and the measurements so far."""
 
-    epoch: int = 0  # epochs that are done
-    batch: int = 0  # batches of the running epoch that are done
+    epoch: int = 0  # finished epochs
+    batch: int = 0  # finished batches of the current epoch
     step: int = 0
-    sums: dict[str, float] = field(default_factory=dict)  # what the running epoch has measured, as `Means` adds it up
+    sums: dict[str, float] = field(default_factory=dict)  # the measurements of the current epoch, see `Means`
     history: dict[str, list[float]] = field(default_factory=dict)
     best: float | None = None
     best_epoch: int = 0
@@ -43,7 +43,7 @@ class Position:
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Array], position: Position, keep: int) -> Path:
-    """Write a checkpoint of the step and keep the last ones; NablacError where the disk does not take it."""
+    """Write a checkpoint of the step, and keep only the last `keep`; NablacError if it cannot be written."""
     path = folder / f"step-{position.step:09d}.safetensors"
     write_state(path, state, position)
     for old in sorted(folder.glob(_STEPS))[:-keep]:
@@ -52,13 +52,13 @@ def save_checkpoint(folder: Path, state: Mapping[str, Array], position: Position
 
 
 def write_state(path: Path, state: Mapping[str, Array], position: Position) -> None:
-    """A state with its position, in a file of its own."""
+    """Write a state with its position to a file."""
     metadata = {"form": _FORM, "position": json.dumps(asdict(position))}
     save_weights(path, state, {**metadata, "digest": _digest(state, metadata["position"])})
 
 
 def _digest(state: Mapping[str, Array], position: str) -> str:
-    """A hash of all that a checkpoint holds: a disk may give back other bytes than it took."""
+    """A hash of the content of a checkpoint, to detect damaged files."""
     digest = blake2b(position.encode(), digest_size=16)
     for name, array in sorted(state.items()):
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
@@ -67,7 +67,7 @@ def _digest(state: Mapping[str, Array], position: str) -> str:
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Array], Position]:
-    """What `write_state` wrote; NablacError for a file of another kind."""
+    """Read what `write_state` wrote; NablacError for other or damaged files."""
     from safetensors import safe_open
 
     require_room(require_regular(path), str(path))
@@ -81,17 +81,17 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Array], Position]:
             raise NablacError(
                 Diagnostic(codes.E840, "this checkpoint is damaged: its bytes have changed", place=str(path))
             )
-        position: Position = typed(Position, json.loads(metadata["position"]))
+        position: Position = read_as(Position, json.loads(metadata["position"]))
         return state, position
     except NablacError:
         raise
-    except Exception as error:  # of the library, of the system, of headers that are anything
+    except Exception as error:  # of the library, the system, or an invalid header
         message = f"this checkpoint cannot be read: {reason_of(error)}"
         raise NablacError(Diagnostic(codes.E840, message, place=str(path))) from None
 
 
 def best_state(folder: Path) -> dict[str, Array]:
-    """The state of the best epoch; NablacError where it cannot be had, and a resumed run would end with another."""
+    """The state of the best epoch; NablacError if it cannot be read: a resumed run would have another result."""
     path = folder / BEST
     try:
         return read_checkpoint(path)[0]
@@ -106,7 +106,7 @@ def best_state(folder: Path) -> dict[str, Array]:
 def newest_checkpoint(
     folder: Path, damaged: list[NablacError] | None = None
 ) -> tuple[dict[str, Array], Position] | None:
-    """The last checkpoint that is whole; None where there is none. What is wrong with later ones goes to `damaged`."""
+    """The last valid checkpoint, or None. The errors of later, damaged ones are appended to `damaged`."""
     for path in sorted(folder.glob(_STEPS), reverse=True):
         try:
             return read_checkpoint(path)

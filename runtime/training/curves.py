@@ -1,4 +1,4 @@
-"""The history of a run as a picture: one panel for each quantity, training beside validation, as SVG."""
+"""Learning curves as SVG: one panel for each quantity, with training and validation."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _SMALL = ("lr", "learning_rate")
 
 
 def curves(history: Mapping[str, Sequence[float]], title: str, higher_is_better: Collection[str] = ()) -> str:
-    """An SVG of Keras-style history: `loss` and `val_loss` share a panel; x is the epoch.
+    """An SVG of a Keras-style history: `loss` and `val_loss` share a panel; the x axis is the epoch.
 
-    The best epoch on validation data is marked: the lowest value, of the metrics `higher_is_better` the highest.
+    The best epoch on validation data is marked: the one of the lowest value, or of the highest if `higher_is_better`.
     """
     panels = _panels(history, higher_is_better)
     columns = 2 if sum(panel.height == HEIGHT for panel in panels) > 1 else 1
@@ -32,7 +32,7 @@ def curves(history: Mapping[str, Sequence[float]], title: str, higher_is_better:
         row = panels[:columns] if panels[0].height == HEIGHT else panels[:1]
         row = [panel for panel in row if panel.height == row[0].height]
         panels = panels[len(row) :]
-        # A panel that is alone in its row takes all of it: no hole in the card.
+        # A single panel in a row takes its full width.
         across = (width - 2 * MARGIN - (len(row) - 1) * GAP) // len(row)
         for column, panel in enumerate(row):
             x = MARGIN + column * (across + GAP)
@@ -54,7 +54,7 @@ def curves(history: Mapping[str, Sequence[float]], title: str, higher_is_better:
 
 
 def _panels(history: Mapping[str, Sequence[float]], higher_is_better: Collection[str]) -> list[_Panel]:
-    """A panel for every quantity that has a value, in the order of the history, learning rates last."""
+    """A panel for every quantity with values, in the order of the history, learning rates last."""
     series = {name: tuple(map(float, values)) for name, values in history.items() if len(values)}
     epochs = series.pop("epoch", ())
     count = max(map(len, series.values()), default=0)
@@ -71,7 +71,7 @@ def _panels(history: Mapping[str, Sequence[float]], higher_is_better: Collection
 
 @dataclass(frozen=True)
 class _Axis:
-    """Where the numbers of one axis lie: `low` at pixel `start`, `high` at pixel `end`."""
+    """A linear or logarithmic axis: `low` is at pixel `start`, `high` at pixel `end`."""
 
     low: float
     high: float
@@ -144,7 +144,7 @@ class _Panel:
         return _Axis(first, last, left, right)
 
     def _best(self) -> int | None:
-        """The index of the epoch whose validation is best; one value alone is not."""
+        """The index of the epoch with the best validation value; None if there are fewer than two values."""
         indices = [index for index, value in enumerate(self.validation) if _drawable(value)]
         if len(indices) < 2:
             return None
@@ -152,7 +152,7 @@ class _Panel:
         return min(indices, key=lambda index: sign * self.validation[index])
 
     def _legend(self, best: int | None) -> list[str]:
-        """A row under the name. The best value is written here, not beside its dot, where it would lie on a line."""
+        """A row under the name. It includes the best value, which would collide with the curve beside its dot."""
         parts: list[str] = []
         x = 16.0
         lines = ("training", TRAINING, self.training), ("validation", VALIDATION, self.validation)
@@ -169,7 +169,7 @@ class _Panel:
 
 
 def _curve(epochs: Sequence[float], values: Sequence[float], across: _Axis, up: _Axis, color: str) -> list[str]:
-    """A line through the values; what cannot be drawn leaves a gap, and what stands between two gaps is a dot."""
+    """A line through the values; values that cannot be drawn leave gaps, and a value between two gaps is a dot."""
     runs: list[list[tuple[float, float]]] = [[]]
     for epoch, value in zip(epochs, values, strict=False):
         if _drawable(value):
@@ -194,7 +194,7 @@ def _drawable(value: float) -> bool:
 
 
 def _range(numbers: Sequence[float]) -> tuple[float, float, bool]:
-    """The ends of the y axis with some air, and whether they are logarithms."""
+    """The limits of the y axis with margins, and whether they are logarithms."""
     low, high = min(numbers), max(numbers)
     logarithmic = low > 0 and math.log10(high) - math.log10(low) > 2
     if logarithmic:
@@ -208,7 +208,7 @@ def _range(numbers: Sequence[float]) -> tuple[float, float, bool]:
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers from `low` to `high`: 1, 2 or 5 times a power of ten apart, `about` so many."""
+    """About `about` round numbers from `low` to `high`, spaced by 1, 2 or 5 times a power of ten."""
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(times * power for times in (1, 2, 5, 10) if times * power >= rough * 0.999)
@@ -216,14 +216,14 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def _decades(low: float, high: float) -> list[float]:
-    """Whole powers of ten, every so many that there are about five."""
+    """About five powers of ten."""
     step = math.ceil((high - low) / 6)
     first = math.ceil(low / step) * step
     return [float(power) for power in range(first, math.floor(high) + 1, step)]
 
 
 def _between(decades: Sequence[float], up: _Axis, left: float, right: float) -> list[str]:
-    """Faint lines at 2 to 9 times a power of ten, which say that the scale is logarithmic."""
+    """Minor grid lines at 2 to 9 times the powers of ten."""
     if len(decades) > 1 and decades[1] - decades[0] > 1:
         return []
     powers = range(math.floor(up.low), math.ceil(up.high))
@@ -238,12 +238,12 @@ def _epoch_ticks(epochs: Sequence[float]) -> list[int]:
         return [round(epochs[0])]
     marks = [round(tick) for tick in ticks(first, last) if tick == round(tick)]
     step = marks[1] - marks[0] if len(marks) > 1 else 1
-    # The first epoch is labelled too, unless its number would run into the next.
+    # The first epoch is labelled too, unless its label would overlap the next.
     return [first, *marks] if marks and marks[0] - first > 0.6 * step else marks
 
 
 def _labels(values: Sequence[float], logarithmic: bool) -> list[str]:
-    """The numbers of an axis with as many digits as tell neighbours apart."""
+    """The labels of an axis, with enough digits to tell neighbours apart."""
     if logarithmic or len(values) < 2:
         return [_number(value, 3) for value in values]
     largest, step = max(map(abs, values)), values[1] - values[0]
@@ -263,7 +263,7 @@ def _number(value: float, digits: int) -> str:
 
 
 def _width(text: str, size: float, bold: bool = False) -> float:
-    """About how wide a text is, in the widest of the fonts."""
+    """The approximate width of a text in the widest of the fonts."""
     ems = sum(1.0 if unicodedata.east_asian_width(letter) in "WF" else 0.7 if bold else 0.63 for letter in text)
     return ems * size
 

@@ -1,4 +1,4 @@
-"""TensorBoard event files: TFRecord frames around Event messages, written by hand (both formats are a few lines)."""
+"""TensorBoard event files: TFRecord frames around Event messages, written without TensorFlow or protobuf."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ def crc32c(data: bytes) -> int:
 def record(data: bytes) -> bytes:
     """A TFRecord: the length and the data, each followed by its masked checksum."""
     length = struct.pack("<Q", len(data))
-    return length + _masked(length) + data + _masked(data)
+    return length + _masked_checksum(length) + data + _masked_checksum(data)
 
 
-def _masked(data: bytes) -> bytes:
+def _masked_checksum(data: bytes) -> bytes:
     crc = crc32c(data)
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 class EventWriter:
-    """One event file in `folder`; a resumed run opens another, and TensorBoard joins them."""
+    """Writes an event file in `folder`; a resumed run writes another, and TensorBoard merges them."""
 
     def __init__(self, folder: Path) -> None:
         host = "".join(letter for letter in socket.gethostname() if letter.isalnum() or letter in "-.") or "host"
@@ -54,13 +54,13 @@ class EventWriter:
         self._file = self.path.open("ab")
         self._write(_text(3, b"brain.Event:2"), step=0)
 
-    def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """One number for each tag at a step, on the disk when this returns."""
+    def write_scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Write one number for each tag at a step, and flush the file."""
         summary = b"".join(_text(1, _text(1, tag.encode()) + _float(2, value)) for tag, value in values.items())
         self._write(_text(5, summary), step)
 
     def close(self) -> None:
-        """Close the file; nothing can be written afterwards."""
+        """Close the file."""
         self._file.close()
 
     def __enter__(self) -> EventWriter:
@@ -94,6 +94,6 @@ def _text(field: int, content: bytes) -> bytes:
 def _float(field: int, value: float) -> bytes:
     try:
         packed = struct.pack("<f", value)
-    except OverflowError:  # more than a float32 holds: a diverging loss must not end the run here
+    except OverflowError:  # beyond float32: a diverging loss must not end the run here
         packed = struct.pack("<f", math.copysign(math.inf, value))
     return _varint(field << 3 | 5) + packed

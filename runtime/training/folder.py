@@ -1,4 +1,4 @@
-"""What a run leaves on the disk: `runs/<model>/<n>/` with its settings, history, curves, checkpoints and results."""
+"""The folder of a run, `runs/<model>/<n>/`: its settings, history, curves, checkpoints and results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from runtime.data.fitted import DATA, TOKENS, write_fitted
 from runtime.training.checkpoints import Position, save_checkpoint
 from runtime.training.curves import curves
 from runtime.training.events import EventWriter
-from runtime.training.program_texts import IMPORTED, SPEC, written_out
+from runtime.training.program_texts import IMPORTED, SPEC, collect_texts
 from runtime.training.run_record import read_record, record_of, write_record
 from runtime.training.trained import RECORD, Trained, save_trained
 from runtime.training.training_run import Training, describe
@@ -38,15 +38,15 @@ _OWN = frozenset((RECORD, WEIGHTS, _LOCK, DATA, TOKENS, SPEC, IMPORTED, "checkpo
 
 
 def is_own(path: Path) -> bool:
-    """Whether a path, relative to a run's folder, is of what the run itself writes there."""
+    """Whether a path, relative to a run's folder, is of a file that the run writes."""
     name = path.parts[0]
     return name in _OWN or name.startswith(("events.out.tfevents.", "model.onnx."))
 
 
 class RunFolder:
-    """A run's own folder, new by `begin` or one that is there by `existing`, to be used in a `with` block.
+    """A run's folder, created by `begin` or opened by `resume`, to be used in a `with` block.
 
-    One process holds it, to the end of the block.
+    It is locked for other processes until the end of the block.
     """
 
     def __init__(self, path: Path, higher_is_better: Collection[str] = ()) -> None:
@@ -73,9 +73,9 @@ class RunFolder:
 
     @staticmethod
     def begin(path: Path | None, training: Training, loop: Loop) -> RunFolder:
-        """A new folder with all that the run is made of: the one asked for, or the next number under `runs/<model>`.
+        """Create a folder with everything that defines the run: `path`, or the next number under `runs/<model>`.
 
-        It is there whole or not at all, and holds a checkpoint from the first: a run that is killed can go on.
+        It is created atomically and contains a first checkpoint, so that a killed run can always be resumed.
         """
         target = path or _next(Path("runs") / training.name.lower())
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -90,7 +90,7 @@ class RunFolder:
             raise Unwritable(target, error) from error
         with scratch(target) as draft:
             (draft / "checkpoints").mkdir()
-            for name, text in written_out(training.text.program).items():
+            for name, text in collect_texts(training.text.program).items():
                 (draft / name).parent.mkdir(exist_ok=True)
                 write_bytes(draft / name, text.encode())
             write_fitted(draft, fitted_to(training.data))
@@ -104,21 +104,21 @@ class RunFolder:
         return folder
 
     @staticmethod
-    def existing(path: Path, training: Training) -> RunFolder:
-        """A run to go on with; NablacError where `training` would be another, or the folder takes nothing."""
+    def resume(path: Path, training: Training) -> RunFolder:
+        """Open the folder of a run to continue; NablacError if `training` differs, or the folder is not writable."""
         read_record(path)  # no lock is created in a folder that is not a run's
         with ExitStack() as stack:
             folder = stack.enter_context(RunFolder(path, training.higher_is_better))
             before, now = read_record(path), record_of(training, path)
             before.check(now, path)
-            for draft in [*path.glob(".*.part"), *path.glob("checkpoints/.*.part")]:  # of a run that was killed
+            for draft in [*path.glob(".*.part"), *path.glob("checkpoints/.*.part")]:  # of a killed run
                 shutil.rmtree(draft) if draft.is_dir() else draft.unlink(missing_ok=True)
             write_record(path, replace(now, model_file=before.model_file), describe(training))
-            stack.pop_all()  # whoever asked for it closes it
+            stack.pop_all()  # the caller closes it
         return folder
 
-    def epoch(self, position: Position, row: Mapping[str, float]) -> None:
-        """The history up to now, as a table, as JSON (Keras's keys), as a picture, and for TensorBoard."""
+    def write_epoch(self, position: Position, row: Mapping[str, float]) -> None:
+        """Write the history so far as CSV, as JSON (with Keras's keys), as curves, and for TensorBoard."""
         history = position.history
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -131,10 +131,10 @@ class RunFolder:
         write_bytes(self.path / "curves.svg", picture.encode())
         if self._events is None:
             self._events = EventWriter(self.path)
-        self._events.scalars(position.epoch, row)
+        self._events.write_scalars(position.epoch, row)
 
     def finish(self, training: Training, trained: Trained) -> Path | None:
-        """The final weights, and the model compiled with them."""
+        """Write the final weights, and the model compiled with them; returns the path of the model."""
         from compiler.onnx.exporter import export
         from runtime.onnx_file import save
 
@@ -144,6 +144,6 @@ class RunFolder:
 
 
 def _next(base: Path) -> Path:
-    """The folder of the next number."""
+    """The folder with the next free number."""
     taken = [int(folder.name) for folder in base.glob("*") if folder.name.isdigit()] if base.is_dir() else []
     return base / str(max(taken, default=0) + 1)

@@ -1,4 +1,4 @@
-"""The training loop: epochs of steps, what is measured, when it stops, and what it keeps."""
+"""The training loop: epochs of steps, measurements, early stopping, checkpoints and the best state."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class Ending(Enum):
 
 @dataclass(frozen=True)
 class Settings:
-    """How long to train, and what decides."""
+    """The settings of the loop."""
 
     epochs: int = 1
-    patience: int | None = None  # epochs without a better monitored quantity, after which training stops
-    plateau: int | None = None  # the same, after which the rate is multiplied by `plateau_factor`
+    patience: int | None = None  # epochs without an improvement of the monitored quantity, after which training stops
+    plateau: int | None = None  # epochs without one, after which the learning rate is multiplied by `plateau_factor`
     plateau_factor: float = 0.5
-    min_change: float = 0.0  # of the monitored quantity, that a better one is better by
+    min_change: float = 0.0  # the smallest improvement of the monitored quantity that counts
     accumulate: int = 1  # batches in an update
     monitor: str = ""
     higher_is_better: bool = False  # of the monitored quantity
@@ -56,7 +56,7 @@ class Settings:
 
 @dataclass
 class Events:
-    """What the loop calls while it runs."""
+    """Callbacks of the loop."""
 
     batch: Callable[[Position, int, dict[str, float]], None] = lambda position, batches, means: None
     epoch: Callable[[Position, dict[str, float]], None] = lambda position, row: None
@@ -64,7 +64,7 @@ class Events:
 
 @dataclass
 class Loop:
-    """One run. `folder` holds the checkpoints, None keeps nothing; `stop` is asked after every step."""
+    """One run. `folder` is for checkpoints, None writes none; `stop` is called after every step."""
 
     stepper: Stepper
     training: Batches
@@ -80,35 +80,35 @@ class Loop:
     events: Events = field(default_factory=Events)
     stop: Callable[[], bool] = lambda: False
     ending: Ending | None = None  # None while it goes on
-    partial_epoch: dict[str, float] = field(default_factory=dict)  # measured where the time was up within an epoch
-    damaged: list[NablacError] = field(default_factory=list)  # checkpoints after the one that it goes on from
+    partial_epoch: dict[str, float] = field(default_factory=dict)  # measurements when time is up within an epoch
+    damaged: list[NablacError] = field(default_factory=list)  # newer checkpoints than the one that it resumes from
 
     def __post_init__(self) -> None:
-        # What was not finite from the first is meant so, as the first value of a running minimum.
+        # Values that are not finite from the start are intended, such as the first value of a running minimum.
         self._allowed = frozenset(non_finite_paths(self.stepper.state()))
         self._saved_state: tuple[dict[str, Array], Position] | None = None
 
     @property
     def monitor(self) -> str:
-        """What decides which weights are best: the validation's loss, or the loss where nothing validates."""
+        """The quantity that decides which weights are best: by default the validation loss, or the training loss."""
         return self.settings.monitor or ("val_loss" if self.validation is not None else "loss")
 
     @property
     def reason(self) -> str:
-        """Why training ended, in words; empty while it goes on."""
+        """Why training ended, for messages; empty while it runs."""
         if self.ending is Ending.NO_IMPROVEMENT:
             return f"{self.monitor} has not improved for {self.position.epochs_since_best} epochs"
         return self.ending.value if self.ending is not None else ""
 
     @property
     def batches(self) -> int:
-        """How many an epoch has."""
+        """The number of batches in an epoch."""
         return self._count(self.training)
 
     def run(self) -> None:
-        """Train until the epochs are done, or something ends it sooner: `ending` says what.
+        """Train for all epochs, or until something ends it sooner: see `ending`.
 
-        NotFinite where the loss or the state leaves the finite numbers; no checkpoint is ever written of such a state.
+        Raises NotFinite if the loss or the state is not finite; such a state is never written to a checkpoint.
         """
         started = self._saved = time.monotonic()
         self.ending = self._early_stop()  # a run that was killed after its last epoch has ended already
@@ -122,7 +122,7 @@ class Loop:
             self._evaluate_partial_epoch()
 
     def _run_epoch(self, started: float) -> bool:
-        """The rest of an epoch; whether it was finished."""
+        """Run the rest of an epoch; returns whether it was finished."""
         position, batches = self.position, self.batches
         for batch in _first(self.training.epoch(position.epoch, position.batch), batches - position.batch):
             step = self.next_step(position.step, position.batch)
@@ -153,19 +153,19 @@ class Loop:
         for name, value in {"epoch": float(position.epoch), **row}.items():
             position.history.setdefault(name, []).append(value)
         self._update_best(row, state)
-        # Reported before it is saved: a run that is killed in between does the epoch again, and reports the same.
+        # Reported before it is saved: a run that is killed in between repeats the epoch and its report.
         self.events.epoch(position, {**row, "seconds": seconds})
         self.save(state)
 
     def _measured_row(self) -> dict[str, float]:
-        """What the running epoch has measured, and the validation of where it stands."""
+        """The measurements of the current epoch, and of the validation part."""
         row = self.measured.of(self.position.sums)
         if self.validation is not None:
             row |= {f"val_{name}": value for name, value in self.evaluate(self.validation).items()}
         return row
 
     def _update_best(self, row: dict[str, float], state: dict[str, Array]) -> None:
-        """Keep this epoch if it is the best so far; else reduce the rate or stop where that is due."""
+        """Keep the state if the epoch is the best so far; else reduce the learning rate or stop if it is time to."""
         position, settings = self.position, self.settings
         value = row.get(self.monitor, row["loss"])
         if self._is_better(value):
@@ -191,15 +191,15 @@ class Loop:
         return value > best + least if self.settings.higher_is_better else value < best - least
 
     def _early_stop(self) -> Ending | None:
-        """NO_IMPROVEMENT where there has been no better epoch for as long as patience goes."""
+        """NO_IMPROVEMENT if there has been no better epoch for `patience` epochs."""
         patience = self.settings.patience
         stops = patience is not None and self.position.epochs_since_best >= patience
         return Ending.NO_IMPROVEMENT if stops else None
 
     def _evaluate_partial_epoch(self) -> None:
-        """Measure what was done of an epoch, and take its weights if they are the best.
+        """Measure an unfinished epoch, and keep its weights if they are the best.
 
-        The position stays as it is: a resumed run finishes the epoch as if it had not been stopped.
+        The position does not change: a resumed run finishes the epoch as if it had not been stopped.
         """
         self.partial_epoch = self._measured_row()
         if self._is_better(self.partial_epoch.get(self.monitor, self.partial_epoch["loss"])):
@@ -207,11 +207,11 @@ class Loop:
 
     @property
     def updates(self) -> int:
-        """How many updates are made: the `step` of schedules, and of a loss that reads it."""
+        """The number of updates: the `step` in schedules and losses."""
         return -(-self.position.step // self.settings.accumulate)
 
     def evaluate(self, batches: Batches, step: int | None = None) -> dict[str, float]:
-        """The loss and the metrics over a part, as if it were one batch, where training stands or after `step`."""
+        """The loss and the metrics of a part, as if it were one batch, with the current `step` or the given one."""
         step = max(self.updates, 1) if step is None else step
         sums: dict[str, float] = {}
         for number, batch in enumerate(_first(batches.epoch(0), self._count(batches))):
@@ -221,7 +221,7 @@ class Loop:
         return self.validated.of(sums)
 
     def save(self, state: dict[str, Array]) -> None:
-        """Write a checkpoint; a run that has no folder keeps the state in memory."""
+        """Write a checkpoint, or keep the state in memory if there is no folder."""
         if self.folder is not None:
             save_checkpoint(self.folder, state, self.position, self.settings.keep)
         else:
@@ -229,11 +229,11 @@ class Loop:
         self._saved = time.monotonic()
 
     def last_good_state(self) -> tuple[dict[str, Array], Position] | None:
-        """The last state that was saved, all of whose numbers are finite; None before the first."""
+        """The last saved state, which is finite; None before the first."""
         return self._saved_state if self.folder is None else newest_checkpoint(self.folder)
 
     def replay(self, stepper: Stepper, position: Position) -> Iterator[ReplayedStep]:
-        """The steps of an epoch once more, from a position on, by a stepper that has the state of that position."""
+        """Repeat the steps of an epoch from a position on, with a stepper that has the state of that position."""
         step, number = position.step, position.batch
         for batch in self.training.epoch(position.epoch, number):
             step = self.next_step(step, number)
@@ -244,7 +244,7 @@ class Loop:
             yield ReplayedStep(position.epoch + 1, number, read, loss, stepper.state())
 
     def _finite_state(self) -> dict[str, Array]:
-        """The state as the last step left it; NotFinite where that is not to be kept."""
+        """The state after the last step; raises NotFinite if it has become not finite."""
         state = self.stepper.state()
         lost = [path for path in non_finite_paths(state) if path not in self._allowed]
         if lost:
@@ -254,16 +254,16 @@ class Loop:
         return state
 
     def next_step(self, step: int, batch: int) -> int:
-        """The number of the step after `step` that takes batch `batch` of an epoch, both from 0.
+        """The number of the step after `step`, for batch `batch` of an epoch; both count from 0.
 
-        An update is due at every multiple of `accumulate`, so the last batch of an epoch takes the next multiple: what
-        is left over at its end is an update too.
+        Updates are at multiples of `accumulate`. The last batch of an epoch gets the next multiple, so that the
+        remaining batches are an update too.
         """
         accumulate = self.settings.accumulate
         return step + 1 if batch + 1 < self.batches else -(-(step + 1) // accumulate) * accumulate
 
     def feeds(self, step: int, rate: float = 1.0, draws: str = "") -> dict[str, Array]:
-        """What a step is fed beside its batch; `draws` names those of another occasion than the step."""
+        """The inputs of a step besides its batch; `draws` replaces the step in the key of random draws."""
         numbers = {STEP: step, SEED: key(self.settings.seed, draws or f"step {step}"), RATE: rate}
         return {name: np.array(numbers[name], dtype) for name, dtype in self.inputs.items() if name in numbers}
 
@@ -273,7 +273,7 @@ class Loop:
 
 
 def _first(items: Iterable[dict[str, Array]], count: int) -> Iterable[dict[str, Array]]:
-    """At most `count` items; the iterator is closed when they are taken, so that its thread ends."""
+    """At most `count` items; then the iterator is closed, so that its thread ends."""
     iterator = iter(items)
     try:
         for _ in range(count):

@@ -1,4 +1,4 @@
-"""Measures over many batches: their parts while batches pass, what they come to where it is asked for."""
+"""Measures over many batches: their parts are accumulated batch by batch, and combined at the end."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _EXAMPLES = "examples"
 
 
 class Means:
-    """Each measure over the batches that were added; `sums` is all that it knows, and may come from a checkpoint.
+    """Measures over batches; all state is in `sums`, which may come from a checkpoint.
 
-    Of measures that are computed of all examples at once, `sums` keeps what they read.
+    For measures that need all examples at once, `sums` keeps their inputs.
     """
 
     def __init__(self, measures: Mapping[str, Measure]) -> None:
@@ -32,12 +32,12 @@ class Means:
         self._after = {name: NumpyRunner(measure.after, {}) for name, measure in measures.items()}
 
     def add(self, sums: dict[str, Any], outputs: Mapping[str, Any], examples: int) -> None:
-        """Count a batch of so many examples."""
+        """Add a batch of so many examples."""
         for name, kind in self.kinds.items():
             if kind == ROWS:
                 sums.setdefault(name, []).append(outputs[name])
                 continue
-            if np.ndim(outputs[name]):  # a weight that is read, the same for all batches
+            if np.ndim(outputs[name]):  # a weight, the same for all batches
                 sums[name] = outputs[name]
                 continue
             value, before = float(outputs[name]), sums.get(name)
@@ -54,7 +54,7 @@ class Means:
         sums[_EXAMPLES] = sums.get(_EXAMPLES, 0.0) + examples
 
     def of(self, sums: Mapping[str, Any]) -> dict[str, float]:
-        """The measures of all batches together; NablacError for one that their arrays cannot be put together for."""
+        """The measures of all batches; NablacError for one whose arrays cannot be concatenated."""
         if not sums:
             return dict.fromkeys(self._after, 0.0)
         means: dict[str, float] = {}
@@ -64,13 +64,13 @@ class Means:
         return means
 
     def _total(self, measure: str, part: str, sums: Mapping[str, Any], type: TensorType) -> Array:
-        """A part of all batches together."""
+        """A part over all batches."""
         kind, value = self.kinds[part], sums[part]
         if kind != ROWS:
             return np.asarray(value / sums[_EXAMPLES] if kind == "mean" else value, type.dtype.numpy)
         if len({rows.shape[1:] for rows in value}) > 1:
             shapes = " and ".join(str(list(shape)) for shape in sorted({rows.shape[1:] for rows in value})[:2])
-            message = f"`{measure}` is computed of all examples at once, and what it reads of them is {shapes}"
+            message = f"`{measure}` is computed over all examples at once, but they have different shapes: {shapes}"
             hint = "reduce each example to one number first, such as the mean of its row"
             raise NablacError(Diagnostic(codes.E846, message, place=measure, hint=hint))
         return np.concatenate(value)

@@ -1,4 +1,4 @@
-"""Training that has left the finite numbers: how that is seen, and the operator that it began at."""
+"""Detecting a loss or state that is not finite, and finding the operator that caused it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HINT = "a smaller learning rate, or `clip_norm 1.0`, often helps"
 
 
 class NotFinite(Exception):
-    """The loss of a step, or what some step made of the state, is not finite; `position` is before the step."""
+    """The loss of a step, or the state after some step, is not finite; `position` is before the step."""
 
     def __init__(self, what: str, position: Position) -> None:
         super().__init__(what)
@@ -30,7 +30,7 @@ class NotFinite(Exception):
 
 @dataclass(frozen=True, eq=False)
 class ReplayedStep:
-    """A step that was run again: all that it read, the loss it gave and the state it left."""
+    """A repeated step: its inputs, its loss and the state after it."""
 
     epoch: int  # from 1
     batch: int  # of the epoch, from 1
@@ -40,11 +40,11 @@ class ReplayedStep:
 
 
 def non_finite_paths(state: Mapping[str, Array]) -> list[str]:
-    """The paths of a state whose arrays hold anything but finite numbers."""
+    """The paths of the arrays of a state that are not finite."""
     paths = []
     with np.errstate(over="ignore", invalid="ignore"):
         for path, array in state.items():
-            # A sum is one pass without a temporary; it may overflow where no element has.
+            # The sum is faster to check, without a temporary array; but it may overflow if no element has.
             if array.dtype.kind not in "iub" and not np.isfinite(array.sum()) and not np.isfinite(array).all():
                 paths.append(path)
     return paths
@@ -53,10 +53,10 @@ def non_finite_paths(state: Mapping[str, Array]) -> list[str]:
 def explain_not_finite(
     error: NotFinite, steps: Iterable[ReplayedStep], allowed: Collection[str], graph: Graph, name: str
 ) -> NablacError:
-    """Where the numbers of the training of `name` were lost: the first of the replayed steps that loses some.
+    """The error for the first of the repeated steps of the training of `name` whose loss or state is not finite.
 
-    The loss may still be finite after the step that spoilt the parameters, and steps may pass before one is looked at.
-    `allowed` are paths that were not finite from the first, `graph` is that of a step.
+    The loss may still be finite after the step that damaged the parameters, and they are not checked after every step.
+    `allowed` are paths that were not finite from the start; `graph` is that of a step.
     """
     for step in steps:
         lost = [path for path in non_finite_paths(step.state) if path not in allowed]
@@ -79,9 +79,9 @@ def explain_not_finite(
 
 
 def _first_to_lose(graph: Graph, read: Mapping[str, Array]) -> tuple[Node | None, str]:
-    """The first operator on the way to the step's results that makes a NaN of none, or infinity of finite numbers.
+    """The first operator that makes NaN of operands without NaN, or infinity of finite ones.
 
-    Infinity may be meant, as in a mask: what leads to no broken result is not to blame.
+    Only operators that lead to a result that is not finite count: elsewhere infinity may be intended, as in a mask.
     """
     from runtime.numpy_executor import NumpyRunner
 

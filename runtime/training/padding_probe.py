@@ -1,4 +1,4 @@
-"""Whether a model reads padding: more of it is tried, for only the equations say what they do with it."""
+"""Finding out whether a model reads padding, by adding more of it and comparing the results."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import numpy as np
 
 from compiler.graph import Graph
 from compiler.model_spec import SEED, STEP, ModelSpec
-from compiler.operators.source import Parameter, Stored
+from compiler.operators.leaves import Parameter, Stored
 from compiler.training.losses import loss_graph
 from compiler.types import TensorType
 from grammar.diagnostics import NablacError
 from runtime.data.examples import Examples
-from runtime.data.padding import Padding, widened
-from runtime.initialization import initialize, stored
+from runtime.data.padding import Padding, widen
+from runtime.initialization import initialize, stored_operators
 from runtime.numpy_executor import NumpyRunner
 from runtime.text.lengths import least_widths, token_axes
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
-_ROWS, _MORE = 4, 3  # texts that are tried, and how much padding is added to them
+_ROWS, _MORE = 4, 3  # the number of texts, and the padding that is added to them
 
 
 def padding_of(model: ModelSpec, examples: Examples, weights: Mapping[str, Array] | None = None) -> Padding:
-    """How the rows of texts are filled up for a model, given for inference, that begins with `weights`."""
+    """The padding of rows of tokens for a model in inference mode, with initial `weights`."""
     assert model.training is not None
     values = {**model.graph.inputs, **model.training.targets}
     types = {name: value.type for name, value in values.items()}
@@ -46,9 +46,9 @@ def _dims_whose_padding_is_read(
     types: Mapping[str, TensorType],
     weights: Mapping[str, Array] | None,
 ) -> frozenset[str]:
-    """The dims along which more padding changes the loss, a metric or an output that has no such axis.
+    """The dims along which more padding changes the loss, a metric or an output without that axis.
 
-    Weights are shaken, so that none hides what it does by being 0 at first.
+    Noise is added to the weights, since a weight that is 0 initially would hide an effect.
     """
     rows = data.parts["training"][:_ROWS] if len(data.parts["training"]) else np.arange(min(len(data), _ROWS))
     batch = padding.trim({name: array[rows] for name, array in data.arrays.items()}, data.padding)
@@ -58,7 +58,7 @@ def _dims_whose_padding_is_read(
     }
     random = np.random.default_rng(0)
     first = initialize(graph, 0, weights)
-    runner = NumpyRunner(graph, {op.path: _shaken(op, first[op.path], random) for op in stored(graph)})
+    runner = NumpyRunner(graph, {op.path: _add_noise(op, first[op.path], random) for op in stored_operators(graph)})
     tolerance = max(
         1e-4, 30 * next(value.type.dtype.eps for value in graph.outputs.values() if value.type.dtype.is_float)
     )
@@ -69,12 +69,12 @@ def _dims_whose_padding_is_read(
     read: set[str] = set()
     for dim in set(padding.axes.values()):
         wider = {
-            name: widened(array, array.shape[1] + _MORE, data.padding) if padding.axes.get(name) == dim else array
+            name: widen(array, array.shape[1] + _MORE, data.padding) if padding.axes.get(name) == dim else array
             for name, array in feeds.items()
         }
         try:
             results = runner.run(wider)
-        except NablacError:  # its table of positions ends here, say
+        except NablacError:  # there may be no more positions
             read.add(dim)
             continue
         for name, value in graph.outputs.items():
@@ -86,10 +86,10 @@ def _dims_whose_padding_is_read(
     return frozenset(read)
 
 
-def _shaken(op: Stored, value: Array, random: np.random.Generator) -> Array:
-    """A float parameter's value with noise of deviation 0.1; any other value as it is."""
+def _add_noise(op: Stored, value: Array, random: np.random.Generator) -> Array:
+    """A float parameter's value with noise of standard deviation 0.1; any other value as it is."""
     if not isinstance(op, Parameter) or not op.type.dtype.is_float:
         return value
     noise = np.asarray(random.normal(0, 0.1, value.shape))
-    shaken: Array = (value + noise).astype(value.dtype)
-    return shaken
+    noisy: Array = (value + noise).astype(value.dtype)
+    return noisy

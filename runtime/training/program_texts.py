@@ -1,4 +1,4 @@
-"""The texts of a program, as a run's folder keeps them: complete, and known again."""
+"""The texts of a program: a hash to recognise it by, and a complete copy for a run's folder."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ SPEC, IMPORTED = "spec.model", "imported"
 
 
 def fingerprint(program: Program) -> str:
-    """A hash of a model's text and of all that it imports, wherever these files lie."""
+    """A hash of a model's text and of all that it imports, independent of their paths."""
     digest = blake2b(digest_size=8)
     for file in _files(program):
         digest.update(_with_paths(file, {}).encode() + b"\0")
     return digest.hexdigest()
 
 
-def written_out(program: Program) -> dict[str, str]:
-    """The texts of a program by paths below one folder; each imports the others from there."""
+def collect_texts(program: Program) -> dict[str, str]:
+    """The texts of a program by paths below one folder, with imports changed to these paths."""
     names: dict[Program, str] = {}
     for file in _files(program):
         stem = Path(file.source.name).stem
@@ -38,7 +38,7 @@ def written_out(program: Program) -> dict[str, str]:
 
 
 def _files(program: Program) -> Iterator[Program]:
-    """A program and what it imports, each once, in the order of the texts."""
+    """A program and all its imports, each once, in the order of the texts."""
     files: dict[Program, None] = {}
     waiting = [program]
     while waiting:
@@ -50,7 +50,7 @@ def _files(program: Program) -> Iterator[Program]:
 
 
 def _with_paths(program: Program, paths: dict[Span, str]) -> str:
-    """A text whose imports name other paths; the empty path where none is given."""
+    """The text with the paths of its imports replaced, by empty ones if they are not in `paths`."""
     text, end, parts = program.source.text, 0, []
     for span in sorted(program.imports, key=lambda span: span.start):
         parts += [text[end : span.start], f'"{paths.get(span, "")}"']

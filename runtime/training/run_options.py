@@ -1,4 +1,4 @@
-"""What a command may say of a run beside its train block."""
+"""The options of a run, which take precedence over its train block."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.backends import check_backend
 
-# The least of each whole number, and the range of each other: of the command line and of Python alike.
+# The minimum of each integer option, and the range of each other: for the command line and for Python.
 LEAST = {"epochs": 1, "batch": 1, "patience": 1, "seed": 0, "limit_batches": 1, "overfit": 1, "keep": 1}
 MOST_VALIDATION = 0.9
 _RANGES = {
     "validation": (0.0, MOST_VALIDATION),
     **dict.fromkeys(("max_seconds", "checkpoint_seconds"), (0.0, math.inf)),
 }
-_NOT_OF_PYTHON = ("data", "undivided")  # of files, which arrays take the place of
+_NOT_OF_PYTHON = ("data", "undivided")  # for files, which arrays replace in Python
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a command may say beside the train block; None leaves it to the block.
+    """The options of a run; None leaves the value to the train block.
 
-    NablacError for a backend or a device that there is not, and for a number out of its range.
+    NablacError for an unknown backend or device, and for a number out of range.
     """
 
     epochs: int | None = None
@@ -34,8 +34,8 @@ class Options:
     validation: float | None = None
     patience: int | None = None
     seed: int | None = None
-    data: str | None = None  # instead of the path that the block names
-    undivided: bool = False  # whether all of that data is one part, and the block's other files are left
+    data: str | None = None  # instead of the path in the block
+    undivided: bool = False  # whether all of that data is one part, and the block's other files are ignored
     backend: str = "numpy"
     device: str = "cpu"
     limit_batches: int | None = None
@@ -61,7 +61,7 @@ class Options:
 
 
 def options_of(options: Mapping[str, Any]) -> Options:
-    """Options by name, as Python gives them; NablacError for one that there is not."""
+    """Options by name, from Python; NablacError for an unknown one."""
     known = [field.name for field in fields(Options) if field.name not in _NOT_OF_PYTHON]
     for name in options:
         if name not in known:

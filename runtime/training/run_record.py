@@ -1,4 +1,4 @@
-"""How a run was begun: what its numbers are made of, kept as `run.json` in its folder."""
+"""The record of a run, `run.json` in its folder: everything that its results depend on."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from runtime.backends import BACKENDS, DEVICES
 from runtime.boundary import LARGEST_JSON, read_file
 from runtime.data.examples import digest
 from runtime.training.program_texts import fingerprint
+from runtime.training.run_options import MOST_VALIDATION
 from runtime.training.surroundings import Surroundings, surroundings
 from runtime.training.trained import RECORD
 from runtime.training.training_data import path_of
-from runtime.typed import typed
+from runtime.typed import read_as
 
 if TYPE_CHECKING:
     from runtime.training.training_run import Training
@@ -31,7 +32,7 @@ _LENGTH = "only --epochs, --patience, --keep and --max-time"
 
 @dataclass(frozen=True)
 class Choices:
-    """What a command chose that makes a run this one; None was left to the train block."""
+    """The options that a run's results depend on; None was left to the train block."""
 
     model: str | None
     preset: str | None
@@ -50,7 +51,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class Length:
-    """How long a run goes on, which may change when it is resumed; None is left to the train block."""
+    """The options of a run's length, which may change when it is resumed; None is left to the train block."""
 
     epochs: int | None
     patience: int | None
@@ -59,35 +60,35 @@ class Length:
 
 @dataclass(frozen=True)
 class Record:
-    """A run as it was begun. `text` and `examples` are hashes, of the model with its imports and of all its data."""
+    """How a run was started. `text` and `examples` are hashes of the model with its imports, and of all its data."""
 
     choices: Choices
     length: Length
     surroundings: Surroundings
-    folder: str  # of the model's file: where relative paths of data begin
-    model_file: str  # as seen from the run's folder, with which it may have been moved
+    folder: str  # of the model's file: relative paths of data begin there
+    model_file: str  # relative to the run's folder, since both may be moved together
     text: str
     examples: str
 
     def data_folder(self, run: Path) -> Path:
-        """Where relative paths of data begin: beside the model's file, also if it was moved or copied with the run."""
+        """The folder where relative paths of data begin: that of the model's file, even if moved with the run."""
         beside = os.path.realpath(run / self.model_file)
         return Path(beside).parent if os.path.isfile(beside) else Path(self.folder)
 
     def check_examples(self, examples: str, run: Path, hint: str) -> None:
-        """NablacError where the data, by its hash, is not what the run in `run` was started with."""
+        """NablacError if the data, by its hash, differs from that of the run in `run`."""
         if self.examples != examples:
             message = f"the data has changed since {run} began"
             raise NablacError(Diagnostic(codes.E841, message, place=str(run), hint=hint))
 
     def check(self, other: Record, run: Path) -> None:
-        """NablacError where `other` would be another run than this one, that lies in `run`."""
+        """NablacError if `other` differs from this run, which is in the folder `run`, in more than its length."""
         hint = f"{_LENGTH} may change{_from_its_weights(run)}"
         for name in Choices.__annotations__:
             before, now = getattr(self.choices, name), getattr(other.choices, name)
             if before != now:
                 option = f"--{name.replace('_', '-')}"
-                was, would = _said(option, before), _said(option, now)
+                was, would = _as_given(option, before), _as_given(option, now)
                 message = f"{run} was started with {was}, and with {would} it would be a different run"
                 raise NablacError(Diagnostic(codes.E841, message, place=option, hint=hint))
         begun = ", from its weights" if _from_its_weights(run) else ""
@@ -104,7 +105,7 @@ class Record:
 
 
 def record_of(training: Training, run: Path) -> Record:
-    """What a run is made of that is about to begin in the folder `run`, or to go on there."""
+    """The record of a run that is about to start in the folder `run`, or to resume there."""
     options, source = training.options, training.text
     choices = Choices(
         source.model,
@@ -136,13 +137,13 @@ def record_of(training: Training, run: Path) -> Record:
 
 
 def write_record(folder: Path, record: Record, facts: Mapping[str, Any]) -> None:
-    """Keep a record, and for people what was counted."""
+    """Write a record, with facts for people to read."""
     content = {**asdict(record), "facts": facts}
     write_bytes(folder / RECORD, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def read_record(folder: Path) -> Record:
-    """How the run in a folder was begun; NablacError for a folder that is none of a run."""
+    """The record of the run in a folder; NablacError for other folders."""
     hint = "name the folder that `nablac train` printed"
     if not os.path.isfile(folder / RECORD):
         raise NablacError(
@@ -151,7 +152,7 @@ def read_record(folder: Path) -> Record:
     content = read_file(folder / RECORD, LARGEST_JSON)
     try:
         stored = json.loads(content)
-        record: Record = typed(Record, {name: value for name, value in stored.items() if name != "facts"})
+        record: Record = read_as(Record, {name: value for name, value in stored.items() if name != "facts"})
         _check_ranges(record)
         return record
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
@@ -161,25 +162,25 @@ def read_record(folder: Path) -> Record:
 
 
 def _check_ranges(record: Record) -> None:
-    """Raises ValueError for what no option of a command lets through."""
+    """Raises ValueError for values that no option of a command accepts."""
     choices, length = record.choices, record.length
     counts = (choices.batch, choices.limit_batches, choices.overfit, length.epochs, length.patience, length.keep)
     if any(count is not None and not 0 < count < 2**31 for count in counts) or not 0 <= choices.seed < 2**63:
         raise ValueError("a count is out of range")
-    if choices.validation is not None and not 0 <= choices.validation <= 0.9:
+    if choices.validation is not None and not 0 <= choices.validation <= MOST_VALIDATION:
         raise ValueError("its share of examples is out of range")
     if choices.backend not in BACKENDS or choices.device not in DEVICES or choices.dtype not in FLOATS:
         raise ValueError("its backend, device or dtype is unknown")
 
 
 def _from_its_weights(run: Path) -> str:
-    """How another run begins from this one's weights, which a run has that came to its end."""
+    """A hint how to start a new run from this one's weights, if it has ended and has some."""
     weights = run / "weights.safetensors"
     return f"; `--weights {weights}` starts a new run from its weights" if weights.is_file() else ""
 
 
-def _said(option: str, value: Any) -> str:
-    """An option as a person would have given it."""
+def _as_given(option: str, value: Any) -> str:
+    """An option as the user would have written it."""
     match value:
         case None | False:
             return f"no {option}"

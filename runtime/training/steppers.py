@@ -1,4 +1,4 @@
-"""A training step that keeps its state: parameters, buffers and optimizer states stay where the backend has them."""
+"""Running training steps on a backend: parameters, buffers and optimizer states stay on its device."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from compiler.graph import Graph
 if TYPE_CHECKING:
     from compiler.types import Array
 
-# onnxruntime takes longer for its RNN operator than for the same recurrence as a Scan, nearly twice for a large one.
+# onnxruntime's RNN operator is slower than the same recurrence as a Scan, up to twice.
 DISABLED_PASSES = ("fuse-rnn",)
 
 
 class Stepper(Protocol):
-    """What the loop needs of a backend."""
+    """The interface of a backend to the loop."""
 
     def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
-        """Run one training step: the loss and the metrics. The state is the next one afterwards."""
+        """Run one training step, which updates the state; returns the loss and the metrics."""
 
     def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """The loss, the metrics and their parts of a batch in inference mode."""
+        """The loss, the metrics and their parts for a batch in inference mode."""
 
     def state(self) -> dict[str, Array]:
         """Everything that changes from step to step, by path."""
@@ -35,17 +35,17 @@ class Stepper(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class StepperSetup:
-    """What a stepper is made of, whatever its backend."""
+    """The graphs and the initial state of a stepper on either backend."""
 
     step: Graph  # of training: its updates are the next state
     evaluation: Graph  # of inference, with the loss
-    state: Mapping[str, Array]  # first values by path, of all that either graph reads or changes
-    averages: Mapping[str, str] = field(default_factory=dict)  # by a weight's path that of its running average
-    evaluated: Collection[str] = ()  # the outputs of `evaluation` that are asked for
+    state: Mapping[str, Array]  # initial values by path, of all that either graph reads or changes
+    averages: Mapping[str, str] = field(default_factory=dict)  # from the path of a weight to that of its average
+    evaluated: Collection[str] = ()  # the outputs of `evaluation` that are needed
 
 
-def averaged(arrays: Mapping[str, Array], averages: Mapping[str, str]) -> dict[str, Array]:
-    """Arrays by path; a running average, whose path is in `averages`, replaces what it averages, in its type."""
+def with_averages(arrays: Mapping[str, Array], averages: Mapping[str, str]) -> dict[str, Array]:
+    """Arrays by path, with each weight in `averages` replaced by its running average in the weight's dtype."""
     replaced = {path: arrays[average].astype(arrays[path].dtype, copy=False) for path, average in averages.items()}
     return {**arrays, **replaced}
 
@@ -59,7 +59,7 @@ class NumpyStepper:
         self.fixed = {path: setup.state[path] for path in setup.state if path not in setup.step.updates}
         self.averages, self.evaluated = setup.averages, setup.evaluated
         self.runner = NumpyRunner(setup.step, setup.state)
-        self.evaluator = NumpyRunner(setup.evaluation, averaged(setup.state, setup.averages))
+        self.evaluator = NumpyRunner(setup.evaluation, with_averages(setup.state, setup.averages))
         self._before: dict[str, Array] = {}
 
     def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
@@ -72,18 +72,18 @@ class NumpyStepper:
 
     def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the evaluation on the current weights, or on their averages."""
-        current = averaged(self.state(), self.averages)
+        current = with_averages(self.state(), self.averages)
         for path in self.evaluator.weights:
             self.evaluator.weights[path] = current[path]
         outputs, _ = self.evaluator.run_step({name: feeds[name] for name in self.evaluator.graph.inputs})
         return {name: outputs[name] for name in self.evaluated}
 
     def state(self) -> dict[str, Array]:
-        """The arrays themselves: a step makes new ones."""
+        """The arrays themselves, without copies: a step creates new ones."""
         return {**self.fixed, **self.runner.weights}
 
     def before(self) -> dict[str, Array]:
-        """The arrays that the last step began with; before the first only those that no step changes."""
+        """The arrays before the last step; before the first step only those that no step changes."""
         return {**self.fixed, **self._before}
 
 
@@ -99,7 +99,7 @@ class OnnxStepper:
 
         step, evaluation = setup.step, setup.evaluation
         self.runner, self.evaluator, self.averages = runner(step), runner(evaluation), setup.averages
-        # What the file calls each of the graph's ends: an output and an update may have one name in the graph.
+        # The file's names of the graph's ends: in the graph an output and an update may have the same name.
         names = end_names(step)
         self.outputs = dict(zip(step.outputs, names, strict=False))
         self.updates = dict(zip(step.updates, names[len(step.outputs) :], strict=True))
@@ -122,13 +122,13 @@ class OnnxStepper:
     def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the evaluation on the current values, or on their averages."""
         runner = self.evaluator
-        values = {name: self._averaged(name) for name in runner.inputs if name in self.values}
+        values = {name: self._averaged_value(name) for name in runner.inputs if name in self.values}
         values |= {name: runner.value(np.asarray(array)) for name, array in feeds.items() if name in runner.inputs}
         results = runner.run_values(values, self.evaluated.values())
         return {name: runner.array(results[end]) for name, end in self.evaluated.items()}
 
-    def _averaged(self, path: str) -> Any:
-        """What stands for a weight where it is evaluated: its average where it has one, in its type."""
+    def _averaged_value(self, path: str) -> Any:
+        """The value of a weight for evaluation: its average, if it has one, in the weight's dtype."""
         own = self.values[path]
         value = self.values[self.averages.get(path, path)]
         if value.data_type() == own.data_type():
@@ -141,5 +141,5 @@ class OnnxStepper:
         return {path: self.runner.array(value) for path, value in self.values.items()}
 
     def before(self) -> dict[str, Array]:
-        """Copies of what the last step began with; empty before the first."""
+        """Copies of the state before the last step; empty before the first."""
         return {path: self.runner.array(value) for path, value in self._before.items()}

@@ -1,4 +1,4 @@
-"""What the numbers of a run depend on beside its own choices: what is installed, the machine's kernels, and threads."""
+"""What a run's results depend on besides its options: installed versions, the processor's kernels, and threads."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _THREADS = "OPENBLAS_NUM_THREADS, MKL_NUM_THREADS and OMP_NUM_THREADS say how ma
 
 @dataclass(frozen=True)
 class Surroundings:
-    """One fact a field; None is what a run on its backend does not depend on.
+    """The environment of a run; None for facts that do not matter on its backend.
 
-    NumPy's products are those of its BLAS, whose bits depend on the threads and on the kernel chosen for the
-    processor; onnxruntime brings products of its own.
+    NumPy's matrix products are computed by its BLAS, and their last bits depend on its threads and on the kernel that
+    it chooses for the processor; onnxruntime has its own.
     """
 
     nablac: str
-    code: str  # a hash of the code, that changes in a checkout without another version
-    library: str  # a hash of the library's texts
+    code: str  # a hash of the code, which in a checkout changes without the version
+    library: str  # a hash of the standard library's texts
     numpy: str
     onnxruntime: str | None
     processor: str  # with the instructions that kernels are chosen by
@@ -39,7 +39,7 @@ class Surroundings:
     threads: int | None
 
     def changes(self, now: Surroundings) -> Iterable[tuple[str, str]]:
-        """What is another here than it was, in words, and what would make it the same."""
+        """The differences, each as a clause with a hint how to undo it."""
         for name in (field.name for field in fields(self)):
             before, after = getattr(self, name), getattr(now, name)
             if before != after:
@@ -61,7 +61,7 @@ _WORDS = {
 
 
 def surroundings(backend: str) -> Surroundings:
-    """Those of a run on a backend, in this process."""
+    """The surroundings of a run on a backend, in this process."""
     numpy = backend == "numpy"
     blas, blas_threads = _blas() if numpy else (None, None)
     return Surroundings(
@@ -78,7 +78,7 @@ def surroundings(backend: str) -> Surroundings:
 
 
 def threads() -> int:
-    """How many threads onnxruntime computes with: of their number a product's last bits depend."""
+    """The number of onnxruntime's threads, on which the last bits of a product depend."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit() and int(asked):
         return int(asked)
@@ -99,13 +99,13 @@ def _onnxruntime() -> str:
 
 
 def _processor() -> str:
-    """The machine and the instructions that NumPy's kernels are chosen by, which are those of the processor."""
+    """The machine and its instruction sets, by which kernels are chosen, as NumPy reports them."""
     instructions = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
     return " ".join([platform.machine(), *instructions])
 
 
 def _blas() -> tuple[str, int | None]:
-    """The BLAS that NumPy calls with the kernel that it has chosen, and how many threads it has."""
+    """NumPy's BLAS with the kernel that it has chosen, and its number of threads."""
     from threadpoolctl import threadpool_info
 
     built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]

@@ -1,7 +1,7 @@
-"""A trained model: its weights, what it knows of its data, and where training left it - and the one file that holds it.
+"""A trained model: its weights, the fitted state of its data, and its last step - and the file that holds them.
 
-Training scales its data, so that weights alone give numbers of another unit. What is kept, evaluated and exported is
-made from a `Trained` here, whichever way it came.
+Training scales its data, so that weights alone give numbers in another unit. Everything that is saved, evaluated or
+exported is made from a `Trained` here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from compiler.comparisons import Comparison, comparisons
 from compiler.dims import Size
 from compiler.graph import Graph
 from compiler.model_spec import STEP, ModelSpec
-from compiler.operators.source import Constant, Input
+from compiler.operators.leaves import Constant, Input
 from compiler.rewrite import replace
 from compiler.training.losses import whole_graph
 from compiler.units import Scalings, Unit, in_raw_units, output_units
@@ -27,37 +27,37 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import reason_of
 from runtime.data.fitted import Fitted, fitted_from_json, fitted_to_json, read_fitted, unreadable
-from runtime.initialization import stored
+from runtime.initialization import stored_operators
 from runtime.metadata import CLASSES, COLUMNS, UNITS
 from runtime.table_lookups import table_metadata
 from runtime.text.lengths import length_metadata
 from runtime.text.tokenizers import KEY as TOKENIZER
-from runtime.weights import fit_weights, idle_rules, read_metadata, read_tensors, save_weights
+from runtime.weights import describe_unused_rules, fit_weights, read_metadata, read_tensors, save_weights
 
 if TYPE_CHECKING:
     from compiler.graph import Value
     from compiler.types import Array
     from runtime.renames import Rename
 
-TRAINED = "nablac.trained"  # of the metadata of weights: all that is no number
+TRAINED = "nablac.trained"  # the key of the metadata of weights: all that is not an array
 RECORD = "run.json"  # in the folder of a run
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """Weights by path, those that only the loss reads among them, with what was learnt of the data."""
+    """Weights by path, including those that only the loss reads, with the fitted state of the data."""
 
     weights: dict[str, Array]
-    fitted: Fitted | None = None  # None where nothing is known of it, as of weights from elsewhere
-    step: int | None = None  # the number of the last update; None where nothing says it
+    fitted: Fitted | None = None  # None if it is unknown, as for weights from elsewhere
+    step: int | None = None  # the number of the last update; None if it is unknown
 
 
 def save_trained(path: str | Path, trained: Trained) -> None:
-    """Write weights to a `.safetensors` file, whose metadata says in which units they work."""
+    """Write weights to a `.safetensors` file, with the fitted state of their data as metadata."""
     metadata: dict[str, str] = {}
     if trained.fitted is not None:
         facts = {**fitted_to_json(trained.fitted), "step": trained.step}
-        # One entry: the file's library writes several in any order, and equal runs write equal bytes.
+        # One entry: the library writes several in random order, and equal runs have to write equal bytes.
         metadata[TRAINED] = json.dumps(facts, ensure_ascii=False)
     save_weights(path, trained.weights, metadata)
 
@@ -71,11 +71,11 @@ def load_trained(
     in_training: Callable[[], Graph] | None = None,
     say: Callable[[str], object] = lambda text: None,
 ) -> Trained:
-    """A model's weights from a file, with what the file says of its data; NablacError for what does not fit.
+    """A model's weights from a file, with the fitted state of its data; NablacError for weights that do not fit.
 
-    All that `needed` reads has to be there, which is the model's own graph unless another is given. What only the loss
-    reads may be there, and what only `in_training`, the graph for training, does.
-    `say` is told of rename rules that take no entry: a weight may be turned or added by one that was mistyped.
+    All weights that `needed` reads are required; by default it is the model's graph. Weights that only the loss reads,
+    or only the graph `in_training`, are optional. `say` is called with rename rules that match no entry, which may be
+    mistyped.
     """
 
     def optional() -> Iterable[Graph]:
@@ -83,19 +83,19 @@ def load_trained(
         if in_training is not None:
             yield in_training()
 
-    given, rules = read_tensors(path), list(renames)
-    weights = fit_weights(given, needed or elaborated.graph, str(path), rules, optional)
-    idle = idle_rules(list(given), rules)
-    if idle is not None:
-        say(f"note: {path}: {idle}")
-    fitted, step = _told(path)
+    tensors, rules = read_tensors(path), list(renames)
+    weights = fit_weights(tensors, needed or elaborated.graph, str(path), rules, optional)
+    unused = describe_unused_rules(list(tensors), rules)
+    if unused is not None:
+        say(f"note: {path}: {unused}")
+    fitted, step = _read_facts(path)
     if fitted is not None:
         check_fitted(elaborated, fitted, str(path))
     return Trained(weights, fitted, step)
 
 
-def _told(path: str | Path) -> tuple[Fitted | None, int | None]:
-    """What a file of weights says of its data, and the number of its last step."""
+def _read_facts(path: str | Path) -> tuple[Fitted | None, int | None]:
+    """The fitted state in a file of weights, and the number of its last step."""
     text = read_metadata(path).get(TRAINED)
     if text is None:
         folder = Path(path) if Path(path).is_dir() else Path(path).parent
@@ -111,8 +111,8 @@ def _told(path: str | Path) -> tuple[Fitted | None, int | None]:
     return fitted, step
 
 
-def check_fitted(elaborated: ModelSpec, fitted: Fitted, place: str) -> None:
-    """NablacError where weights were trained in units that this model cannot take or give back."""
+def check_fitted(elaborated: ModelSpec, fitted: Fitted, location: str) -> None:
+    """NablacError for weights that were trained on scaled data that does not fit this model."""
     graph, spec = elaborated.graph, elaborated.training
     types = {name: value.type for name, value in graph.inputs.items()}
     if spec is not None:
@@ -131,11 +131,11 @@ def check_fitted(elaborated: ModelSpec, fitted: Fitted, place: str) -> None:
             hint = "compile the model in a wider type, such as `--dtype f32`"
         else:
             continue
-        raise NablacError(Diagnostic(codes.E844, message, place=place, hint=hint))
+        raise NablacError(Diagnostic(codes.E844, message, place=location, hint=hint))
 
 
 def _spreads_to(shape: tuple[int, ...], example: tuple[Size, ...]) -> bool:
-    """Whether numbers of a shape broadcast against an example without giving it other axes."""
+    """Whether a shape broadcasts against an example without adding axes to it."""
     if len(shape) > len(example):
         return int(np.prod(shape)) == 1
     behind = example[len(example) - len(shape) :]
@@ -143,12 +143,12 @@ def _spreads_to(shape: tuple[int, ...], example: tuple[Size, ...]) -> bool:
 
 
 def raw_graph(elaborated: ModelSpec, fitted: Fitted | None) -> Graph:
-    """The model, taking and giving what its data was before it was scaled."""
+    """The model with inputs and outputs in raw units, as the data was before it was scaled."""
     return in_raw_units(*_units(elaborated, fitted)) if fitted is not None and fitted.scalings else elaborated.graph
 
 
 def units_in(elaborated: ModelSpec, fitted: Fitted | None) -> dict[str, Unit]:
-    """The units of each output of `raw_graph`; empty where no data was scaled."""
+    """The unit of each output of `raw_graph`; empty if no data was scaled."""
     return output_units(*_units(elaborated, fitted)) if fitted is not None and fitted.scalings else {}
 
 
@@ -161,7 +161,7 @@ def _units(elaborated: ModelSpec, fitted: Fitted) -> tuple[Graph, Scalings, list
 
 
 def model_metadata(elaborated: ModelSpec, fitted: Fitted | None) -> dict[str, str]:
-    """What a compiled model's file says of its data: units of outputs, a tokenizer and its limits, names of classes."""
+    """The metadata of a compiled model: units of outputs, a tokenizer and its limits, names of classes and columns."""
     metadata = {"nablac.model": elaborated.graph.name}
     units = units_in(elaborated, fitted)
     if units:
@@ -176,9 +176,9 @@ def model_metadata(elaborated: ModelSpec, fitted: Fitted | None) -> dict[str, st
 
 
 def step_of(trained: Trained | None, graph: Graph) -> int:
-    """The step whose number a loss reads where it is evaluated; 1 before any training.
+    """The number of the step for evaluating a loss; 1 before any training.
 
-    NablacError where the loss depends on it, and the weights do not say how far they are.
+    NablacError if the loss depends on it, and the weights do not record theirs.
     """
     if trained is None:
         return 1
@@ -190,9 +190,9 @@ def step_of(trained: Trained | None, graph: Graph) -> int:
 
 
 def in_raw_data(elaborated: ModelSpec, fitted: Fitted | None) -> ModelSpec:
-    """A model whose loss is fed raw data, inputs and targets, and scales it as in training before anything reads it.
+    """A model whose loss takes raw inputs and targets, and scales them as in training.
 
-    For gradients and training steps; what the model gives beside its loss stays in the units of training.
+    For gradients and training steps; the model's outputs stay in the units of training.
     """
     spec, graph = elaborated.training, elaborated.graph
     if fitted is None or not fitted.scalings or spec is None:
@@ -231,6 +231,8 @@ def in_raw_data(elaborated: ModelSpec, fitted: Fitted | None) -> ModelSpec:
 
 
 def weights_of_model(inference: ModelSpec, in_training: Iterable[str], state: Mapping[str, Array]) -> dict[str, Array]:
-    """What of a training state is the model's: what its outputs, its loss and its metrics read, and `in_training`."""
-    paths = dict.fromkeys([*(op.path for graph in (inference.graph, whole_graph(inference)) for op in stored(graph))])
+    """The weights of a training state that the outputs, the loss and the metrics read, and those `in_training`."""
+    paths = dict.fromkeys(
+        [*(op.path for graph in (inference.graph, whole_graph(inference)) for op in stored_operators(graph))]
+    )
     return {path: state[path] for path in (*paths, *(path for path in in_training if path not in paths))}

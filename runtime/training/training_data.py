@@ -1,4 +1,4 @@
-"""The data of a run: its examples in their parts, from what the train block and the command say."""
+"""The data of a run: its examples and their parts, by the train block and the options of the command."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.data.context import Context
 from runtime.data.examples import PARTS, Examples, fitted_to
-from runtime.data.loading import Requirements, load_examples, staged
+from runtime.data.loading import Requirements, load_examples, run_stages
 from runtime.data.matching import PackagePath
 from runtime.data.missing_entries import check_lookups
-from runtime.data.padding import widened
+from runtime.data.padding import widen
 from runtime.training.batch_axis import check_example_axis
 from runtime.training.run_options import Options
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 
 def context_of(spec: TrainingSpec, options: Options, folder: Path, seed: int, fitted: Fitted | None = None) -> Context:
-    """What the train block and the command say of all data: its folder, shares and seed.
+    """The context of all data by the train block and the command: its folder, fractions and seed.
 
-    `folder` is where relative paths begin, `fitted` what is known of the data before it is read.
+    Relative paths begin at `folder`; `fitted` is the state that is known before the data is read.
     """
     settings = spec.settings
     if options.undivided:
@@ -53,10 +53,10 @@ def context_of(spec: TrainingSpec, options: Options, folder: Path, seed: int, fi
 def examples_of(
     model: ModelSpec, context: Context, options: Options, batch: int, arrays: Examples | None = None
 ) -> Examples:
-    """The examples, by the names of a model's inputs and targets; NablacError for what does not fit it.
+    """The examples, by the names of a model's inputs and targets; NablacError for data that does not fit it.
 
-    `model` is the one for inference, with its train block. `arrays` replace the source, and of the stages
-    that make examples of it; the other stages hold for them too.
+    `model` is in inference mode, with its train block. `arrays` replace the source and the stages that make examples
+    of it; the other stages apply to them too.
     """
     spec = model.training
     assert spec is not None
@@ -73,10 +73,10 @@ def examples_of(
 
 
 def _check_unread(arrays: Iterable[str], wanted: Mapping[str, TensorType]) -> None:
-    """NablacError for an array that nothing reads; where a name is missing, it may be meant for that one."""
-    given = list(arrays)
-    spare = [name for name in given if name not in wanted]
-    if spare and all(name in given for name in wanted):
+    """NablacError for an unused array, if no input or target is missing that it may be meant for."""
+    names = list(arrays)
+    spare = [name for name in names if name not in wanted]
+    if spare and all(name in names for name in wanted):
         hint = did_you_mean(spare[0], wanted) or f"its inputs and targets are {', '.join(wanted)}"
         message = f"the model has no input or target `{spare[0]}`"
         raise NablacError(Diagnostic(codes.E802, message, place=f"array `{spare[0]}`", hint=hint))
@@ -94,7 +94,7 @@ def _all_examples(
     arrays: Examples | None,
     wanted: Requirements,
 ) -> Examples:
-    """The examples of every file that the block and the command name, in their parts."""
+    """The examples of all files of the block and the command, with their parts."""
     looked_up = loss_graph(model)
 
     def load(stages: Sequence[DataStage], context: Context) -> Examples:
@@ -104,7 +104,7 @@ def _all_examples(
 
     stages: Sequence[DataStage] = spec.data
     if arrays is not None:
-        examples = staged(arrays, [stage for stage in stages if stage.name in ON_EXAMPLES], context, wanted)
+        examples = run_stages(arrays, [stage for stage in stages if stage.name in ON_EXAMPLES], context, wanted)
         check_lookups(looked_up, examples, spec.span)
     else:
         if stages and options.data is not None:
@@ -114,12 +114,12 @@ def _all_examples(
         if isinstance(path, str) and part not in context.fixed:
             undivided = [stage for stage in _of_file(stages, path) if stage.name != "split"]
             whole = replace(context, validation=0.0, test=0.0, order="", fitted=fitted_to(examples))
-            examples = _joined(examples, part, load(undivided, whole), path)
+            examples = _join(examples, part, load(undivided, whole), path)
     return examples if options.overfit is None else _first_examples(examples, options.overfit)
 
 
 def _check_metrics(spec: TrainingSpec, inputs: Iterable[str], examples: Examples) -> None:
-    """NablacError for a metric that says something else of scaled numbers, and not only in another unit."""
+    """NablacError for a metric that scaling changes by more than its unit."""
     stage = next((stage.name for stage in spec.data if stage.name in SCALES), SCALES[0])
     listed = ", ".join(f'"{name}"' for name in inputs)
     for metric, value in spec.metrics.items():
@@ -131,12 +131,12 @@ def _check_metrics(spec: TrainingSpec, inputs: Iterable[str], examples: Examples
 
 
 def path_of(name: str) -> str:
-    """A path of the command line, which is relative to where the command runs, and not to the model's file."""
+    """A path of the command line, which is relative to the current folder, not to the model's file."""
     return name if PackagePath.parse(name) is not None else os.path.realpath(name)
 
 
 def _of_file(stages: Sequence[DataStage], path: str) -> Sequence[DataStage]:
-    """A data description of another file; NablacError where it names no file, or two that belong together."""
+    """The data description with another file; NablacError if it reads no file, or two that belong together."""
     if not stages or "path" not in stages[0].arguments or stages[0].arguments.get("labels"):
         what = "`labels` belong to its own file" if stages and "path" in stages[0].arguments else "it reads no file"
         message = f"{path} cannot replace what the train block's `data` reads: {what}"
@@ -144,14 +144,14 @@ def _of_file(stages: Sequence[DataStage], path: str) -> Sequence[DataStage]:
     return (replace(stages[0], arguments={**stages[0].arguments, "path": path}), *stages[1:])
 
 
-def _joined(examples: Examples, part: str, other: Examples, path: str) -> Examples:
-    """With the examples of another file for a part."""
+def _join(examples: Examples, part: str, other: Examples, path: str) -> Examples:
+    """Add the examples of another file as a part."""
     arrays: dict[str, Array] = {}
     padding = examples.padding
     for name, array in examples.arrays.items():
         added = other.arrays[name]
         if examples.padded and array.ndim == 2:
-            array, added = widened(array, added.shape[1], padding), widened(added, array.shape[1], padding)
+            array, added = widen(array, added.shape[1], padding), widen(added, array.shape[1], padding)
         if array.shape[1:] != added.shape[1:]:
             shapes = [list(rows.shape[1:]) for rows in (added, array)]
             message = f"an example's `{name}` is {shapes[0]}, and {shapes[1]} in the training data"
@@ -163,6 +163,6 @@ def _joined(examples: Examples, part: str, other: Examples, path: str) -> Exampl
 
 
 def _first_examples(examples: Examples, count: int) -> Examples:
-    """The examples with only the first of the training part, and no others."""
+    """Only the first examples of the training part."""
     kept = examples.parts["training"][:count]
     return replace(examples, parts={**dict.fromkeys(PARTS, kept[:0]), "training": kept}, augmentations={})

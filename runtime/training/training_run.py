@@ -13,7 +13,7 @@ import numpy as np
 
 from compiler.elaborate.models import TextSource
 from compiler.graph import Graph
-from compiler.model_spec import ModelSource, ModelSpec
+from compiler.model_spec import SEED, ModelSource, ModelSpec
 from compiler.passes.pipeline import optimize
 from compiler.training.losses import measured_loss, whole_graph
 from compiler.training.measures import Measure
@@ -23,13 +23,13 @@ from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.data.batches import Batches
 from runtime.data.context import Context
 from runtime.data.examples import Examples, fitted_to
-from runtime.initialization import initialize, stored
+from runtime.initialization import initialize, stored_operators
 from runtime.training.checkpoints import Position, best_state, newest_checkpoint
 from runtime.training.loop import Loop, Settings
 from runtime.training.means import Means
 from runtime.training.not_finite import NotFinite, explain_not_finite, non_finite_paths
 from runtime.training.run_options import Options
-from runtime.training.steppers import DISABLED_PASSES, NumpyStepper, OnnxStepper, Stepper, StepperSetup, averaged
+from runtime.training.steppers import DISABLED_PASSES, NumpyStepper, OnnxStepper, Stepper, StepperSetup, with_averages
 from runtime.training.surroundings import threads
 from runtime.training.trained import Trained, in_raw_data, model_metadata, raw_graph, step_of, weights_of_model
 from runtime.training.training_data import context_of, examples_of
@@ -43,15 +43,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class Training:
-    """Everything that a run needs, made when it is first asked for."""
+    """Everything that a run needs, built when it is first used."""
 
     source: ModelSource
     options: Options = field(default_factory=Options)
-    start: Trained | None = None  # to begin from: weights, and what they know of their data
+    start: Trained | None = None  # the initial weights, with the fitted state of their data
     examples: Examples | None = None  # instead of the train block's data
-    folder: Path | None = None  # where relative paths of data begin, where that is not beside the file of the text
-    fitted: Fitted | None = None  # what a run has kept of its data, that goes on or whose weights are evaluated
-    raw: bool = False  # whether batches are fed in raw units, which the graphs scale by what is `known`
+    folder: Path | None = None  # where relative paths of data begin; by default the folder of the model's file
+    fitted: Fitted | None = None  # the fitted state of a run that is resumed or evaluated
+    raw: bool = False  # whether batches are in raw units, which the graphs scale by the `known` state
 
     @cached_property
     def elaborated(self) -> ModelSpec:
@@ -76,19 +76,19 @@ class Training:
 
     @cached_property
     def data_folder(self) -> Path:
-        """Where relative paths of data begin."""
+        """The folder where relative paths of data begin."""
         if self.folder is not None or not isinstance(self.source, TextSource):
             return self.folder or Path.cwd()
         return Path(os.path.realpath(self.source.program.source.name)).parent
 
     @property
     def known(self) -> Fitted | None:
-        """What is known of the data before it is read: by a run that goes on, or by the weights to begin from."""
+        """The fitted state that is known before the data is read: of a resumed run, or of the initial weights."""
         return self.fitted or (self.start.fitted if self.start is not None else None)
 
     @property
     def spec(self) -> TrainingSpec:
-        """The train block; NablacError where the text has none."""
+        """The train block; NablacError if the model has none."""
         self.step  # noqa: B018 - raises where there is no train block
         assert self.elaborated.training is not None
         return self.elaborated.training
@@ -104,12 +104,12 @@ class Training:
 
     @cached_property
     def step_graph(self) -> Graph:
-        """The step, with the parts of what it measures as outputs too."""
+        """The optimised step, with the parts of its measures as outputs."""
         return optimize(self.step.measured, disabled=self._disabled_passes)
 
     @cached_property
     def loss_graph(self) -> Graph:
-        """What the loss and the metrics are computed of, for inference."""
+        """The loss and the metrics in inference mode."""
         return optimize(self._measured_loss[0], disabled=self._disabled_passes)
 
     @property
@@ -133,22 +133,22 @@ class Training:
 
     @cached_property
     def context(self) -> Context:
-        """What every source and stage of the data may ask for."""
+        """The context of all data sources and stages."""
         return context_of(self.spec, self.options, self.data_folder, self.seed, self.known)
 
     @cached_property
     def data(self) -> Examples:
         """The examples, by the names of the model's inputs and targets."""
-        context = self.context  # which says first where there is no train block
+        context = self.context  # first, for its error if there is no train block
         return examples_of(self.inference, context, self.options, self.batch, self.examples)
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """The types of the model's inputs by name; the key of its draws is none."""
-        return {name: value.type for name, value in self.elaborated.graph.inputs.items() if name != "seed"}
+        """The types of the model's inputs by name, without the key of random draws."""
+        return {name: value.type for name, value in self.elaborated.graph.inputs.items() if name != SEED}
 
     def first_state(self) -> dict[str, Array]:
-        """First values of everything that the step reads or changes."""
+        """Initial values of everything that the step reads or changes."""
         weights = self.start.weights if self.start is not None else None
         state = initialize(self.step_graph, self.seed, weights)
         for path, array in initialize(whole_graph(self.inference), self.seed, weights).items():
@@ -158,7 +158,7 @@ class Training:
         return state
 
     def stepper(self, state: Mapping[str, Array]) -> Stepper:
-        """The step on the chosen backend, beginning with a state, by path."""
+        """A stepper on the chosen backend with a state by path."""
         parts = dict.fromkeys(part for measure in self._measured_loss[1].values() for part in measure.parts)
         setup = StepperSetup(self.step_graph, self.loss_graph, state, self.step.averages, tuple(parts))
         if self.options.backend == "numpy":
@@ -166,13 +166,13 @@ class Training:
         return OnnxStepper(setup, device=self.options.device, threads=threads())
 
     def batches(self, part: str) -> Batches:
-        """The batches of a part of the examples, shuffled where they train."""
+        """The batches of a part of the examples; those of the training part are shuffled."""
         shuffle = part == "training" and self.spec.settings.shuffle
         return Batches(self.data, part, self.batch, shuffle=shuffle, seed=self.seed, padding=self.padding)
 
     @cached_property
     def padding(self) -> Padding | None:
-        """How rows of tokens are filled up; None of other data."""
+        """The padding of rows of tokens; None for other data."""
         from runtime.training.padding_probe import padding_of
 
         if not self.data.padded:
@@ -184,7 +184,7 @@ class Training:
         block, options = self.spec.settings, self.options
         monitor = block.monitor or ""
         metric = self.spec.metric_of(monitor)
-        mode = block.mode or self.spec.best.get(metric or "", "min")  # known of a metric, or the block is refused
+        mode = block.mode or self.spec.best.get(metric or "", "min")  # a metric without a known mode has been refused
         return Settings(
             epochs=options.epochs if options.epochs is not None else block.epochs,
             patience=options.patience if options.patience is not None else block.patience,
@@ -203,7 +203,7 @@ class Training:
 
     @property
     def higher_is_better(self) -> frozenset[str]:
-        """The metrics of which it is known that a higher value is better: by the library, or by the block's `mode`."""
+        """The metrics that are known to be better when higher: by the library, or by the block's `mode`."""
         settings = self.settings()
         metric = self.spec.metric_of(settings.monitor)
         monitored = {metric} if metric is not None else set()
@@ -211,9 +211,9 @@ class Training:
         return frozenset(higher | monitored if settings.higher_is_better else higher)
 
     def loop(self, folder: Path | None = None, resume: bool = False, trains: bool = True) -> Loop:
-        """The loop, at its start or where the newest checkpoint in `folder` left it.
+        """The loop, at its start or at the newest checkpoint in `folder`.
 
-        NablacError where it `trains`, and something that is asked for would not be measured.
+        NablacError if it `trains`, and the monitored quantity would not be measured.
         """
         damaged: list[NablacError] = []
         checkpoint = newest_checkpoint(folder, damaged) if resume and folder is not None else None
@@ -245,7 +245,7 @@ class Training:
         return loop
 
     def _check_monitor(self, validated: bool) -> None:
-        """What decides which epoch is best has to be measured."""
+        """NablacError if the monitored quantity is not measured."""
         of_all = self._measured_loss[1]
         asked = self.spec.settings.monitor
         names = [name for name in of_all if name not in self.measured_whole]
@@ -262,16 +262,16 @@ class Training:
 
     @property
     def measured_whole(self) -> list[str]:
-        """The metrics that compare examples with one another: they have no figure of the batches that train."""
+        """The metrics that compare examples with one another: they are not measured on training batches."""
         return [name for name in self._measured_loss[1] if name not in self.step.measures]
 
     @property
     def is_by_batches(self) -> bool:
-        """Whether the loss compares the examples of a batch, so that its figure depends on `batch`."""
+        """Whether the loss compares the examples of a batch, so that its value depends on `batch`."""
         return self._measured_loss[1]["loss"].by_batches
 
     def explain_not_finite(self, loop: Loop, error: NotFinite) -> NablacError:
-        """Where the numbers were lost: the steps since the last good state are run again, one after another."""
+        """The error for a loss or state that is not finite, found by repeating the steps since the last good state."""
         before = loop.stepper.before()
         if before and not non_finite_paths(before):
             state, position = before, error.position
@@ -281,35 +281,35 @@ class Training:
         return explain_not_finite(error, steps, frozenset(non_finite_paths(state)), self.step.graph, self.name)
 
     def trained(self, loop: Loop) -> Trained:
-        """What a run has come to: the weights of its best epoch."""
+        """The result of a run: the weights of its best epoch."""
         state = loop.best or loop.stepper.state()
         return Trained(self.model_weights(state), self.fitted_now, loop.best_step if loop.best else loop.updates)
 
     def evaluate(self, part: str) -> dict[str, float]:
-        """The loss and the metrics of a part, of the weights to begin from."""
+        """The loss and the metrics of a part, with the initial weights."""
         return self.loop(trains=False).evaluate(self.batches(part), step_of(self.start, self.loss_graph))
 
     def model_weights(self, state: Mapping[str, Array]) -> dict[str, Array]:
-        """What of a state belongs to the model and its loss, averages instead of what they average."""
-        in_training = (op.path for op in stored(self.step.graph) if op.path not in self.step.states)
-        return weights_of_model(self.inference, in_training, averaged(state, self.step.averages))
+        """The weights of a state that belong to the model and its loss, with averages in place of weights."""
+        in_training = (op.path for op in stored_operators(self.step.graph) if op.path not in self.step.states)
+        return weights_of_model(self.inference, in_training, with_averages(state, self.step.averages))
 
     def model_graph(self) -> Graph:
-        """The model for inference, taking and giving raw units where the data was scaled."""
+        """The model for inference, with inputs and outputs in raw units."""
         return optimize(raw_graph(self.inference, self.fitted_now))
 
     def metadata(self) -> dict[str, str]:
-        """What the compiled model's file says of its data: units, a text model's tokenizer, the names of classes."""
+        """The metadata of the compiled model: units, a text model's tokenizer, the names of classes."""
         return model_metadata(self.inference, self.fitted_now)
 
     @property
     def fitted_now(self) -> Fitted:
-        """What the data was scaled, numbered and cut by."""
+        """The fitted state of the data."""
         return fitted_to(self.data)
 
 
 def describe(training: Training) -> dict[str, Any]:
-    """What is about to run, for a person and for `run.json`."""
+    """Facts about the run, for the user and for `run.json`."""
     data = training.data
     return {
         "model": training.name,

@@ -1,4 +1,4 @@
-"""Notes for a person on the units of a trained model's outputs."""
+"""Notes for the user on the units of a trained model's outputs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from runtime.training.trained import units_in
 
 
 def unit_notes(model: ModelSpec, examples: Examples) -> list[str]:
-    """Lines that say which data's units each output of the compiled model has, and which targets stay scaled.
+    """Lines with the units of each output of the compiled model, and the targets that stay scaled.
 
-    `model` is the one for inference, with its train block, and `examples` what it was trained on.
+    `model` is in inference mode, with its train block, and `examples` is its training data.
     """
     spec = model.training
     assert spec is not None
@@ -39,14 +39,14 @@ def unit_notes(model: ModelSpec, examples: Examples) -> list[str]:
 
 
 def figure_notes(model: ModelSpec, examples: Examples) -> list[str]:
-    """A line where the loss and the metrics of a model are in scaled units, as those of scaled data are."""
+    """A line if the loss and the metrics of a model are in scaled units."""
     spec = model.training
     assert spec is not None
     return _figure_notes(spec, examples, _raw_names(units_in(model, fitted_to(examples))))
 
 
 def _raw_names(units: Mapping[str, Unit]) -> set[str]:
-    """The data whose units an output has."""
+    """The names of the data whose units some output has."""
     return {name for unit in units.values() for name in unit.of}
 
 
@@ -56,7 +56,7 @@ def _figure_notes(spec: TrainingSpec, examples: Examples, raw: set[str]) -> list
 
 
 def _unscaled_notes(spec: TrainingSpec, examples: Examples) -> list[str]:
-    """What to say of a target that stays as it is, though all that is measured was to be scaled."""
+    """Notes on targets that are not scaled, although all measured numbers were to be."""
     if not any(stage.name in SCALES and not stage.arguments["columns"] for stage in spec.data):
         return []
     measured = target_uses(spec.loss, spec.targets).measured

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from compiler.dump import dump
-from tests.runtime.graphs import model
+from tests.models import elaborate
 
 TEXT = """
 cell Sum() {
@@ -41,12 +41,12 @@ graph M
 
 
 def test_every_node_is_a_line() -> None:
-    assert dump(model(TEXT)) == EXPECTED
+    assert dump(elaborate(TEXT)) == EXPECTED
 
 
 def test_lines_tell_their_origin_where_that_is_asked_for() -> None:
-    assert "  # test.model:11:9" in dump(model(TEXT), origins=True)
+    assert "  # test.model:11:9" in dump(elaborate(TEXT), origins=True)
 
 
 def test_two_elaborations_of_one_text_have_one_dump() -> None:
-    assert dump(model(TEXT)) == dump(model(TEXT))
+    assert dump(elaborate(TEXT)) == dump(elaborate(TEXT))

@@ -13,10 +13,10 @@ from compiler.graph import Graph, NotDifferentiable, Operator, Value
 from compiler.operators.activations import Tanh
 from compiler.operators.casting import Cast, StopGradient
 from compiler.operators.control import Scan
+from compiler.operators.leaves import Input, constant
 from compiler.operators.linear import MatMul
 from compiler.operators.ordering import TopK
 from compiler.operators.reductions import Sum
-from compiler.operators.source import Input, constant
 from compiler.types import DType, TensorType
 from tests.compiler.operators.harness import run_numpy, tensor_type
 

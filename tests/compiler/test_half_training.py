@@ -7,17 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.checking import check
-from compiler.elaborate.models import elaborate_model
-from compiler.elaborate.program import program_of
 from compiler.passes.pipeline import optimize
 from compiler.training.losses import loss_graph
 from compiler.training.step import training_step
 from compiler.types import DType
-from grammar.source import Source
 from runtime.initialization import initialize
-from runtime.training.steppers import NumpyStepper, OnnxStepper, StepperSetup, averaged
+from runtime.training.steppers import NumpyStepper, OnnxStepper, StepperSetup, with_averages
 from tests.compiler.test_optimizers import OPTIMIZERS
+from tests.compiler.texts import sound
+from tests.models import spec_of
 
 torch = pytest.importorskip("torch", reason="the oracle is PyTorch: pip install 'nablac[oracle]'")
 
@@ -38,12 +36,12 @@ class Ours:
     """Steps of the model above, whose gradient is its input."""
 
     def __init__(self, kind: str, settings: str, stepper: type = NumpyStepper) -> None:
-        text = Source("m.model", TEXT.replace("DTYPE", kind).replace("SETTINGS", settings))
-        check(program_of(text))
-        step = training_step(elaborate_model(program_of(text), training=True))
+        text = TEXT.replace("DTYPE", kind).replace("SETTINGS", settings)
+        sound(text)
+        step = training_step(spec_of(text, training=True))
         state = initialize(step.graph, 0)
         state |= {average: state[path].astype("f4") for path, average in step.averages.items()}
-        evaluation = loss_graph(elaborate_model(program_of(text)))
+        evaluation = loss_graph(spec_of(text))
         self.stepper = stepper(StepperSetup(optimize(step.graph), optimize(evaluation), state, step.averages, ["loss"]))
         self.inputs, self.averages, self.dtype, self.number = step.graph.inputs, step.averages, DType(kind).numpy, 0
 
@@ -106,7 +104,7 @@ def test_an_average_moves_by_a_thousandth(kind: str, stepper: type) -> None:
     state = ours.stepper.state()
     np.testing.assert_allclose(state[ours.averages["w"]], mean, rtol=1e-5)
     expected = mean.astype(ours.dtype)
-    assert np.array_equal(averaged(state, ours.averages)["w"], expected)
+    assert np.array_equal(with_averages(state, ours.averages)["w"], expected)
     loss = ours.stepper.evaluate(ours.feeds([1.0, 0.0, 0.0]))["loss"]  # with the averages
     assert loss.dtype == ours.dtype and loss == expected[0]
     assert ours.stepper.evaluate(ours.feeds([0.0, 1.0, 0.0]))["loss"] == expected[1]

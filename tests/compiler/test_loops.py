@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.operators.source import Parameter
-from runtime.initialization import initialize, stored
+from compiler.operators.leaves import Parameter
+from runtime.initialization import initialize, stored_operators
 from runtime.numpy_executor import run
 from tests.compiler.texts import graph, mistakes
 
@@ -31,11 +31,11 @@ def cell(body: str) -> str:
 )
 def test_a_parameter_of_a_loop_has_a_number(body: str, paths: list[str]) -> None:
     made = graph(f"input x: [b, 4]\n{body}\noutput y = x")
-    assert [op.path for op in stored(made)] == paths
+    assert [op.path for op in stored_operators(made)] == paths
     layer = graph(
         f"layer L() {{\ninput x: [b, 4]\n{body}\noutput x\n}}\nmodel M {{\ninput x: [b, 4]\noutput y = L()(x)\n}}"
     )
-    assert [op.path for op in stored(layer)] == [f"l.{path}" for path in paths]
+    assert [op.path for op in stored_operators(layer)] == [f"l.{path}" for path in paths]
 
 
 def test_the_parameters_of_a_loop_are_drawn_each_by_itself() -> None:

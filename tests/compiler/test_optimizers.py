@@ -8,18 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.checking import check
-from compiler.elaborate.models import elaborate_model
-from compiler.elaborate.program import program_of
+from compiler.elaborate import optimizers
 from compiler.onnx.exporter import export
 from compiler.passes.pipeline import optimize
 from compiler.training.step import training_step
 from compiler.types import DType
 from grammar.diagnostics import NablacError
-from grammar.source import Source
 from runtime.initialization import initialize
 from runtime.numpy_executor import NumpyRunner
 from runtime.onnx_session import OnnxRunner
+from tests.compiler.texts import mistakes
+from tests.models import spec_of
 
 torch = pytest.importorskip("torch", reason="the oracle is PyTorch: pip install 'nablac[oracle]'")
 
@@ -89,8 +88,7 @@ class Ours:
     """A training step on NumPy with fixed data."""
 
     def __init__(self, text: str, settings: str, dtype: DType = DType.F64) -> None:
-        program = program_of(Source("m.model", text.replace("SETTINGS", settings)))
-        step = training_step(elaborate_model(program, training=True, dtype=dtype))
+        step = training_step(spec_of(text.replace("SETTINGS", settings), training=True, dtype=dtype))
         self.trained, self.averages, self.graph = step.trained, step.averages, optimize(step.graph)
         weights = initialize(self.graph, 4)
         weights |= {average: weights[path] for path, average in step.averages.items()}
@@ -227,7 +225,7 @@ def test_a_norm_is_clipped_whatever_its_squares_are(dtype: DType, backend: str) 
 model M { input x: [2]; param w: [2] = 0; output y = sum(w * x) }
 train M { loss y; optimizer sgd(lr: 1); clip_norm 1.0 }
 """
-    step = training_step(elaborate_model(program_of(Source("m.model", text)), training=True, dtype=dtype))
+    step = training_step(spec_of(text, training=True, dtype=dtype))
     for gradient in GRADIENTS[dtype]:
         x = np.asarray(gradient, dtype.numpy)
         weights = {"w": np.zeros(2, dtype.numpy)}
@@ -366,45 +364,41 @@ def test_noise_in_an_optimizer_is_another_for_each_parameter() -> None:
 @pytest.mark.parametrize("first", ["grad", "0.1 * step"])
 def test_a_state_cannot_begin_at_what_a_step_gives(first: str) -> None:
     text = f"optimizer mine() {{ state v = {first}\n v' = v + grad\n param' = param - v' }}\n{MLP}"
-    with pytest.raises(NablacError) as caught:
-        check(program_of(Source("m.model", text.replace("SETTINGS", "optimizer mine()"))))
-    assert [each.code for each in caught.value.diagnostics] == ["E417"]
+    (mistake,) = mistakes(text.replace("SETTINGS", "optimizer mine()"))
+    assert mistake.startswith("E417")
 
 
 REFUSED = {
     "optimizer adam()": (
         MLP.replace("loss mse(y, t)", "loss mean(cast(argmax(y, axis: -1), f32)) + mean(t)"),
-        "E610: nothing to train: no gradient of the loss reaches a parameter",
+        "E610 nothing to train: no gradient of the loss reaches a parameter",
     ),
-    'freeze "dens.*"': (MLP, "E613: `dens.*` in `freeze` matches no parameter"),
-    'undecayed "*.bias"': (MLP, "E613: `*.bias` in `undecayed` matches no parameter"),
-    'freeze "*"': (MLP, "E610: nothing to train: no gradient of the loss reaches a parameter"),
+    'freeze "dens.*"': (MLP, "E613 `dens.*` in `freeze` matches no parameter"),
+    'undecayed "*.bias"': (MLP, "E613 `*.bias` in `undecayed` matches no parameter"),
+    'freeze "*"': (MLP, "E610 nothing to train: no gradient of the loss reaches a parameter"),
 }
 
 
 @pytest.mark.parametrize("settings", REFUSED)
 def test_what_cannot_be_trained_is_refused(settings: str) -> None:
     text, message = REFUSED[settings]
-    program = program_of(Source("m.model", text.replace("SETTINGS", settings)))
-    elaborated = elaborate_model(program, training=True)
+    elaborated = spec_of(text.replace("SETTINGS", settings), training=True)
     with pytest.raises(NablacError) as caught:
         training_step(elaborated)
-    (found,) = caught.value.diagnostics
-    assert f"{found.code}: {found.message}" == message
+    (diagnostic,) = caught.value.diagnostics
+    assert f"{diagnostic.code} {diagnostic.message}" == message
 
 
 @pytest.mark.parametrize("settings", REFUSED)
 def test_check_refuses_what_cannot_be_trained(settings: str) -> None:
     text, message = REFUSED[settings]
-    with pytest.raises(NablacError) as caught:
-        check(program_of(Source("m.model", text.replace("SETTINGS", settings))))
-    assert [f"{each.code}: {each.message}" for each in caught.value.diagnostics] == [message]
+    assert mistakes(text.replace("SETTINGS", settings)) == [message]
 
 
 def test_a_model_without_a_train_block_is_refused() -> None:
-    program = program_of(Source("m.model", "model M { input x: [batch, 2]; output x -> Dense(1) }\n"))
+    spec = spec_of("model M { input x: [batch, 2]; output x -> Dense(1) }\n", training=True)
     with pytest.raises(NablacError) as caught:
-        training_step(elaborate_model(program, training=True))
+        training_step(spec)
     assert str(caught.value).startswith("error[E612]: model M has no train block")
 
 
@@ -418,6 +412,20 @@ optimizer noisy(lr = 0.1) { param' = param - lr * (grad + random.normal(like: gr
 """
 
 
+def test_equations_are_elaborated_when_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    paths: list[str] = []
+    elaborate_equations = optimizers._equations
+    monkeypatch.setattr(
+        optimizers, "_equations", lambda *inputs: paths.append(inputs[-1]) or elaborate_equations(*inputs)
+    )
+    spec = spec_of(ALIKE.replace("SETTINGS", "seed 1")).training
+    assert spec is not None and not paths
+    assert len(spec.optimizer.equations) == 6
+    assert len(paths) == 4  # one for each type of parameter
+    assert set(spec.optimizer.equations) == {f"dense{number}.{name}" for number in ("", "_1", "_2") for name in "Wb"}
+    assert len(paths) == 4
+
+
 @pytest.mark.parametrize(
     ("settings", "count"),
     [
@@ -429,6 +437,6 @@ optimizer noisy(lr = 0.1) { param' = param - lr * (grad + random.normal(like: gr
     ],
 )
 def test_equations_are_elaborated_once_for_a_type_of_parameter(settings: str, count: int) -> None:
-    spec = elaborate_model(program_of(Source("m.model", ALIKE.replace("SETTINGS", settings)))).training
+    spec = spec_of(ALIKE.replace("SETTINGS", settings)).training
     assert spec is not None
     assert len({id(each) for each in spec.optimizer.equations.values()}) == count

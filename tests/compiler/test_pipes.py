@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from compiler.dump import dump
-from compiler.operators.source import Parameter
+from compiler.operators.leaves import Parameter
 from tests.compiler.texts import graph, mistakes
 
 INPUTS = "input x: [b, 4]\ninput y: [b, 4]\noutput z = "

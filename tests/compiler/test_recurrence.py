@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from compiler.graph import Value
-from compiler.operators.source import Input, constant
+from compiler.operators.leaves import Input, constant
 from compiler.recurrence import Carried, Step
 from compiler.types import DType, TensorType
 from runtime.numpy_executor import run

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.elaborate.models import elaborate
-from compiler.elaborate.program import program_of
-from grammar.source import Source
 from tests.compiler.texts import mistakes
+from tests.models import elaborate
 
 MODEL = """model M(units: int = {default}) {{
     input x: [batch, 3]
@@ -21,8 +19,8 @@ SETTLED = {"choice(25, 50)": 25, "20 .. 40": 30, "log(1 .. 100)": 10, "log(1 .. 
 @pytest.mark.parametrize("written", SETTLED)
 def test_a_range_settles_as_a_default_in_a_preset_and_from_outside(written: str) -> None:
     def units(default: str = "1", chosen: str = "1", preset: str | None = None, **hypers: str) -> object:
-        program = program_of(Source("m.model", MODEL.format(default=default, preset=chosen)))
-        (made,) = elaborate(program, preset=preset, hypers=hypers).outputs.values()
+        text = MODEL.format(default=default, preset=chosen)
+        (made,) = elaborate(text, preset=preset, hypers=hypers).outputs.values()
         return made.shape[-1]
 
     assert units(default=written) == SETTLED[written]

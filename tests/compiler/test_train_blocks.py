@@ -5,20 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate_model
-from compiler.elaborate.program import program_of
 from compiler.model_spec import ModelSpec
 from compiler.onnx.exporter import export
+from compiler.operators.leaves import Parameter
 from compiler.operators.random import FoldKey
-from compiler.operators.source import Parameter
 from compiler.training.losses import loss_graph
 from compiler.training.step import training_step
 from compiler.types import DType
 from grammar.diagnostics import NablacError
-from grammar.source import Source
-from runtime.initialization import initialize, stored
+from runtime.initialization import initialize, stored_operators
 from runtime.numpy_executor import NumpyRunner
 from tests.compiler.texts import mistakes, sound
+from tests.models import spec_of
 
 MODEL = "model M {\n    input x: [batch, 1]\n    y = x -> Dense(1)\n    output y\n}\n"
 TRAIN = "train M {{\n    target t: [batch, 1]\n    loss mse(y, t)\n    {}\n}}\n"
@@ -140,7 +138,7 @@ def test_the_direction_is_that_of_the_function_and_not_of_its_name() -> None:
 
 
 def elaborated(text: str, dtype: DType = DType.F64, training: bool = True) -> ModelSpec:
-    return elaborate_model(program_of(Source("m.model", text)), training=training, dtype=dtype)
+    return spec_of(text, training=training, dtype=dtype)
 
 
 CRITIC = """
@@ -160,11 +158,11 @@ train M {
 
 def test_layers_of_a_train_block_have_weights_of_their_own() -> None:
     found = elaborated(CRITIC)
-    assert [op.path for op in stored(found.graph)] == ["head.W", "head.b"]
-    assert {op.path: op.type.shape for op in stored(loss_graph(found))} == {
+    assert [op.path for op in stored_operators(found.graph)] == ["head.W", "head.b"]
+    assert {op.path: op.type.shape for op in stored_operators(loss_graph(found))} == {
         "head.W": (3, 2), "head.b": (2,), "head_1.W": (2, 2), "head_1.b": (2,), "dense.W": (2, 1), "dense.b": (1,),
     }  # fmt: skip
-    assert set(training_step(found).trained) == {op.path for op in stored(loss_graph(found))}
+    assert set(training_step(found).trained) == {op.path for op in stored_operators(loss_graph(found))}
     assert "head_1" not in found.graph.layers and "head_1" in loss_graph(found).layers
 
 
@@ -172,7 +170,12 @@ def test_an_instance_of_the_model_is_shared_by_its_name() -> None:
     text = CRITIC.replace(
         "    head = Dense(2)\n    loss mse(head(y), t)", "    loss mse(head(concat([y, t[:, :1]], axis: 1)), t)"
     )
-    assert {op.path for op in stored(loss_graph(elaborated(text)))} == {"head.W", "head.b", "dense.W", "dense.b"}
+    assert {op.path for op in stored_operators(loss_graph(elaborated(text)))} == {
+        "head.W",
+        "head.b",
+        "dense.W",
+        "dense.b",
+    }
 
 
 def test_draws_of_a_train_block_are_not_those_of_the_model() -> None:
@@ -242,7 +245,7 @@ train M { target t: [batch, 1]; loss mse(y, t); average 0.5; accumulate 2; optim
 
 def test_no_layer_is_called_as_a_state_of_the_step() -> None:
     step = training_step(elaborated(CLASHING))
-    paths = {op.path for op in stored(step.graph)}
+    paths = {op.path for op in stored_operators(step.graph)}
     parameters = {node.op.path for node in step.graph if isinstance(node.op, Parameter)}
     assert len(parameters) == 8 and not parameters & step.states.keys()
     assert paths == parameters | step.states.keys()

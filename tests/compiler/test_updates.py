@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 
 import compiler.training.updates
-from compiler.elaborate.models import elaborate_model
-from compiler.elaborate.program import program_of
 from compiler.graph import Graph
 from compiler.training.step import training_step
-from grammar.source import Source
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
+from tests.models import spec_of
 
 TEXT = """
 model M {
@@ -39,7 +37,7 @@ optimizer from_here(lr = 0.1) {
 
 
 def step_of(settings: str) -> Graph:
-    return training_step(elaborate_model(program_of(Source("m.model", TEXT.replace("SETTINGS", settings))))).graph
+    return training_step(spec_of(TEXT.replace("SETTINGS", settings))).graph
 
 
 @pytest.mark.parametrize(

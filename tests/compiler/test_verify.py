@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from compiler.graph import Graph, Node, Operator, Value
+from compiler.graph_checks import VerifyError, verify
 from compiler.operators.control import Scan
+from compiler.operators.leaves import Parameter, constant
 from compiler.operators.powers import Exp
-from compiler.operators.source import Parameter, constant
 from compiler.types import DType, TensorType
-from compiler.verify import VerifyError, verify
-from tests.runtime.graphs import buffer, fed, graph, model, parameter, tensor
+from tests.models import elaborate
+from tests.runtime.graphs import buffer, fed, graph, parameter, tensor
 
 X = fed("x", "f32", "n", 2)
 
@@ -94,7 +95,7 @@ def test_a_broken_graph_is_refused(label: str) -> None:
 
 def test_a_model_with_recurrence_and_buffers_passes() -> None:
     verify(
-        model(
+        elaborate(
             "model M() {\n    input x: [batch, time, 3]\n    output x -> LSTM(4) -> BatchNorm() -> Dropout(0.1)\n}\n",
             training=True,
         )

@@ -1,1 +1,1 @@
-"""Random programs of the language against PyTorch: values, gradients, what the passes and onnxruntime make of them."""
+"""Random programs of the language against PyTorch: values, gradients, and the results of passes and onnxruntime."""

@@ -1,7 +1,7 @@
 """Random programs against PyTorch: `python -m tests.fuzz --first 0 --count 1000 --out failures.jsonl`.
 
-The same seed always makes the same program. Each failing one becomes a line of the file, made smaller, with the stages
-and sizes at which it differs; `--kinds attention pooling` tries statements of some kinds alone.
+A seed always gives the same program. Each failing one is minimized and written as a line of the file, with the stages
+and sizes at which it differs; `--kinds attention pooling` uses only statements of these kinds.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> int:
                 failed += 1
                 kind = failures[0].stage.split(" ")[0].rstrip(":")
                 small = smaller(program, kind)
-                shown = [vars(each) for each in (Checked(small).check() or failures)][:6]
+                shown = [vars(failure) for failure in (Checked(small).check() or failures)][:6]
                 record = {"seed": seed, "kind": kind, "text": small.text, "original": program.text, "failures": shown}
                 out.write(json.dumps(record) + "\n")
                 out.flush()

@@ -1,4 +1,4 @@
-"""What is compared of a random program, at several sizes of its dims, all of them 1 among these:
+"""The comparisons of a random program, at several sizes of its dims, including all 1:
 
 value      the graph as written in f64 by NumPy        against torch
 passes     the optimised graph in f64 by NumPy         against the one as written
@@ -19,22 +19,20 @@ import onnx
 import onnxruntime
 import torch
 
-from compiler.elaborate.models import elaborate
-from compiler.elaborate.program import program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph
+from compiler.graph_checks import verify
 from compiler.onnx.exporter import export
+from compiler.operators.leaves import Input as GraphInput
+from compiler.operators.leaves import Parameter, constant
 from compiler.operators.reductions import Sum
-from compiler.operators.source import Input as GraphInput
-from compiler.operators.source import Parameter, constant
 from compiler.passes.pipeline import optimize
 from compiler.types import DType
-from compiler.verify import verify
 from grammar.diagnostics import NablacError
-from grammar.source import Source
 from runtime.numpy_executor import run
 from tests.fuzz.program import Program
 from tests.fuzz.sizes import ONES, REFERENCE
+from tests.models import elaborate
 
 Arrays = dict[str, Any]
 
@@ -59,21 +57,21 @@ def array(value: torch.Tensor) -> Any:
     return value.detach().numpy(force=True)
 
 
-def difference(found: Any, expected: Any, tolerance: float) -> str | None:
-    """What differs, or None; numbers are compared beside the largest of their tensor."""
-    found, expected = np.asarray(found), np.asarray(expected)
-    if found.shape != expected.shape:
-        return f"shape {found.shape} for {expected.shape}"
+def difference(actual: Any, expected: Any, tolerance: float) -> str | None:
+    """The difference as text, or None; tolerances are relative to the largest number of the tensor."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    if actual.shape != expected.shape:
+        return f"shape {actual.shape} for {expected.shape}"
     if expected.dtype.kind != "f":
-        wrong = int((found != expected).sum())
+        wrong = int((actual != expected).sum())
         return f"{wrong} of {expected.size} items" if wrong else None
-    if not (np.isnan(found) == np.isnan(expected)).all() or not (np.isinf(found) == np.isinf(expected)).all():
-        return "other places are not finite"
+    if not (np.isnan(actual) == np.isnan(expected)).all() or not (np.isinf(actual) == np.isinf(expected)).all():
+        return "other elements are not finite"
     finite = np.isfinite(expected)
     scale = max(1.0, float(np.abs(expected[finite]).max(initial=0)))
     with np.errstate(invalid="ignore"):
-        apart = float(np.abs(found.astype(np.float64) - expected)[finite].max(initial=0))
-    if not (found[~finite & ~np.isnan(expected)] == expected[~finite & ~np.isnan(expected)]).all():
+        apart = float(np.abs(actual.astype(np.float64) - expected)[finite].max(initial=0))
+    if not (actual[~finite & ~np.isnan(expected)] == expected[~finite & ~np.isnan(expected)]).all():
         return "infinities of the other sign"
     return f"{apart:.3g} beside {scale:.3g}" if apart > tolerance * scale else None
 
@@ -90,16 +88,16 @@ class Session:
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-        self.wanted = [each.name for each in self.session.get_inputs()]
+        self.input_names = [value.name for value in self.session.get_inputs()]
         self.names = list(graph.outputs)
 
     def run(self, feeds: Arrays) -> Arrays:
-        made = self.session.run(None, {name: feeds[name] for name in self.wanted})
-        return dict(zip(self.names, made, strict=False))
+        arrays = self.session.run(None, {name: feeds[name] for name in self.input_names})
+        return dict(zip(self.names, arrays, strict=False))
 
 
 class Checked:
-    """One program and all that is compared of it."""
+    """A program and its comparisons."""
 
     def __init__(self, program: Program, onnx_too: bool = True) -> None:
         self.program = program
@@ -113,7 +111,7 @@ class Checked:
     def check(self, every: bool = True) -> list[Failure]:
         text = self.program.text
         try:
-            graphs = {d: elaborate(program_of(Source("fuzz.model", text)), dtype=d) for d in (DType.F64, DType.F32)}
+            graphs = {d: elaborate(text, dtype=d) for d in (DType.F64, DType.F32)}
         except NablacError as error:
             self.fail("refused", {}, str(error)[:1500])
             return self.failures
@@ -154,35 +152,35 @@ class Checked:
                 feeds, weights = self.program.feeds(sizes, seed), self.program.weights(seed)
                 try:
                     with torch.no_grad():
-                        wanted = [array(each) for each in self.program.run(feeds, weights, sizes)]
+                        outputs = [array(output) for output in self.program.run(feeds, weights, sizes)]
                 except (RuntimeError, IndexError, ValueError):
                     break  # sizes that the program has no meaning for
-                if any(each.size == 0 for each in wanted):
+                if any(output.size == 0 for output in outputs):
                     break
-                fed = {name: array(each) for name, each in {**feeds, **weights}.items()}
-                found = self.ran(exact, fed, sizes, "value")
-                if found is None:
+                fed = {name: array(tensor) for name, tensor in {**feeds, **weights}.items()}
+                values = self.ran(exact, fed, sizes, "value")
+                if values is None:
                     break
                 self.compared += 1
-                for name, theirs in zip(exact.outputs, wanted, strict=True):
-                    self.note(apart, f"value {name}", difference(found[name], theirs, TOLERANCE["value"]))
+                for name, expected in zip(exact.outputs, outputs, strict=True):
+                    self.note(apart, f"value {name}", difference(values[name], expected, TOLERANCE["value"]))
                 rewritten = self.ran(better, fed, sizes, "passes")
                 for name in exact.outputs if rewritten is not None else ():
-                    self.note(apart, f"passes {name}", difference(rewritten[name], found[name], TOLERANCE["passes"]))
+                    self.note(apart, f"passes {name}", difference(rewritten[name], values[name], TOLERANCE["passes"]))
                 single = {
-                    name: each.astype(np.float32) if each.dtype.kind == "f" else each for name, each in fed.items()
+                    name: value.astype(np.float32) if value.dtype.kind == "f" else value for name, value in fed.items()
                 }
                 narrow = self.ran(graphs[DType.F32], single, sizes, "f32")
                 for shown, session in sessions.items() if narrow is not None else ():
                     try:
-                        made = session.run(single)
+                        by_onnx = session.run(single)
                     except Exception as error:
                         self.fail(f"onnxruntime: {shown}", sizes, f"{type(error).__name__}: {error}"[:1200])
                         continue
                     for name in exact.outputs:
-                        loose = self.loose(narrow[name], found[name])
-                        self.note(apart, f"onnx {shown} {name}", difference(made[name], narrow[name], loose))
-                if not any(each.startswith("onnx") for each in apart) and seed == 0:
+                        loose = self.loose(narrow[name], values[name])
+                        self.note(apart, f"onnx {shown} {name}", difference(by_onnx[name], narrow[name], loose))
+                if not any(stage.startswith("onnx") for stage in apart) and seed == 0:
                     break
             for stage, what in apart.items():
                 if len(what) >= (1 if stage.startswith(("value", "passes")) else 3):
@@ -195,7 +193,7 @@ class Checked:
 
     @staticmethod
     def loose(narrow: Any, exact: Any) -> float:
-        """What f32 may differ by: more where it does already between f32 and f64."""
+        """The tolerance for f32: larger if f32 and f64 already differ."""
         if narrow.dtype.kind != "f":
             return 0
         scale = max(1.0, float(np.abs(exact[np.isfinite(exact)]).max(initial=0)))
@@ -205,7 +203,7 @@ class Checked:
     def ran(self, graph: Graph, feeds: Arrays, sizes: Mapping[str, int], stage: str) -> Arrays | None:
         known = {n.op.path for n in graph if isinstance(n.op, Parameter)} | set(graph.inputs)
         try:
-            return run(graph, {name: each for name, each in feeds.items() if name in known})
+            return run(graph, {name: feed for name, feed in feeds.items() if name in known})
         except Exception as error:
             if not (self.program.empty and isinstance(error, NablacError)):  # sizes that may be refused
                 self.fail(f"crash: {stage}", sizes, f"{type(error).__name__}: {error}"[:1500])
@@ -217,8 +215,10 @@ class Checked:
         floats = [n for n, v in graphs[DType.F64].outputs.items() if v.type.dtype.is_float]
         if not floats:
             return
-        made = {dtype: differentiated(graph, floats, self.program.smooth) for dtype, graph in graphs.items()}
-        exact, second = made[DType.F64]
+        differentiated_graphs = {
+            dtype: differentiated(graph, floats, self.program.smooth) for dtype, graph in graphs.items()
+        }
+        exact, second = differentiated_graphs[DType.F64]
         if not exact.outputs:
             return
         better = optimize(exact)
@@ -226,7 +226,7 @@ class Checked:
         session = None
         if self.onnx_too:
             try:
-                session = Session(optimize(made[DType.F32][0]), True)
+                session = Session(optimize(differentiated_graphs[DType.F32][0]), True)
             except Exception as error:
                 self.fail("export of the gradient", {}, f"{type(error).__name__}: {error}"[:1200])
         for sizes in SIZES:
@@ -236,32 +236,32 @@ class Checked:
                 if prepared is None:
                     break
                 fed, first, along_first = prepared
-                found = self.ran(exact, fed, sizes, "grad")
-                if found is None:
+                values = self.ran(exact, fed, sizes, "grad")
+                if values is None:
                     break
                 self.compared += 1
-                for path, theirs in first.items():
-                    ours = found.get(f"of {path}", np.zeros_like(theirs))
-                    self.note(apart, f"grad {path}", difference(ours, theirs, TOLERANCE["grad"]))
+                for path, expected in first.items():
+                    actual = values.get(f"of {path}", np.zeros_like(expected))
+                    self.note(apart, f"grad {path}", difference(actual, expected, TOLERANCE["grad"]))
                 rewritten = self.ran(better, fed, sizes, "grad passes")
                 for name in exact.outputs if rewritten is not None else ():
-                    what = difference(rewritten[name], found[name], TOLERANCE["grad passes"])
+                    what = difference(rewritten[name], values[name], TOLERANCE["grad passes"])
                     self.note(apart, f"grad passes {name}", what)
                 if second is not None and along_first is not None:
                     twice = self.ran(second, fed, sizes, "second")
-                    for path, theirs in along_first.items() if twice is not None else ():
-                        ours = twice.get(f"second of {path}", np.zeros_like(theirs))
-                        self.note(apart, f"second {path}", difference(ours, theirs, TOLERANCE["second"]))
+                    for path, expected in along_first.items() if twice is not None else ():
+                        actual = twice.get(f"second of {path}", np.zeros_like(expected))
+                        self.note(apart, f"second {path}", difference(actual, expected, TOLERANCE["second"]))
                 if session is not None:
                     single = {n: v.astype(np.float32) if v.dtype.kind == "f" else v for n, v in fed.items()}
-                    narrow = self.ran(made[DType.F32][0], single, sizes, "grad f32")
+                    narrow = self.ran(differentiated_graphs[DType.F32][0], single, sizes, "grad f32")
                     try:
                         by_onnx = session.run(single)
                     except Exception as error:
                         self.fail("onnxruntime: gradient", sizes, f"{type(error).__name__}: {error}"[:1200])
                         break
                     for name in exact.outputs if narrow is not None else ():
-                        loose = self.loose(narrow[name], found[name])
+                        loose = self.loose(narrow[name], values[name])
                         self.note(apart, f"onnx grad {name}", difference(by_onnx[name], narrow[name], loose))
                 if seed == 0 and not apart:
                     break
@@ -273,35 +273,35 @@ class Checked:
         feeds, weights = self.program.feeds(dict(sizes), seed), self.program.weights(seed)
         leaves = {n: v.requires_grad_() for n, v in {**feeds, **weights}.items() if v.dtype == torch.float64}
         try:
-            wanted = self.program.run({**feeds, **leaves}, leaves, dict(sizes))
+            outputs = self.program.run({**feeds, **leaves}, leaves, dict(sizes))
         except (RuntimeError, IndexError, ValueError):
             return None
-        if any(each.numel() == 0 for each in wanted):
+        if any(output.numel() == 0 for output in outputs):
             return None
-        results = [each for name, each in zip(self.program.output_names, wanted, strict=True) if name in floats]
+        results = [output for name, output in zip(self.program.output_names, outputs, strict=True) if name in floats]
         generator = torch.Generator().manual_seed(seed + 7)
 
         def drawn(like: torch.Tensor) -> torch.Tensor:
             return torch.randn(like.shape, generator=generator, dtype=torch.float64)
 
-        seeds = {f"seed {name}": drawn(each) for name, each in zip(floats, results, strict=True)}
+        seeds = {f"seed {name}": drawn(result) for name, result in zip(floats, results, strict=True)}
         total = sum((w * y).sum() for w, y in zip(seeds.values(), results, strict=True))
         if not isinstance(total, torch.Tensor) or not total.requires_grad:
             return None
         options = {"allow_unused": True, "materialize_grads": True}
         grads = torch.autograd.grad(total, list(leaves.values()), create_graph=twice, **options)
-        along = {f"along {name}": drawn(each) for name, each in leaves.items()}
+        along = {f"along {name}": drawn(leaf) for name, leaf in leaves.items()}
         second = None
         if twice:
             slope = sum((g * w).sum() for g, w in zip(grads, along.values(), strict=True))
-            second = {name: np.zeros(tuple(each.shape)) for name, each in leaves.items()}
+            second = {name: np.zeros(tuple(leaf.shape)) for name, leaf in leaves.items()}
             if slope.requires_grad:
-                made = torch.autograd.grad(slope, list(leaves.values()), **options)
-                second = {name: array(each) for name, each in zip(leaves, made, strict=True)}
-        fed = {name: array(each) for name, each in {**feeds, **weights, **seeds, **along}.items()}
-        if any(not np.isfinite(array(each)).all() for each in grads):
+                second_gradients = torch.autograd.grad(slope, list(leaves.values()), **options)
+                second = {name: array(gradient) for name, gradient in zip(leaves, second_gradients, strict=True)}
+        fed = {name: array(tensor) for name, tensor in {**feeds, **weights, **seeds, **along}.items()}
+        if any(not np.isfinite(array(gradient)).all() for gradient in grads):
             return None
-        return fed, {name: array(each) for name, each in zip(leaves, grads, strict=True)}, second
+        return fed, {name: array(gradient) for name, gradient in zip(leaves, grads, strict=True)}, second
 
 
 def differentiated(graph: Graph, floats: list[str], twice: bool) -> tuple[Graph, Graph | None]:
@@ -309,8 +309,8 @@ def differentiated(graph: Graph, floats: list[str], twice: bool) -> tuple[Graph,
     leaves = {name: value for name, value in graph.inputs.items() if value.type.dtype.is_float}
     leaves |= {node.op.path: node.result for node in graph if isinstance(node.op, Parameter)}
     seeds = {f"seed {name}": GraphInput(f"seed {name}", graph.outputs[name].type)() for name in floats}
-    made = gradients([graph.outputs[name] for name in floats], [*seeds.values()], [*leaves.values()])
-    first = {path: grad for path, grad in zip(leaves, made, strict=True) if grad is not None}
+    grads = gradients([graph.outputs[name] for name in floats], [*seeds.values()], [*leaves.values()])
+    first = {path: grad for path, grad in zip(leaves, grads, strict=True) if grad is not None}
     one = Graph({**graph.inputs, **seeds}, {f"of {path}": grad for path, grad in first.items()})
     if not twice or not first:
         return one, None

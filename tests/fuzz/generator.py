@@ -1,4 +1,4 @@
-"""Making random programs: choosing operands that fit, and keeping what is well behaved."""
+"""Generating random programs: choosing operands that fit, and keeping well-conditioned statements."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ MOST_ELEMENTS = 4000
 
 
 class Rejected(Exception):
-    """A statement that is not wanted: too large, not finite, or with ties that have no one gradient."""
+    """A statement whose result is too large, not finite, or has ties without a unique gradient."""
 
 
 class Generator:
-    """What a program is made of so far, and the choices of its next statement; all of them follow from the seed.
+    """The parts of a program so far, and the choices of its next statement; all of them follow from the seed.
 
-    Values are computed as they are made: what overflows, is not finite or is large is thrown away.
+    Values are computed as they are added: a statement whose result is not finite or too large is rejected.
     """
 
     def __init__(self, seed: int) -> None:
@@ -41,13 +41,13 @@ class Generator:
             g = torch.Generator().manual_seed(zlib.crc32(path.encode()) % 1000)
             env[path] = 0.5 * torch.randn([s.at({}) for s in shape], generator=g, dtype=torch.float64)
         try:
-            made = statement.compute(env, REFERENCE)
+            results = statement.compute(env, REFERENCE)
         except ValueError:
             raise Rejected from None  # torch asks for more than one number, as in its group norm
         except RuntimeError as error:
             raise AssertionError(f"the oracle of {statement.text} fails: {error}") from error
-        made = made if isinstance(made, tuple) else (made,)
-        for value, result in zip(statement.results, made, strict=True):
+        results = results if isinstance(results, tuple) else (results,)
+        for value, result in zip(statement.results, results, strict=True):
             expected = [size.at(REFERENCE) for size in value.shape]
             assert list(result.shape) == expected, f"{statement.text}: {list(result.shape)} is not {expected}"
             if result.numel() > MOST_ELEMENTS or result.numel() == 0:
@@ -56,15 +56,15 @@ class Generator:
                 assert result.dtype == torch.float64, statement.text
                 if not bool(torch.isfinite(result).all()) or float(result.abs().max()) > LARGEST:
                     raise Rejected
-        for value, result in zip(statement.results, made, strict=True):
+        for value, result in zip(statement.results, results, strict=True):
             env[value.name] = result
             self.values.append(value)
         self.statements.append(statement)
 
     # Choosing operands
 
-    def chance(self, share: float) -> bool:
-        return self.random.random() < share
+    def chance(self, probability: float) -> bool:
+        return self.random.random() < probability
 
     def name(self, letter: str = "v") -> str:
         self.count += 1
@@ -79,21 +79,23 @@ class Generator:
 
     def fresh(self, shape: Shape, kind: str = "f", high: Size | None = None) -> Input:
         """A new input."""
-        made = Input(self.name("x"), kind, shape, True, high)
-        self.inputs.append(made)
-        self.values.append(made)
-        self.env[made.name] = made.drawn(REFERENCE, torch.Generator().manual_seed(self.seed * 100 + self.count))
-        return made
+        entry = Input(self.name("x"), kind, shape, True, high)
+        self.inputs.append(entry)
+        self.values.append(entry)
+        self.env[entry.name] = entry.drawn(REFERENCE, torch.Generator().manual_seed(self.seed * 100 + self.count))
+        return entry
 
     def pick(
         self, kind: str = "f", rank: int | Sequence[int] | None = None, where: Callable[[Value], bool] | None = None
     ) -> Value:
-        """A value at hand that fits, or a new input."""
+        """An existing value that fits, or a new input."""
         ranks = None if rank is None else [rank] if isinstance(rank, int) else list(rank)
         fits = [
-            each
-            for each in self.values
-            if each.kind == kind and (ranks is None or each.rank in ranks) and (where is None or where(each))
+            candidate
+            for candidate in self.values
+            if candidate.kind == kind
+            and (ranks is None or candidate.rank in ranks)
+            and (where is None or where(candidate))
         ]
         if fits and self.chance(0.8):
             return self.random.choice(fits[-6:])
@@ -105,8 +107,8 @@ class Generator:
         raise Rejected
 
     def like(self, shape: Shape, kind: str = "f") -> Value:
-        """A value of just this shape."""
-        fits = [each for each in self.values if each.kind == kind and each.shape == shape]
+        """A value of exactly this shape."""
+        fits = [candidate for candidate in self.values if candidate.kind == kind and candidate.shape == shape]
         if fits and self.chance(0.7):
             return self.random.choice(fits)
         if any(size.number is None and str(size) not in DIMS for size in shape):
@@ -116,9 +118,13 @@ class Generator:
         return self.fresh(shape, kind)
 
     def beside(self, value: Value, kind: str | None = None) -> Value:
-        """A value that broadcasts with this one, which stays the larger or not."""
+        """A value that broadcasts with this one; either may be the larger."""
         kind = kind or value.kind
-        fits = [each for each in self.values if each.kind == kind and broadcast(each.shape, value.shape) is not None]
+        fits = [
+            candidate
+            for candidate in self.values
+            if candidate.kind == kind and broadcast(candidate.shape, value.shape) is not None
+        ]
         if fits and self.chance(0.6):
             return self.random.choice(fits)
         shape = [Size.of(1) if self.chance(0.25) else size for size in value.shape]
@@ -135,7 +141,7 @@ class Generator:
         return self.random.randrange(value.rank)
 
     def signed(self, axis: int, rank: int) -> int:
-        """The axis, counted from the end now and then."""
+        """The axis, sometimes counted from the end."""
         return axis - rank if self.chance(0.4) else axis
 
     def axes(self, value: Value) -> list[int]:
@@ -143,7 +149,7 @@ class Generator:
             raise Rejected
         return sorted(self.random.sample(range(value.rank), self.random.randint(1, value.rank)))
 
-    def made(
+    def statement(
         self,
         text: str,
         kind: str,
@@ -154,19 +160,19 @@ class Generator:
         **more: Any,
     ) -> Statement:
         """A statement with one result."""
-        smooth = smooth and all(each.smooth for each in uses if each.kind == "f")
+        smooth = smooth and all(operand.smooth for operand in uses if operand.kind == "f")
         result = Value(self.name(), kind, shape, smooth)
-        return Statement([result], text, [each.name for each in uses], compute, **more)
+        return Statement([result], text, [operand.name for operand in uses], compute, **more)
 
     def no_ties(self, *tensors: torch.Tensor) -> None:
-        """Refuse numbers of which two are equal: an extreme of them has no one place, nor one gradient."""
-        for each in tensors:
-            if each.unique().numel() < each.numel():
+        """Reject tensors with equal numbers: their extremes have no unique index and no unique gradient."""
+        for tensor in tensors:
+            if tensor.unique().numel() < tensor.numel():
                 raise Rejected
 
 
 def distinct(numbers: torch.Tensor) -> torch.Tensor:
-    """The numbers, of which no two are equal; ValueError otherwise: a choice between equals is torch's own."""
+    """The numbers; ValueError if two are equal, since implementations choose between equals differently."""
     if numbers.unique().numel() < numbers.numel():
         raise ValueError("two numbers are equal")
     return numbers

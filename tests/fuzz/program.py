@@ -19,13 +19,13 @@ Env = dict[str, torch.Tensor]
 
 @dataclass(eq=False)
 class Value:
-    """What a name holds: its kind is "f", "i" or "b"; `smooth` where it has all derivatives."""
+    """A named value: its kind is "f", "i" or "b"; it is `smooth` if it has all derivatives."""
 
     name: str
     kind: str
     shape: Shape
     smooth: bool = True
-    high: Size | None = None  # of places: all are below this size
+    high: Size | None = None  # of indices: all are below this size
 
     @property
     def rank(self) -> int:
@@ -34,7 +34,7 @@ class Value:
 
 @dataclass(eq=False)
 class Input(Value):
-    """A tensor that the program is fed."""
+    """An input of the program."""
 
     def declared(self) -> str:
         dtype = {"f": "", "i": "i64", "b": "bool"}[self.kind]
@@ -55,7 +55,7 @@ Compute = Callable[[Env, Sizes], Any]
 
 @dataclass(eq=False)
 class Statement:
-    """A line of the program that gives values their names."""
+    """A line of the program, which computes named values."""
 
     results: list[Value]
     text: str  # right of the sign
@@ -67,7 +67,7 @@ class Statement:
     op: str = ""
 
     def lines(self) -> list[str]:
-        names = ", ".join(each.name for each in self.results)
+        names = ", ".join(value.name for value in self.results)
         return [*self.before, f"{names} = {self.text}"]
 
 
@@ -81,17 +81,17 @@ class Program:
     empty: bool = False  # whether some value of the last run had no elements, which the language may refuse
 
     def kept(self, outputs: Sequence[Value]) -> Program:
-        """What these outputs need."""
-        needed = {each.name for each in outputs}
+        """The program reduced to what these outputs need."""
+        needed = {value.name for value in outputs}
         statements: list[Statement] = []
         for statement in reversed(self.statements):
-            if any(each.name in needed for each in statement.results):
+            if any(value.name in needed for value in statement.results):
                 statements.append(statement)
                 needed |= set(statement.uses)
-        inputs = [each for each in self.inputs if each.name in needed]
+        inputs = [entry for entry in self.inputs if entry.name in needed]
         kept = Program(inputs, statements[::-1], list(outputs))
         dims = set(DIMS) & kept.text_words()
-        bound = {str(size) for each in inputs for size in each.shape}
+        bound = {str(size) for entry in inputs for size in entry.shape}
         for dim in sorted(dims - bound):  # a dim that only an attribute names needs an input of that size
             inputs.append(Input(f"of_{dim}", "f", shape_of(dim)))
         return kept
@@ -100,7 +100,7 @@ class Program:
         return set(re.findall(r"[A-Za-z_]\w*", self.body()))
 
     def body(self) -> str:
-        lines = [each.declared() for each in self.inputs]
+        lines = [entry.declared() for entry in self.inputs]
         for statement in self.statements:
             lines += statement.lines()
         lines += [f"output {name} = {value.name}" for name, value in zip(self.output_names, self.outputs, strict=True)]
@@ -108,24 +108,24 @@ class Program:
 
     @property
     def output_names(self) -> list[str]:
-        return [f"y{place}" for place in range(len(self.outputs))]
+        return [f"y{index}" for index in range(len(self.outputs))]
 
     @property
     def parameters(self) -> dict[str, Shape]:
-        return {path: shape for each in self.statements for path, shape in each.parameters.items()}
+        return {path: shape for statement in self.statements for path, shape in statement.parameters.items()}
 
     @property
     def text(self) -> str:
-        declared = "\n".join(text for each in self.statements for text in each.declarations)
+        declared = "\n".join(text for statement in self.statements for text in statement.declarations)
         return f"{declared}\nmodel M {{\n{self.body()}}}\n".lstrip()
 
     @property
     def smooth(self) -> bool:
-        return all(each.smooth for each in self.outputs)
+        return all(value.smooth for value in self.outputs)
 
     def feeds(self, sizes: Sizes, seed: int) -> Env:
         generator = torch.Generator().manual_seed(seed)
-        return {each.name: each.drawn(sizes, generator) for each in self.inputs}
+        return {entry.name: entry.drawn(sizes, generator) for entry in self.inputs}
 
     def weights(self, seed: int) -> Env:
         generator = torch.Generator().manual_seed(seed + 1000)
@@ -135,13 +135,13 @@ class Program:
         }
 
     def run(self, feeds: Env, weights: Env, sizes: Sizes) -> list[torch.Tensor]:
-        """The outputs by torch."""
+        """The outputs as computed by torch."""
         env = {**feeds, **weights}
         self.empty = False
         for statement in self.statements:
-            made = statement.compute(env, sizes)
-            made = made if isinstance(made, tuple) else (made,)
-            self.empty = self.empty or any(each.numel() == 0 for each in made)
-            for value, result in zip(statement.results, made, strict=True):
+            results = statement.compute(env, sizes)
+            results = results if isinstance(results, tuple) else (results,)
+            self.empty = self.empty or any(result.numel() == 0 for result in results)
+            for value, result in zip(statement.results, results, strict=True):
                 env[value.name] = result
-        return [env[each.name] for each in self.outputs]
+        return [env[value.name] for value in self.outputs]

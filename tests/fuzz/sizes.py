@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 DIMS = ("b", "n", "m", "t")
-REFERENCE = {"b": 2, "n": 3, "m": 4, "t": 5}  # at which a program is tried while it is made
+REFERENCE = {"b": 2, "n": 3, "m": 4, "t": 5}  # at which a program is tried while it is generated
 ONES = dict.fromkeys(DIMS, 1)
 
 Sizes = dict[str, int]
 
 
 class Size:
-    """A polynomial of dims: a constant and monomials; a floor division is an atom of its own."""
+    """A polynomial of dims: a constant and monomials; a floor division is an atom."""
 
     def __init__(self, terms: dict[tuple[str, ...], int]) -> None:
         self.terms = {key: factor for key, factor in sorted(terms.items()) if factor}
@@ -83,16 +83,16 @@ def listed(items: Sequence[Any]) -> str:
 
 
 def broadcast(a: Shape, b: Shape) -> Shape | None:
-    """The shape that two broadcast to; None where they do not, whatever the dims are."""
+    """The shape that two shapes broadcast to; None unless they do for all dims."""
     rank = max(len(a), len(b))
     a = (*[Size.of(1)] * (rank - len(a)), *a)
     b = (*[Size.of(1)] * (rank - len(b)), *b)
-    found = []
+    shape = []
     for x, y in zip(a, b, strict=True):
         if x == y or y == 1:
-            found.append(x)
+            shape.append(x)
         elif x == 1:
-            found.append(y)
+            shape.append(y)
         else:
             return None
-    return tuple(found)
+    return tuple(shape)

@@ -1,4 +1,4 @@
-"""Making a program that fails smaller: one output, and its operands made inputs where they are of plain sizes."""
+"""Minimizing a program that fails: to one output, with operands of plain sizes replaced by inputs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from tests.fuzz.sizes import REFERENCE
 
 
 def smaller(program: Program, kind: str) -> Program:
-    """The shortest program of its parts that fails in the same way."""
+    """A part of the program that is as short as possible and fails in the same way."""
 
     def fails(candidate: Program) -> bool:
-        found = Checked(candidate).check()
-        return any(each.stage.split(" ")[0].rstrip(":") == kind for each in found)
+        failures = Checked(candidate).check()
+        return any(failure.stage.split(" ")[0].rstrip(":") == kind for failure in failures)
 
     best = program
     for statement in program.statements:
@@ -33,10 +33,10 @@ def smaller(program: Program, kind: str) -> Program:
             )
             if not plain:
                 continue
-            made = [Input(v.name, v.kind, v.shape, True, v.high) for v in statement.results]
-            rest = [each for each in best.statements if each is not statement]
-            inputs = [each for each in best.inputs if not each.name.startswith("of_")]
-            candidate = Program([*inputs, *made], rest, best.outputs).kept(best.outputs)
+            replacements = [Input(v.name, v.kind, v.shape, True, v.high) for v in statement.results]
+            rest = [other for other in best.statements if other is not statement]
+            inputs = [entry for entry in best.inputs if not entry.name.startswith("of_")]
+            candidate = Program([*inputs, *replacements], rest, best.outputs).kept(best.outputs)
             if fails(candidate):
                 best, changed = candidate, True
                 break

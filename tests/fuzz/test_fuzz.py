@@ -18,7 +18,8 @@ _GROUP = 100  # programs of one test of the campaign
 def failures_of(seed: int, length: int | None = None, kinds: tuple[str, ...] = ()) -> list[str]:
     program = random_program(seed, length, kinds)
     return [
-        f"seed {seed}, {each.stage} at {each.sizes}: {each.what}\n{program.text}" for each in Checked(program).check()
+        f"seed {seed}, {failure.stage} at {failure.sizes}: {failure.what}\n{program.text}"
+        for failure in Checked(program).check()
     ]
 
 
@@ -41,7 +42,7 @@ def test_a_wrong_value_is_found() -> None:
     program = random_program(0, 1, ("smooth",))
     right = program.statements[0].compute
     program.statements[0].compute = lambda env, sizes: right(env, sizes) * 1.001
-    assert {each.stage.split()[0] for each in Checked(program).check()} >= {"value", "grad"}
+    assert {failure.stage.split()[0] for failure in Checked(program).check()} >= {"value", "grad"}
 
 
 @pytest.mark.campaign

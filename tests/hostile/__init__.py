@@ -1,1 +1,1 @@
-"""Files that nobody would write: mutated texts, and data that does more than data may."""
+"""Hostile files: damaged texts and data, and data that tries to do what data may not."""

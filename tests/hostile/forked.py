@@ -1,4 +1,4 @@
-"""A command of nablac in a forked child, with limits of time and memory: many cases in the time of one start."""
+"""Runs commands in forked child processes with limits of time and memory, so that many cases share one start-up."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from importlib import import_module
 from pathlib import Path
 
 SECONDS = 10  # of processor time
-BYTES = 2 << 30  # of memory beside what the parent has
-WALL = 120  # seconds, after which a child that waits for something is ended
+BYTES = 2 << 30  # of memory in addition to that of the parent
+WALL = 120  # seconds, after which a child that waits is ended
 _LIBRARIES = (
     "numpy",
     "onnx",
@@ -26,7 +26,7 @@ _LIBRARIES = (
     "pyarrow.parquet",
 )
 _MODULES = (
-    "nablac.model", "nablac.summary", "runtime.onnx_session", "runtime.weights", "runtime.input_files",
+    "nablac.model", "nablac.model_summary", "runtime.onnx_session", "runtime.weights", "runtime.input_files",
     "runtime.training.training_run", "runtime.training.folder", "runtime.numpy_executor", "compiler.onnx.exporter",
     "runtime.verification", "runtime.data.sources", "runtime.generation.generator",
 )  # fmt: skip
@@ -34,7 +34,7 @@ _MODULES = (
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: its exit status, below 0 the signal that ended it, and what it printed."""
+    """The result of a command: its exit status, or the negative signal that ended it, and its output."""
 
     status: int
     seconds: float
@@ -44,7 +44,7 @@ class Ended:
 
     @property
     def fault(self) -> str | None:
-        """What of it is against the rules, if anything is."""
+        """A violation of the rules, if there is one."""
         if self.status not in (0, 1, 2):
             return f"status {self.status}"
         if "Traceback" in self.errors or "panicked" in self.errors:
@@ -57,7 +57,7 @@ class Ended:
 
 
 def preload() -> None:
-    """Import what commands import, so that the children need not."""
+    """Import the modules of all commands, so that the children need not."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     import nablac.commands
 
@@ -66,7 +66,7 @@ def preload() -> None:
 
 
 def run(arguments: list[str], folder: Path) -> Ended:
-    """`nablac` with these arguments, in a folder."""
+    """Run `nablac` with these arguments in a folder."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         started = time.monotonic()
         child = os.fork()
@@ -82,7 +82,7 @@ def run(arguments: list[str], folder: Path) -> Ended:
 
 
 def _command(arguments: list[str], folder: Path, output: int, errors: int) -> None:
-    """What the child does; it does not return."""
+    """Run the command in the child process; does not return."""
     status = 99
     try:
         os.chdir(folder)

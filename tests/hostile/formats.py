@@ -1,4 +1,4 @@
-"""One good file of each format that the project reads, the command that reads it, and how its inside is sealed."""
+"""A valid file of each format that the project reads, the command that reads it, and how its content is packed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SENTENCES = "the cat sat on the mat\nthe dog ran after the cat\na bird sang in t
 
 
 def trained(data: str) -> str:
-    """A model of one number with a train block."""
+    """A regression model with a train block."""
     return (
         "model M { input x: [batch, 1]\n y = x -> Dense(1)\n output y }\n"
         f"train M {{ target t: [batch, 1]\n loss mse(y, t)\n epochs 1\n data {data}\n}}\n"
@@ -40,7 +40,7 @@ def trained(data: str) -> str:
 
 
 def classified(shape: str, data: str) -> str:
-    """A model of classes with a train block."""
+    """A classification model with a train block."""
     return (
         f"model M {{ input image: [batch, {shape}]\n y = image -> Flatten() -> Dense(3)\n output y }}\n"
         f"train M {{ target label: i64[batch]\n loss cross_entropy(y, label)\n epochs 1\n data {data}\n}}\n"
@@ -49,7 +49,7 @@ def classified(shape: str, data: str) -> str:
 
 @dataclass(frozen=True)
 class Format:
-    """A file `name` of `content` that a command reads; others lie beside it. `seal` packs a damaged inside again."""
+    """A file `name` with `content` that a command reads, and files beside it. `seal` repacks damaged content."""
 
     name: str
     content: bytes
@@ -60,7 +60,7 @@ class Format:
     prepare: Callable[[Path], None] | None = None
 
     def write(self, folder: Path, content: bytes) -> None:
-        """The file with this content, and what lies beside it."""
+        """Write the file with this content, and the files beside it."""
         if self.prepare is not None:
             self.prepare(folder)
         for name, text in {**self.beside, self.name: content}.items():
@@ -108,7 +108,7 @@ def packed_npz(inner: bytes) -> bytes:
 
 
 def png(pixels: bytes) -> bytes:
-    """A picture of 8 by 8 whose inside begins with what follows the width and the height."""
+    """An image of 8 by 8 pixels, whose content begins after the width and the height."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
@@ -174,32 +174,32 @@ def onnx_model(metadata: bytes = b'["a", "b", "c", "d"]') -> bytes:
 def tokenizer() -> bytes:
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-    made = Tokenizer(models.BPE(unk_token="<unk>"))
-    made.normalizer = normalizers.Replace(Regex(r"\s+"), " ")
-    made.pre_tokenizer = pre_tokenizers.Split(Regex(r"\p{L}+|\p{N}{1,3}|[^\s\p{L}\p{N}]+"), "isolated")
-    made.train_from_iterator([SENTENCES], trainers.BpeTrainer(vocab_size=60, special_tokens=["<pad>", "<unk>"]))
-    return made.to_str().encode()
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Replace(Regex(r"\s+"), " ")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\p{L}+|\p{N}{1,3}|[^\s\p{L}\p{N}]+"), "isolated")
+    tokenizer.train_from_iterator([SENTENCES], trainers.BpeTrainer(vocab_size=60, special_tokens=["<pad>", "<unk>"]))
+    return tokenizer.to_str().encode()
 
 
 VOCAB = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\ncat\n##s\nsat\ndog\n"
 
 
 def _begun(folder: Path) -> None:
-    """A run of two epochs, made once and copied."""
+    """A run of two epochs, trained once and copied."""
     from tests.hostile.forked import run
 
-    made = folder.parent / "begun"
-    if not made.is_dir():
-        made.mkdir()
-        (made / "m.model").write_text(trained(ROWS.format("d.csv")))
-        (made / "d.csv").write_bytes(CSV)
-        ended = run(["train", "m.model", "-o", "r", "-q"], made)
+    template = folder.parent / "template"
+    if not template.is_dir():
+        template.mkdir()
+        (template / "m.model").write_text(trained(ROWS.format("d.csv")))
+        (template / "d.csv").write_bytes(CSV)
+        ended = run(["train", "m.model", "-o", "r", "-q"], template)
         assert ended.status == 0, ended.errors
-    shutil.copytree(made, folder, dirs_exist_ok=True)
+    shutil.copytree(template, folder, dirs_exist_ok=True)
 
 
 def sealed_metadata(whole: bytes, key: str) -> tuple[bytes, Callable[[bytes], bytes]]:
-    """A text of the metadata of a `.safetensors` file, and what puts another in its place."""
+    """A text in the metadata of a `.safetensors` file, and a function that replaces it."""
     end = 8 + int.from_bytes(whole[:8], "little")
     header = json.loads(whole[8:end])
 
@@ -228,7 +228,7 @@ DIGITS = 'digits("d.{}")'
 
 
 def formats(folder: Path) -> dict[str, Format]:
-    """Every format by its name; `folder` is one to make a run in."""
+    """All formats by name; `folder` is for a run."""
     record, data = run_file("run.json", folder), run_file("data.json", folder)
     checkpoint = run_file("checkpoints/step-*.safetensors", folder)
     name = next(path.name for path in folder.glob("r/checkpoints/step-*.safetensors"))

@@ -1,4 +1,4 @@
-"""Seeded damage to bytes and texts: the same seed damages alike, on every machine."""
+"""Seeded damage to bytes and texts: a seed gives the same damage on every machine."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ TEXTS = (
 
 
 def damaged(content: bytes, chance: random.Random) -> bytes:
-    """Bytes with one to six changes: flipped, cut, doubled, moved, overwritten, or with something put between."""
-    made = bytearray(content)
+    """Bytes with one to six changes: flipped, cut, repeated, moved, overwritten or inserted parts."""
+    mutated = bytearray(content)
     for _ in range(chance.choice((1, 1, 1, 2, 3, 6))):
-        at = chance.randrange(len(made) + 1)
-        length = min(chance.choice((1, 2, 4, 8, 64, 1000)), len(made) - at)
+        at = chance.randrange(len(mutated) + 1)
+        length = min(chance.choice((1, 2, 4, 8, 64, 1000)), len(mutated) - at)
         kind = chance.randrange(8)
-        if kind == 0 and at < len(made):
-            made[at] ^= 1 << chance.randrange(8)
+        if kind == 0 and at < len(mutated):
+            mutated[at] ^= 1 << chance.randrange(8)
         elif kind == 1:
-            made[at : at + length] = chance.randbytes(length)
+            mutated[at : at + length] = chance.randbytes(length)
         elif kind == 2:
-            del made[at : at + length]
+            del mutated[at : at + length]
         elif kind == 3:
-            made[at:at] = made[at : at + length] * chance.choice((1, 1, 2, 50))
+            mutated[at:at] = mutated[at : at + length] * chance.choice((1, 1, 2, 50))
         elif kind == 4:
-            del made[at:]
+            del mutated[at:]
         elif kind == 5:
-            made[at:at] = chance.choice(WORDS)
+            mutated[at:at] = chance.choice(WORDS)
         elif kind == 6:
             word = chance.choice((*LARGE, *WORDS))
-            made[at : at + len(word)] = word
+            mutated[at : at + len(word)] = word
         else:
-            to = chance.randrange(len(made) + 1)
-            made[to:to] = made[at : at + length]
-    return bytes(made)
+            to = chance.randrange(len(mutated) + 1)
+            mutated[to:to] = mutated[at : at + length]
+    return bytes(mutated)
 
 
 def damaged_json(value: Any, chance: random.Random) -> Any:
-    """JSON with one value of it, however deep, in the place of which another stands; a key may go or come too."""
+    """JSON with one value at any depth replaced; a key may also be removed or added."""
     if isinstance(value, dict) and value and chance.random() < 0.9:
         key = chance.choice(sorted(value))
         if chance.random() < 0.1:
@@ -69,7 +69,7 @@ def damaged_json(value: Any, chance: random.Random) -> Any:
 
 
 def damaged_text(text: str, chance: random.Random) -> str:
-    """A text with one to five changes: of words, lines and signs, so that more of it is still read."""
+    """A text with one to five changes of words, lines and signs, so that much of it is still parsed."""
     for _ in range(chance.choice((1, 1, 2, 3, 5))):
         at = chance.randrange(len(text) + 1)
         kind = chance.randrange(6)

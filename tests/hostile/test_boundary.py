@@ -1,4 +1,4 @@
-"""What a file may not do: run code, leave its package, go on without end, become too much, take time without bound."""
+"""What a file must not do: run code, leave its package, never end, expand without limit, take unbounded time."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ ARRAYS = {"m.model": classified("4", 'npz("d.npz")')}
 
 
 def claims(shape: str) -> bytes:
-    """A `.npy` file of nothing whose header claims a shape."""
+    """A `.npy` file without data whose header claims a shape."""
     header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".encode()
     header += b" " * (-(len(header) + 11) % 64) + b"\n"
     return b"\x93NUMPY\x01\0" + struct.pack("<H", len(header)) + header
@@ -63,7 +63,7 @@ def zipped(**entries: bytes) -> bytes:
 
 def broken_zip() -> bytes:
     whole = bytearray(zipped(image=npy(np.random.default_rng(0).normal(size=(64, 4))), label=npy(np.arange(64) % 3)))
-    whole[60:90] = bytes(each ^ 255 for each in whole[60:90])
+    whole[60:90] = bytes(byte ^ 255 for byte in whole[60:90])
     return bytes(whole)
 
 
@@ -76,8 +76,8 @@ def of_data(source: str) -> dict[str, Content]:
     return {"m.model": trained(source + COLUMNS)}
 
 
-def told(**changes: object) -> dict[str, Content]:
-    """Weights that say of their data what `nablac train` would, but for these changes."""
+def metadata_of(**changes: object) -> dict[str, Content]:
+    """Weights with the metadata that `nablac train` writes, except for these changes."""
     column = {"offset": 1.0, "scale": 2.0}
     data = {"scalings": {"x": column}, "classes": {}, "labels": [], "columns": {}, "tokenizer": None, "step": 3}
     header = {
@@ -306,7 +306,7 @@ CASES: dict[str, tuple[dict[str, Content], tuple[str, ...], str, str]] = {
         "surrogates",
     ),
     **{
-        f"weights that say {label}": (told(**changes), (*WEIGHTS, "w"), "E827", says)
+        f"weights that say {label}": (metadata_of(**changes), (*WEIGHTS, "w"), "E827", says)
         for label, changes, says in [
             ("a scale of 0", {"scalings": {"x": {"offset": 0, "scale": 0}}}, "a finite number above 0"),
             ("a scale of NaN", {"scalings": {"x": {"offset": 0, "scale": np.nan}}}, "a finite number above 0"),
@@ -342,8 +342,8 @@ def _preloaded() -> None:
 
 
 @pytest.mark.parametrize("label", CASES)
-def test_a_file_does_no_more_than_data_may(label: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(boundary, "PACKED_FREE", 1 << 20)  # so that small files are large
+def test_a_hostile_file_is_refused(label: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boundary, "PACKED_FREE", 1 << 20)  # so that small files exceed it
     files, arguments, code, says = CASES[label]
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -352,7 +352,7 @@ def test_a_file_does_no_more_than_data_may(label: str, tmp_path: Path, monkeypat
         else:
             (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))  # as `python -m nablac` and scripts have it
+    monkeypatch.syspath_prepend(str(tmp_path))  # as with `python -m nablac` and in scripts
     ended = forked.run(list(arguments), tmp_path)
     assert ended.fault is None, ended
     assert f"error[{code}]" in ended.errors and says in ended.errors, ended.errors
@@ -360,7 +360,7 @@ def test_a_file_does_no_more_than_data_may(label: str, tmp_path: Path, monkeypat
     assert not (tmp_path / "RAN").exists()
 
 
-def test_a_picture_with_a_text_of_80_mb_is_refused(tmp_path: Path) -> None:
+def test_an_image_with_a_text_of_80_mb_is_refused(tmp_path: Path) -> None:
     text = b"k\0\0" + zlib.compress(bytes(80_000_000), 9)
     chunk = struct.pack(">I", len(text)) + b"zTXt" + text + struct.pack(">I", zlib.crc32(b"zTXt" + text))
     whole = png(PIXELS)

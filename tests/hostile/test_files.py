@@ -1,4 +1,4 @@
-"""Damaged files of every format: each ends with a documented status, soon, in little memory, and is told about."""
+"""Damaged files of every format: each command ends soon, in little memory, with a documented status and an error."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ def test_a_good_file_is_read(every: dict[str, Format], name: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_damaged_files_are_told(every: dict[str, Format], name: str, tmp_path: Path) -> None:
+def test_damaged_files_are_reported(every: dict[str, Format], name: str, tmp_path: Path) -> None:
     assert not faults(every[name], name, range(FEW), tmp_path)
 
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("name", NAMES)
-def test_many_damaged_files_are_told(every: dict[str, Format], name: str, tmp_path: Path) -> None:
+def test_many_damaged_files_are_reported(every: dict[str, Format], name: str, tmp_path: Path) -> None:
     assert not faults(every[name], name, range(FEW, MANY), tmp_path)
 
 
 def faults(format: Format, name: str, seeds: range, folder: Path) -> list[str]:
-    """What was against the rules, with the seed of the file."""
-    found: list[str] = []
+    """The violations of the rules, each with the seed of its file."""
+    faults: list[str] = []
     slowest = largest = 0.0
     started = time.monotonic()
     for seed in seeds:
@@ -69,21 +69,21 @@ def faults(format: Format, name: str, seeds: range, folder: Path) -> list[str]:
         ended = forked.run(list(format.arguments), case)
         slowest, largest = max(slowest, ended.seconds), max(largest, ended.megabytes)
         if ended.fault is not None:
-            found.append(f"{name}, seed {seed}: {ended.fault}: {ended.errors[-300:]}")
+            faults.append(f"{name}, seed {seed}: {ended.fault}: {ended.errors[-300:]}")
     print(f"{name}: {len(seeds)} files in {time.monotonic() - started:.0f} s, at most {slowest:.1f} s, {largest} MB")
-    return found
+    return faults
 
 
 def content(format: Format, name: str, seed: int) -> bytes:
-    """A damaged file: the bytes of a good one, and half of the time what is packed in it, or a value of its JSON."""
+    """A damaged file: changed bytes, or half of the time changed packed content, or a changed value of its JSON."""
     chance = random.Random(f"{name} {seed}")
     held = format.content if format.inside is None else format.inside
     if chance.random() < 0.5:
-        with suppress(ValueError):  # this is no JSON
+        with suppress(ValueError):  # not JSON
             return format.seal(json.dumps(damaged_json(json.loads(held), chance)).encode())
     if format.inside is not None and chance.random() < 0.5:
         try:
             return format.seal(damaged(format.inside, chance))
-        except ValueError:  # nothing can pack this
+        except ValueError:  # this cannot be packed
             pass
     return damaged(format.content, chance)

@@ -1,4 +1,4 @@
-"""Damaged `.model` texts: `check` gives diagnostics and nothing else, soon, and they can be shown."""
+"""Damaged `.model` texts: `check` soon raises diagnostics and nothing else, and they can be rendered."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def test_many_damaged_texts_get_diagnostics() -> None:
 
 
 def faults(seeds: range, most: float = math.inf) -> list[str]:
-    """What was raised but diagnostics, and what took more than `most` seconds, with the seed."""
-    found = []
+    """Errors other than diagnostics, and texts that took more than `most` seconds, each with its seed."""
+    faults = []
     slowest = 0.0
     for seed in seeds:
         text = damaged(seed)
@@ -52,33 +52,33 @@ def faults(seeds: range, most: float = math.inf) -> list[str]:
         try:
             examine(text)
         except Exception as error:
-            found.append(f"seed {seed}: {type(error).__name__}: {str(error)[:200]}")
+            faults.append(f"seed {seed}: {type(error).__name__}: {str(error)[:200]}")
         seconds = time.process_time() - started
         slowest = max(slowest, seconds)
         if seconds > most:
-            found.append(f"seed {seed}: {seconds:.1f} s")
+            faults.append(f"seed {seed}: {seconds:.1f} s")
     print(f"{len(seeds)} texts, the slowest {slowest:.1f} s")
-    return found
+    return faults
 
 
 def damaged(seed: int) -> str:
-    """A text that is given by its seed."""
+    """The text of a seed."""
     chance = random.Random(f"text {seed}")
     return damaged_text(chance.choice(EXAMPLES), chance)
 
 
 def examine(text: str) -> None:
-    """What `check` does with a text, and what is said of it."""
+    """Check a text, and render its diagnostics."""
     try:
         checking.check(program_of(Source("damaged.model", text)))
     except NablacError as error:
-        shown = "\n".join(each.render() for each in error.diagnostics)
+        shown = "\n".join(diagnostic.render() for diagnostic in error.diagnostics)
         assert "\x1b" not in shown and "\u202e" not in shown
-        json.dumps([each.to_json() for each in error.diagnostics])
+        json.dumps([diagnostic.to_json() for diagnostic in error.diagnostics])
 
 
-def test_a_part_of_a_text_is_no_crash() -> None:
-    """Every beginning of a text, as an editor sees it."""
+def test_an_incomplete_text_does_not_crash() -> None:
+    """Every beginning of a text, as in an editor."""
     text = (ROOT / "specs" / "rnn.model").read_text("utf-8")
     for end in range(0, len(text), 7):
         try:
@@ -87,8 +87,8 @@ def test_a_part_of_a_text_is_no_crash() -> None:
             assert error.diagnostics
 
 
-def test_a_mistake_in_each_round_of_a_long_loop_is_told_once_and_soon() -> None:
+def test_an_error_in_every_iteration_of_a_long_loop_is_reported_once() -> None:
     text = "model M {\n input x: [batch]\n for i in 0..100000 {\n ers = numbers + [i]\n }\n output x\n}\n"
     with at_most(calls=6_000_000), pytest.raises(NablacError) as caught:
         checking.check(program_of(Source("loop.model", text)))
-    assert [each.code for each in caught.value.diagnostics] == ["E201"]
+    assert [diagnostic.code for diagnostic in caught.value.diagnostics] == ["E201"]

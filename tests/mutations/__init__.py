@@ -1,1 +1,1 @@
-"""Small random changes of the sources, which the tests must notice: `python -m tests.mutations --count 50`."""
+"""Small random changes of the sources, which the tests must detect: `python -m tests.mutations --count 50`."""

@@ -1,4 +1,4 @@
-"""Which tests must notice a change of which sources, those that notice most first."""
+"""The tests that must detect changes of the sources, for each area, those that detect most first."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from tests.paths import ROOT
 
 @dataclass(frozen=True)
 class Area:
-    """A part of the compiler, and the tests that are about it; both as patterns below the checkout."""
+    """A part of the compiler, and the tests that cover it; both as patterns relative to the checkout."""
 
     sources: tuple[str, ...]
     tests: tuple[str, ...]
 
     def files(self) -> list[Path]:
         """The sources, relative to the checkout."""
-        found = {path.relative_to(ROOT) for pattern in self.sources for path in ROOT.glob(pattern)}
-        return sorted(path for path in found if path.name != "__init__.py")
+        paths = {path.relative_to(ROOT) for pattern in self.sources for path in ROOT.glob(pattern)}
+        return sorted(path for path in paths if path.name != "__init__.py")
 
 
 AREAS = {

@@ -1,4 +1,4 @@
-"""What can be changed in a source: one operator, one number, one `not`, two arguments."""
+"""The possible changes of a source: one operator, one number, one `not`, two arguments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SWAPPED: dict[type[ast.AST], type[ast.AST]] = {
 
 @dataclass(frozen=True)
 class Change:
-    """A stretch of a source, by offsets of its characters, and what stands there instead."""
+    """A part of a source, by offsets of its characters, and its replacement."""
 
     line: int
     start: int
@@ -44,14 +44,14 @@ def changes(text: str) -> list[Change]:
     def offset(line: int, column: int) -> int:
         return len(content[: starts[line - 1] + column].decode())
 
-    found = []
+    found_changes = []
     for node in _code(tree):
         for changed in _variants(node):
             start, end = offset(node.lineno, node.col_offset), offset(node.end_lineno or 0, node.end_col_offset or 0)
             before, after = text[start:end], ast.unparse(changed)
             if "\n" not in before:
-                found.append(Change(node.lineno, start, end, before, f"({after})"))
-    return found
+                found_changes.append(Change(node.lineno, start, end, before, f"({after})"))
+    return found_changes
 
 
 def _code(node: ast.AST) -> Iterator[ast.expr]:
@@ -63,7 +63,7 @@ def _code(node: ast.AST) -> Iterator[ast.expr]:
             if not isinstance(child, ast.AST) or isinstance(
                 child, (ast.JoinedStr, ast.Raise, ast.Import, ast.ImportFrom)
             ):
-                continue  # what an error says is not what is computed
+                continue  # messages of errors are not computed results
             if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
                 continue
             if isinstance(child, ast.expr):
@@ -86,7 +86,7 @@ def _variants(node: ast.expr) -> Iterator[ast.expr]:
         case ast.Constant(value=int() as value):
             yield ast.Constant(value + 1)
         case ast.Call(args=[first, second, *others]) if ast.unparse(first) != ast.unparse(second):
-            if not any(isinstance(each, ast.Starred) for each in (first, second)):
+            if not any(isinstance(argument, ast.Starred) for argument in (first, second)):
                 yield _with(node, args=[second, first, *others])
 
 

@@ -1,4 +1,4 @@
-"""Changes by chance, each in a copy of the checkout on which the related tests run."""
+"""Random changes, each in a copy of the checkout in which the related tests run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COPIED = (
     *("pyproject.toml", "setup.py", ".pre-commit-config.yaml"),
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE"),
 )
-SECONDS = 1800  # of a run of tests, after which it is one without end
+SECONDS = 1800  # after which a run of tests counts as endless
 ENDLESS = "tests that do not end"
 
 
@@ -39,15 +39,15 @@ class Mutation:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Which test noticed a mutation first, and passes without it; None where all tests passed."""
+    """The first test that detected a mutation, and passes without it; None if all tests passed."""
 
     mutation: Mutation
-    noticed_by: str | None
+    detected_by: str | None
 
 
 def choose(count: int, seed: int, areas: tuple[str, ...] = tuple(AREAS)) -> list[Mutation]:
-    """As many mutations of each area, to one; within an area every change of its sources is as likely."""
-    chance = random.Random(seed)
+    """Mutations spread evenly over the areas; within an area all changes of its sources are equally likely."""
+    generator = random.Random(seed)
     every = {
         area: [(file, change) for file in AREAS[area].files() for change in changes((ROOT / file).read_text("utf-8"))]
         for area in areas
@@ -55,9 +55,9 @@ def choose(count: int, seed: int, areas: tuple[str, ...] = tuple(AREAS)) -> list
     chosen: dict[tuple[str, Path, Change], None] = {}
     for number in range(count):
         area = areas[number % len(areas)]
-        left = [each for each in every[area] if (area, *each) not in chosen]
-        chosen[(area, *chance.choice(left))] = None
-    return [Mutation(*each) for each in chosen]
+        left = [candidate for candidate in every[area] if (area, *candidate) not in chosen]
+        chosen[(area, *generator.choice(left))] = None
+    return [Mutation(*key) for key in chosen]
 
 
 def run(mutations: list[Mutation], folder: Path) -> Iterator[Outcome]:
@@ -79,12 +79,12 @@ def run(mutations: list[Mutation], folder: Path) -> Iterator[Outcome]:
 
 
 def _first_failure(tests: tuple[str, ...], folder: Path) -> str | None:
-    """The first of the tests that fails, or the file of tests that cannot be imported.
+    """The first test that fails, or the file of tests that cannot be imported.
 
-    Each argument is a run of its own, without what ran before: pytest would merge those that lie in one another.
+    Each argument is a separate run that ignores the earlier ones: pytest would merge nested paths.
     """
-    for number, each in enumerate(tests):
-        failed = _failure(each, tests[:number], folder)
+    for number, path in enumerate(tests):
+        failed = _failure(path, tests[:number], folder)
         if failed is not None:
             return failed
     return None
@@ -99,7 +99,7 @@ def _failure(tests: str, without: tuple[str, ...], folder: Path) -> str | None:
         "no:cacheprovider",
         "-p",
         "no:xdist",
-        *(f"--ignore={each}" for each in without),
+        *(f"--ignore={path}" for path in without),
     ]
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", *options, tests]
@@ -110,4 +110,4 @@ def _failure(tests: str, without: tuple[str, ...], folder: Path) -> str | None:
     if done.returncode == 0:
         return None
     failed = re.search(r"^(?:FAILED|ERROR) (.*?)(?: - .*)?$", done.stdout, re.MULTILINE)
-    return failed[1] if failed else tests  # a death of pytest itself
+    return failed[1] if failed else tests  # pytest itself crashed

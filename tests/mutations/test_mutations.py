@@ -1,4 +1,4 @@
-"""Small changes of the sources are noticed by the tests; the campaign tries fifty."""
+"""The tests detect small changes of the sources; the campaign tries fifty."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_one_thing_is_changed_at_a_time(text: str) -> None:
     assert [change.after for change in changes(f"x = {text}\n")] == CHANGED[text]
 
 
-def test_what_is_not_computed_is_left_alone() -> None:
+def test_annotations_docstrings_and_errors_are_not_changed() -> None:
     text = '''"""é + 1"""
 from typing import TYPE_CHECKING
 if TYPE_CHECKING:
@@ -50,17 +50,17 @@ def f(a: Literal[1] = 0) -> Tuple[1, 2]:
 
 
 @pytest.mark.parametrize("name", AREAS)
-def test_an_area_names_what_is_there(name: str) -> None:
+def test_the_paths_of_an_area_exist(name: str) -> None:
     assert len(AREAS[name].files()) > 0
-    assert all((ROOT / each).exists() for each in AREAS[name].tests)
+    assert all((ROOT / path).exists() for path in AREAS[name].tests)
 
 
 def test_the_same_seed_chooses_the_same_mutations() -> None:
     assert choose(4, 1, ("gradient",)) == choose(4, 1, ("gradient",)) != choose(4, 2, ("gradient",))
-    assert [each.area for each in choose(5, 0)] == list(AREAS)
+    assert [mutation.area for mutation in choose(5, 0)] == list(AREAS)
 
 
 @pytest.mark.campaign
-def test_nearly_every_mutation_is_noticed(tmp_path: Path) -> None:
-    survivors = [str(outcome.mutation) for outcome in run(choose(50, 0), tmp_path) if outcome.noticed_by is None]
+def test_nearly_every_mutation_is_detected(tmp_path: Path) -> None:
+    survivors = [str(outcome.mutation) for outcome in run(choose(50, 0), tmp_path) if outcome.detected_by is None]
     assert len(survivors) <= 2, "\n".join(survivors)

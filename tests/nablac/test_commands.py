@@ -1,7 +1,8 @@
-"""The command line as a user meets it: exit status, what is printed where, and what is left on disk."""
+"""The command line: exit status, what is printed to which stream, and which files are left."""
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -12,19 +13,33 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from nablac.commands import COMMANDS
 from tests.command_line import invoke, shell
-from tests.paths import SPECS
+from tests.paths import ROOT, SPECS
 
 MODELS = sorted(SPECS.glob("*.model"))
 
 
 def model(folder: Path, text: str) -> Path:
-    path = folder / "given.model"
+    path = folder / "m.model"
     path.write_text(text)
     return path
 
 
-def test_check_says_that_a_file_is_fine() -> None:
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands_do_not_import_each_other(name: str) -> None:
+    tree = ast.parse((ROOT / "nablac/commands" / f"{name}.py").read_text("utf-8"))
+    modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert not modules & {f"nablac.commands.{other}" for other in COMMANDS}, "what they share has a module of its own"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_begins_with_its_line_in_the_list(name: str) -> None:
+    done = invoke(name, "--help")
+    assert done.exit_code == 0 and done.stdout.splitlines()[2].strip() == COMMANDS[name]
+
+
+def test_check_reports_that_a_file_has_no_errors() -> None:
     done = invoke("check", SPECS / "lstm.model")
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "1 file checked, no errors\n")
 
@@ -39,13 +54,13 @@ def test_check_says_that_a_file_is_fine() -> None:
         ({"a/words.model": "# later\n"}, "this file declares nothing"),
     ],
 )
-def test_check_says_that_there_is_nothing_to_check(files: dict[str, str], message: str, tmp_path: Path) -> None:
+def test_check_reports_that_there_is_nothing_to_check(files: dict[str, str], message: str, tmp_path: Path) -> None:
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     done = invoke("check", tmp_path, "--json")
     assert done.exit_code == 2
-    assert [(each["code"], each["message"]) for each in json.loads(done.stdout)["errors"]] == [("E911", message)]
+    assert [(error["code"], error["message"]) for error in json.loads(done.stdout)["errors"]] == [("E911", message)]
 
 
 @pytest.mark.parametrize("command", ["check", "train", "compile", "summary"])
@@ -73,21 +88,21 @@ def test_a_model_compiles_to_onnx_that_the_checker_takes(
 
     from runtime.onnx_session import OnnxRunner
 
-    target = tmp_path / "made.onnx"
+    target = tmp_path / "m.onnx"
     done = invoke("compile", path, "-o", target)
     assert done.exit_code == 0, done.stderr
     assert "verified against the NumPy runtime" in done.stderr
-    assert ("`--model` chooses another" in done.stderr) == (path.stem in ("rnn", "gru"))
+    assert ("`--model` selects another" in done.stderr) == (path.stem in ("rnn", "gru"))
     onnx.checker.check_model(onnx.load(target), full_check=True)
-    assert os.listdir(tmp_path) == ["made.onnx"]
+    assert os.listdir(tmp_path) == ["m.onnx"]
     OnnxRunner(target, severity=2)
     assert capfd.readouterr().err == ""  # loaded without a warning
 
 
-def test_compile_counts_buffers_apart_and_tells_its_stages(tmp_path: Path) -> None:
-    done = invoke("compile", SPECS / "resnet.model", "-o", tmp_path / "made.onnx", "-v")
+def test_compile_counts_buffers_separately_and_prints_its_stages(tmp_path: Path) -> None:
+    done = invoke("compile", SPECS / "resnet.model", "-o", tmp_path / "m.onnx", "-v")
     assert "703,386 parameters and 2,400 in buffers, " in done.stdout
-    stages = ("read", "elaborated and optimised", "first values", "exported", "written", "checked", "verified")
+    stages = ("read", "elaborated and optimised", "initialized", "exported", "written", "checked", "verified")
     for stage in stages:
         assert re.search(rf"{stage} in [\d,]+ ms", done.stderr), stage
 
@@ -97,7 +112,7 @@ def test_compile_counts_buffers_apart_and_tells_its_stages(tmp_path: Path) -> No
     [("ManyToMany", "rnn"), ("ManyToOne", "rnn"), ("GatedDigits", "gru"), ("BidirectionalDigits", "gru")],
 )
 def test_a_file_of_several_models_compiles_the_one_named(tmp_path: Path, name: str, file: str) -> None:
-    done = invoke("compile", SPECS / f"{file}.model", "--model", name, "-o", tmp_path / "made.onnx")
+    done = invoke("compile", SPECS / f"{file}.model", "--model", name, "-o", tmp_path / "m.onnx")
     assert done.exit_code == 0, done.stderr
     assert f": {name}, " in done.stdout
 
@@ -113,17 +128,17 @@ def test_run_takes_some_rows_of_a_column(tmp_path: Path) -> None:
     (tmp_path / "few.csv").write_text("a,b\n1,2\n3,4\n5,6\n7,8\n")
     spec = model(tmp_path, "model M {\n    input x: [n]\n    output y = 2 * x\n}\n")
 
-    def shown(chosen: str) -> object:
-        done = invoke("run", spec, f"{tmp_path}/few.csv:{chosen}", "--json")
-        found = json.loads(done.stdout)
-        return found["y"] if done.exit_code == 0 else found["errors"][0]["message"]
+    def result_of(column: str) -> object:
+        done = invoke("run", spec, f"{tmp_path}/few.csv:{column}", "--json")
+        printed = json.loads(done.stdout)
+        return printed["y"] if done.exit_code == 0 else printed["errors"][0]["message"]
 
-    assert shown("b") == [4, 8, 12, 16]
-    assert shown("b[-2:]") == [12, 16]
-    assert shown("a[1:3]") == [6, 10]
-    assert shown("a[:1]") == [2]
-    assert shown("a[9:]") == "this takes none of the 4 rows"
-    assert shown("c[-2:]") == "there is no column `c`"
+    assert result_of("b") == [4, 8, 12, 16]
+    assert result_of("b[-2:]") == [12, 16]
+    assert result_of("a[1:3]") == [6, 10]
+    assert result_of("a[:1]") == [2]
+    assert result_of("a[9:]") == "this selects none of the 4 rows"
+    assert result_of("c[-2:]") == "there is no column `c`"
 
 
 def test_run_takes_the_image_of_a_digit() -> None:
@@ -153,7 +168,7 @@ def test_a_compiled_model_runs_as_the_text_does(tmp_path: Path, ending: str) -> 
     np.testing.assert_allclose(*results, rtol=1e-5)
 
 
-OF_A_TEXT = [
+OPTIONS_OF_COMPILATION = [
     ("--weights", "nothing.safetensors"),
     ("--rename", "a -> b"),
     ("--preset", "nope"),
@@ -164,18 +179,18 @@ OF_A_TEXT = [
 ]
 
 
-def test_options_that_do_nothing_for_a_compiled_model_are_refused(tmp_path: Path) -> None:
-    made = tmp_path / "mlp.onnx"
-    assert invoke("compile", SPECS / "mlp.model", "-o", made, "--no-verify").exit_code == 0
+def test_options_without_effect_on_a_compiled_model_are_refused(tmp_path: Path) -> None:
+    compiled = tmp_path / "mlp.onnx"
+    assert invoke("compile", SPECS / "mlp.model", "-o", compiled, "--no-verify").exit_code == 0
     np.save(tmp_path / "x.npy", np.zeros((1, 28, 28)))
-    for option in OF_A_TEXT:
-        done = invoke("run", made, tmp_path / "x.npy", *option)
+    for option in OPTIONS_OF_COMPILATION:
+        done = invoke("run", compiled, tmp_path / "x.npy", *option)
         assert done.exit_code == 2 and f"`{option[0]}" in done.stderr, (option, done.stderr)
-    assert "`--preset` does nothing here" in invoke("generate", made, "text", "--preset", "nope").stderr
-    assert invoke("run", made, tmp_path / "x.npy", "--backend", "ort").exit_code == 0
+    assert "`--preset` has no effect" in invoke("generate", compiled, "text", "--preset", "nope").stderr
+    assert invoke("run", compiled, tmp_path / "x.npy", "--backend", "ort").exit_code == 0
 
 
-def test_rename_rules_that_do_nothing_are_told(tmp_path: Path) -> None:
+def test_rename_rules_without_effect_are_noted(tmp_path: Path) -> None:
     spec = model(tmp_path, "model M {\n    input x: [batch, 2]\n    output y = x -> Dense(2)\n}\n")
     save_file({"dense.W": np.eye(2, dtype=np.float32), "dense.b": np.zeros(2, np.float32)}, tmp_path / "w.safetensors")
     np.save(tmp_path / "x.npy", np.ones((1, 2)))
@@ -198,7 +213,7 @@ def test_results_go_through_pipes(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == {"y": [8, 16]} and done.stderr == ""
 
 
-def test_run_with_json_says_what_it_wrote_and_draw_what_it_drew(tmp_path: Path) -> None:
+def test_run_and_draw_with_json_describe_their_output(tmp_path: Path) -> None:
     done = invoke("run", SPECS / "mlp.model", SPECS / "data" / "digits.npz", "-o", tmp_path / "y.npy", "--json")
     written = {"output": str(tmp_path / "y.npy"), "outputs": {"logits": {"dtype": "float32", "shape": [150, 10]}}}
     assert json.loads(done.stdout) == written
@@ -206,18 +221,18 @@ def test_run_with_json_says_what_it_wrote_and_draw_what_it_drew(tmp_path: Path) 
     assert drawn["kind"] == "Mermaid" and drawn["text"].startswith("flowchart")
 
 
-FOREIGN = {  # the type of an input of an ONNX file, and its shape; None where it has any number of axes
+FOREIGN = {  # by element type: the shape of the input (None for any rank), the exit status, and a part of the output
     "uint64": (["n"], 0, "y: uint64[2]"),
     "int16": (["n"], 0, "y: int16[2]"),
     "bfloat16": (["n"], 0, "y: float32[2]"),
     "float": (None, 0, "y: float32[2]"),
-    "string": (["n"], 2, "the input `x` is tensor(string)"),
-    "sequence": (None, 2, "the input `x` is seq(tensor(float))"),
+    "string": (["n"], 2, "inputs must be tensors of numbers, got tensor(string) for `x`"),
+    "sequence": (None, 2, "inputs must be tensors of numbers, got seq(tensor(float)) for `x`"),
 }
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
-def test_a_foreign_model_takes_what_numpy_has_and_is_told_of_the_rest(tmp_path: Path, kind: str) -> None:
+def test_a_foreign_model_takes_the_types_of_numpy_and_no_others(tmp_path: Path, kind: str) -> None:
     import onnx
     from onnx import TensorProto, helper
 
@@ -227,8 +242,8 @@ def test_a_foreign_model_takes_what_numpy_has_and_is_told_of_the_rest(tmp_path: 
     else:
         ends = [helper.make_tensor_value_info(name, getattr(TensorProto, kind.upper()), shape) for name in "xy"]
     graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", ends[:1], ends[1:])
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(made, tmp_path / "foreign.onnx")
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(proto, tmp_path / "foreign.onnx")
     np.save(tmp_path / "x.npy", np.array([1, 2]))
     done = invoke("run", tmp_path / "foreign.onnx", tmp_path / "x.npy")
     assert (done.exit_code, expected in done.stdout + done.stderr) == (status, True), done.stderr
@@ -238,17 +253,17 @@ def test_classes_that_a_model_stores_are_shown_by_name(tmp_path: Path) -> None:
     import onnx
 
     spec = model(tmp_path, "model M {\n    input x: [batch, 3]\n    output y = x\n}\n")
-    assert invoke("compile", spec, "-o", tmp_path / "made.onnx", "-q").exit_code == 0
-    made = onnx.load(tmp_path / "made.onnx")
-    made.metadata_props.add(key="nablac.classes", value=json.dumps(["cat", "dog", "owl"]))
-    onnx.save(made, tmp_path / "made.onnx")
+    assert invoke("compile", spec, "-o", tmp_path / "m.onnx", "-q").exit_code == 0
+    proto = onnx.load(tmp_path / "m.onnx")
+    proto.metadata_props.add(key="nablac.classes", value=json.dumps(["cat", "dog", "owl"]))
+    onnx.save(proto, tmp_path / "m.onnx")
     np.save(tmp_path / "x.npy", np.array([[1.0, 3.0, 2.0]]))
-    assert "dog: 3  owl: 2  cat: 1" in invoke("run", tmp_path / "made.onnx", tmp_path / "x.npy").stdout
+    assert "dog: 3  owl: 2  cat: 1" in invoke("run", tmp_path / "m.onnx", tmp_path / "x.npy").stdout
 
 
 def test_settings_and_presets_size_the_model(tmp_path: Path) -> None:
     def parameters(*options: str) -> int:
-        done = invoke("compile", SPECS / "mlp.model", *options, "--json", "-o", tmp_path / "made.onnx")
+        done = invoke("compile", SPECS / "mlp.model", *options, "--json", "-o", tmp_path / "m.onnx")
         return int(json.loads(done.stdout)["parameters"])
 
     assert parameters("--set", "hidden=8") < parameters()
@@ -259,7 +274,7 @@ def test_verify_compares_both_runtimes() -> None:
     assert done.exit_code == 0, done.stdout
     assert sum(" random " in line and line.endswith("  ok") for line in done.stdout.splitlines()) == 3
     assert "ok: `lstm`, NaN: onnxruntime's kernel" in done.stdout
-    strict = invoke("verify", SPECS / "lstm.model", "--tolerance", "0")  # two runtimes round otherwise
+    strict = invoke("verify", SPECS / "lstm.model", "--tolerance", "0")  # the two runtimes round differently
     assert strict.exit_code == 1 and " beyond 0e+00\nfirst: `lstm` at " in strict.stdout
 
 
@@ -271,16 +286,16 @@ def test_an_output_of_nothing_but_nan_is_not_verified(tmp_path: Path) -> None:
     assert [line.split()[0] for line in random if "NaN everywhere" in line] == ["y"] * 3 and len(random) == 6
     assert done.stderr == "not verified: `y` is NaN everywhere\n"
     assert json.loads(invoke("verify", spec, "--json").stdout)["passed"] is False
-    done = invoke("compile", spec, "-o", tmp_path / "made.onnx")
-    assert done.exit_code == 0 and (tmp_path / "made.onnx").exists()
+    done = invoke("compile", spec, "-o", tmp_path / "m.onnx")
+    assert done.exit_code == 0 and (tmp_path / "m.onnx").exists()
     assert "warning: `y` is NaN everywhere" in done.stderr and "`z`" not in done.stderr
 
 
-def test_a_kernel_that_is_not_there_is_told_alike_by_verify_and_compile(tmp_path: Path) -> None:
+def test_verify_and_compile_report_a_missing_kernel_alike(tmp_path: Path) -> None:
     line = "not verified: onnxruntime on this machine has no kernel for Conv, one of its operators"
     done = invoke("verify", SPECS / "cnn.model", "--dtype", "f64")
     assert done.exit_code == 2 and done.stderr.startswith(line) and done.stdout == ""
-    done = invoke("compile", SPECS / "cnn.model", "--dtype", "f64", "-o", tmp_path / "made.onnx")
+    done = invoke("compile", SPECS / "cnn.model", "--dtype", "f64", "-o", tmp_path / "m.onnx")
     assert done.exit_code == 0 and done.stderr.startswith(line)
 
 
@@ -290,15 +305,15 @@ def test_a_tolerance_is_a_finite_number_from_0_on(number: str) -> None:
     assert done.exit_code == 2 and "'--tolerance'" in done.stderr
 
 
-def test_quiet_commands_say_nothing_but_results_and_errors(tmp_path: Path) -> None:
+def test_quiet_commands_print_only_results_and_errors(tmp_path: Path) -> None:
     for options in (("compile",), ("grad",), ("compile", "--train")):
-        done = invoke(options[0], SPECS / "gru.model", *options[1:], "-q", "-o", tmp_path / "made.onnx")
+        done = invoke(options[0], SPECS / "gru.model", *options[1:], "-q", "-o", tmp_path / "m.onnx")
         assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
     done = invoke("draw", SPECS / "gru.model", "-q")
     assert done.stdout.startswith("flowchart") and done.stderr == ""
 
 
-def test_a_verbose_run_shows_values_as_the_language_has_them() -> None:
+def test_a_verbose_run_shows_values_in_the_syntax_of_the_language() -> None:
     series = f"{SPECS}/data/airline-passengers.csv:passengers"
     done = invoke("run", SPECS / "forecaster.model", series, "-v")
     assert "  layer = the layer SimpleRNN\n" in done.stderr and "Defined(" not in done.stderr
@@ -314,7 +329,7 @@ def test_explain_prints_a_page() -> None:
 def test_doctor_finds_what_is_installed() -> None:
     facts = json.loads(invoke("doctor", "--json").stdout)
     project = tomllib.loads((SPECS.parent / "pyproject.toml").read_text())["project"]
-    assert list(facts["core"]) == [re.split(">=", each)[0] for each in project["dependencies"]]
+    assert list(facts["core"]) == [requirement.split(">=")[0] for requirement in project["dependencies"]]
 
 
 HOSTILE = [
@@ -327,7 +342,7 @@ HOSTILE = [
         b"layer L { input x: [...]\n output x -> L() }\nmodel M { input x: [batch, 2]\n y = x -> L()\n output y }\n",
         1,
     ),
-    ("an import of itself", b'from "given.model" import A\n', 1),
+    ("an import of itself", b'from "m.model" import A\n', 1),
     ("a dim that overflows", b"model M { input x: [batch, 3]\n y = zeros([9223372036854775807 * 2])\n output y }\n", 1),
     ("a Git LFS pointer", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", 1),
     ("a trained model", b"PK\x03\x04" + bytes(100), 1),
@@ -336,14 +351,14 @@ HOSTILE = [
 
 @pytest.mark.parametrize(("content", "status"), [case[1:] for case in HOSTILE], ids=[case[0] for case in HOSTILE])
 def test_hostile_input_gets_one_clear_error_and_leaves_no_file(tmp_path: Path, content: bytes, status: int) -> None:
-    path = tmp_path / "given.model"
+    path = tmp_path / "m.model"
     path.write_bytes(content)
-    done = invoke("compile", path, "-o", tmp_path / "made.onnx", folder=tmp_path)
+    done = invoke("compile", path, "-o", tmp_path / "m.onnx", folder=tmp_path)
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("error[E")
     assert done.stderr.count("error[E") == 1
     assert done.exit_code == status
-    assert os.listdir(tmp_path) == ["given.model"]
+    assert os.listdir(tmp_path) == ["m.model"]
 
 
 WRONG = [
@@ -352,25 +367,25 @@ WRONG = [
     ("an unknown input", ["run", "{mlp}", "imgae={wrong}"], 2, "E802"),
     ("an input of the wrong shape", ["run", "{mlp}", "{wrong}"], 2, "E803"),
     ("an input of the wrong dtype", ["run", "{bert}", "{wrong}"], 2, "E80"),
-    ("an unwritable output", ["compile", "{mlp}", "-o", "/nowhere/made.onnx"], 2, "E904"),
+    ("an unwritable output", ["compile", "{mlp}", "-o", "/nowhere/m.onnx"], 2, "E904"),
     ("an unknown hyperparameter", ["compile", "{mlp}", "--set", "hiden=3"], 1, "E402"),
-    ("a setting that is none", ["compile", "{mlp}", "--set", "hidden"], 2, "E906"),
-    ("weights that are not there", ["run", "{mlp}", "{wrong}", "--weights", "nothing.safetensors"], 2, "E901"),
+    ("a setting without a value", ["compile", "{mlp}", "--set", "hidden"], 2, "E906"),
+    ("missing weights", ["run", "{mlp}", "{wrong}", "--weights", "nothing.safetensors"], 2, "E901"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "status", "code"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG])
-def test_a_wrong_call_is_told_what_is_wrong(tmp_path: Path, arguments: list[str], status: int, code: str) -> None:
+def test_wrong_usage_gets_a_diagnostic(tmp_path: Path, arguments: list[str], status: int, code: str) -> None:
     np.save(tmp_path / "wrong.npy", np.full((2, 3, 5), 0.5))
-    places = {"mlp": SPECS / "mlp.model", "bert": SPECS / "bert.model", "wrong": tmp_path / "wrong.npy"}
-    done = invoke(*(each.format(**places) for each in arguments), folder=tmp_path)
+    files = {"mlp": SPECS / "mlp.model", "bert": SPECS / "bert.model", "wrong": tmp_path / "wrong.npy"}
+    done = invoke(*(argument.format(**files) for argument in arguments), folder=tmp_path)
     assert "Traceback" not in done.stderr
     assert f"error[{code}" in done.stderr, done.stderr
     assert done.exit_code == status
     assert os.listdir(tmp_path) == ["wrong.npy"]
 
 
-def test_an_unknown_command_is_told_the_near_one() -> None:
+def test_an_unknown_command_gets_a_suggestion() -> None:
     done = invoke("chek", "x.model")
     assert done.exit_code == 2
     assert "did you mean `check`?" in done.stderr

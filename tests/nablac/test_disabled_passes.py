@@ -1,4 +1,4 @@
-"""`nablac compile` lists the passes it runs, and leaves out those that it is told to."""
+"""`nablac compile` lists the passes that it runs, and skips those that are disabled."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def kinds(file: Path) -> set[str]:
 def test_every_pass_is_listed_with_its_nodes(file: Path) -> None:
     runs = LINE.findall(compiled(file, "-v").stderr)
     stages = (Stage.AFTER_GRADIENT, Stage.MODEL, Stage.EXPORT)
-    expected = [(stage, each.name) for stage in stages for each in passes_of(stage)]
+    expected = [(stage, item.name) for stage in stages for item in passes_of(stage)]
     assert [(stage, name) for stage, name, _, _ in runs] == expected
     counts = {name: (int(before), int(after)) for _, name, before, after in runs}
     assert counts["fuse-lstm"][0] == counts["fuse-lstm"][1]
@@ -59,8 +59,8 @@ def test_every_pass_is_listed_with_its_nodes(file: Path) -> None:
 def test_a_pass_that_is_disabled_does_not_run(file: Path) -> None:
     compiled(file)
     assert "RNN" in kinds(file)
-    told = compiled(file, "--disable-pass", "fuse-rnn", "--disable-pass", "simplify", "-v").stderr
-    assert {name for _, name, _, _ in LINE.findall(told)} == set(pass_names()) - {
+    listed = compiled(file, "--disable-pass", "fuse-rnn", "--disable-pass", "simplify", "-v").stderr
+    assert {name for _, name, _, _ in LINE.findall(listed)} == set(pass_names()) - {
         "fuse-rnn",
         "simplify",
         "remove-gradient-cuts",
@@ -68,13 +68,13 @@ def test_a_pass_that_is_disabled_does_not_run(file: Path) -> None:
     }
     assert "RNN" not in kinds(file) and "Scan" in kinds(file)
     compiled(file)
-    assert "RNN" in kinds(file)  # of one run alone
+    assert "RNN" in kinds(file)  # only that run disables it
 
 
 @pytest.mark.parametrize(
     ("name", "hint"), [("fuse_rnn", "did you mean `fuse-rnn`?"), ("zzz", "the passes are remove-gradient-cuts, ")]
 )
-def test_a_pass_that_is_not_there_is_an_error(file: Path, name: str, hint: str) -> None:
+def test_an_unknown_pass_is_an_error(file: Path, name: str, hint: str) -> None:
     result = compiled(file, "--disable-pass", name)
     assert result.exit_code == 2
     assert f"no pass is called `{name}`; {hint}" in result.stderr

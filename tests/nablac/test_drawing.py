@@ -1,4 +1,4 @@
-"""Pictures of models: nothing overlaps, nothing is lost, nothing is loaded from elsewhere."""
+"""Pictures of models: boxes do not overlap, none is missing, and pages are self-contained."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from xml.etree import ElementTree
 import pytest
 
 import nablac
-from compiler.elaborate.models import elaborate
-from compiler.elaborate.program import load, program_of
+from compiler.elaborate.program import load
 from compiler.graph import Graph
-from grammar.source import Source
+from nablac.drawing.box_layout import Picture, lay_out, text_width
 from nablac.drawing.html import html
-from nablac.drawing.layout import Picture, lay_out, text_width
 from nablac.drawing.outline import BORDER, Box, Group, close_below, every_box, outline, readable_depth
 from nablac.drawing.svg import svg
 from nablac.drawing.text import dot, edges, mermaid
 from tests.command_line import invoke
+from tests.models import elaborate
 from tests.paths import SPECS
 
 NAMES = sorted(path.stem for path in SPECS.glob("*.model"))
@@ -58,23 +57,23 @@ def test_boxes_lie_apart_and_inside(name: str, depth: int) -> None:
 def test_edges_join_boxes_of_their_group(name: str) -> None:
     whole = outline(graph_of(name))
     for group in [whole, *(box.inside for box in every_box(whole) if box.inside is not None)]:
-        known = {box.number for box in group.boxes} | {BORDER}
-        assert all(source in known and target in known for source, target in group.edges)
+        ends = {box.number for box in group.boxes} | {BORDER}
+        assert all(source in ends and target in ends for source, target in group.edges)
     for box in whole.boxes:
-        ends = [
+        neighbours = [
             target if source == box.number else source
             for source, target in whole.edges
             if box.number in (source, target)
         ]
-        assert ends, f"{box.title} stands alone"
+        assert neighbours, f"{box.title} has no edges"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_form_draws_every_model(name: str) -> None:
+def test_every_format_draws_every_model(name: str) -> None:
     whole = outline(graph_of(name))
     drawn = close_below(whole, readable_depth(whole))
     root = ElementTree.fromstring(svg(drawn, name))
-    texts = ["".join(each.itertext()) for each in root.iter("{http://www.w3.org/2000/svg}text")]
+    texts = ["".join(element.itertext()) for element in root.iter("{http://www.w3.org/2000/svg}text")]
     for box in every_box(drawn):
         assert any(box.title in text for text in texts), box.title
     assert mermaid(drawn).count("-->") == len(edges(drawn)) == dot(drawn, name).count(" -> ")
@@ -82,7 +81,7 @@ def test_every_form_draws_every_model(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("depth", [0, 1, 9])
-def test_what_a_box_says_lies_inside_of_it(name: str, depth: int) -> None:
+def test_the_texts_of_a_box_fit_into_it(name: str, depth: int) -> None:
     def check(picture: Picture, group: Group) -> None:
         for placed in picture.boxes:
             if placed.inside is None:
@@ -92,8 +91,8 @@ def test_what_a_box_says_lies_inside_of_it(name: str, depth: int) -> None:
                     if source == placed.box.number
                     for label in values.values()
                 }
-                assert leaving <= {*placed.box.lines, *placed.gives}
-                assert all(text_width(line, 11.0) < placed.width for line in (*placed.box.lines, *placed.gives))
+                assert leaving <= {*placed.box.lines, *placed.types}
+                assert all(text_width(line, 11.0) < placed.width for line in (*placed.box.lines, *placed.types))
             else:
                 assert placed.box.inside is not None
                 check(placed.inside, placed.box.inside)
@@ -102,9 +101,9 @@ def test_what_a_box_says_lies_inside_of_it(name: str, depth: int) -> None:
     check(lay_out(drawn), drawn)
 
 
-def joined(text: str, depth: int = 9) -> set[tuple[str, str]]:
-    """The edges of a model's text as pairs of titles, a box of a layer or scan after the names around it."""
-    whole = close_below(outline(elaborate(program_of(Source("m.model", text)))), depth)
+def edge_titles(text: str, depth: int = 9) -> set[tuple[str, str]]:
+    """The edges of a model as pairs of the titles of their boxes."""
+    whole = close_below(outline(elaborate(text)), depth)
     titles: dict[int, str] = {}
 
     def name(group: Group) -> None:
@@ -131,7 +130,7 @@ cell C() {
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (  # types alike, dataflow not
+        (  # equal types, different dataflow
             TWO_STATES + "model M { input s: [batch, time, 3]; hs, a, b = scan(C())(s, axis: 1, states: true)\n"
             "    output last = tanh(b) }",
             "s>transpose transpose>x x>add a>add add>a' b>mul mul>b' b'>tanh tanh>last",
@@ -141,7 +140,7 @@ cell C() {
             "model M { input x, y: [batch, 3]; u, v = L()(x, y); output a = tanh(u); output b = exp(v) }",
             "x>sin y>cos sin>tanh cos>exp tanh>a exp>b",
         ),
-        (  # a value of around is an input of the step, a weight is not
+        (  # a value from outside is an input of the step, a weight is not
             "cell C() { input x: [batch, 3], k: [batch, 3]\n    state h: [batch, 3] = 0\n    param W: [3, 3] = 0\n"
             "    h' = (h * k) @ W + x\n    output h' }\n"
             "model M { input s: [batch, time, 3], c: [batch, 3]; output y = scan(C())(s, axis: 1, k: tanh(c)) }",
@@ -151,28 +150,33 @@ cell C() {
     ],
 )
 def test_edges_are_the_dataflow(text: str, expected: str) -> None:
-    assert joined(text) == {tuple(pair.split(">")) for pair in expected.split()}
+    assert edge_titles(text) == {tuple(pair.split(">")) for pair in expected.split()}
 
 
 def test_edges_end_at_the_innermost_box_drawn() -> None:
     text = TWO_STATES + "model M { input s: [batch, time, 3]; output y = scan(C())(s, axis: 1) }"
-    assert joined(text, 0) == {("s", "c"), ("c", "y")}
-    assert joined(text, 1) == {("s", "transpose"), ("transpose", "scan"), ("scan", "transpose"), ("transpose", "y")}
+    assert edge_titles(text, 0) == {("s", "c"), ("c", "y")}
+    assert edge_titles(text, 1) == {
+        ("s", "transpose"),
+        ("transpose", "scan"),
+        ("scan", "transpose"),
+        ("transpose", "y"),
+    }
 
 
 def test_weights_are_named_where_a_step_uses_them() -> None:
     (scan,) = [box for box in every_box(outline(graph_of("lstm"))) if box.kind == "scan"]
     assert scan.inside is not None
-    found = [line for box in scan.inside.boxes if box.kind == "operator" for line in box.lines]
-    assert sorted(found) == [f"W_{gate} [33, 32]" for gate in "cfio"] + [f"b_{gate} [32]" for gate in "cfio"]
+    lines = [line for box in scan.inside.boxes if box.kind == "operator" for line in box.lines]
+    assert sorted(lines) == [f"W_{gate} [33, 32]" for gate in "cfio"] + [f"b_{gate} [32]" for gate in "cfio"]
 
 
-def test_layers_inside_of_a_step_tell_their_parameters() -> None:
+def test_layers_inside_a_step_list_their_parameters() -> None:
     text = """
 cell C() { input x: [batch, 3]; state h: [batch, 4] = 0; h' = h + (x -> Dense(4)); output h' }
 model M { input s: [batch, time, 3]; output y = scan(C())(s, axis: 1) }
 """
-    boxes = {box.title: box for box in every_box(outline(elaborate(program_of(Source("m.model", text)))))}
+    boxes = {box.title: box for box in every_box(outline(elaborate(text)))}
     assert boxes["c"].lines == ["16 parameters"]
     assert boxes["dense"].lines == ["W [3, 4]", "b [4]"]
 
@@ -190,28 +194,28 @@ def test_depth_closes_layers() -> None:
     assert all(box.inside is None for box in close_below(whole, 0).boxes)
 
 
-def test_a_page_stands_alone() -> None:
+def test_a_page_is_self_contained() -> None:
     whole = outline(graph_of("lstm"))
     page = html(whole, "A <b> & c", 1)
     assert not re.search(r"(src|href)=|@import|url\((?!#)", page)
     assert set(re.findall(r"https?://[^\"'\s<]+", page)) == {"http://www.w3.org/2000/svg"}
-    found = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)
-    assert found is not None
-    data = json.loads(found[1])
+    script = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)
+    assert script is not None
+    data = json.loads(script[1])
     assert set(map(int, data["boxes"])) == {box.number for box in every_box(whole)}
     assert "A &lt;b&gt; &amp; c" in page
 
 
-def test_layers_that_need_each_other_are_drawn() -> None:
+def test_layers_that_depend_on_each_other_are_drawn() -> None:
     boxes = [Box(0, "layer", "a"), Box(1, "layer", "b"), Box(2, "output", "c")]
     group = Group(boxes, {(0, 1): {"x": "i64"}, (1, 0): {"y": "i64"}, (1, 2): {"z": "i64"}})
     check(lay_out(group))
 
 
-def test_many_boxes_are_laid_out_soon() -> None:
+def test_many_boxes_are_laid_out() -> None:
     boxes = [Box(number, "operator", "add") for number in range(5000)]
-    joined = {(number, number + step): {number: "f32[4]"} for number in range(4990) for step in (1, 2)}
-    picture = lay_out(Group(boxes, joined))
+    connections = {(number, number + step): {number: "f32[4]"} for number in range(4990) for step in (1, 2)}
+    picture = lay_out(Group(boxes, connections))
     assert len(picture.boxes) == 5000
 
 
@@ -238,13 +242,13 @@ def test_mermaid_of_a_small_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["svg", "html", "mmd", "dot"])
-def test_the_command_writes_each_kind(ending: str, tmp_path: Path) -> None:
+def test_the_command_writes_each_format(ending: str, tmp_path: Path) -> None:
     target = tmp_path / f"picture.{ending}"
     done = invoke("draw", SPECS / "cnn.model", "-o", target)
     assert done.exit_code == 0 and target.stat().st_size > 500
 
 
-def test_a_graph_as_text_is_that_of_the_text_or_of_what_is_run(tmp_path: Path) -> None:
+def test_a_graph_as_text_is_drawn_before_or_after_optimisation(tmp_path: Path) -> None:
     for name, options in {"before": [], "after": ["--optimised"]}.items():
         target = tmp_path / f"{name}.txt"
         done = invoke("draw", SPECS / "lstm.model", "-o", target, *options)
@@ -254,7 +258,7 @@ def test_a_graph_as_text_is_that_of_the_text_or_of_what_is_run(tmp_path: Path) -
     assert f"  # memory_cell {SPECS}/lstm.model:25:16\n" in after
 
 
-def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
     done = invoke("draw", SPECS / "cnn.model", "-o", tmp_path / "p.bmp")
     assert done.exit_code == 2
     assert "`.bmp` is not a picture format; the formats are .svg, .html" in done.stderr
@@ -262,5 +266,5 @@ def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_notebook_shows_the_picture_and_the_summary() -> None:
-    shown = nablac.compile(SPECS / "lstm.model")._repr_html_()
-    assert shown.startswith("<svg") and "scan" in shown and "parameters" in shown
+    page = nablac.compile(SPECS / "lstm.model")._repr_html_()
+    assert page.startswith("<svg") and "scan" in page and "parameters" in page

@@ -1,4 +1,4 @@
-"""`nablac generate`, `compile --decode` and `draw --attention` as a person meets them: from pairs to a translation."""
+"""`nablac generate`, `compile --decode` and `draw --attention`, with a translator trained on a few pairs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TRAIN = """    epochs     200
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small translator that was trained until it knows its sentences."""
+    """The folder of a small translator that was trained until it reproduces its sentences."""
     folder = tmp_path_factory.mktemp("translator")
     (folder / "pairs.tsv").write_text("".join(f"{source}\t{target}\n" for source, target in PAIRS))
     text = (ROOT / "specs" / "translate.model").read_text()
@@ -37,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def test_the_run_is_all_that_it_takes(run: Path) -> None:
+def test_generate_needs_only_the_folder_of_a_run(run: Path) -> None:
     for source, target in PAIRS:
         done = invoke("generate", str(run), source, "-q")
         assert (done.exit_code, done.stdout) == (0, f"{target}\n")
@@ -49,29 +49,29 @@ def test_the_run_is_all_that_it_takes(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "how", [(), ("--beams", "4"), ("--temperature", "0.7", "--top-k", "5", "--seed", "3")], ids=str
+    "search", [(), ("--beams", "4"), ("--temperature", "0.7", "--top-k", "5", "--seed", "3")], ids=str
 )
-def test_with_and_without_a_cache_in_every_form(run: Path, tmp_path: Path, how: tuple[str, ...]) -> None:
+def test_all_forms_of_a_model_generate_the_same_text(run: Path, tmp_path: Path, search: tuple[str, ...]) -> None:
     spec, weights, tokenizer = run.parent / "translate.model", run / "weights.safetensors", run / "tokenizer.json"
     sizes = ("--set", "width=32", "--set", "depth=1", "--set", "vocabulary=60")
-    given = (*sizes, "--weights", str(weights), "--tokenizer", str(tokenizer))
-    done = invoke("compile", "--decode", str(spec), *given, "-o", str(tmp_path / "decode"))
+    options = (*sizes, "--weights", str(weights), "--tokenizer", str(tokenizer))
+    done = invoke("compile", "--decode", str(spec), *options, "-o", str(tmp_path / "decode"))
     assert done.exit_code == 0, done.output
     assert sorted(path.name for path in (tmp_path / "decode").iterdir()) == ["start.onnx", "step.onnx"]
     assert invoke("compile", "--decode", str(run), "-o", str(tmp_path / "of_run")).exit_code == 0
-    assert invoke("compile", str(spec), *given, "-o", str(tmp_path / "whole.onnx")).exit_code == 0
+    assert invoke("compile", str(spec), *options, "-o", str(tmp_path / "whole.onnx")).exit_code == 0
     prompts = ("six dog", "two cat", "one red cat")
-    ways = (
+    forms = (
         (str(run),),
         (str(run), "--backend", "ort"),
         (str(run), "--no-cache"),
-        (str(spec), *given),
+        (str(spec), *options),
         (str(tmp_path / "decode"),),
         (str(tmp_path / "of_run"),),
         (str(tmp_path / "whole.onnx"),),
         (str(run / "model.onnx"),),
     )
-    texts = [invoke("generate", way[0], *prompts, *way[1:], *how, "-q").stdout for way in ways]
+    texts = [invoke("generate", form[0], *prompts, *form[1:], *search, "-q").stdout for form in forms]
     assert len(set(texts)) == 1 and texts[0].count("\n") == 3, texts
 
 
@@ -98,35 +98,37 @@ def test_one_bad_prompt_does_not_lose_the_others(run: Path, tmp_path: Path) -> N
         "4 tokens in "
     )
     done = invoke("generate", str(run), "--input", str(file), "--most-tokens", "20", "--json", "--batch", "1")
-    found = json.loads(done.stdout)
-    assert [each.get("text") for each in found] == ["chat un", None, None, None, "chien deux"]
-    assert found[1]["errors"][0]["code"] == "E852"
+    answers = json.loads(done.stdout)
+    assert [answer.get("text") for answer in answers] == ["chat un", None, None, None, "chien deux"]
+    assert answers[1]["errors"][0]["code"] == "E852"
 
 
-def test_an_answer_is_shown_before_the_next_is_made(run: Path) -> None:
+def test_answers_are_printed_as_they_are_finished(run: Path) -> None:
     from runtime.generation.generator import Generator, Request
 
     generator = Generator.of_file(run / "model.onnx", "cpu")
     texts = ("one red cat", "one cat", "two dog", "two red cat")
-    coded = {number: generator.coded(text, "prompt") for number, text in enumerate(texts)}
+    coded = {number: generator.encode(text, "prompt") for number, text in enumerate(texts)}
     order = [number for number, _ in generator.answers(coded, Request(batch=1))]
     assert order == [0, 1, 2, 3]
     assert [number for number, _ in generator.answers(coded, Request())] == [0, 3, 1, 2]
 
 
-@pytest.mark.parametrize("how", [(), ("--beams", "3")], ids=str)
-def test_a_stop_text_ends_a_text_where_it_is_found(run: Path, how: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("search", [(), ("--beams", "3")], ids=str)
+def test_generation_ends_at_a_stop_text(run: Path, search: tuple[str, ...]) -> None:
     for stop, text in (("deux", "chat rouge "), ("rouge deux", "chat "), ("t r", "cha"), ("zebra", "chat rouge deux")):
-        done = invoke("generate", str(run), "two red cat", "--stop", stop, *how)
+        done = invoke("generate", str(run), "two red cat", "--stop", stop, *search)
         assert done.stdout == f"{text}\n"
         assert f"{2 if stop == 't r' else 3} tokens in" in done.stderr
     assert invoke("generate", str(run), "two red cat", "--tokens", "1", "-q").stdout == "chat\n"
 
 
-def test_what_may_begin_a_stop_text_is_held_back() -> None:
-    from runtime.generation.generator import certain
+def test_a_possible_beginning_of_a_stop_text_is_held_back() -> None:
+    from runtime.generation.generator import settled_part
 
-    assert [certain(text, ("\n\nUser", "end")) for text in ("a\n", "a\n\nUs", "a\n\nYou", "the e", "the end", "a")] == [
+    assert [
+        settled_part(text, ("\n\nUser", "end")) for text in ("a\n", "a\n\nUs", "a\n\nYou", "the e", "the end", "a")
+    ] == [
         "a",
         "a",
         "a\n\nYou",
@@ -136,43 +138,43 @@ def test_what_may_begin_a_stop_text_is_held_back() -> None:
     ]
 
 
-def test_what_the_tokenizer_does_not_know_is_told(run: Path) -> None:
+def test_unknown_tokens_are_noted(run: Path) -> None:
     done = invoke("generate", str(run), "two zebras")
     assert done.exit_code == 0
-    assert "note: prompt 1 holds a token that the model does not know" in done.stderr
+    assert "note: prompt 1 has a token that the model does not know" in done.stderr
 
 
 def test_scores_of_generated_texts(run: Path) -> None:
     spec, weights = run.parent / "translate.model", run / "weights.safetensors"
     sizes = ("--set", "width=32", "--set", "depth=1", "--set", "vocabulary=60")
     done = invoke("eval", str(spec), *sizes, "--weights", str(weights), "--generate", "--part", "training", "--json")
-    found = json.loads(done.stdout)
-    assert found["chrf"] == pytest.approx(100) and found["examples"] == len(PAIRS)
+    scores = json.loads(done.stdout)
+    assert scores["chrf"] == pytest.approx(100) and scores["examples"] == len(PAIRS)
 
 
 def test_a_run_is_evaluated_with_its_own_tokenizer(run: Path, tmp_path: Path) -> None:
-    """What is learnt from other data would give its words other numbers."""
+    """A tokenizer learned from other data would number the words differently."""
     pairs = [pair for pair in PAIRS if "cat" not in pair[0]]
     (tmp_path / "few.tsv").write_text("".join(f"{source}\t{target}\n" for source, target in pairs))
     sizes = ("--set", "width=32", "--set", "depth=1", "--set", "vocabulary=60", "--set", "dropout=0.0")
-    given = (str(run.parent / "translate.model"), *sizes, "--data", str(tmp_path / "few.tsv"))
+    arguments = (str(run.parent / "translate.model"), *sizes, "--data", str(tmp_path / "few.tsv"))
     weights = ("--weights", str(run / "weights.safetensors"))
     for more in ((), ("--tokenizer", str(run / "tokenizer.json"), "--beams", "3", "--length-penalty", "0.5")):
-        done = invoke("eval", *given, *weights, "--generate", "--part", "training", "--json", *more)
-        found = json.loads(done.stdout)
-        assert found["chrf"] == pytest.approx(100) and found["masked_accuracy"] == 1.0
-    done = invoke("train", *given, *weights, "--epochs", "1", "-o", str(tmp_path / "more"), "-q")
+        done = invoke("eval", *arguments, *weights, "--generate", "--part", "training", "--json", *more)
+        scores = json.loads(done.stdout)
+        assert scores["chrf"] == pytest.approx(100) and scores["masked_accuracy"] == 1.0
+    done = invoke("train", *arguments, *weights, "--epochs", "1", "-o", str(tmp_path / "more"), "-q")
     assert done.exit_code == 0, done.output
     assert (tmp_path / "more" / "tokenizer.json").read_bytes() == (run / "tokenizer.json").read_bytes()
 
 
 def test_texts_are_scored_against_those_of_the_data(run: Path, tmp_path: Path) -> None:
-    """Words that the tokenizer does not know are missing in what is generated, and not in what is true."""
+    """Words unknown to the tokenizer are missing in the generated text, but not in the reference."""
     (tmp_path / "new.tsv").write_text("two red cat\tchat rouge extraordinairement deux\n")
     sizes = ("--set", "width=32", "--set", "depth=1", "--set", "vocabulary=60")
-    given = (str(run.parent / "translate.model"), *sizes, "--data", str(tmp_path / "new.tsv"))
+    arguments = (str(run.parent / "translate.model"), *sizes, "--data", str(tmp_path / "new.tsv"))
     weights = ("--weights", str(run / "weights.safetensors"))
-    done = invoke("eval", *given, *weights, "--generate", "--part", "training", "--json")
+    done = invoke("eval", *arguments, *weights, "--generate", "--part", "training", "--json")
     assert json.loads(done.stdout)["chrf"] == pytest.approx(
         chrf(["chat rouge deux"], ["chat rouge extraordinairement deux"])
     )
@@ -182,11 +184,11 @@ def test_an_attention_is_drawn(run: Path, tmp_path: Path) -> None:
     done = invoke("draw", str(run), "--attention", "two red cat", "-o", str(tmp_path / "a.svg"))
     assert (done.exit_code, done.stdout) == (0, "chat rouge deux\n")
     drawn = ElementTree.parse(tmp_path / "a.svg").getroot()
-    titles = [each.text or "" for each in drawn.iter("{http://www.w3.org/2000/svg}title")]
+    titles = [element.text or "" for element in drawn.iter("{http://www.w3.org/2000/svg}title")]
     assert titles[0] == "Translate: decoder.block.0.cross_attention"
-    assert len(titles) == 1 + 5 * 4 * 3  # 4 heads and their mean; <s> and 3 tokens look at 3
-    shares = [float(title.rsplit(" ", 1)[1]) for title in titles[1:13] if title.startswith("<s>")]
-    assert sum(shares) == pytest.approx(1, abs=0.02)
+    assert len(titles) == 1 + 5 * 4 * 3  # 4 heads and their mean; <s> and 3 tokens attend to 3
+    weights = [float(title.rsplit(" ", 1)[1]) for title in titles[1:13] if title.startswith("<s>")]
+    assert sum(weights) == pytest.approx(1, abs=0.02)
     done = invoke(
         "draw", str(run), "--attention", "two cat", "--layer", "encoder.blok.0", "-o", str(tmp_path / "b.svg")
     )
@@ -204,11 +206,11 @@ ENCODERS = {
 @pytest.mark.parametrize("label", ENCODERS)
 def test_the_attention_of_an_encoder_needs_no_generation(run: Path, tmp_path: Path, label: str) -> None:
     spec, sizes, layer = ENCODERS[label]
-    given = ("--tokenizer", str(run / "tokenizer.json"), "-o", str(tmp_path / "a.svg"))
-    done = invoke("draw", str(ROOT / "specs" / f"{spec}.model"), *sizes, "--attention", "two red cat", *given)
+    options = ("--tokenizer", str(run / "tokenizer.json"), "-o", str(tmp_path / "a.svg"))
+    done = invoke("draw", str(ROOT / "specs" / f"{spec}.model"), *sizes, "--attention", "two red cat", *options)
     assert (done.exit_code, done.stdout) == (0, "")
-    assert f"{layer}, 3 tokens that look at 3" in done.stderr
-    done = invoke("draw", str(ROOT / "specs" / f"{spec}.model"), *sizes, "--attention", "two " * 5000, *given)
+    assert f"{layer}, 3 tokens that attend to 3" in done.stderr
+    done = invoke("draw", str(ROOT / "specs" / f"{spec}.model"), *sizes, "--attention", "two " * 5000, *options)
     assert (done.exit_code, "error[E855]: a text of 5,000 tokens is too long" in done.stderr) == (2, True)
 
 
@@ -220,32 +222,32 @@ def test_a_compiled_model_has_no_attention_to_draw(run: Path, tmp_path: Path) ->
 REFUSED = {
     "no such file": (("nowhere.model", "x"), 2, "error[E901]: there is no file nowhere.model"),
     "no prompt": (("{run}",), 2, "Error: there is no prompt"),
-    "beams that draw": (("{run}", "x", "--beams", "2", "--temperature", "1"), 2, "Error: beams search"),
+    "beams and a temperature": (("{run}", "x", "--beams", "2", "--temperature", "1"), 2, "Error: --beams searches"),
     "no tokenizer": (("{specs}/gpt.model", "x"), 2, "error[E853]: {specs}/gpt.model has no tokenizer"),
     "an empty prompt": (("{run}", ""), 2, "error[E852]: this prompt is empty"),
-    "bytes that are no text": (("{run}", "two \udcff cat"), 2, "error[E821]: this is not UTF-8 text\n --> prompt 1"),
-    "an empty stop": (("{run}", "x", "--stop", ""), 2, "Error: --stop needs a text"),
+    "bytes that are not text": (("{run}", "two \udcff cat"), 2, "error[E821]: this is not UTF-8 text\n --> prompt 1"),
+    "an empty stop": (("{run}", "x", "--stop", ""), 2, "Error: --stop needs a non-empty text"),
     "a seed below 0": (("{run}", "x", "--seed", "-1", "--temperature", "1"), 2, "Invalid value for '--seed'"),
-    "no temperature": (
+    "a temperature of NaN": (
         ("{run}", "x", "--temperature", "nan"),
         2,
         "Error: Invalid value for '--temperature': nan is no",
     ),
-    "no penalty": (("{run}", "x", "--repetition-penalty", "nan"), 2, "Invalid value for '--repetition-penalty'"),
-    "a penalty without end": (("{run}", "x", "--beams", "3", "--length-penalty", "1e9"), 2, "'--length-penalty'"),
-    "a device that NumPy has not": (("{run}", "x", "--device", "cuda"), 2, "Error: the NumPy runtime has no device"),
+    "a penalty of NaN": (("{run}", "x", "--repetition-penalty", "nan"), 2, "Invalid value for '--repetition-penalty'"),
+    "a huge penalty": (("{run}", "x", "--beams", "3", "--length-penalty", "1e9"), 2, "'--length-penalty'"),
+    "a device without NumPy": (("{run}", "x", "--device", "cuda"), 2, "Error: the NumPy runtime runs on the CPU only"),
     "a size of a compiled model": (
         ("{run}/model.onnx", "x", "--set", "width=3"),
         2,
-        "Error: `--set` does nothing here: {run}/model.onnx is compiled",
+        "Error: `--set` has no effect: {run}/model.onnx is already compiled",
     ),
     "a compiled model by NumPy": (
         ("{run}/model.onnx", "x", "--backend", "numpy"),
         2,
         "Error: `--backend numpy` cannot run",
     ),
-    "a cache of a compiled model": (("{run}/model.onnx", "x", "--no-cache"), 2, "Error: `--no-cache` does nothing"),
-    "a model that makes no text": (
+    "a cache of a compiled model": (("{run}/model.onnx", "x", "--no-cache"), 2, "Error: `--no-cache` has no effect"),
+    "a model that generates no text": (
         ("{specs}/mlp.model", "x", "--tokenizer", "{run}/tokenizer.json"),
         2,
         "error[E860]: MLP does not generate text",
@@ -265,15 +267,15 @@ REFUSED = {
         2,
         "error[E701]",
     ),
-    "a folder that is none": (("{specs}", "x"), 2, "error[E841]: {specs} is not the folder of a nablac run"),
+    "not the folder of a run": (("{specs}", "x"), 2, "error[E841]: {specs} is not the folder of a nablac run"),
 }
 
 
 @pytest.mark.parametrize("label", REFUSED)
-def test_mistakes_are_told_in_a_line(run: Path, label: str) -> None:
+def test_wrong_usage_gets_one_line(run: Path, label: str) -> None:
     arguments, status, message = REFUSED[label]
     names = {"run": str(run), "specs": str(ROOT / "specs")}
-    done = invoke("generate", *(each.format(**names) for each in arguments))
+    done = invoke("generate", *(argument.format(**names) for argument in arguments))
     assert message.format(**names) in done.stderr, done.output
     assert "Traceback" not in done.output and done.exit_code == status
 
@@ -284,17 +286,17 @@ UNFIT = {
         ("--decode", "{specs}/gpt.model", "--set", "vocabulary=9"),
         "error[E851]: the tokenizer has ",
     ),
-    "no model of texts": (("{specs}/mlp.model",), "error[E851]: MLP takes no tokens\n --> --tokenizer\n"),
+    "not a text model": (("{specs}/mlp.model",), "error[E851]: MLP takes no tokens\n --> --tokenizer\n"),
     "a step that takes batches": (("--train", "{specs}/gpt.model"), "Error: a training step takes batches of tokens"),
 }
 
 
 @pytest.mark.parametrize("label", UNFIT)
-def test_a_tokenizer_is_stored_where_it_fits(run: Path, tmp_path: Path, label: str) -> None:
+def test_a_tokenizer_that_does_not_fit_is_not_stored(run: Path, tmp_path: Path, label: str) -> None:
     arguments, message = UNFIT[label]
     names = {"run": str(run), "specs": str(ROOT / "specs")}
-    given = ("--tokenizer", str(run / "tokenizer.json"), "-o", str(tmp_path / "out"))
-    done = invoke("compile", *(each.format(**names) for each in arguments), *given)
+    options = ("--tokenizer", str(run / "tokenizer.json"), "-o", str(tmp_path / "out"))
+    done = invoke("compile", *(argument.format(**names) for argument in arguments), *options)
     assert message.format(**names) in done.stderr and done.exit_code == 2
     assert not (tmp_path / "out").exists()
 
@@ -310,15 +312,14 @@ def test_a_long_line_is_an_error_or_an_answer_in_bounded_memory(run: Path, tmp_p
     assert done.exit_code == 2 and "Traceback" not in done.output
     assert done.stderr.startswith("error[E855]: a text of 100,002 tokens is too long: GPT has 128 positions\n")
     assert invoke("compile", "--decode", str(tmp_path / "run"), "-o", str(tmp_path / "decode")).exit_code == 0
-    made = [
-        invoke("generate", str(tmp_path / each), "abcdefgh" * 15, "--tokens", "40", "-q")
-        for each in ("run", "decode", "run/model.onnx")
-    ]  # all end with the places
-    assert {each.exit_code for each in made} == {0} and len({each.stdout for each in made}) == 1
+    commands = [
+        invoke("generate", str(tmp_path / name), "abcdefgh" * 15, "--tokens", "40", "-q")
+        for name in ("run", "decode", "run/model.onnx")
+    ]  # all end at the last position
+    assert {done.exit_code for done in commands} == {0} and len({done.stdout for done in commands}) == 1
 
 
 def test_a_resumed_run_keeps_its_tokenizer(tmp_path: Path) -> None:
-    """What a run began with is what it goes on with."""
     (tmp_path / "text.txt").write_text("the cat sat on the mat and the dog sat on the cat " * 40)
     spec = tmp_path / "gpt.model"
     text = (ROOT / "specs" / "gpt.model").read_text().replace("package:pydoc_data/topics.py", "text.txt")
@@ -333,12 +334,12 @@ def test_a_resumed_run_keeps_its_tokenizer(tmp_path: Path) -> None:
     assert invoke("generate", str(halves), "the cat", "--tokens", "3", "-q").exit_code == 0
 
 
-def test_tokens_that_say_how_words_stand_are_drawn_as_marks() -> None:
-    from runtime.generation.attention_weights import _shown
+def test_tokens_of_spacing_are_drawn_as_marks() -> None:
+    from runtime.generation.attention_weights import _token_texts
     from runtime.text.learning import learn
 
     tokenizer = learn(["3.14 % a/b"], "words", 40)
-    assert _shown(tokenizer, [2, *tokenizer.encode("3.14 %"), 3]) == (
+    assert _token_texts(tokenizer, [2, *tokenizer.encode("3.14 %"), 3]) == (
         "<s>",
         "3",
         ".",

@@ -1,6 +1,6 @@
-"""A model that no text describes, as one read from a file of another format: everything that a text's can be done to.
+"""A model built in Python, as one read from another format would be, supports everything that a model from a text does.
 
-Its graph, loss and optimizer are made in Python; NumPy written out by hand says what training it comes to.
+Its graph, loss and optimizer are built in Python; training is compared with NumPy code written by hand.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from compiler.elaborate.optimizers import library_optimizer
 from compiler.graph import Graph, Value
 from compiler.model_spec import ModelSpec, OptimizerSpec, SpecSource, TrainingSettings, TrainingSpec, UpdateEquations
 from compiler.operators.activations import Tanh
+from compiler.operators.leaves import Constant, Input, Parameter, constant
 from compiler.operators.linear import MatMul
 from compiler.operators.powers import Pow
 from compiler.operators.reductions import Mean
-from compiler.operators.source import Constant, Input, Parameter, constant
 from compiler.types import DType, TensorType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
@@ -116,11 +116,11 @@ def test_an_optimizer_of_the_library_trains_it(backend: str) -> None:
 @pytest.mark.parametrize(
     ("name", "hypers", "code"), [("Dense", {}, "E607"), ("adamm", {}, "E607"), ("adam", {"rate": 0.1}, "E402")]
 )
-def test_what_the_library_has_not_is_refused(name: str, hypers: dict[str, float], code: str) -> None:
+def test_an_unknown_optimizer_or_hyperparameter_is_refused(name: str, hypers: dict[str, float], code: str) -> None:
     training = spec().training
     assert training is not None
     error = raised(lambda: library_optimizer(name, hypers, training.loss, training.settings, training.step))
-    assert [each.code for each in error.diagnostics] == [code]
+    assert [diagnostic.code for diagnostic in error.diagnostics] == [code]
 
 
 def adam_by_hand(rate: float) -> list[np.ndarray]:
@@ -160,8 +160,8 @@ def test_it_is_compiled(tmp_path: Path) -> None:
     np.testing.assert_allclose(result, by_hand(HIDDEN, OUT)[0])
 
 
-def test_another_spec_may_train_it_than_the_one_that_runs() -> None:
-    """As dropout does, a training mode may compute something else: here it computes 0."""
+def test_the_spec_for_training_may_differ() -> None:
+    """A model may compute something else in training, as with dropout: here it computes 0."""
     inference, training = spec(), spec()
     assert training.training is not None
     model = Model(inference, source=SpecSource(inference, without_loss(training)))
@@ -174,7 +174,7 @@ def without_loss(model: ModelSpec) -> ModelSpec:
     return replace(model, training=replace(model.training, loss=constant(0.0, F64)))
 
 
-def test_an_optimizer_that_does_not_fit_a_parameter_says_so_when_it_is_trained() -> None:
+def test_an_optimizer_that_does_not_fit_a_parameter_is_refused_in_training() -> None:
     refusal = NablacError(Diagnostic(codes.E309, "`param` is another type"))
     fits = momentum(TensorType(F64, HIDDEN.shape))
     model = Model(spec(OptimizerSpec({"hidden": fits, "out": refusal})))
@@ -182,9 +182,9 @@ def test_an_optimizer_that_does_not_fit_a_parameter_says_so_when_it_is_trained()
     assert raised(lambda: model.train(ARRAYS)) is refusal
 
 
-def test_a_run_on_disk_keeps_the_text_and_there_is_none(tmp_path: Path) -> None:
+def test_a_run_on_disk_needs_a_text(tmp_path: Path) -> None:
     error = raised(lambda: Model(spec()).train(ARRAYS, folder=tmp_path / "run"))
-    assert [each.code for each in error.diagnostics] == ["E612"]
+    assert [diagnostic.code for diagnostic in error.diagnostics] == ["E612"]
     assert not (tmp_path / "run").exists()
 
 

@@ -1,4 +1,4 @@
-"""Results are written over nothing that a command reads, that belongs to a run, or that is of another kind."""
+"""Results never overwrite a file that the command reads, that belongs to a run, or that is of another kind."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def there(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a model, its data and its run, and files of other kinds."""
     monkeypatch.chdir(trained)
     Path("x.csv").write_text("a,b\n1,2\n")
@@ -87,30 +87,30 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_would_lose_a_file_is_refused(there: Path, case: str) -> None:
+def test_overwriting_a_file_is_refused(folder: Path, case: str) -> None:
     arguments, message = REFUSED[case]
-    before = contents(there)
+    before = contents(folder)
     done = invoke(*arguments)
     assert done.exit_code == 2 and done.stderr.startswith("error[E904]") and message in done.stderr
-    assert contents(there) == before
+    assert contents(folder) == before
 
 
 @pytest.mark.parametrize("name", ["keep.csv", "w.npz", "run/weights.safetensors", "picture.onnx"])
-def test_weights_are_saved_over_weights_alone(there: Path, name: str) -> None:
-    before = contents(there)
+def test_weights_overwrite_only_weights(folder: Path, name: str) -> None:
+    before = contents(folder)
     model = nablac.compile("a.model")
     for write in (model.save, model.to_onnx):
         with pytest.raises(NablacError, match="E904") as caught:
             write(name)
         assert caught.value.diagnostics[0].hint
-    assert contents(there) == before
+    assert contents(folder) == before
 
 
 ALLOWED = {
     "a result twice": ["run", "run", "x.csv", "-o", "y.csv"],
     "a result in a run's folder": ["run", "run", "x.csv", "-o", "run/y.json"],
-    "a model twice": ["compile", "a.model", "-o", "made.onnx"],
-    "a model of any name": ["compile", "a.model", "-o", "made.bin"],
+    "a model twice": ["compile", "a.model", "-o", "m.onnx"],
+    "a model of any name": ["compile", "a.model", "-o", "m.bin"],
     "a step twice": ["compile", "a.model", "--train", "-o", "step.onnx"],
     "a gradient twice": ["grad", "a.model", "-o", "grad.onnx"],
     "a picture in a run's folder": ["draw", "run", "-o", "run/y.svg"],
@@ -118,10 +118,10 @@ ALLOWED = {
 
 
 @pytest.mark.parametrize("case", ALLOWED)
-def test_results_are_written_over_results(there: Path, case: str) -> None:
+def test_results_overwrite_results(folder: Path, case: str) -> None:
     for _ in range(2):
         assert invoke(*ALLOWED[case]).exit_code == 0
-    Path("empty.csv").write_bytes(b"")  # as `mktemp` makes them
+    Path("empty.csv").write_bytes(b"")  # as `mktemp` creates them
     nablac.compile("a.model").to_onnx("empty.csv")
     Path("broken.safetensors").write_bytes(b"half")
     nablac.compile("a.model").save("broken.safetensors")

@@ -1,4 +1,4 @@
-"""nablac as Python sees it: what is asked for is done, or refused in Python's own words."""
+"""The Python interface: arguments, and errors that do not mention options of the command line."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown backend": ({"backend": "foo"}, "E910: there is no backend `foo`"),
     "an unknown device": ({"device": "tpu", "backend": "ort"}, "E910: there is no device `tpu`"),
     "an unknown dtype": ({"dtype": "f99"}, "E211: unknown dtype `f99`"),
-    "a dtype of whole numbers": ({"dtype": "i32"}, "E211: `i32` is not a float type"),
-    "NumPy's dtype of whole numbers": ({"dtype": np.int32}, "E211: unknown dtype `int32`"),
-    "no dtype at all": ({"dtype": object()}, "E211: unknown dtype `object`"),
+    "an integer dtype": ({"dtype": "i32"}, "E211: `i32` is not a float type"),
+    "NumPy's integer dtype": ({"dtype": np.int32}, "E211: unknown dtype `int32`"),
+    "not a dtype": ({"dtype": object()}, "E211: unknown dtype `object`"),
     "a device that NumPy lacks": ({"device": "cuda"}, "E910: the NumPy runtime has no device but the CPU"),
 }
 
 
 @pytest.mark.parametrize("label", REFUSED)
-def test_what_cannot_be_had_is_refused_when_it_is_asked_for(label: str) -> None:
+def test_wrong_arguments_are_refused(label: str) -> None:
     options, expected = REFUSED[label]
     with pytest.raises(NablacError) as caught:
         nablac.compile(TEXT, **options)
     code, _, message = expected.partition(": ")
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.message) == (code, message)
+    (error,) = caught.value.diagnostics
+    assert (error.code, error.message) == (code, message)
 
 
 def test_training_refuses_an_unknown_backend_too() -> None:
@@ -41,13 +41,13 @@ def test_training_refuses_an_unknown_backend_too() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["f64", "float64", np.float64, np.dtype("float64"), float, DType.F64])
-def test_a_float_type_is_known_by_its_names(dtype: Any) -> None:
+def test_a_float_type_has_several_names(dtype: Any) -> None:
     model = nablac.compile(TEXT, dtype=dtype)
     assert model(x=np.zeros((1, 3)))["y"].dtype == np.float64
 
 
 @pytest.mark.parametrize("hidden", [5, np.int64(5), np.array(5), "5"])
-def test_hyperparameters_may_be_numpys_numbers(hidden: Any) -> None:
+def test_hyperparameters_may_be_numpy_numbers(hidden: Any) -> None:
     assert nablac.compile(TEXT, hidden=hidden)(x=np.zeros((1, 3), np.float32))["y"].shape == (1, 5)
 
 
@@ -56,12 +56,12 @@ def test_a_hyperparameter_that_is_a_list_may_be_a_tuple() -> None:
     assert nablac.compile(text, sizes=(1, np.int32(2)))(x=np.zeros((1, 3), np.float32))["y"].shape == (1, 2)
 
 
-def test_a_text_of_nothing_is_a_text() -> None:
+def test_an_empty_text_is_a_text() -> None:
     with pytest.raises(NablacError, match="this file declares nothing"):
         nablac.compile("")
 
 
-def test_one_rename_rule_is_a_rule(tmp_path: Path) -> None:
+def test_rename_takes_a_rule_a_list_or_a_file(tmp_path: Path) -> None:
     nablac.compile("model M {\n    input x: [batch, 3]\n    output y = x -> Dense(4)\n}\n").save(
         tmp_path / "w.safetensors"
     )
@@ -75,11 +75,11 @@ def test_one_rename_rule_is_a_rule(tmp_path: Path) -> None:
         other.load(tmp_path / "w.safetensors", ["dens.W -> last.W ^T", rule, "a -> b"])
 
 
-def test_mistakes_are_told_without_options_of_the_command_line(tmp_path: Path) -> None:
+def test_errors_do_not_mention_options_of_the_command_line(tmp_path: Path) -> None:
     model = nablac.compile(TEXT)
     for call in (
         lambda: model.onnx(opset=99),
-        lambda: model.to_onnx(tmp_path / "no folder" / "made.onnx"),
+        lambda: model.to_onnx(tmp_path / "no folder" / "m.onnx"),
         lambda: nablac.compile(Path(__file__).parents[2] / "specs" / "mlp.model").gradient("nothing"),
     ):
         with pytest.raises(NablacError) as caught:
@@ -88,13 +88,13 @@ def test_mistakes_are_told_without_options_of_the_command_line(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("backend", ["numpy", "ort"])
-@pytest.mark.parametrize(("places", "token"), [("tokens", 12), ("tokens + 5", 7)])
-def test_a_token_that_no_table_has_is_told_by_its_input(backend: str, places: str, token: int) -> None:
-    text = f"model M {{\n    input tokens: i64[batch, T]\n    output y = {places} -> Embedding(10, 4)\n}}\n"
+@pytest.mark.parametrize(("indices", "token"), [("tokens", 12), ("tokens + 5", 7)])
+def test_a_token_outside_the_table_is_reported_with_its_input(backend: str, indices: str, token: int) -> None:
+    text = f"model M {{\n    input tokens: i64[batch, T]\n    output y = {indices} -> Embedding(10, 4)\n}}\n"
     model = nablac.compile(text, backend=backend)
     with pytest.raises(NablacError) as caught:
         model(tokens=np.array([[3, token]]))
-    (found,) = caught.value.diagnostics
-    assert found.code == "E806"
-    told = "`tokens` holds 12, and the table that it looks up has 10 entries"
-    assert (found.message == told) == (places == "tokens"), found.message
+    (error,) = caught.value.diagnostics
+    assert error.code == "E806"
+    of_input = "`tokens` holds 12, and the table that it looks up has 10 entries"
+    assert (error.message == of_input) == (indices == "tokens"), error.message

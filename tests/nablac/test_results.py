@@ -1,4 +1,4 @@
-"""What `run` prints and writes of a model's outputs."""
+"""How `run` prints and writes the outputs of a model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from nablac.commands.results import shown, write
+from nablac.commands.results import format_output, write
 
 LOGITS = np.array([[0.5, 2.0, -1.0]], np.float32)
 FORECAST = np.array([[1.0, 1.2, 1.1, 1.3, 1.4, 1.2]])
@@ -16,17 +16,17 @@ FORECAST = np.array([[1.0, 1.2, 1.1, 1.3, 1.4, 1.2]])
 SHOWN = {
     "logits": (
         ("logits", LOGITS),
-        "logits: float32[1, 3]\n  the best of each row, as place: value\n  [0] 1: 2  0: 0.5  2: -1",
+        "logits: float32[1, 3]\n  highest of each row, as index: value\n  [0] 1: 2  0: 0.5  2: -1",
     ),
-    "shares": (
+    "probabilities": (
         ("p", np.array([[0.25, 0.75]])),
-        "p: float64[1, 2]\n  the best of each row, as place: value\n  [0] 1: 0.75  0: 0.25",
+        "p: float64[1, 2]\n  highest of each row, as index: value\n  [0] 1: 0.75  0: 0.25",
     ),
     "named classes": (
         ("y", LOGITS, ["cat", "dog", "owl"]),
-        "y: float32[1, 3]\n  the best of each row, as class: value\n  [0] dog: 2  cat: 0.5  owl: -1",
+        "y: float32[1, 3]\n  highest of each row, as class: value\n  [0] dog: 2  cat: 0.5  owl: -1",
     ),
-    "as many numbers as no classes": (("y", LOGITS, ["cat", "dog"]), "y: float32[1, 3]\n  [[ 0.5  2.  -1. ]]"),
+    "another number of classes": (("y", LOGITS, ["cat", "dog"]), "y: float32[1, 3]\n  [[ 0.5  2.  -1. ]]"),
     "a forecast": (("y", FORECAST), "y: float64[1, 6]\n  [[1.  1.2 1.1 1.3 1.4 1.2]]"),
     "one number": (("y", np.array([[1.23456789]])), "y: 1.23457"),
     "one whole number": (("y", np.array([2**63 + 1], np.uint64)), "y: 9223372036854775809"),
@@ -36,8 +36,8 @@ SHOWN = {
 
 @pytest.mark.parametrize("label", SHOWN)
 def test_an_output_is_shown(label: str) -> None:
-    given, expected = SHOWN[label]
-    assert shown(*given) == expected
+    arguments, expected = SHOWN[label]
+    assert format_output(*arguments) == expected
 
 
 TABLES = {
@@ -64,13 +64,15 @@ def test_outputs_are_written_as_a_table(label: str, tmp_path: Path, capsys: pyte
 
 
 @pytest.mark.parametrize("name", ["y.npy", "y.npz"])
-def test_bf16_is_written_as_what_numpy_reads(name: str, tmp_path: Path) -> None:
+def test_bf16_is_written_as_f32(name: str, tmp_path: Path) -> None:
     write(tmp_path / name, {"y": LOGITS.astype(ml_dtypes.bfloat16)})
     loaded = np.load(tmp_path / name)
     array = loaded if name == "y.npy" else loaded["y"]
     assert array.dtype == np.float32 and array.tolist() == LOGITS.tolist()
 
 
-def test_a_file_of_one_array_says_what_it_leaves_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_of_one_array_notes_the_outputs_it_leaves_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write(tmp_path / "y.npy", {"y": LOGITS, "z": LOGITS})
-    assert "does not hold `z`" in capsys.readouterr().err
+    assert "does not contain `z`" in capsys.readouterr().err

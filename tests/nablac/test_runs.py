@@ -1,4 +1,4 @@
-"""Runs' folders: what they hold, how they go on, and what is not the same run any more."""
+"""The folders of runs: their contents, how they resume, and when they are refused."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ train Line {
 
 @pytest.fixture
 def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a model, what it imports, and its data; the commands run there."""
+    """The current folder, with a model, its import and its data."""
     monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(0)
     rows = generator.normal(size=(80, 3))
@@ -56,16 +56,16 @@ def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_runs_folder_is_complete_by_itself(line: Path) -> None:
+def test_the_folder_of_a_run_is_self_contained(line: Path) -> None:
     assert invoke("train", "m.model", "-q", "-o", "run", "--set", "units=5").exit_code == 0
     (line / "parts.model").unlink()
     (line / "m.model").unlink()
     assert invoke("check", "run/spec.model").exit_code == 0
     assert (line / "run" / "imported" / "parts.model").is_file()
-    # Its own text is the one that it began with, and its data lies where the model's file was.
+    # Its text is the one that it was started with, and its data is where the model's file was.
     resumed = invoke("train", "run/spec.model", "--resume", "run", "--epochs", "4", "-q")
     assert resumed.exit_code == 0, resumed.output
-    shapes = {each.shape for each in load_file(line / "run" / "weights.safetensors").values()}
+    shapes = {array.shape for array in load_file(line / "run" / "weights.safetensors").values()}
     assert shapes == {(3, 5), (5,), (5, 1), (1,)}
 
 
@@ -79,16 +79,16 @@ TRAINED = [
 
 
 @pytest.mark.parametrize("options", TRAINED)
-def test_eval_takes_a_run_as_it_was_trained(line: Path, options: tuple[str, ...]) -> None:
+def test_eval_evaluates_a_run_as_it_was_trained(line: Path, options: tuple[str, ...]) -> None:
     done = invoke("train", "m.model", "-o", "run", *options)
     assert done.exit_code == 0 and "evaluate:  nablac eval run\n" in done.stderr
     best = min(json.loads((line / "run" / "history.json").read_text())["val_loss"])
-    found = json.loads(invoke("eval", "run", "--json").stdout)
-    assert found["part"] == "validation" and found["loss"] == pytest.approx(best, rel=1e-6)
+    evaluated = json.loads(invoke("eval", "run", "--json").stdout)
+    assert evaluated["part"] == "validation" and evaluated["loss"] == pytest.approx(best, rel=1e-6)
     assert json.loads((line / "run" / "run.json").read_text())["choices"]["seed"] == (0 if "--seed" in options else 5)
 
 
-def test_eval_reads_how_a_run_was_begun_once(line: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_eval_reads_the_record_of_a_run_once(line: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert invoke("train", "m.model", "-q", "-o", "run", "--epochs", "1").exit_code == 0
     read: list[Path] = []
     real = run_record.read_file
@@ -97,12 +97,12 @@ def test_eval_reads_how_a_run_was_begun_once(line: Path, monkeypatch: pytest.Mon
     assert read == [Path("run/run.json")]
 
 
-@pytest.mark.parametrize("held", ["validation 0.25", 'validation 0.25\n    test "test.csv"', "validation 0"])
-def test_eval_takes_all_of_another_file(line: Path, held: str) -> None:
+@pytest.mark.parametrize("setting", ["validation 0.25", 'validation 0.25\n    test "test.csv"', "validation 0"])
+def test_eval_evaluates_all_of_another_file(line: Path, setting: str) -> None:
     header, *rows = (line / "line.csv").read_text().splitlines()
     (line / "test.csv").write_text("\n".join([header, *rows[:10]]) + "\n")
     (line / "other.csv").write_text("\n".join([header, *rows[30:37]]) + "\n")
-    (line / "m.model").write_text(MODEL.replace("validation 0.25", held))
+    (line / "m.model").write_text(MODEL.replace("validation 0.25", setting))
     assert invoke("train", "m.model", "-o", "run", "-q").exit_code == 0
     predictions = nablac.load("run")(x=np.array([row.split(",")[:3] for row in rows[30:37]], np.float32))["y"]
     truths = np.array([row.split(",")[3:] for row in rows[30:37]], np.float64)
@@ -111,21 +111,21 @@ def test_eval_takes_all_of_another_file(line: Path, held: str) -> None:
     for options in ((), ("--part", "all")):
         done = invoke("eval", "run", "--data", "other.csv", "--json", *options)
         assert done.exit_code == 0, done.output
-        found = json.loads(done.stdout)
-        assert (found["part"], found["examples"]) == ("all", 7)
-        assert found["loss"] == pytest.approx(expected, rel=1e-4)
-    if held == "validation 0.25":
-        found = json.loads(invoke("eval", "run", "--data", "other.csv", "--json", "--part", "validation").stdout)
-        assert (found["part"], found["examples"]) == ("validation", 2)
+        evaluated = json.loads(done.stdout)
+        assert (evaluated["part"], evaluated["examples"]) == ("all", 7)
+        assert evaluated["loss"] == pytest.approx(expected, rel=1e-4)
+    if setting == "validation 0.25":
+        evaluated = json.loads(invoke("eval", "run", "--data", "other.csv", "--json", "--part", "validation").stdout)
+        assert (evaluated["part"], evaluated["examples"]) == ("validation", 2)
 
 
-def test_eval_says_that_weights_are_untrained(line: Path) -> None:
-    said = "note: untrained weights, drawn from --seed; --weights FILE loads trained ones\n"
-    assert invoke("eval", "m.model").stderr == said + "units:     the loss and the metrics are in scaled units\n"
+def test_eval_notes_that_weights_are_untrained(line: Path) -> None:
+    expected = "note: untrained weights, drawn from --seed; --weights FILE loads trained ones\n"
+    assert invoke("eval", "m.model").stderr == expected + "units:     the loss and the metrics are in scaled units\n"
     assert invoke("eval", "nowhere").stderr == "error[E901]: there is no such file\n --> nowhere\n"
 
 
-def test_python_says_that_there_is_nothing_to_load(line: Path) -> None:
+def test_python_refuses_to_load_nothing(line: Path) -> None:
     for weights in (None, "weights.safetensors"):
         with pytest.raises(NablacError, match="there is no run or file nowhere"):
             nablac.load("nowhere", weights)
@@ -147,24 +147,24 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("option", OTHERS)
-def test_a_resumed_run_is_no_other(line: Path, option: str) -> None:
+def test_a_run_does_not_resume_with_other_options(line: Path, option: str) -> None:
     assert invoke("train", "m.model", "-q", "-o", "run").exit_code == 0
-    before = {each: each.read_bytes() for each in (line / "run").rglob("*") if each.is_file()}
-    given, message = OTHERS[option]
-    done = invoke("train", "m.model", "--resume", "run", "-q", *given)
+    before = {path: path.read_bytes() for path in (line / "run").rglob("*") if path.is_file()}
+    arguments, message = OTHERS[option]
+    done = invoke("train", "m.model", "--resume", "run", "-q", *arguments)
     assert done.exit_code == 2
     assert done.stderr == (
         f"error[E841]: run {message} it would be a different run\n --> {option}\n"
         "help: only --epochs, --patience, --keep and --max-time may change; `--weights run/weights.safetensors` starts "
         "a new run from its weights\n"
     )
-    assert before == {each: each.read_bytes() for each in (line / "run").rglob("*") if each.is_file()}
+    assert before == {path: path.read_bytes() for path in (line / "run").rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize(
     "options", [("--dtype", "f64"), ("--overfit", "8"), ("--limit-batches", "2"), ("--backend", "ort", "--seed", "0")]
 )
-def test_what_a_run_was_begun_with_holds_when_it_goes_on(line: Path, options: tuple[str, ...]) -> None:
+def test_a_resumed_run_keeps_its_options(line: Path, options: tuple[str, ...]) -> None:
     assert invoke("train", "m.model", "-q", "-o", "whole", "--epochs", "4", *options).exit_code == 0
     assert invoke("train", "m.model", "-q", "-o", "part", "--epochs", "2", *options).exit_code == 0
     resumed = invoke("train", "m.model", "-q", "--resume", "part", "--epochs", "4")
@@ -180,7 +180,7 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("label", CHANGED)
-def test_what_has_changed_does_not_resume(line: Path, label: str) -> None:
+def test_a_run_does_not_resume_after_a_change(line: Path, label: str) -> None:
     assert invoke("train", "m.model", "-q", "-o", "run").exit_code == 0
     name, message = CHANGED[label]
     text = (line / name).read_text()
@@ -190,14 +190,14 @@ def test_what_has_changed_does_not_resume(line: Path, label: str) -> None:
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "", "{", '{"choices": {}}', '{"choices": null, "length": 3}'])
-def test_a_folder_that_is_no_run_is_refused(line: Path, content: str) -> None:
+def test_a_folder_without_a_run_is_refused(line: Path, content: str) -> None:
     (line / "run").mkdir()
     (line / "run" / "run.json").write_text(content)
     for done in (invoke("train", "m.model", "--resume", "run"), invoke("eval", "run")):
         assert done.exit_code == 2 and "error[E841]: run is not the folder of a nablac run" in done.stderr
 
 
-def test_a_run_that_was_killed_before_its_first_step_goes_on(line: Path) -> None:
+def test_a_run_that_was_killed_before_its_first_step_resumes(line: Path) -> None:
     assert invoke("train", "m.model", "-q", "-o", "whole", "--keep", "99").exit_code == 0
     shutil.copytree("whole", "run", ignore=shutil.ignore_patterns("history*", "curves*", "*tfevents*", "*.onnx"))
     for path in (line / "run" / "checkpoints").iterdir():
@@ -211,7 +211,7 @@ def test_a_run_that_was_killed_before_its_first_step_goes_on(line: Path) -> None
     assert not list((line / "run").rglob("*.part"))
 
 
-def test_lost_best_weights_are_said(line: Path) -> None:
+def test_lost_best_weights_are_an_error(line: Path) -> None:
     assert invoke("train", "m.model", "-q", "-o", "run").exit_code == 0
     Path("run/checkpoints/best.safetensors").write_bytes(b"")
     done = invoke("train", "m.model", "--resume", "run", "--epochs", "9")
@@ -222,7 +222,7 @@ def test_lost_best_weights_are_said(line: Path) -> None:
     )
 
 
-def test_a_resumed_run_takes_no_options_of_a_new_one(line: Path) -> None:
+def test_options_of_a_new_run_are_refused_with_resume(line: Path) -> None:
     assert invoke("train", "m.model", "-q", "-o", "run").exit_code == 0
     for option, message in {
         "-o": "-o names a new run's folder; a resumed run continues in its own",
@@ -232,7 +232,7 @@ def test_a_resumed_run_takes_no_options_of_a_new_one(line: Path) -> None:
         assert done.exit_code == 2 and message in done.stderr
 
 
-def test_time_that_is_up_within_an_epoch_is_said_as_that(line: Path) -> None:
+def test_the_time_limit_may_end_an_epoch_early(line: Path) -> None:
     done = invoke("train", "m.model", "-o", "run", "--max-time", "0")
     assert done.exit_code == 0
     assert done.stdout.startswith("epoch 1 after 1 of 4 batches: val_loss ") and "; the time is up\n" in done.stdout
@@ -242,7 +242,7 @@ def test_time_that_is_up_within_an_epoch_is_said_as_that(line: Path) -> None:
 
 
 @pytest.mark.parametrize("epochs", ["2", "9"])
-def test_a_run_that_patience_ended_goes_on_as_is_said(line: Path, epochs: str) -> None:
+def test_a_run_that_stopped_early_resumes_with_the_printed_command(line: Path, epochs: str) -> None:
     text = MODEL.replace("lr: 1e-2", "lr: 1e-30").replace("    seed 5", "    patience 1\n    seed 5")
     (line / "m.model").write_text(text)  # no epoch is better than the first
     done = invoke("train", "m.model", "-o", "run", "--epochs", epochs)
@@ -254,14 +254,14 @@ def test_a_run_that_patience_ended_goes_on_as_is_said(line: Path, epochs: str) -
     assert json.loads((line / "run" / "history.json").read_text())["epoch"] == [1, 2, 3]
 
 
-def test_python_leaves_nothing_where_there_is_no_run(line: Path) -> None:
+def test_resuming_in_python_creates_no_folder(line: Path) -> None:
     data = {"x": np.ones((20, 3), np.float32), "t": np.ones((20, 1), np.float32)}
     with pytest.raises(NablacError, match="nowhere is not the folder of a nablac run"):
         nablac.compile("m.model").train(data, folder="nowhere", resume=True)
     assert not Path("nowhere").exists()
 
 
-def test_python_goes_on_with_a_run_too(line: Path) -> None:
+def test_python_resumes_a_run(line: Path) -> None:
     data = {"x": np.linspace(-1, 1, 60, dtype=np.float32).reshape(20, 3), "t": np.ones((20, 1), np.float32)}
     model = nablac.compile("m.model", units=5)
     model.train(data, folder="run", epochs=2)
@@ -281,7 +281,7 @@ def test_a_loaded_run_trains_on_its_own_data(line: Path, tmp_path_factory: pytes
     assert nablac.load("again").train(epochs=1)["epoch"] == [1]
 
 
-# What the numbers of a run depend on beside its own choices
+# What the results of a run depend on besides its options
 
 
 ELSEWHERE: dict[str, tuple[object, str]] = {
@@ -302,7 +302,7 @@ def test_every_fact_of_the_surroundings_has_a_case() -> None:
 
 
 @pytest.mark.parametrize("fact", ELSEWHERE)
-def test_a_run_that_was_begun_elsewhere_does_not_go_on(line: Path, fact: str) -> None:
+def test_a_run_does_not_resume_in_other_surroundings(line: Path, fact: str) -> None:
     backend = "ort" if fact in ("onnxruntime", "threads") else "numpy"
     assert invoke("train", "m.model", "-q", "-o", "run", "--backend", backend).exit_code == 0
     record = json.loads(Path("run/run.json").read_text())
@@ -311,14 +311,14 @@ def test_a_run_that_was_begun_elsewhere_does_not_go_on(line: Path, fact: str) ->
     Path("run/run.json").write_text(json.dumps(record))
     done = invoke("train", "m.model", "--resume", "run", "--epochs", "9")
     assert done.exit_code == 2
-    first, place, hint = done.stderr.splitlines()[-3:]
+    first, location, hint = done.stderr.splitlines()[-3:]
     assert first.startswith(f"error[E841]: run would not be reproduced: {message}")
-    assert place == " --> run"
+    assert location == " --> run"
     assert hint.startswith("help: ") and hint.endswith(
         "`--weights run/weights.safetensors` starts a new run from its weights"
     )
     assert "{" not in hint and (fact != "nablac" or f"nablac=={value}`" in hint)
-    Path("run/weights.safetensors").unlink()  # which a run that was killed has none of
+    Path("run/weights.safetensors").unlink()  # a killed run has none
     killed = invoke("train", "m.model", "--resume", "run", "--epochs", "9").stderr
     assert "error[E841]" in killed and "weights" not in killed
 
@@ -340,7 +340,7 @@ def test_threads_of_blas_are_compared_however_they_are_set(line: Path, variable:
     assert train(2, "--resume", "run", "--epochs", "4").returncode == 0
 
 
-def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(line: Path) -> None:
+def test_a_run_resumes_from_the_checkpoint_before_a_damaged_one(line: Path) -> None:
     assert invoke("train", "m.model", "-q", "-o", "whole", "--epochs", "4", "--keep", "9").exit_code == 0
     assert invoke("train", "m.model", "-q", "-o", "run", "--epochs", "2", "--keep", "9").exit_code == 0
     newest = max(Path("run/checkpoints").glob("step-*"))
@@ -369,7 +369,7 @@ def test_a_project_that_was_moved_has_its_own_data(line: Path, tmp_path_factory:
     assert invoke("train", "m.model", "-q", "-o", "runs/first").exit_code == 0
     moved = tmp_path_factory.mktemp("other") / "moved"
     shutil.copytree(line, moved)
-    Path("line.csv").write_text("a,b,c,t\n" + "9,9,9,9\n" * 80)  # what the run was not trained on
+    Path("line.csv").write_text("a,b,c,t\n" + "9,9,9,9\n" * 80)  # other data than the run's
     assert invoke("eval", str(moved / "runs/first")).exit_code == 0
     assert invoke("train", "m.model", "-q", "--resume", str(moved / "runs/first"), "--epochs", "4").exit_code == 0
     refused = invoke("eval", "runs/first")

@@ -1,4 +1,4 @@
-"""Runs that are stopped: by a signal, which saves first, or killed at any moment; they go on to the same bits."""
+"""Runs that are stopped by a signal, which saves first, or killed at any moment, resume to the same bits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.nablac.test_train import BACKENDS, FORECASTER
 
 
 def begun(folder: Path, name: str, *arguments: str) -> subprocess.Popen[str]:
-    """A run of more epochs than it is left for, once it has finished one."""
+    """Start a run of many epochs, and wait until it has finished one."""
     running = process("train", FORECASTER, *arguments, "--epochs", "100000", "-o", name, folder=folder)
     while running.poll() is None and not (folder / name / "history.csv").exists():
         time.sleep(0.02)
@@ -31,7 +31,7 @@ def interrupted(tmp_path: Path, number: int) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: int) -> None:
+def test_a_signal_saves_and_prints_how_to_resume(tmp_path: Path, number: int) -> None:
     status, errors = interrupted(tmp_path, number)
     assert status == 130
     assert errors.splitlines()[-1] == f"stopped and saved; resume with:   nablac train {FORECASTER} --resume run"
@@ -41,7 +41,7 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: int) -> No
 
 
 def killed_and_resumed(folder: Path, backend: str, seconds: float, epochs: str) -> bool:
-    """Kill a run after a time, resume it to its end; whether it was killed before it was done."""
+    """Kill a run after a time and resume it to its end; returns whether it was killed before it had finished."""
     shutil.rmtree(folder / "part", ignore_errors=True)
     arguments = ("train", FORECASTER, "--backend", backend, "--epochs", epochs, "-q", "-o", "part")
     running = process(*arguments, folder=folder)
@@ -53,7 +53,7 @@ def killed_and_resumed(folder: Path, backend: str, seconds: float, epochs: str) 
         running.wait()
         killed = True
     running.communicate()
-    if not (folder / "part").exists():  # killed before the run was there, which is whole from the first
+    if not (folder / "part").exists():  # killed before its folder was created, which is atomic
         again = process(*arguments, folder=folder)
     else:
         again = process("train", FORECASTER, "-q", "--resume", "part", folder=folder)
@@ -102,7 +102,7 @@ def test_killed_runs_resume_as_the_run_that_was_not(tmp_path: Path, backend: str
 @pytest.mark.campaign
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_runs_that_a_signal_stops_resume_as_the_run_that_was_not(tmp_path: Path, backend: str) -> None:
-    """Ctrl-C and SIGTERM by turns, at any moment; a run that was begun says how to go on, and does."""
+    """Ctrl-C and SIGTERM in turn, at any moment; a run that was started prints how to resume, and resumes."""
     arguments = ("train", FORECASTER, "--backend", backend, "--epochs", "40", "-q", "-o")
     whole = process(*arguments, "whole", folder=tmp_path)
     started = time.monotonic()
@@ -120,11 +120,11 @@ def test_runs_that_a_signal_stops_resume_as_the_run_that_was_not(tmp_path: Path,
         _, errors = running.communicate(timeout=60)
         assert "Traceback" not in errors
         assert not list(tmp_path.rglob("*.part")), "a draft is left"
-        if running.returncode == 0:  # done before the signal came
+        if running.returncode == 0:  # finished before the signal came
             continue
         stopped += 1
         begun, done = (tmp_path / "part").exists(), (tmp_path / "part" / "model.onnx").exists()
-        # Before nablac's own first line and after its last Python ends as the signal has it, which is -number.
+        # Before nablac's first line and after its last one, the signal ends Python with status -number.
         assert running.returncode in ({130} if begun and not done else {130, 128 + number, -number}), errors
         again = ("train", FORECASTER, "-q", "--resume", "part") if begun else (*arguments, "part")
         resumed = process(*again, folder=tmp_path)

@@ -1,4 +1,4 @@
-"""Standard output that is full, closed or not read any more, and commands that are interrupted."""
+"""Standard output that is full, closed or no longer read, and commands that are interrupted."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_output_that_cannot_be_written_is_one_line(label: str, redirected: str, 
 
 
 @pytest.mark.parametrize("label", COMMANDS)
-def test_a_pipe_that_nobody_reads_is_no_error(label: str) -> None:
+def test_a_pipe_without_a_reader_is_no_error(label: str) -> None:
     done = shell(f"nablac {COMMANDS[label]} | true; exit ${{PIPESTATUS[0]}}")
     assert done.returncode == 0
     assert "rror" not in done.stderr and "rupted" not in done.stderr
@@ -49,22 +49,22 @@ def test_a_model_comes_from_a_process_substitution() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_check_that_says_nothing_needs_no_output() -> None:
+def test_a_check_without_output_needs_no_stdout() -> None:
     assert shell(f"nablac check {MODEL} >&- 2>&-").returncode == 0
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)])
 def test_an_ended_compilation_leaves_no_draft(tmp_path: Path, number: int, status: int) -> None:
-    for _ in range(20):  # on a busy machine it may be done before the signal comes
-        running = process("compile", ROOT / "specs" / "gpt.model", "-o", tmp_path / "made.onnx")
+    for _ in range(20):  # on a busy machine it may finish before the signal comes
+        running = process("compile", ROOT / "specs" / "gpt.model", "-o", tmp_path / "m.onnx")
         while running.poll() is None and not list(tmp_path.iterdir()):
             time.sleep(0.005)
         running.send_signal(number)
         _, errors = running.communicate()
         if running.returncode != 0:
             break
-        (tmp_path / "made.onnx").unlink()
-    # Python ends itself by SIGINT where that cut an import of C code short; a shell shows both as 130.
+        (tmp_path / "m.onnx").unlink()
+    # Python ends itself by SIGINT if that interrupted an import of C code; a shell shows both as 130.
     assert running.returncode == status or (number == signal.SIGINT and running.returncode == -number)
     assert list(tmp_path.iterdir()) == [] and "Traceback" not in errors
     assert ("interrupted" in errors) == (number == signal.SIGINT)
@@ -83,7 +83,7 @@ def test_an_interrupt_while_nablac_is_still_imported_is_one_line(
 
 
 @pytest.mark.parametrize("color", ["always", "never"])
-def test_colours_are_those_asked_for(tmp_path: Path, color: str) -> None:
+def test_colours_follow_the_option(tmp_path: Path, color: str) -> None:
     wrong = tmp_path / "wrong.model"
     wrong.write_text("model M {\n    input x: [batch, 3]\n    output y\n}\n")
     for command in (("check", wrong), ("summary", MODEL), ("compile", wrong)):
@@ -95,7 +95,7 @@ def test_colours_are_those_asked_for(tmp_path: Path, color: str) -> None:
 @pytest.mark.parametrize(
     ("command", "status"), [(f"check {MODEL}", 0), ("check nothing.model", 2), ("nothing", 2), (f"summary {MODEL}", 0)]
 )
-def test_messages_that_nobody_takes_change_no_status(command: str, status: int, redirected: str) -> None:
+def test_a_closed_stderr_does_not_change_the_status(command: str, status: int, redirected: str) -> None:
     done = shell(f"nablac {command} {redirected}")
     assert (done.returncode, done.stderr) == (status, "")
     assert bool(done.stdout) == command.startswith("summary")
@@ -116,7 +116,7 @@ train Line {
 """
 
 
-def test_training_goes_on_where_nobody_reads_its_messages(tmp_path: Path) -> None:
+def test_training_continues_without_a_reader_of_its_messages(tmp_path: Path) -> None:
     (tmp_path / "line.model").write_text(LINE)
     (tmp_path / "line.csv").write_text("a,b\n" + "".join(f"{n},{2 * n}\n" for n in range(20)))
     done = shell(f"nablac train {tmp_path}/line.model -o {tmp_path}/run 2>&1 | head -1; exit ${{PIPESTATUS[0]}}")
@@ -136,13 +136,13 @@ def test_json_is_exact_in_every_encoding(encoding: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [["check", "漢.model"], ["explain", "E501"], ["summary", MODEL]])
-def test_an_encoding_that_lacks_letters_is_no_failure(command: list[str], tmp_path: Path) -> None:
+def test_an_encoding_that_lacks_letters_is_no_error(command: list[str], tmp_path: Path) -> None:
     environment = surroundings(PYTHONIOENCODING="ascii")
     arguments = [sys.executable, "-m", "nablac", *command]
     done = subprocess.run(arguments, capture_output=True, env=environment, cwd=tmp_path)
     assert done.returncode == (2 if command[0] == "check" else 0), done.stderr
 
 
-def test_a_wrong_option_shows_nothing_that_a_terminal_acts_on() -> None:
+def test_control_characters_in_a_wrong_option_are_escaped() -> None:
     done = invoke("check", "\x1b[31mred.model", "--nothing=\x1b]0;title\x07")
     assert done.exit_code == 2 and "\x1b" not in done.stderr and "\x07" not in done.stderr

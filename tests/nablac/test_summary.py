@@ -1,4 +1,4 @@
-"""Summaries: the tree of the text, what each application gave, and counts that add up."""
+"""Summaries: the tree of layers, their output types, and counts that add up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 import nablac
 from grammar.diagnostics import NablacError
-from nablac.summary import Row, Summary, render_summary, summarize
+from nablac.model_summary import Row, Summary, render_summary, summarize
 from tests.command_line import invoke
 from tests.paths import SPECS
 
@@ -37,12 +37,12 @@ def children(summary: Summary, parent: str) -> list[Row]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_layer_stands_right_below_its_parent_or_a_sibling(name: str) -> None:
+def test_a_layer_follows_its_parent_or_a_sibling(name: str) -> None:
     open_paths = [""]
     for row in summary_of(name).rows[1:]:
         parent = row.path.rpartition(".")[0]
         while open_paths[-1] != parent:
-            open_paths.pop()  # fails where the parent is not open any more
+            open_paths.pop()  # fails if the parent is no longer open
         open_paths.append(row.path)
 
 
@@ -52,7 +52,7 @@ def test_no_layer_counts_more_than_what_is_around_it(name: str) -> None:
     for row in summary.rows:
         inside = children(summary, row.path)
         for count in ("parameters", "buffers", "flops", "bytes"):
-            assert sum(getattr(each, count) for each in inside) <= getattr(row, count)
+            assert sum(getattr(child, count) for child in inside) <= getattr(row, count)
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,9 @@ def test_no_layer_counts_more_than_what_is_around_it(name: str) -> None:
         ("t5", "", "embedding encoder_bias encoder encoder_norm decoder_bias decoder decoder_norm"),
     ],
 )
-def test_siblings_stand_as_they_are_first_applied(name: str, path: str, order: str) -> None:
-    found = [row.path.rpartition(".")[2] for row in children(summary_of(name), path)]
-    assert [each for each in found if each in order.split()] == order.split()
+def test_siblings_are_in_the_order_of_their_first_application(name: str, path: str, order: str) -> None:
+    names = [row.path.rpartition(".")[2] for row in children(summary_of(name), path)]
+    assert [child for child in names if child in order.split()] == order.split()
 
 
 @pytest.mark.parametrize(
@@ -81,19 +81,19 @@ def test_siblings_stand_as_they_are_first_applied(name: str, path: str, order: s
         ("transformer", "encoder.block.0", "f32[batch, S, 64]"),
     ],
 )
-def test_a_row_shows_what_the_first_application_gave(name: str, path: str, output: str) -> None:
+def test_a_row_shows_the_output_of_the_first_application(name: str, path: str, output: str) -> None:
     rows = {row.path: row for row in summary_of(name).rows}
     assert rows[path].output == output
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "forecaster"])
-def test_a_cell_is_booked_what_its_steps_cost(name: str) -> None:
+def test_the_cost_of_a_cell_is_that_of_its_steps(name: str) -> None:
     summary = summary_of(name)
     top = sum(row.flops for row in children(summary, ""))
     assert top > 0.95 * summary.total.flops
 
 
-def test_layers_inside_of_a_step_cost_what_they_do_in_every_step() -> None:
+def test_layers_inside_a_step_are_counted_for_every_step() -> None:
     summary = summarize(nablac.compile(CELL).graph, {"batch": 2, "time": 5})
     rows = {row.path: row for row in summary.rows}
     assert rows["nested.dense"].flops == 2 * 5 * (2 * 3 * 4 + 4)
@@ -102,7 +102,7 @@ def test_layers_inside_of_a_step_cost_what_they_do_in_every_step() -> None:
 
 
 @pytest.mark.parametrize(("name", "most"), [("lstm", 1000), ("bert", 20_000), ("characters", 20_000), ("gpt", 10_000)])
-def test_weights_turned_about_are_no_activations(name: str, most: int) -> None:
+def test_transposed_weights_are_not_activations(name: str, most: int) -> None:
     assert 0 < summary_of(name).peak_bytes < most
 
 
@@ -110,7 +110,7 @@ def test_weights_turned_about_are_no_activations(name: str, most: int) -> None:
     ("name", "recognised"),
     [("transformer", {"attention": 6}), ("lstm", {"lstm": 1}), ("gru", {"gru": 4}), ("mlp", {})],
 )
-def test_what_was_recognised_in_equations_is_told(name: str, recognised: dict[str, int]) -> None:
+def test_fused_operators_are_counted(name: str, recognised: dict[str, int]) -> None:
     summary = summary_of(name)
     assert summary.recognised == summary.to_json()["recognised"] == recognised
     line = ", ".join(f"{count} {operator}" for operator, count in recognised.items())
@@ -132,7 +132,7 @@ def test_docstrings_are_shown_once() -> None:
     [
         ({"width": 224}, "no input of ResNet has a dim `width`", "did you mean `width_in`?"),
         ({"foo": 4}, "no input of ResNet has a dim `foo`", "they have batch, height, width_in"),
-        ({"batch": -4}, "the size of `batch` is a whole number from 1", None),
+        ({"batch": -4}, "the size of `batch` must be a whole number from 1, got -4", None),
     ],
 )
 def test_sizes_are_those_of_the_inputs(sizes: dict[str, int], message: str, hint: str | None) -> None:
@@ -142,7 +142,7 @@ def test_sizes_are_those_of_the_inputs(sizes: dict[str, int], message: str, hint
     assert (error.code, error.message, error.hint) == ("E905", message, hint)
 
 
-def test_the_command_refuses_a_size_of_no_dim() -> None:
+def test_the_command_refuses_the_size_of_an_unknown_dim() -> None:
     done = invoke("summary", SPECS / "resnet.model", "--size", "width=224")
     assert done.exit_code == 2 and done.stderr.startswith("error[E905]: no input of ResNet has a dim `width`\n")
 
@@ -158,16 +158,16 @@ train M {
 """
 
 
-def test_the_summary_of_a_run_says_in_which_units_its_outputs_are(tmp_path: Path) -> None:
+def test_the_summary_of_a_run_states_the_units_of_its_outputs(tmp_path: Path) -> None:
     (tmp_path / "m.model").write_text(SCALED)
     (tmp_path / "data.csv").write_text("x,t\n" + "".join(f"{n},{10 * n}\n" for n in range(20)))
     assert not invoke("train", tmp_path / "m.model", "-o", tmp_path / "run").exit_code
-    found = invoke("summary", tmp_path / "run").output
-    assert "  output y: f32[batch, 1]  in the units of `t`\n" in found
-    assert "  output h: f32[batch, 2]  the model's own\n" in found
-    assert "  output twice: f32[batch, 1]  computed from raw numbers\n" in found
+    summary = invoke("summary", tmp_path / "run").output
+    assert "  output y: f32[batch, 1]  in the units of `t`\n" in summary
+    assert "  output h: f32[batch, 2]  the model's own\n" in summary
+    assert "  output twice: f32[batch, 1]  computed from raw numbers\n" in summary
     assert "the units" not in invoke("summary", tmp_path / "m.model").output
     (tmp_path / "x.json").write_text("[[3.0]]")
     for file in (tmp_path / "run" / "model.onnx", tmp_path / "run"):
         shown = invoke("run", file, tmp_path / "x.json")
-        assert "note: `h` has the model's own units, as in training" in shown.output
+        assert "note: `h` is in the model's own units, as in training" in shown.output

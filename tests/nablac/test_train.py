@@ -1,4 +1,4 @@
-"""`nablac train`, `eval`, `grad` and `compile --train` as a person meets them: results, interruptions, mistakes."""
+"""`nablac train`, `eval`, `grad` and `compile --train`: results, interruptions, errors."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ FORECASTER = str(ROOT / "specs" / "forecaster.model")
 BACKENDS = ["numpy", "ort"]
 
 
-def test_a_run_leaves_all_that_it_promises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_writes_all_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     done = invoke("train", FORECASTER, "--epochs", "3")
     assert done.exit_code == 0, done.output
     run = tmp_path / "runs" / "forecaster" / "1"
-    assert {each.name.partition(".tfevents")[0] for each in run.iterdir()} == {
+    assert {path.name.partition(".tfevents")[0] for path in run.iterdir()} == {
         "run.json", "spec.model", "history.csv", "history.json", "curves.svg", "events.out", "checkpoints",
         "weights.safetensors", "model.onnx", "data.json", "lock",
     }  # fmt: skip
@@ -58,7 +58,7 @@ def test_a_run_leaves_all_that_it_promises(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_run_goes_on_to_more_epochs_as_if_it_had_begun_with_them(
+def test_a_run_resumed_to_more_epochs_is_identical_to_a_longer_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -78,7 +78,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def spec(tmp_path: Path, data: str = "series.csv", **changed: str) -> str:
-    """The forecaster on data of its own."""
+    """The forecaster on other data."""
     text = Path(FORECASTER).read_text().replace("data/airline-passengers.csv", data)
     for before, after in changed.items():
         text = text.replace(before, after)
@@ -90,7 +90,7 @@ def series(tmp_path: Path, values: list[object]) -> None:
     (tmp_path / "series.csv").write_text("passengers\n" + "".join(f"{value}\n" for value in values))
 
 
-def test_broken_data_is_named_or_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_data_is_reported_or_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     file = spec(tmp_path)
     series(tmp_path, [*range(30), "nan", *range(30)])
@@ -118,27 +118,27 @@ def test_a_runs_weights_are_evaluated_on_data_in_the_runs_units(
     arguments = ("--weights", "run/weights.safetensors", "--data", "other.csv", "--part", "all", "--json")
     done = invoke("eval", file, *arguments)
     assert "units:     the loss and the metrics are in scaled units\n" in done.stderr
-    found = json.loads(done.stdout)
-    assert found["scaled"] is True
+    evaluated = json.loads(done.stdout)
+    assert evaluated["scaled"] is True
     windows = np.stack([raw[n : n + 12, None] for n in range(28)])
     forecast = next(iter(OnnxRunner(tmp_path / "run" / "model.onnx").run({"series": windows}).values()))
     scale = json.loads((tmp_path / "run" / "data.json").read_text())["scalings"]["next"]["scale"][0]
-    assert found["mae"] * scale == pytest.approx(np.abs(forecast[:, 0] - raw[12:]).mean(), rel=1e-4)
+    assert evaluated["mae"] * scale == pytest.approx(np.abs(forecast[:, 0] - raw[12:]).mean(), rel=1e-4)
 
 
-def test_data_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_data_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     done = invoke("train", spec(tmp_path), "--epochs", "1")
     assert done.exit_code == 2 and f"there is no file {tmp_path}/series.csv" in done.stderr
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_folder_that_cannot_be_written() -> None:
+def test_a_folder_that_cannot_be_written_is_an_error() -> None:
     done = invoke("train", FORECASTER, "-o", "/proc/nablac/run")  # where root cannot write either
     assert done.exit_code == 2 and "error[E904]: /proc/nablac/run cannot be written" in done.stderr
 
 
-def test_a_place_that_is_no_folder(tmp_path: Path) -> None:
+def test_a_folder_inside_a_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = invoke("train", FORECASTER, "-o", str(tmp_path / "file" / "run"))
     assert done.exit_code == 2
@@ -171,13 +171,13 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pyt
     assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == 10
 
 
-def test_a_run_is_not_begun_over_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_does_not_overwrite_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("run").mkdir()
     Path("run", "precious").write_text("")
     done = invoke("train", FORECASTER, "-o", "run")
     assert done.exit_code == 2 and "error[E843]: run already exists and is not empty" in done.stderr
-    assert [each.name for each in Path("run").iterdir()] == ["precious"]
+    assert [path.name for path in Path("run").iterdir()] == ["precious"]
 
 
 def test_a_changed_model_does_not_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,22 +201,22 @@ def test_training_that_diverges_names_the_line(tmp_path: Path, monkeypatch: pyte
     assert "Traceback" not in done.output
 
 
-def test_the_gradient_as_a_file(tmp_path: Path) -> None:
+def test_a_gradient_is_exported(tmp_path: Path) -> None:
     target = tmp_path / "g.onnx"
     done = invoke("grad", str(ROOT / "specs" / "mlp.model"), "--wrt", "dense.*", "-o", str(target))
     assert done.exit_code == 0, done.output
     model = nablac.compile(ROOT / "specs" / "mlp.model").gradient("dense.*")
     generator = np.random.default_rng(0)
     feeds = {"image": generator.random((3, 1, 28, 28)).astype(np.float32), "label": np.array([1, 2, 3])}
-    ours, theirs = model(**feeds), OnnxRunner(target).run(feeds)
-    assert set(ours) == set(theirs) == {"loss", "grad.dense.W", "grad.dense.b"}
-    for name in ours:
-        np.testing.assert_allclose(theirs[name], ours[name], rtol=1e-4, atol=1e-7)
+    expected, results = model(**feeds), OnnxRunner(target).run(feeds)
+    assert set(expected) == set(results) == {"loss", "grad.dense.W", "grad.dense.b"}
+    for name in expected:
+        np.testing.assert_allclose(results[name], expected[name], rtol=1e-4, atol=1e-7)
     none = invoke("grad", str(ROOT / "specs" / "mlp.model"), "--wrt", "nothing", "-o", str(target))
     assert none.exit_code == 1 and "error[E614]: no parameter or float input matches `nothing`" in none.stderr
 
 
-def test_hessians_times_vectors_as_a_file(tmp_path: Path) -> None:
+def test_hessian_vector_products_are_exported(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is the oracle: install the `oracle` extra")
     target = tmp_path / "g.onnx"
     text = "model M {\n input x: [batch, 3]\n output y = x -> Dense(4, activation: tanh) -> Dense(1)\n}\n"
@@ -226,18 +226,18 @@ def test_hessians_times_vectors_as_a_file(tmp_path: Path) -> None:
     assert done.exit_code == 0 and "hvp.dense.W: f32[3, 4]" in done.stdout, done.output
     generator = np.random.default_rng(0)
     x, t, along = (generator.normal(size=shape).astype(np.float32) for shape in ((5, 3), (5, 1), (3, 4)))
-    weights = {path: torch.tensor(each) for path, each in nablac.compile(file).weights.items()}
+    weights = {path: torch.tensor(array) for path, array in nablac.compile(file).weights.items()}
 
     def loss(w: Any) -> Any:
         hidden = torch.tanh(torch.tensor(x) @ w + weights["dense.b"])
         return ((hidden @ weights["dense_1.W"] + weights["dense_1.b"] - torch.tensor(t)) ** 2).mean()
 
     _, expected = torch.autograd.functional.hvp(loss, weights["dense.W"], torch.tensor(along))
-    found = OnnxRunner(target).run({"x": x, "t": t, "along.dense.W": along})
-    np.testing.assert_allclose(found["hvp.dense.W"], expected.numpy(), rtol=1e-4, atol=1e-6)
+    results = OnnxRunner(target).run({"x": x, "t": t, "along.dense.W": along})
+    np.testing.assert_allclose(results["hvp.dense.W"], expected.numpy(), rtol=1e-4, atol=1e-6)
 
 
-def test_a_gradient_that_nothing_flows_to_is_said(tmp_path: Path) -> None:
+def test_a_gradient_that_is_always_0_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "m.model"
     file.write_text(
         "model M {\n input x: [batch, 3]\n y = x -> Dense(4)\n output p = cast(argmax(y, axis: -1), f32)\n}\n"
@@ -253,7 +253,7 @@ TRAINED = sorted(path for path in (ROOT / "specs").glob("*.model") if "\ntrain "
 
 
 @pytest.mark.parametrize("path", TRAINED, ids=[path.stem for path in TRAINED])
-def test_gradients_are_those_of_central_differences(path: Path) -> None:
+def test_gradients_agree_with_central_differences(path: Path) -> None:
     settings = ["--set", "vocabulary=50", "--set", "width=32"] if path.stem == "translate" else []
     done = invoke("check", "--gradients", str(path), *settings, "--json")
     report = json.loads(done.stdout)
@@ -273,29 +273,32 @@ train Cut {
 """
 
 
-def test_cut_gradients_are_checked_as_if_they_were_whole(tmp_path: Path) -> None:
+def test_truncated_and_stopped_gradients_are_checked_without_the_cut(tmp_path: Path) -> None:
     (tmp_path / "cut.model").write_text(CUT)
     done = invoke("check", "--gradients", str(tmp_path / "cut.model"))
     assert done.exit_code == 0 and "Cut: 13 gradients, worst relative difference " in done.stdout
 
 
-def test_a_wrong_gradient_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_gradient_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from compiler.operators.activations import Tanh
 
     pullback = Tanh.pullback
-    wrong = lambda self, *operands, **result: tuple(1.001 * each for each in pullback(self, *operands, **result))  # noqa: E731
+
+    def wrong(self: Tanh, *operands: Any, **result: Any) -> tuple[Any, ...]:
+        return tuple(1.001 * gradient for gradient in pullback(self, *operands, **result))
+
     monkeypatch.setattr(Tanh, "pullback", wrong)
     done = invoke("check", "--gradients", str(ROOT / "specs" / "rnn.model"))
     assert done.exit_code == 1 and " by central differences" in done.stdout
     assert "differ from central differences" in done.stderr and "no errors" not in done.stderr
 
 
-def test_the_step_as_a_file_trains_by_onnxruntime_alone(tmp_path: Path) -> None:
+def test_the_exported_step_trains_with_onnxruntime_alone(tmp_path: Path) -> None:
     step = tmp_path / "mlp.step.onnx"
     done = invoke("compile", "--train", str(ROOT / "specs" / "mlp.model"), "-o", str(step))
     assert done.exit_code == 0, done.output
     onnx.checker.check_model(str(step), full_check=True)
-    assert {each.domain for each in onnx.load(step).opset_import} == {""}
+    assert {opset.domain for opset in onnx.load(step).opset_import} == {""}
     state = load_file(step.with_suffix(".safetensors"))
     assert {"dense.W", "optimizer/m/dense.W", "optimizer/v/dense.b"} <= state.keys()
     example = [sys.executable, str(ROOT / "examples" / "train_step.py"), str(step), str(ROOT / "specs/data/digits.npz")]
@@ -340,16 +343,16 @@ def test_a_model_of_16_bits_is_trained_evaluated_resumed_and_compiled(dtype: str
         done = invoke(*arguments)
         assert done.exit_code == 0, (arguments, done.output)
     assert len((tmp_path / "r" / "history.csv").read_text().splitlines()) == 4
-    kept = {array.dtype.name for array in read_tensors(tmp_path / "r" / "weights.safetensors").values()}
-    assert kept == {{"f16": "float16", "bf16": "bfloat16"}[dtype]}
+    dtypes = {array.dtype.name for array in read_tensors(tmp_path / "r" / "weights.safetensors").values()}
+    assert dtypes == {{"f16": "float16", "bf16": "bfloat16"}[dtype]}
 
 
-def test_the_examples_loop_runs_steps_of_any_kind(tmp_path: Path) -> None:
+def test_the_example_loop_runs_steps_of_any_kind(tmp_path: Path) -> None:
     text = (ROOT / "specs" / "mlp.model").read_text().replace("train MLP {", "train MLP {\n    plateau 2")
     (tmp_path / "m.model").write_text(text)
     step = tmp_path / "m.step.onnx"
     done = invoke("compile", "--train", str(tmp_path / "m.model"), "-o", str(step), "--dtype", "f64")
-    assert done.exit_code == 0 and "rate" in [each.name for each in onnx.load(step).graph.input], done.output
+    assert done.exit_code == 0 and "rate" in [value.name for value in onnx.load(step).graph.input], done.output
     example = [sys.executable, str(ROOT / "examples" / "train_step.py"), str(step), str(ROOT / "specs/data/digits.npz")]
     assert len(subprocess.run(example, capture_output=True, text=True, check=True).stdout.splitlines()) == 60
 
@@ -360,8 +363,8 @@ def test_the_step_trains_alike_in_javascript(tmp_path: Path) -> None:
     assert invoke("compile", "--train", str(ROOT / "specs" / "mlp.model"), "-o", str(step)).exit_code == 0
     shutil.copytree(ROOT / "examples" / "javascript", tmp_path / "js", ignore=shutil.ignore_patterns("node_modules"))
     subprocess.run(["npm", "install", "--silent", "--prefix", str(tmp_path / "js")], check=True, timeout=300)
-    with np.load(data) as held:
-        (tmp_path / "digits.json").write_text(json.dumps({name: held[name].tolist() for name in held.files}))
+    with np.load(data) as arrays:
+        (tmp_path / "digits.json").write_text(json.dumps({name: arrays[name].tolist() for name in arrays.files}))
     python = [sys.executable, str(ROOT / "examples" / "train_step.py"), str(step), str(data)]
     javascript = ["node", str(tmp_path / "js" / "train_step.js"), str(step), str(tmp_path / "digits.json")]
     curves = [
@@ -397,7 +400,7 @@ def test_python_trains_too() -> None:
         (("--model", "Nobody"), "error[E420]: there is no model `Nobody`"),
     ],
 )
-def test_wrong_use_is_said_and_leaves_nothing(
+def test_wrong_usage_is_an_error_and_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -406,7 +409,7 @@ def test_wrong_use_is_said_and_leaves_nothing(
     assert "Traceback" not in done.output and not list(tmp_path.iterdir())
 
 
-def test_as_many_checkpoints_are_kept_as_asked(tmp_path: Path) -> None:
+def test_keep_limits_the_number_of_checkpoints(tmp_path: Path) -> None:
     for keep in (1, 4):
         run = tmp_path / str(keep)
         done = invoke("train", FORECASTER, "--epochs", "6", "--keep", str(keep), "-q", "-o", str(run))

@@ -1,4 +1,4 @@
-"""What `Model.train` is given: options as the command line checks them, and arrays that the model reads."""
+"""The arguments of `Model.train`: options with the limits of the command line, and arrays that the model reads."""
 
 from __future__ import annotations
 
@@ -33,55 +33,55 @@ OPTIONS = {
     "epochs that are 0": ({"epochs": 0}, "E605", "`epochs` must be a whole number from 1, got 0", None),
     "half an example": ({"batch": 2.5}, "E605", "`batch` must be a whole number from 1, got 2.5", None),
     "a text": ({"batch": "2"}, "E605", "`batch` must be a whole number from 1, got '2'", None),
-    "a truth": ({"patience": True}, "E605", "`patience` must be a whole number from 1, got True", None),
-    "a seed": ({"seed": -1}, "E605", "`seed` must be a whole number from 0, got -1", None),
-    "all of it": ({"validation": 1.0}, "E605", "`validation` must be a number from 0 to 0.9, got 1.0", None),
-    "no number": (
+    "a bool": ({"patience": True}, "E605", "`patience` must be a whole number from 1, got True", None),
+    "a negative seed": ({"seed": -1}, "E605", "`seed` must be a whole number from 0, got -1", None),
+    "all examples": ({"validation": 1.0}, "E605", "`validation` must be a number from 0 to 0.9, got 1.0", None),
+    "NaN": (
         {"validation": float("nan")},
         "E605",
         "`validation` must be a number from 0 to 0.9, got nan",
         None,
     ),
-    "no time": ({"max_seconds": -1}, "E605", "`max_seconds` must be a number from 0, got -1", None),
-    "a slip": ({"epohcs": 1}, "E604", "`train` has no option `epohcs`", "did you mean `epochs`?"),
-    "of files": ({"undivided": True}, "E604", "`train` has no option `undivided`", "there are epochs, "),
+    "negative time": ({"max_seconds": -1}, "E605", "`max_seconds` must be a number from 0, got -1", None),
+    "a misspelt option": ({"epohcs": 1}, "E604", "`train` has no option `epohcs`", "did you mean `epochs`?"),
+    "an option of files": ({"undivided": True}, "E604", "`train` has no option `undivided`", "there are epochs, "),
 }
 
 
 @pytest.mark.parametrize("case", OPTIONS)
-def test_an_option_that_means_nothing_is_refused(case: str) -> None:
+def test_a_wrong_option_is_refused(case: str) -> None:
     options, code, message, hint = OPTIONS[case]
     with pytest.raises(NablacError) as caught:
         nablac.compile(TEXT).train(DATA, **options)
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.message) == (code, message)
-    assert hint is None or str(found.hint).startswith(hint)
+    (error,) = caught.value.diagnostics
+    assert (error.code, error.message) == (code, message)
+    assert hint is None or str(error.hint).startswith(hint)
 
 
 ARRAYS: dict[str, tuple[Any, str, str]] = {
-    "an array more": ({**DATA, "zz": ROWS}, "E802", "the model has no input or target `zz`"),
-    "nearly a name": ({**DATA, "prize": ROWS}, "E802", "did you mean `price`?"),
-    "a list": ([1, 2], "E823", "a dict of arrays by the names of inputs and targets is needed, and [1, 2] is given"),
+    "an unknown name": ({**DATA, "zz": ROWS}, "E802", "the model has no input or target `zz`"),
+    "a misspelt name": ({**DATA, "prize": ROWS}, "E802", "did you mean `price`?"),
+    "a list": ([1, 2], "E823", "expected a dict of arrays by input and target name, got [1, 2]"),
     "a file": ("line.csv", "E823", "`nablac train --data FILE` reads files"),
-    "numbers for names": ({1: ROWS}, "E823", "a dict of arrays by the names"),
-    "ragged rows": ({**DATA, "x": [[1, 2], [3]]}, "E823", "`x` is no array"),
+    "numbers for names": ({1: ROWS}, "E823", "expected a dict of arrays by input and target name, got {1: "),
+    "ragged rows": ({**DATA, "x": [[1, 2], [3]]}, "E823", "`x` is not an array"),
 }
 
 
 @pytest.mark.parametrize("case", ARRAYS)
-def test_what_is_no_data_of_the_model_is_refused(case: str) -> None:
+def test_wrong_data_is_refused(case: str) -> None:
     data, code, text = ARRAYS[case]
     with pytest.raises(NablacError) as caught:
         nablac.compile(TEXT).train(data)
     assert caught.value.diagnostics[0].code == code and text in str(caught.value)
 
 
-def test_numpys_numbers_are_numbers() -> None:
+def test_options_may_be_numpy_numbers() -> None:
     history = nablac.compile(TEXT).train(DATA, epochs=np.int64(2), batch=np.int32(4), validation=np.float32(0.25))
     assert len(history["loss"]) == 2
 
 
 @pytest.mark.parametrize("name", sorted(LEAST))
-def test_the_command_line_refuses_the_same(name: str) -> None:
+def test_the_command_line_has_the_same_limits(name: str) -> None:
     option = f"--{name.replace('_', '-')}"
     assert f"'{option}'" in invoke("train", "m.model", option, str(LEAST[name] - 1)).stderr

@@ -1,4 +1,4 @@
-"""A trained model is one thing: whichever way it is taken from its run, it gives what the run's own model gives."""
+"""A trained model gives the same results in every way that it can be loaded from its run."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ SET = "hidden=5"
 
 
 class Run:
-    """A finished run in a folder of its own, with the numbers that its own compiled model gives."""
+    """A finished run in its own folder, with the results of its own compiled model."""
 
     def __init__(self, folder: Path, text: str) -> None:
         self.folder, self.path, self.file = folder, folder / "run", folder / "m.model"
@@ -163,7 +163,7 @@ def called(make: Callable[[Run], Any]) -> Callable[[Run], np.ndarray]:
     return call
 
 
-WAYS: dict[str, Callable[[Run], np.ndarray]] = {
+RESULTS: dict[str, Callable[[Run], np.ndarray]] = {
     "run RUN": lambda run: run.by_command("run", str(run.path), str(run.folder / "x.npy")),
     "run RUN by onnxruntime": lambda run: run.by_command(
         "run", str(run.path), str(run.folder / "x.npy"), "--backend", "ort"
@@ -185,27 +185,27 @@ WAYS: dict[str, Callable[[Run], np.ndarray]] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_every_way_gives_what_the_runs_own_model_gives(run: Run, way: str) -> None:
+@pytest.mark.parametrize("source", RESULTS)
+def test_every_source_gives_the_results_of_the_runs_own_model(run: Run, source: str) -> None:
     try:
-        found = WAYS[way](run)
+        result = RESULTS[source](run)
     finally:
         moved = run.folder / "moved.safetensors"
         if moved.exists():
             moved.rename(run.weights)
-    np.testing.assert_allclose(found, run.expected, rtol=1e-5, atol=1e-5 * np.abs(run.expected).max())
+    np.testing.assert_allclose(result, run.expected, rtol=1e-5, atol=1e-5 * np.abs(run.expected).max())
 
 
-def test_an_evaluation_of_a_run_is_what_its_best_epoch_measured(run: Run) -> None:
+def test_evaluating_a_run_gives_the_metrics_of_its_best_epoch(run: Run) -> None:
     best = int(np.argmin(run.history["val_loss"]))
     done = invoke("eval", str(run.path), "--json")
     assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)
+    metrics = json.loads(done.stdout)
     for name in ("loss", "mae", "auxiliary", "accuracy"):
-        if name in found:
-            assert found[name] == pytest.approx(run.history[f"val_{name}"][best], rel=1e-6), name
+        if name in metrics:
+            assert metrics[name] == pytest.approx(run.history[f"val_{name}"][best], rel=1e-6), name
     again = invoke("eval", str(run.file), "--weights", run.weights, "--set", SET, "--json")
-    assert json.loads(again.stdout) == found
+    assert json.loads(again.stdout) == metrics
 
 
 def test_every_other_command_takes_a_run(run: Run) -> None:
@@ -220,14 +220,14 @@ def test_every_other_command_takes_a_run(run: Run) -> None:
         assert done.exit_code == 0, done.output
 
 
-def test_a_hyperparameter_is_set_once_and_beside_those_of_the_run(run: Run) -> None:
+def test_a_hyperparameter_is_set_once_and_must_fit_the_weights(run: Run) -> None:
     twice = invoke("summary", str(run.file), "--set", "hidden=4", "--set", "hidden=5")
     assert twice.exit_code == 2 and "error[E906]: `hidden` is set to both `4` and `5`" in twice.stderr
     other = invoke("summary", str(run.path), "--set", "hidden=9")
     assert other.exit_code == 2 and "in the file, and f32[2, 9] in the model" in other.stderr
 
 
-def test_what_is_compiled_of_a_run_says_what_the_runs_own_model_says(run: Run) -> None:
+def test_a_compiled_run_has_the_metadata_of_the_runs_own_model(run: Run) -> None:
     run.compiled(str(run.path))
     own, compiled = (OnnxRunner(path).metadata for path in (run.path / "model.onnx", run.folder / "compiled.onnx"))
     assert own == compiled
@@ -272,20 +272,20 @@ def test_weights_without_those_of_the_loss_run_and_train_but_are_not_evaluated(c
 
 
 def test_a_gradient_of_a_trained_model_takes_the_units_of_its_data(critic: Run) -> None:
-    """By central differences of the loss that the gradient's graph has itself, in raw units."""
-    made = nablac.load(critic.path, dtype="f64").gradient("x")
+    """Compared with central differences of the loss in the gradient's own graph, in raw units."""
+    gradient = nablac.load(critic.path, dtype="f64").gradient("x")
     x = critic.x[:4].astype(np.float64)
     t = 5 * x[:, :1] + 900 * x[:, 1:]
-    found = made(x=x, t=t)
+    results = gradient(x=x, t=t)
     step = np.array([1e-2, 1e-4])
     for column in range(2):
-        moved = [x.copy(), x.copy()]
-        for sign, each in zip((-1, 1), moved, strict=True):
-            each[2, column] += sign * step[column]
-        low, high = (float(made(x=each, t=t)["loss"]) for each in moved)
-        assert found["grad.x"][2, column] == pytest.approx((high - low) / (2 * step[column]), rel=1e-4)
-    # The loss of data in raw units is of the size that training knows: of scaled numbers.
-    assert float(found["loss"]) < 5
+        shifted = [x.copy(), x.copy()]
+        for sign, inputs in zip((-1, 1), shifted, strict=True):
+            inputs[2, column] += sign * step[column]
+        low, high = (float(gradient(x=inputs, t=t)["loss"]) for inputs in shifted)
+        assert results["grad.x"][2, column] == pytest.approx((high - low) / (2 * step[column]), rel=1e-4)
+    # The data is in raw units, but the loss is that of scaled data, as in training.
+    assert float(results["loss"]) < 5
 
 
 def test_an_exported_step_of_a_run_takes_the_units_of_its_data(critic: Run, tmp_path: Path) -> None:
@@ -294,9 +294,9 @@ def test_an_exported_step_of_a_run_takes_the_units_of_its_data(critic: Run, tmp_
     runner = OnnxRunner(step)
     state = load_file(step.with_suffix(".safetensors"))
     t = (5 * critic.x[:, :1] + 900 * critic.x[:, 1:]).astype(np.float32)
-    made = runner.run({"x": critic.x, "t": t, "step": np.float32(1), **state})
+    results = runner.run({"x": critic.x, "t": t, "step": np.float32(1), **state})
     whole = nablac.load(critic.path).gradient("dense.W")(x=critic.x, t=t)
-    assert float(made["loss"]) == pytest.approx(float(whole["loss"]), rel=1e-4)
+    assert float(results["loss"]) == pytest.approx(float(whole["loss"]), rel=1e-4)
     states = json.loads(runner.metadata["nablac.states"])
     assert states["optimizer/m/dense.W"] == {"kind": "optimizer", "of": "dense.W", "name": "m"}
 
@@ -317,13 +317,13 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("label", OTHERS)
-def test_weights_in_units_that_a_model_cannot_know_are_refused(tmp_path: Path, label: str) -> None:
+def test_weights_scaled_for_data_that_a_model_lacks_are_refused(tmp_path: Path, label: str) -> None:
     text, code, message = OTHERS[label]
-    made = Run(tmp_path, MODELS["scaled"])
+    run = Run(tmp_path, MODELS["scaled"])
     with pytest.raises(NablacError) as caught:
-        nablac.load(_written(tmp_path / "other.model", text), made.weights, hidden=5)
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.message) == (code, message)
+        nablac.load(_written(tmp_path / "other.model", text), run.weights, hidden=5)
+    (error,) = caught.value.diagnostics
+    assert (error.code, error.message) == (code, message)
 
 
 def _written(path: Path, text: str) -> Path:
@@ -331,10 +331,10 @@ def _written(path: Path, text: str) -> Path:
     return path
 
 
-def test_a_loss_of_the_step_is_not_evaluated_on_weights_that_do_not_say_theirs(tmp_path: Path) -> None:
-    made = Run(tmp_path, MODELS["a loss that changes with the step"])
-    save_file(load_file(made.weights), str(tmp_path / "foreign.safetensors"))
-    done = invoke("eval", str(made.file), "--weights", str(tmp_path / "foreign.safetensors"), "--set", SET)
+def test_a_loss_of_the_step_is_not_evaluated_on_weights_without_a_step(tmp_path: Path) -> None:
+    run = Run(tmp_path, MODELS["a loss that changes with the step"])
+    save_file(load_file(run.weights), str(tmp_path / "foreign.safetensors"))
+    done = invoke("eval", str(run.file), "--weights", str(tmp_path / "foreign.safetensors"), "--set", SET)
     assert done.exit_code == 2 and "error[E845]: the loss depends on `step`" in done.stderr
 
 
@@ -350,7 +350,7 @@ model M { input x: [batch, 2]; count = Count(); output y = count(count(x)) }
 
 
 @pytest.mark.parametrize("backend", ["numpy", "ort"])
-def test_buffers_are_kept_from_call_to_call(backend: str) -> None:
+def test_buffers_are_kept_between_calls(backend: str) -> None:
     model = nablac.compile(COUNTING, backend=backend)
     x, seen = np.array([[1.0, 2.0], [3.0, 5.0]], np.float32), np.zeros(2, np.float32)
     for _ in range(3):

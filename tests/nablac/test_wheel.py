@@ -1,4 +1,4 @@
-"""The wheel as a user has it: one top-level name, beside folders and files of the four folders' names."""
+"""The wheel as installed has one top-level name, and works beside modules with the names of the checkout's folders."""
 
 import os
 import shutil
@@ -61,7 +61,7 @@ BEFORE = {"generate": ("train", "letters.model", "-o", "letters")}
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel of this checkout, built where an earlier build has left a module that is gone since."""
+    """A wheel of this checkout, built where an earlier build has left a module that no longer exists."""
     source = tmp_path_factory.mktemp("source")
     for name in SOURCES:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
@@ -77,18 +77,18 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment where the unpacked wheel is what `import nablac` finds."""
+    """An environment in which `import nablac` imports the unpacked wheel."""
     site = tmp_path_factory.mktemp("site")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
-    # Coverage is of the checkout, and what runs here is a copy.
+    # Coverage measures the checkout, and this runs a copy.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     return {**kept, "PYTHONPATH": str(site), "XDG_CACHE_HOME": str(site / "cache")}
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A user's folder whose own modules have the names of the checkout's folders, and must not be imported."""
+    """A user's folder with modules of the names of the checkout's folders, which must not be imported."""
     for name in ("compiler", "specs"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text(f"raise SystemExit('{name} of the user was imported')\n")

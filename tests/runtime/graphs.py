@@ -1,4 +1,4 @@
-"""Small graphs to run, from the language or made by hand."""
+"""Small graphs that are built by hand, and numbers to run them on."""
 
 from __future__ import annotations
 
@@ -10,20 +10,12 @@ import numpy.typing as npt
 import pytest
 
 from compiler.dims import Dim, Size
-from compiler.elaborate.models import elaborate
-from compiler.elaborate.program import program_of
 from compiler.graph import Graph, Value
-from compiler.operators.source import Buffer, Input, Parameter
+from compiler.operators.leaves import Buffer, Input, Parameter
 from compiler.types import DType, TensorType
 from grammar.diagnostics import NablacError
-from grammar.source import Source
 
 Array = npt.NDArray[Any]
-
-
-def model(text: str, **options: Any) -> Graph:
-    """The graph of a model text, called `test.model` in its diagnostics."""
-    return elaborate(program_of(Source("test.model", text)), **options)
 
 
 def tensor(dtype: str, *shape: Size | str) -> TensorType:

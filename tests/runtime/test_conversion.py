@@ -59,13 +59,13 @@ REFUSED: list[tuple[Any, str, str, tuple[int, ...] | None]] = [
     (np.array([1e300]), "f32", "1e+300 is beyond f32", (0,)),
     (np.array([70000]), "f16", "70000 is beyond f16", (0,)),
     (np.array([-1e39]), "bf16", "-1e+39 is beyond bf16", (0,)),
-    (np.array(["2020-01-01"], "M8[D]"), "i64", "dates (datetime64[D]) are given", None),
-    (np.array([5], "m8[s]"), "f32", "spans of time (timedelta64[s]) are given", None),
-    (np.array([1j]), "f32", "complex numbers are given", None),
-    (np.zeros(2, [("a", "f4")]), "f32", "records ([('a', '<f4')]) are given", None),
-    (np.array([b"1"]), "f32", "bytes of text are given", None),
-    (np.array(["1"]), "f32", "texts are given", None),
-    (np.array([1], object), "f32", "Python objects are given", None),
+    (np.array(["2020-01-01"], "M8[D]"), "i64", "the array holds dates (datetime64[D])", None),
+    (np.array([5], "m8[s]"), "f32", "the array holds spans of time (timedelta64[s])", None),
+    (np.array([1j]), "f32", "the array holds complex numbers", None),
+    (np.zeros(2, [("a", "f4")]), "f32", "the array holds records ([('a', '<f4')])", None),
+    (np.array([b"1"]), "f32", "the array holds bytes of text", None),
+    (np.array(["1"]), "f32", "the array holds texts", None),
+    (np.array([1], object), "f32", "the array holds Python objects", None),
 ]
 
 

@@ -56,7 +56,7 @@ def test_floats_from_0_to_1_are_taken_and_others_refused() -> None:
     found, _ = read(saved(Image.fromarray(numbers), "tiff"), 1)
     np.testing.assert_array_equal(found[0], numbers)
     for wrong in (numbers * 300, numbers - 0.5, np.full((2, 2), np.nan, np.float32)):
-        with pytest.raises(NablacError, match="an image of floats from"):
+        with pytest.raises(NablacError, match="expected floats from 0 to 1, got"):
             read(saved(Image.fromarray(wrong), "tiff"), 1)
 
 
@@ -183,8 +183,8 @@ def test_an_input_that_no_image_can_be(tmp_path: Path, case: str) -> None:
     (tmp_path / "x.png").write_bytes(saved(Image.fromarray(BYTES)))
     with pytest.raises(NablacError) as caught:
         read_inputs([str(tmp_path / "x.png")], {"x": TensorType(dtype, shape)})
-    (found,) = caught.value.diagnostics
-    assert f"{found.code}: {found.message}".startswith(message)
+    (diagnostic,) = caught.value.diagnostics
+    assert f"{diagnostic.code}: {diagnostic.message}".startswith(message)
 
 
 def test_three_axes_are_pictures_in_grey(tmp_path: Path) -> None:

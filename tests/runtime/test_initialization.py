@@ -7,23 +7,26 @@ import pytest
 
 from compiler.onnx.exporter import export
 from grammar.diagnostics import NablacError
-from runtime.initialization import initialize, key, stored
+from runtime.initialization import initialize, key, stored_operators
 from runtime.onnx_session import OnnxRunner
-from tests.runtime.graphs import fed, graph, model, parameter, text_of
+from tests.models import elaborate
+from tests.runtime.graphs import fed, graph, parameter, text_of
 
 TEXT = "model M() {\n    input x: [batch, 3]\n    output x -> Dense(4) -> Dense(4) -> BatchNorm()\n}\n"
 
 
 def test_one_seed_gives_one_result() -> None:
-    first, again, other = (initialize(model(TEXT), seed) for seed in (1, 1, 2))
-    assert set(first) == {op.path for op in stored(model(TEXT))}
+    first, again, other = (initialize(elaborate(TEXT), seed) for seed in (1, 1, 2))
+    assert set(first) == {op.path for op in stored_operators(elaborate(TEXT))}
     assert all(np.array_equal(first[path], again[path]) for path in first)
     assert any(not np.array_equal(first[path], other[path]) for path in first)
 
 
 def test_layers_of_one_shape_begin_differently() -> None:
     weights = [
-        array for array in initialize(model(TEXT.replace("[batch, 3]", "[batch, 4]"))).values() if array.shape == (4, 4)
+        array
+        for array in initialize(elaborate(TEXT.replace("[batch, 3]", "[batch, 4]"))).values()
+        if array.shape == (4, 4)
     ]
     assert len(weights) == 2
     assert not np.array_equal(*weights)
@@ -36,28 +39,28 @@ def test_keys_are_the_same_on_every_machine() -> None:
 
 
 def test_onnxruntime_draws_the_same() -> None:
-    parameters = list(stored(model(TEXT)))
+    parameters = list(stored_operators(elaborate(TEXT)))
     assert parameters
     for op in parameters:
         assert op.initial is not None
         feeds = {name: np.array(key(3, op.path), np.int64) for name in op.initial.inputs}
         (drawn,) = OnnxRunner(export(op.initial).SerializeToString(), threads=1).run(feeds).values()
-        np.testing.assert_allclose(drawn, initialize(model(TEXT), 3)[op.path], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(drawn, initialize(elaborate(TEXT), 3)[op.path], rtol=1e-5, atol=1e-6)
 
 
 def test_weights_beyond_all_memory_are_refused_before_any_is_made() -> None:
-    wide = model("model M() {\n    input x: [batch, 4000000000]\n    output x -> Dense(8000000)\n}\n")
+    wide = elaborate("model M() {\n    input x: [batch, 4000000000]\n    output x -> Dense(8000000)\n}\n")
     with pytest.raises(NablacError) as caught:
         initialize(wide)
-    (found,) = caught.value.diagnostics
-    assert found.code == "E810"
-    assert found.message.startswith("not enough memory for the weights: 128,000,000,032,000,000 bytes, and")
-    assert found.note == "`dense.W` is f32[4000000000, 8000000], of 128,000,000,000,000,000 bytes"
-    assert found.hint == "choose smaller sizes, by `--preset` or `--set`"
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == "E810"
+    assert diagnostic.message.startswith("not enough memory for the weights: 128,000,000,032,000,000 bytes, and")
+    assert diagnostic.note == "`dense.W` is f32[4000000000, 8000000], of 128,000,000,000,000,000 bytes"
+    assert diagnostic.hint == "choose smaller sizes, by `--preset` or `--set`"
 
 
 def test_first_values_may_be_written_to() -> None:
-    weights = initialize(model(TEXT))
+    weights = initialize(elaborate(TEXT))
     assert weights and all(array.flags.writeable for array in weights.values())
 
 

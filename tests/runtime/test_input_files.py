@@ -15,6 +15,7 @@ from compiler.dims import Dim
 from compiler.types import DType, TensorType
 from grammar.diagnostics import NablacError
 from runtime.input_files import InputType, Reading, read_inputs
+from runtime.signature import random_keys
 
 N = Dim.named("n")
 VECTOR = TensorType(DType.F32, (N,))
@@ -112,12 +113,12 @@ def test_a_file_is_taken(folder: Path, label: str) -> None:
 ARCHIVE = "E807: this cannot be read as an .npz file of plain arrays"
 PLAIN = "E807: this cannot be read as a .npy file of a plain array"
 REFUSED: dict[str, tuple[str, InputType, str]] = {
-    "several arrays, none of the name": ("x=other.npz", VECTOR, "E807: this holds a, b, and nothing called `x`"),
+    "several arrays, none of the name": ("x=other.npz", VECTOR, "E807: there is no array `x`; the file holds a, b"),
     "an array that is not there": ("other.npz:c", VECTOR, "E807: there is no array `c`"),
     "a file that is cut off": (
         "half.npy",
         VECTOR,
-        f"{PLAIN}: its header declares 16 bytes of numbers, and 13 are there",
+        f"{PLAIN}: its header declares 16 bytes of numbers; the file has 13",
     ),
     "no array": (
         "garbage.npy",
@@ -167,7 +168,7 @@ REFUSED: dict[str, tuple[str, InputType, str]] = {
         "E821: this is a NumPy array; expected an image",
     ),
     "JSON beyond f64": ("huge.json", VECTOR, "E807: 1e400 is beyond f64"),
-    "dates": ("dates.npy", VECTOR, "E804: the input is f32[n], and dates (datetime64[D]) are given"),
+    "dates": ("dates.npy", VECTOR, "E804: the input is f32[n], and the array holds dates (datetime64[D])"),
     "beyond f32": ("beyond.npy", VECTOR, "E804: the input is f32[n], and 1e+300 is beyond f32"),
     "fractions for tokens": ("fractions.npy", TOKENS, "E804: the input is i64[n], and 0.5 is not a whole number"),
     "numbers beyond i64": (
@@ -188,8 +189,8 @@ def test_a_file_that_does_not_serve_is_told_why(folder: Path, label: str) -> Non
     argument, wanted, expected = REFUSED[label]
     with pytest.raises(NablacError) as caught:
         read_inputs([argument], {"x": wanted})
-    (found,) = caught.value.diagnostics
-    assert f"{found.code}: {found.message}" == expected
+    (diagnostic,) = caught.value.diagnostics
+    assert f"{diagnostic.code}: {diagnostic.message}" == expected
     assert "pickle" not in str(caught.value)
 
 
@@ -198,8 +199,8 @@ def test_a_folder_is_told_as_one(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     with pytest.raises(NablacError) as caught:
         read_inputs([str(tmp_path / name)], {"x": VECTOR})
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.message) == ("E902", "this is a folder; expected a file")
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.message) == ("E902", "this is a folder; expected a file")
 
 
 @pytest.mark.parametrize("name", ["one.npy", "held.npz", "some.json", "table.csv"])
@@ -244,6 +245,10 @@ def test_json_that_we_write_is_read_again(tmp_path: Path) -> None:
 )
 def test_a_file_more_than_inputs_is_told(types: dict[str, InputType], hint: str, folder: Path) -> None:
     with pytest.raises(NablacError) as caught:
-        read_inputs(["one.npy", "one.npy"], types)
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.message, found.hint) == ("E802", "the model has no input for this file", hint)
+        read_inputs(["one.npy", "one.npy"], types, Reading(optional=random_keys(types)))
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.message, diagnostic.hint) == (
+        "E802",
+        "the model has no input for this file",
+        hint,
+    )

@@ -8,16 +8,17 @@ import pytest
 from compiler.graph import Graph
 from compiler.operators.arithmetic import FloorDiv
 from compiler.operators.indexing import Take
+from compiler.operators.leaves import constant, size_of
 from compiler.operators.linear import MatMul
 from compiler.operators.powers import Exp, Pow
 from compiler.operators.shaping import Reshape, Transpose
 from compiler.operators.slicing import Slice
-from compiler.operators.source import constant, size_of
 from compiler.types import DType
 from grammar.diagnostics import NablacError
 from runtime.numpy_executor import MOST_PLANS, NumpyRunner, run
 from runtime.numpy_plan import plan
-from tests.runtime.graphs import buffer, fed, graph, model, normal, parameter, text_of
+from tests.models import elaborate
+from tests.runtime.graphs import buffer, fed, graph, normal, parameter, text_of
 
 
 def test_named_dims_take_their_sizes_from_the_feeds() -> None:
@@ -150,12 +151,12 @@ def test_a_recurrence_runs_its_step_along_the_axis() -> None:
     for step in range(4):
         h = np.float32(0.5) * h + xs[:, step]
         expected.append(h)
-    g = model(RECURRENCE)
+    g = elaborate(RECURRENCE)
     np.testing.assert_allclose(run(g, {"xs": xs})["y"], np.stack(expected, 1), rtol=1e-6)
 
 
 def test_data_that_an_operator_refuses_is_told_with_its_line() -> None:
-    g = model("model M() {\n    input x: i64[n]\n    param t: [5, 2] = 0\n    y = t[x]\n    output y\n}\n")
+    g = elaborate("model M() {\n    input x: i64[n]\n    param t: [5, 2] = 0\n    y = t[x]\n    output y\n}\n")
     with pytest.raises(NablacError) as caught:
         run(g, {"x": [1, 9], "t": np.zeros((5, 2), np.float32)})
     assert text_of(caught) == (
@@ -182,7 +183,7 @@ def test_memory_that_is_not_to_be_had_is_told() -> None:
 
 
 def test_a_tensor_of_the_models_own_size_needs_no_smaller_batch() -> None:
-    g = model(
+    g = elaborate(
         "model M() {\n    input x: [n]\n    y = random.normal([3000000, 3000000, 20000])\n    output sum(y) + x\n}\n"
     )
     with pytest.raises(NablacError) as caught:

@@ -82,7 +82,7 @@ def refused(rules: list[str]) -> list[str]:
 
 
 def test_what_cannot_be_added_is_refused() -> None:
-    assert refused(["first -> b", "second -> +b"]) == ["E706 `second` gives [2] to be added to [3] of `first`"]
+    assert refused(["first -> b", "second -> +b"]) == ["E706 cannot add `second`, [2], to `first`, [3]"]
     assert refused(["first -> +b", "second -> none"]) == ["E706 `first` is added to `b`, which no entry becomes"]
 
 

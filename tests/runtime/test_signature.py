@@ -44,13 +44,13 @@ MISTAKES = {
     ),
     "another rank": (
         {"image": np.ones(4, np.float32)},
-        "error[E803]: `image` is f32[batch, 4], and an array of shape [4] is given\n --> input `image`\n"
-        "  = that is 1 axis, and the model has 2\nhelp: where the axis `batch` is missing: `image[None]`",
+        "error[E803]: `image`: expected f32[batch, 4], got an array of shape [4]\n --> input `image`\n"
+        "  = it has 1 axis; the model expects 2\nhelp: where the axis `batch` is missing: `image[None]`",
     ),
     "another size": (
         {"image": np.ones((2, 5), np.float32)},
-        "error[E803]: `image` is f32[batch, 4], and an array of shape [2, 5] is given\n --> input `image`\n"
-        "  = axis 1 is 5, and the model has 4 there",
+        "error[E803]: `image`: expected f32[batch, 4], got an array of shape [2, 5]\n --> input `image`\n"
+        "  = axis 1 is 5; the model expects 4",
     ),
     "nothing along a named dim": (
         {"tokens": np.zeros((2, 0), np.int64)},
@@ -63,22 +63,22 @@ MISTAKES = {
     ),
     "floats for integers": (
         {"tokens": np.zeros((2, 3))},
-        "error[E804]: `tokens` is i64[batch, time], and f64 is given\n --> input `tokens`\n"
+        "error[E804]: `tokens`: expected i64[batch, time], got f64\n --> input `tokens`\n"
         "help: convert it: `array.astype('int64')`",
     ),
     "a narrower float": (
         {"image": np.ones((2, 4))},
-        "error[E804]: `image` is f32[batch, 4], and f64 is given\n --> input `image`\n"
+        "error[E804]: `image`: expected f32[batch, 4], got f64\n --> input `image`\n"
         "help: convert it: `array.astype('float32')`",
     ),
     "texts": (
         {"image": [["a", "b", "c", "d"]] * 2},
-        "error[E804]: `image` is f32[batch, 4], and text is given\n --> input `image`\n"
+        "error[E804]: `image`: expected f32[batch, 4], got text\n --> input `image`\n"
         "help: a tensor holds numbers; turn texts into tokens first",
     ),
     "rows of different lengths": (
         {"tokens": [[1, 2], [3]]},
-        "error[E803]: `tokens` is i64[batch, time], and the argument is not an array\n --> input `tokens`\n"
+        "error[E803]: `tokens`: expected i64[batch, time], got an argument that is not an array\n --> input `tokens`\n"
         "  = its rows have different lengths",
     ),
     "sizes that disagree": (

@@ -34,9 +34,13 @@ def test_an_image_that_is_too_small_is_refused(text: str, backend: str) -> None:
     model = nablac.compile(source, backend=backend)
     with pytest.raises(NablacError) as caught:
         model(x=np.ones((2, 1, 3, 3), np.float32))
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.message, found.place) == ("E803", f"`x` is too small: {message}", "input `x`")
-    assert found.note is not None and found.note.startswith("required at ")
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.message, diagnostic.place) == (
+        "E803",
+        f"`x` is too small: {message}",
+        "input `x`",
+    )
+    assert diagnostic.note is not None and diagnostic.note.startswith("required at ")
     assert min(model(x=np.ones((2, 1, enough, enough), np.float32))["y"].shape) >= 0
 
 

@@ -21,9 +21,9 @@ def test_a_token_below_0_is_refused_before_anything_runs(text: str, backend: str
     model = nablac.compile(f"model M {{\n input x: i64[b, t]\n output y = {text}\n}}\n", backend=backend)
     with pytest.raises(NablacError) as caught:
         model(x=np.array([[0, -1]]))
-    (found,) = caught.value.diagnostics
-    assert found.code == "E806"
-    assert found.message == "`x` holds -1, and the table that it looks up has 5 entries"
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == "E806"
+    assert diagnostic.message == "`x` holds -1, and the table that it looks up has 5 entries"
     assert model(x=np.array([[0, 4]]))["y"].shape[0] == 1
 
 
@@ -68,8 +68,8 @@ def test_a_label_without_a_class_is_refused(case: str, backend: str) -> None:
     logits = np.array([[0, 1, 2], [2, 1, 0]], np.float32)
     with pytest.raises(NablacError) as caught:
         model(logits=logits, label=np.array(labels))
-    (found,) = caught.value.diagnostics
-    assert found.code == "E806" and f"`label` {told}" in found.message
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == "E806" and f"`label` {told}" in diagnostic.message
     assert np.isfinite(model(logits=logits, label=np.array([0, 2]))["y"]).all()
 
 

@@ -78,7 +78,7 @@ def test_what_cannot_be_fed_is_told(label: str) -> None:
     arguments, types, tokenizer, message = REFUSED[label]
     with pytest.raises(NablacError) as caught:
         read_texts_or_inputs(arguments, types, tokenizer, {"tokens": 3} if label == "too long" else None)
-    (found,) = caught.value.diagnostics
-    assert f"{found.code}: {found.message}".startswith(message)
+    (diagnostic,) = caught.value.diagnostics
+    assert f"{diagnostic.code}: {diagnostic.message}".startswith(message)
     if label == "too long":
-        assert found.place == "text 2"
+        assert diagnostic.place == "text 2"

@@ -161,7 +161,7 @@ class TestMistakes:
         "offsets beyond the file": (
             headed(b'{"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}', 8),
             "E705",
-            f"{WHOLE}: its header declares 16 bytes of tensors, and 8 are there",
+            f"{WHOLE}: its header declares 16 bytes of tensors; the file has 8",
         ),
     }
 
@@ -192,8 +192,8 @@ class TestMistakes:
         x = fed("x", "f32", "n", 4)
         with pytest.raises(NablacError) as caught:
             load_weights(file, graph([x], y=x + parameter("dense.b", 4)))
-        (found,) = caught.value.diagnostics
-        assert found.code == "E704" and found.message.startswith("`dense.b` is ")
+        (diagnostic,) = caught.value.diagnostics
+        assert diagnostic.code == "E704" and diagnostic.message.startswith("`dense.b` is ")
 
     def test_a_hint_names_the_entry_of_the_file_and_rules_that_take_none_are_told(self, tmp_path: Path) -> None:
         file = saved(tmp_path, net__dense__W=normal(3, 2), net__dense__b=normal(3))
@@ -331,8 +331,8 @@ class TestFolders:
         self.fill(tmp_path, names)
         with pytest.raises(NablacError) as caught:
             load_weights(tmp_path, example())
-        (found,) = caught.value.diagnostics
-        assert found.code == code and found.hint is not None
+        (diagnostic,) = caught.value.diagnostics
+        assert diagnostic.code == code and diagnostic.hint is not None
         assert message in text_of(caught)
 
     def test_its_index_says_which_files_are_one(self, tmp_path: Path) -> None:

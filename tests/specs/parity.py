@@ -14,31 +14,29 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from compiler.elaborate.models import elaborate
-from compiler.elaborate.program import Program, load, program_of
+from compiler.elaborate.program import Program, load
 from compiler.gradient import gradients
 from compiler.graph import Graph, Value
 from compiler.onnx.exporter import export
+from compiler.operators.leaves import Buffer, Input, Parameter, constant
 from compiler.operators.reductions import Sum
-from compiler.operators.source import Buffer, Input, Parameter, constant
 from compiler.passes.pipeline import optimize
 from compiler.types import DType
-from grammar.source import Source
 from runtime.numpy_executor import NumpyRunner, run
 from runtime.onnx_session import OnnxRunner
+from tests.models import elaborate
+from tests.paths import SPECS
 
 torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
 
 torch.backends.mha.set_fastpath_enabled(False)  # it drops padded positions
 torch.set_num_threads(1)  # tensors this small only wait for each other
-SPECS = Path(__file__).parents[2] / "specs"
 SIZES = ({"batch": 1, "time": 1}, {"batch": 2, "time": 5}, {"batch": 7, "time": 3})
 
 Array = npt.NDArray[Any]
@@ -299,8 +297,7 @@ def graph_of(case: Case, dtype: DType) -> Graph:
         return elaborate(
             program, model=model or None, hypers={**hypers, **case.hypers}, training=case.training, dtype=dtype
         )
-    program = program_of(Source("case.model", case.source))
-    return elaborate(program, hypers=case.hypers, training=case.training, dtype=dtype)
+    return elaborate(case.source, hypers=case.hypers, training=case.training, dtype=dtype)
 
 
 def _hypers(program: Program, model: str) -> set[str]:
@@ -344,7 +341,7 @@ def session_of(graph: Graph) -> OnnxRunner:
 
 def first_values(text: str, seed: int) -> dict[str, Array]:
     """The first value of every parameter of a model."""
-    graph = elaborate(program_of(Source("case.model", text)))
+    graph = elaborate(text)
     found = {}
     for node in graph:
         if isinstance(node.op, Parameter) and node.op.initial is not None:

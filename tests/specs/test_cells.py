@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
-from compiler.elaborate.program import program_of
+from compiler.graph_checks import verify
 from compiler.passes.pipeline import optimize
-from compiler.verify import verify
-from grammar.source import Source
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
+from tests.models import elaborate
 
 XS = np.arange(1.0, 13.0).reshape(2, 6, 1)  # [batch, time, features]
 
@@ -72,7 +70,7 @@ CASES = [
 def test_a_walk_is_what_its_equations_say(cells: str, cell: str, expected: np.ndarray, reverse: bool) -> None:
     walk = f"scan({cell})(xs, axis: 1, reverse: {str(reverse).lower()})"
     model = f"model M {{\n input xs: [batch, time, 1]\n output y = {walk}\n}}\n"
-    graph = elaborate(program_of(Source("cells.model", f"{cells}\n{model}")))
+    graph = elaborate(f"{cells}\n{model}")
     weights = initialize(graph, 0)
     xs = XS[:, ::-1] if reverse else XS
     for each in (graph, optimize(graph)):

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.program import program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph
-from compiler.operators.source import constant
+from compiler.operators.leaves import constant
 from compiler.types import DType
-from grammar.source import Source
 from runtime.numpy_executor import run
-from tests.specs.parity import Case, case, check, check_gradients, each, elaborate, torch
+from tests.models import elaborate
+from tests.specs.parity import Case, case, check, check_gradients, each, torch
 
 functional = torch.nn.functional
 ZEROS = [0.0, -0.0, 1e-8, -1e-8, 0.5, 1, -1, 3.0, -3.0]
@@ -123,8 +122,7 @@ def test_gradients_at_the_edges_are_torchs(case: Case) -> None:
 def slope(text: str, dtype: DType, **inputs: Any) -> dict[str, Any]:
     """The value of a text and its gradient with respect to the first input, in a dtype."""
     declared = ", ".join(f"{name}: [{', '.join(map(str, np.shape(value)))}]" for name, value in inputs.items())
-    source = Source("case.model", f"model M() {{\n    input {declared}\n    output value = {text}\n}}\n")
-    graph = elaborate(program_of(source), dtype=dtype)
+    graph = elaborate(f"model M() {{\n    input {declared}\n    output value = {text}\n}}\n", dtype=dtype)
     value = graph.outputs["value"]
     (grad,) = gradients([value], [constant(1.0, dtype)], [next(iter(graph.inputs.values()))])
     assert grad is not None
@@ -162,9 +160,9 @@ def test_far_out_a_slope_is_a_number(text: str) -> None:
 @pytest.mark.parametrize("dtype", [DType.F16, DType.BF16, DType.F32], ids=str)
 @pytest.mark.parametrize("text", ["sinusoids(3001, 8, x)", "rotate(x)"])
 def test_far_positions_differ_in_16_bits_too(text: str, dtype: DType) -> None:
-    source = Source("case.model", f"model M() {{\n    input x: [3001, 8]\n    output {text}\n}}\n")
+    model = f"model M() {{\n    input x: [3001, 8]\n    output {text}\n}}\n"
     feeds = {"x": np.ones((3001, 8))}
-    (expected,) = run(elaborate(program_of(source), dtype=DType.F64), feeds).values()
-    (found,) = run(elaborate(program_of(source), dtype=dtype), {"x": feeds["x"].astype(dtype.numpy)}).values()
+    (expected,) = run(elaborate(model, dtype=DType.F64), feeds).values()
+    (found,) = run(elaborate(model, dtype=dtype), {"x": feeds["x"].astype(dtype.numpy)}).values()
     rounding = {DType.F16: 2e-3, DType.BF16: 2e-2, DType.F32: 1e-3}[dtype]
     np.testing.assert_allclose(found.astype(float), expected, atol=rounding)

@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 
 import nablac
-from compiler.elaborate.models import elaborate
-from compiler.elaborate.program import program_of
 from compiler.types import DType
-from grammar.source import Source
+from tests.models import elaborate
 
 torch = pytest.importorskip("torch", reason="the oracle is PyTorch: pip install 'nablac[oracle]'")
 torch_functional = torch.nn.functional
@@ -70,5 +68,5 @@ def test_an_operator_is_rounded_by_itself(backend: str) -> None:
 def test_a_variable_that_holds_a_dtype_holds_that_one() -> None:
     """`f32` is written for the model's float type; `dtype(widen(x))` is f32 under whatever name."""
     text = "model M {\n    input x: [n]\n    wide = dtype(widen(x))\n    own = f32\n    output a = cast(x > 0, wide)\n"
-    graph = elaborate(program_of(Source("m", f"{text}    output b = cast(x > 0, own)\n}}\n")), dtype=DType.F16)
+    graph = elaborate(f"{text}    output b = cast(x > 0, own)\n}}\n", dtype=DType.F16)
     assert [value.type.dtype for value in graph.outputs.values()] == [DType.F32, DType.F16]

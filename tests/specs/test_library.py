@@ -16,7 +16,7 @@ from compiler.elaborate.program import load
 from grammar.parser import parse
 from grammar.source import Source
 from grammar.syntax import Const, Definition, ListOf, Name
-from tests.specs.parity import SPECS
+from tests.paths import SPECS
 
 STD = sorted((SPECS / "std").glob("*.model"))
 MODELS = sorted(SPECS.glob("*.model"))

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import load
 from compiler.gradient import gradients
 from compiler.graph import Graph, Value
 from compiler.operators.indexing import Take
+from compiler.operators.leaves import Input
 from compiler.operators.making import filled
 from compiler.operators.slicing import Slice
-from compiler.operators.source import Input
 from compiler.passes.pipeline import optimize
 from compiler.rewrite import replace
 from runtime.generation.machines import machine
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
+from tests.models import elaborate
+from tests.paths import SPECS
 
-SPECS = Path(__file__).parents[2] / "specs"
 SMALL: dict[str, dict[str, object]] = {
     "bert": {"dropout": 0.0},
     "sentence": {"width": 24, "heads": 3, "depth": 2, "inner": 48, "vocabulary": 60},

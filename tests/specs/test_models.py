@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import load
-from compiler.operators.source import Parameter
-from tests.specs.parity import SPECS, Case, case, check, each, tokens, torch
+from compiler.operators.leaves import Parameter
+from tests.models import elaborate
+from tests.paths import SPECS
+from tests.specs.parity import Case, case, check, each, tokens, torch
 from tests.specs.test_attention import sinusoids
 from tests.specs.weights import (
     Weights,

@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
-from compiler.elaborate.program import program_of
 from compiler.types import DType
 from grammar.diagnostics import NablacError
-from grammar.source import Source
 from runtime.numpy_executor import run
+from tests.models import elaborate
 from tests.specs.parity import Array, session_of
 
 IMAGES = np.abs(np.random.default_rng(0).standard_normal((50, 20, 6, 7))).astype(np.float32) + 1
@@ -18,8 +16,8 @@ IMAGES = np.abs(np.random.default_rng(0).standard_normal((50, 20, 6, 7))).astype
 
 def noisy(text: str, x: Array = IMAGES, seed: int = 0, training: bool = True) -> Array:
     shape = ", ".join(["batch", *map(str, x.shape[1:])])
-    source = Source("case.model", f"model M() {{\n    input x: [{shape}]\n    output {text}\n}}\n")
-    graph = elaborate(program_of(source), training=training, dtype=DType.of(x))
+    model = f"model M() {{\n    input x: [{shape}]\n    output {text}\n}}\n"
+    graph = elaborate(model, training=training, dtype=DType.of(x))
     (found,) = run(graph, {"x": x} | ({"seed": np.asarray(seed, np.int64)} if "seed" in graph.inputs else {})).values()
     return found
 
@@ -66,8 +64,8 @@ def test_two_layers_drop_different_places() -> None:
 
 
 def test_the_draws_of_onnxruntime_are_those_of_numpy() -> None:
-    source = Source("case.model", "model M() {\n    input x: [batch, 20, 6, 7]\n    output x -> Dropout(0.5)\n}\n")
-    graph = elaborate(program_of(source), training=True)
+    text = "model M() {\n    input x: [batch, 20, 6, 7]\n    output x -> Dropout(0.5)\n}\n"
+    graph = elaborate(text, training=True)
     feeds = {"x": IMAGES, "seed": np.asarray(3, np.int64)}
     (found,) = session_of(graph).run(feeds).values()
     np.testing.assert_array_equal(found, run(graph, feeds)["output"])

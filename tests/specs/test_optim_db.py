@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate_model
-from compiler.elaborate.program import program_of
 from compiler.passes.pipeline import optimize
 from compiler.training.step import training_step
 from compiler.types import DType
-from grammar.source import Source
 from runtime.numpy_executor import NumpyRunner
+from tests.models import spec_of
 from tests.specs.parity import torch
 
 pytest.importorskip("expecttest", reason="PyTorch's optimizer tests need it: pip install 'nablac[oracle]'")
@@ -59,7 +57,7 @@ class Ours:
     """Our training step from some first weights on."""
 
     def __init__(self, text: str, dtype: DType, first: Any) -> None:
-        step = training_step(elaborate_model(program_of(Source("m.model", text)), training=True, dtype=dtype))
+        step = training_step(spec_of(text, training=True, dtype=dtype))
         self.graph, self.dtype = optimize(step.graph), dtype.numpy
         states = {path: np.zeros((3, 4), self.dtype) for path in self.graph.updates}
         self.runner = NumpyRunner(self.graph, states | {"w": first.astype(self.dtype)})

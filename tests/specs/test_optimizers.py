@@ -14,12 +14,13 @@ from compiler.elaborate.session import Session
 from compiler.elaborate.values import Scope
 from compiler.elaborate.work import Work
 from compiler.graph import Graph
-from compiler.operators.source import Input
+from compiler.operators.leaves import Input
 from compiler.types import DType, TensorType
 from grammar.diagnostics import Diagnostics
 from grammar.source import Source
 from runtime.numpy_executor import run
-from tests.specs.parity import elaborate, torch
+from tests.models import elaborate
+from tests.specs.parity import torch
 
 
 def step_of(text: str) -> Graph:
@@ -121,6 +122,6 @@ SCHEDULES = {
 @pytest.mark.parametrize("text", SCHEDULES)
 def test_a_schedule_gives_the_rate_of_its_step(text: str) -> None:
     steps, rates = np.array([*SCHEDULES[text]], float), [*SCHEDULES[text].values()]
-    source = Source("case.model", f"model M() {{\n    input s: [n]\n    output {text}\n}}\n")
-    (found,) = run(elaborate(program_of(source), dtype=DType.F64), {"s": steps}).values()
+    graph = elaborate(f"model M() {{\n    input s: [n]\n    output {text}\n}}\n", dtype=DType.F64)
+    (found,) = run(graph, {"s": steps}).values()
     np.testing.assert_allclose(found, rates, rtol=1e-12, atol=1e-12)

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import load
 from compiler.graph import Graph
 from compiler.passes.pipeline import optimize
@@ -23,11 +21,12 @@ from runtime.generation.machines import machine
 from runtime.text.roles import whole
 from runtime.text.tokenizers import ListTokenizer, read_tokenizer
 from runtime.weights import fit_weights, load_weights, read_renames
+from tests.models import elaborate
+from tests.paths import SPECS
 
 torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
 transformers = pytest.importorskip("transformers", reason="the oracle extra is not installed")
 
-SPECS = Path(__file__).parents[2] / "specs"
 TOKENS = 97
 
 

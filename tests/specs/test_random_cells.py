@@ -6,19 +6,17 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.elaborate.models import elaborate
-from compiler.elaborate.program import program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph
+from compiler.graph_checks import verify
 from compiler.onnx.exporter import export
-from compiler.operators.source import Parameter, constant
+from compiler.operators.leaves import Parameter, constant
 from compiler.passes.pipeline import OPTIMIZING, optimize, passes_of
 from compiler.types import DType
-from compiler.verify import verify
-from grammar.source import Source
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
 from runtime.onnx_session import OnnxRunner
+from tests.models import elaborate
 
 # Names that the compiler gives to things of its own, too.
 NAMES = ("x", "x_1", "h", "state_0", "item_0", "whole_0", "captured_0", "result_0", "step", "y")
@@ -64,7 +62,7 @@ def models(draw: st.DrawFn) -> str:
 
 
 def differentiated(text: str, dtype: DType) -> Graph:
-    graph = elaborate(program_of(Source("random.model", text)), dtype=dtype)
+    graph = elaborate(text, dtype=dtype)
     parameters = {node.op.path: node.result for node in graph if isinstance(node.op, Parameter)}
     made = gradients([graph.outputs["y"]], [constant(1.0, dtype)], [*parameters.values()])
     grads = {f"grad {path}": grad for path, grad in zip(parameters, made, strict=True) if grad is not None}

@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 
 import nablac
-from compiler.elaborate.models import elaborate
-from compiler.elaborate.program import program_of
 from compiler.passes.pipeline import optimize
-from grammar.source import Source
+from tests.models import elaborate
 from tests.specs.parity import Case, Weights, case, check, each, torch
 from tests.specs.weights import Map, gru, lstm, rnn
 
@@ -251,7 +249,7 @@ FUSED = {
 @pytest.mark.parametrize("layer", FUSED)
 def test_a_layers_equations_become_the_fused_operator(layer: str) -> None:
     text = f"model M() {{\n    input x: [batch, time, 3]\n    output x -> {layer}\n}}\n"
-    graph = optimize(elaborate(program_of(Source("case.model", text))))
+    graph = optimize(elaborate(text))
     found = Counter(node.op.name for node in graph)
     assert {name: found[name] for name in ("scan", "rnn", "lstm", "gru") if found[name]} == FUSED[layer]
 

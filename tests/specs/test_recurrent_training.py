@@ -7,16 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
-from compiler.elaborate.program import program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph
-from compiler.operators.source import Parameter, constant
+from compiler.operators.leaves import Parameter, constant
 from compiler.passes.pipeline import optimize
 from compiler.types import DType
-from grammar.source import Source
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
+from tests.models import elaborate
 
 torch = pytest.importorskip("torch", reason="the oracle is PyTorch: pip install 'nablac[oracle]'")
 
@@ -25,7 +23,7 @@ X = np.random.default_rng(0).normal(size=(BATCH, STEPS, FEATURES))
 
 
 def with_gradients(text: str, training: bool = True) -> Graph:
-    graph = elaborate(program_of(Source("m.model", text)), training=training, dtype=DType.F64)
+    graph = elaborate(text, training=training, dtype=DType.F64)
     (loss,) = graph.outputs.values()
     wrt = {node.op.path: node.result for node in graph if isinstance(node.op, Parameter)} | {"x": graph.inputs["x"]}
     made = gradients([loss], [constant(1.0, DType.F64)], list(wrt.values()))

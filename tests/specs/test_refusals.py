@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from compiler.elaborate.checking import check
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import program_of
 from grammar.diagnostics import NablacError
 from grammar.source import Source
+from tests.models import elaborate
 
 REFUSED = {
     "x -> MultiHeadAttention(3)": ("[batch, T, 8]", "heads = 3 must divide width = 8"),
@@ -174,7 +174,7 @@ def test_a_refusal_says_what_is_wrong_where_it_was_asked_for(text: str) -> None:
 @pytest.mark.parametrize("name", ["size", "max", "len", "range", "rank", "shape", "split", "pi"])
 def test_a_dim_may_be_called_as_a_function_is(name: str) -> None:
     text = f"model M() {{\n    input x: [batch, {name}], y: [2 * {name}]\n    output sum(x, axis: 1)\n}}\n"
-    elaborate(program_of(Source("case.model", text)))
+    elaborate(text)
 
 
 def test_a_target_may_be_one_number() -> None:

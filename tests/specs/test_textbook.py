@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
-from compiler.elaborate.program import program_of
 from compiler.passes.pipeline import optimize
 from compiler.types import DType
-from grammar.source import Source
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
 from tests.compiler.texts import mistakes
+from tests.models import elaborate
 
 torch = pytest.importorskip("torch", reason="the oracle is PyTorch: pip install 'nablac[oracle]'")
 
@@ -124,7 +122,7 @@ CASES: dict[str, tuple[str, Callable[[Any, Weights], Any], tuple[int, ...]]] = {
 def test_equations_mean_what_the_textbook_means(
     text: str, oracle: Callable[[Any, Weights], Any], shape: tuple[int, ...]
 ) -> None:
-    graph = elaborate(program_of(Source("m.model", text)), dtype=DType.F64)
+    graph = elaborate(text, dtype=DType.F64)
     weights = initialize(graph, 0)
     x = np.random.default_rng(0).normal(size=shape)
     own = {path.rpartition(".")[2]: torch.from_numpy(value) for path, value in weights.items()}

@@ -10,15 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
-from compiler.elaborate.program import program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph, Value
+from compiler.operators.leaves import Buffer, Input, Parameter, constant
 from compiler.operators.reductions import Sum
-from compiler.operators.source import Buffer, Input, Parameter, constant
 from compiler.types import DType
-from grammar.source import Source
 from runtime.numpy_executor import run
+from tests.models import elaborate
 from tests.specs import weights as maps
 
 torch = pytest.importorskip("torch", reason="the oracle is PyTorch: pip install 'nablac[oracle]'")
@@ -306,7 +304,7 @@ def compare(name: str, found: Ours, module: Any, inputs: list[Any], training: bo
         for x, each in zip(names, inputs, strict=True)
     )
     text = f"model M {{\n    input {declared}\n    output y = {found.text}\n}}\n"
-    whole = elaborate(program_of(Source("module.model", text)), dtype=DType.F64, training=training)
+    whole = elaborate(text, dtype=DType.F64, training=training)
     stored = {path: each.detach().numpy().copy() for path, each in found.weights(module).items() if each is not None}
     paths = {node.op.path: node.result for node in whole if isinstance(node.op, (Parameter, Buffer))}
     for path, value in paths.items():  # a norm without a scale or a shift

@@ -1,4 +1,4 @@
-"""Declaring a function of the language, and reading its arguments."""
+"""Registering functions of the language, and checking their arguments."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Function = Callable[["Session", dict[str, Argument], Span], CompileTimeValue]
 
 
 def builtin(name: str, *parameters: str, optional: tuple[str, ...] = ()) -> Callable[[Function], Builtin]:
-    """Make a function of the language of a Python one; its arguments come bound by name."""
+    """Register a Python function as one of the language; it gets its arguments by name."""
 
     def wrap(function: Function) -> Builtin:
         def bind(session: Session, arguments: list[Argument], span: Span) -> dict[str, Argument]:
@@ -44,7 +44,7 @@ BUILTINS: dict[str, Builtin] = {}
 
 
 def binding_builtin(name: str) -> Callable[[Bind], Bind]:
-    """Make a function of the language of a Python one that binds its arguments itself."""
+    """Register a Python function as one of the language; it binds its arguments itself."""
 
     def register(function: Bind) -> Bind:
         BUILTINS[name] = Builtin(name, function)
@@ -54,14 +54,14 @@ def binding_builtin(name: str) -> Callable[[Bind], Bind]:
 
 
 def whole_argument(session: Session, argument: Argument, what: str) -> int:
-    """An argument that must be a whole number."""
+    """The value of an argument; NablacError if it is not a whole number."""
     if not isinstance(argument.value, int) or isinstance(argument.value, bool):
         raise session.fault(codes.E404, f"{what} takes a whole number, got {describe(argument.value)}", argument.span)
     return argument.value
 
 
 def list_argument(session: Session, argument: Argument, what: str) -> Sequence[CompileTimeValue]:
-    """An argument that must be a list."""
+    """The value of an argument; NablacError if it is not a list."""
     if not isinstance(argument.value, (list, tuple)):
         raise session.fault(codes.E404, f"{what} takes a list, got {describe(argument.value)}", argument.span)
     items: Sequence[CompileTimeValue] = argument.value
@@ -69,7 +69,7 @@ def list_argument(session: Session, argument: Argument, what: str) -> Sequence[C
 
 
 def sizes_argument(session: Session, argument: Argument, what: str, *, inferred: bool = False) -> tuple[Size, ...]:
-    """An argument that must be a list of sizes, or one of them; `inferred` allows -1."""
+    """The value of an argument that is a size or a list of sizes; with `inferred`, -1 is allowed. Else NablacError."""
     items = argument.value if isinstance(argument.value, (list, tuple)) else [argument.value]
     sizes: list[Size] = []
     for item in items:
@@ -84,7 +84,7 @@ def sizes_argument(session: Session, argument: Argument, what: str, *, inferred:
 
 
 def dtype_option(session: Session, bound: dict[str, Argument]) -> DType:
-    """The argument `dtype`; where it is not given, the dtype of floats in this frame."""
+    """The argument `dtype`; by default the float type of the current frame."""
     if "dtype" not in bound:
         return session.local_float_type
     value = bound["dtype"].value
@@ -94,7 +94,7 @@ def dtype_option(session: Session, bound: dict[str, Argument]) -> DType:
 
 
 def axis_of(session: Session, tensor: Value, axis: int, span: Span, among: int | None = None) -> int:
-    """An axis of a tensor counted from 0, or of one that has `among` axes; NablacError for none."""
+    """An axis of a tensor, or of one with `among` axes, counted from 0; NablacError if it is out of range."""
     try:
         return tensor.type.axis(axis, among)
     except TypeMismatch as mismatch:

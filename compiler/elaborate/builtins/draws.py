@@ -1,4 +1,4 @@
-"""Draws: `random.uniform`, `random.normal`, `random.bernoulli`."""
+"""Random draws: `random.uniform`, `random.normal`, `random.bernoulli`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from compiler.elaborate.session import Session
 from compiler.elaborate.values import Argument, Builtin, CompileTimeValue, Module, describe, is_number
 from compiler.elaborate.work import ITEM, NODE
 from compiler.graph import Value, origin
+from compiler.operators.leaves import Input, constant
 from compiler.operators.making import cast, less
 from compiler.operators.random import FoldKey, RandomNormal, RandomUniform
-from compiler.operators.source import Input, constant
 from compiler.types import DType, TensorType
 from grammar import codes
 from grammar.source import Span
 
 
 def _check_range(session: Session, bound: dict[str, Argument], numbers: dict[str, CompileTimeValue]) -> None:
-    """Refuse a deviation below 0, and a range whose end is below its beginning."""
+    """NablacError for a negative deviation, or a range with `low` above `high`."""
     std, low, high = (numbers.get(parameter) for parameter in ("std", "low", "high"))
     if is_number(std) and std < 0:
         message = f"`std` of random.normal must be at least 0, got {describe(std)}"
@@ -52,9 +52,8 @@ def _drawn(name: str, parameters: dict[str, float]) -> Builtin:
         if name == "bernoulli" and is_number(bound["p"].value) and not 0 <= bound["p"].value <= 1:
             message = f"`p` of random.bernoulli must be a probability in [0, 1], got {describe(bound['p'].value)}"
             raise session.fault(codes.E404, message, bound["p"].span)
-        _check_range(
-            session, bound, {**parameters, **{each: bound[each].value for each in parameters if each in bound}}
-        )
+        written = {parameter: bound[parameter].value for parameter in parameters if parameter in bound}
+        _check_range(session, bound, {**parameters, **written})
         key = random_key(session, span)
 
         def number(parameter: str) -> Value:
@@ -88,7 +87,7 @@ RANDOM = Module(
 
 
 def random_key(session: Session, span: Span) -> Value:
-    """The key of draws here: the graph's `seed`, folded with the step inside a scan and salted by the path."""
+    """The key of the next draw: the graph's `seed` folded with a salt from the path, and with the step in a scan."""
     if session.key is None:
         with origin(span, ""):
             session.key = Input("seed", TensorType(DType.I64))()
@@ -104,7 +103,7 @@ def random_key(session: Session, span: Span) -> Value:
 
 
 def _salt(text: str) -> int:
-    """A stable 31-bit number for a text: FNV-1a, folded."""
+    """A stable 31-bit number for a text: the 32-bit FNV-1a hash, shifted by one bit."""
     number = 0x811C9DC5
     for byte in text.encode():
         number = (number ^ byte) * 0x01000193 & 0xFFFFFFFF

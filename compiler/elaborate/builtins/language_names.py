@@ -1,10 +1,10 @@
-"""Every name that the language itself gives."""
+"""Every name that the language itself defines."""
 
 from __future__ import annotations
 
 import math
 
-from compiler.elaborate.builtins import lists, number_functions, shapes, tensors  # noqa: F401 - they fill `BUILTINS`
+from compiler.elaborate.builtins import lists, number_functions, shapes, tensors  # noqa: F401 - they register functions in `BUILTINS`
 from compiler.elaborate.builtins.declaring import BUILTINS, binding_builtin
 from compiler.elaborate.builtins.draws import RANDOM
 from compiler.elaborate.cells import scan_of
@@ -19,7 +19,7 @@ from grammar.source import Span
 
 @binding_builtin("copy")
 def _copy(session: Session, arguments: list[Argument], span: Span) -> CompileTimeValue:
-    """`copy(instance, name: value ...)`: a fresh instance with the same hyperparameters but for those named."""
+    """`copy(instance, name: value ...)`: a new instance with some hyperparameters changed."""
     if not arguments or arguments[0].name is not None or not isinstance(arguments[0].value, Instance):
         what = describe(arguments[0].value) if arguments else "nothing"
         raise session.fault(codes.E404, f"copy takes an instance, got {what}", span)
@@ -30,7 +30,7 @@ def _copy(session: Session, arguments: list[Argument], span: Span) -> CompileTim
 
 
 def builtin_names() -> dict[str, CompileTimeValue]:
-    """Every name that the language itself gives, with its value."""
+    """Every name that the language itself defines, with its value."""
     names: dict[str, CompileTimeValue] = {name: Primitive(op) for name, op in Operator.registry.items() if op.public}
     names |= number_functions.folding_operators()
     names |= BUILTINS

@@ -20,7 +20,6 @@ def _len(session: Session, bound: dict[str, Argument], span: Span) -> CompileTim
 
 @builtin("product", "list")
 def _product(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
-
     total: int | float | Dim = 1
     for item in list_argument(session, bound["list"], "product"):
         if is_size(item) and is_size(total):

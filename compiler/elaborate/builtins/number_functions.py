@@ -1,4 +1,4 @@
-"""Numbers: conversions, choices to search, and operators that are computed at once where operands are numbers."""
+"""Functions of numbers: conversions, choices for `tune`, and operators that are folded at compile time."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _float(session: Session, bound: dict[str, Argument], span: Span) -> CompileT
 
 @binding_builtin("choice")
 def _choice(session: Session, arguments: list[Argument], span: Span) -> CompileTimeValue:
-    """`choice(25, 50, 100)`: the values that a hyperparameter may have, the first where none is chosen."""
+    """`choice(25, 50, 100)`: values of a hyperparameter for `tune`; elsewhere the first is used."""
     named = next((argument for argument in arguments if argument.name is not None), None)
     if named is not None:
         at = named.named_at or named.span
@@ -69,7 +69,7 @@ def _choice(session: Session, arguments: list[Argument], span: Span) -> CompileT
 
 
 def _folding(name: str, function: Callable[..., float]) -> Builtin:
-    """An operator that is computed at once when all its operands are numbers, and is a node otherwise."""
+    """An operator that is computed at compile time if all its operands are numbers, and is a node otherwise."""
     operator = OPERATORS[name]
 
     def bind(session: Session, arguments: list[Argument], span: Span) -> dict[str, Argument]:
@@ -102,6 +102,6 @@ def _folding(name: str, function: Callable[..., float]) -> Builtin:
 
 
 def folding_operators() -> dict[str, Builtin]:
-    """The operators that are numbers where all their operands are, by name."""
+    """The operators that are folded if all their operands are numbers, by name."""
     functions = {name: operator.number_function for name, operator in OPERATORS.items()}
     return {name: _folding(name, function) for name, function in functions.items() if function is not None}

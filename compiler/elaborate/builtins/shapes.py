@@ -1,4 +1,4 @@
-"""What a value is, and the shape of a tensor."""
+"""Functions that inspect values, and that read or change shapes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _dtype(session: Session, bound: dict[str, Argument], span: Span) -> CompileT
 
 @builtin("operator_of", "x")
 def _operator_of(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
-    """The name of the operator that computed a tensor; one that only moves or converts its numbers computes nothing."""
+    """The name of the operator that computed a tensor, skipping those that only move or cast elements."""
     tensor = tensor_argument(session, bound["x"])
     while isinstance(tensor.node.op, (DataMovement, Cast)) and len(tensor.node.operands) == 1:
         tensor = tensor.node.operands[0]
@@ -80,7 +80,7 @@ def _expand(session: Session, bound: dict[str, Argument], span: Span) -> Compile
 
 @binding_builtin("rearrange")
 def _rearrange(session: Session, arguments: list[Argument], span: Span) -> CompileTimeValue:
-    """`rearrange(x, pattern, name: size ...)`: the sizes go by the pattern's own names."""
+    """`rearrange(x, pattern, name: size ...)`: the sizes are passed by the names in the pattern."""
     plain = [argument for argument in arguments if argument.name is None or argument.name in ("x", "pattern")]
     bound = bind_names(session, "rearrange", ["x", "pattern"], plain, span, None)
     if len(bound) < 2:

@@ -1,4 +1,4 @@
-"""Tensors made, joined, split, multiplied and differentiated."""
+"""Functions that create, join, split, multiply and differentiate tensors."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from compiler.elaborate.values import Argument, CompileTimeValue, describe, is_n
 from compiler.elaborate.work import DERIVED, NODE, of_graph
 from compiler.graph import Graph, Node, NotDifferentiable, Value
 from compiler.operators.indexing import Iota
+from compiler.operators.leaves import constant
 from compiler.operators.making import cast
 from compiler.operators.shaping import Concat, Expand, Unsqueeze
 from compiler.operators.slicing import Slice
-from compiler.operators.source import constant
 from compiler.types import DType
 from grammar import codes
 from grammar.diagnostics import Label
@@ -83,7 +83,7 @@ def _cast(session: Session, bound: dict[str, Argument], span: Span) -> CompileTi
 
 @builtin("widen", "x")
 def _widen(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
-    """A tensor to add up: in f32 where it holds floats of 16 bits, and as it is elsewhere."""
+    """A tensor converted to f32 if it holds 16-bit floats, otherwise unchanged; for sums."""
     tensor = tensor_argument(session, bound["x"])
     return session.make(lambda: cast(tensor, tensor.type.dtype.wide), span)
 
@@ -169,7 +169,7 @@ def _einsum(session: Session, arguments: list[Argument], span: Span) -> CompileT
 
 @builtin("spread", "x", "target", optional=("form",))
 def _spread(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
-    """`x` itself, which is how far `target` spreads: a model that is trained on scaled data gives it in raw units."""
+    """`x`, declared as the spread of `target`, so that a model trained on scaled data outputs it in raw units."""
     from compiler.comparisons import Form
 
     x, target = (tensor_argument(session, bound[name]) for name in ("x", "target"))
@@ -185,7 +185,7 @@ def _spread(session: Session, bound: dict[str, Argument], span: Span) -> Compile
 
 @builtin("gradient", "y", "x")
 def _gradient(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
-    """How a scalar changes with a tensor that it was made of: for penalties, and for equations of derivatives."""
+    """The gradient of a scalar with respect to a tensor: for penalties, and for differential equations."""
     from compiler.gradient import gradients
     from compiler.gradient_stop import find_gradient_stop
 

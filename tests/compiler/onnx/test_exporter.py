@@ -13,16 +13,17 @@ from compiler.dims import Dim
 from compiler.graph import Graph, Value
 from compiler.onnx.exporter import end_names, export, needed_opset
 from compiler.onnx.targets import HIGHEST_OPSET, LOWEST_OPSET
+from compiler.operators.leaves import constant, size_of
 from compiler.operators.linear import MatMul
 from compiler.operators.powers import Exp
 from compiler.operators.reductions import Mean
 from compiler.operators.shaping import Expand, Reshape, Transpose
-from compiler.operators.source import constant, size_of
 from compiler.types import DType
 from grammar.diagnostics import NablacError
 from runtime.numpy_executor import run
 from runtime.onnx_session import OnnxRunner
-from tests.runtime.graphs import Array, buffer, fed, graph, model, normal, parameter, text_of
+from tests.models import elaborate
+from tests.runtime.graphs import Array, buffer, fed, graph, normal, parameter, text_of
 
 
 def checked(g: Graph, **options: Any) -> onnx.ModelProto:
@@ -80,13 +81,13 @@ class TestNames:
         assert shape_of(proto.graph.output[0]) == ["batch", "3*time"]
 
     def test_values_are_called_by_layer_and_operator(self) -> None:
-        g = model("model M() {\n    input x: [batch, 3]\n    output x -> Dense(4) -> Dense(2)\n}\n")
+        g = elaborate("model M() {\n    input x: [batch, 3]\n    output x -> Dense(4) -> Dense(2)\n}\n")
         nodes = names(export(g).graph.node)
         assert "dense/MatMul" in nodes or "dense_0/MatMul" in nodes, nodes
         assert len(set(nodes)) == len(nodes)
 
     def test_nodes_tell_their_line_and_layer(self) -> None:
-        g = model("model M() {\n    input x: [batch, 3]\n    y = exp(x)\n    output y\n}\n")
+        g = elaborate("model M() {\n    input x: [batch, 3]\n    y = exp(x)\n    output y\n}\n")
         (node,) = export(g).graph.node
         assert {each.key: each.value for each in node.metadata_props} == {"source": "test.model:3:9"}
 
@@ -97,7 +98,7 @@ class TestNames:
         assert produced == {*names(proto.graph.value_info), *names(proto.graph.output)}
 
     def test_the_document_and_the_metadata_are_kept(self) -> None:
-        g = model('model M() {\n    """What it does."""\n    input x: [2]\n    output x + 1\n}\n')
+        g = elaborate('model M() {\n    """What it does."""\n    input x: [2]\n    output x + 1\n}\n')
         proto = checked(g, metadata={"spec": "abc"})
         assert proto.doc_string == proto.graph.doc_string == "What it does."
         assert proto.producer_name == "nablac"
@@ -227,7 +228,7 @@ class TestNestedGraphs:
     def test_a_recurrence_becomes_a_scan_that_reads_the_weights_from_outside(
         self, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        g = model(RECURRENCE)
+        g = elaborate(RECURRENCE)
         paths = {node.op.path: node.result.type for node in g if node.op.name == "parameter"}  # type: ignore[attr-defined]
         weights = {path: normal(*type.shape) for path, type in paths.items()}  # type: ignore[arg-type]
         for sizes in ((1, 1), (2, 5)):
@@ -237,7 +238,7 @@ class TestNestedGraphs:
 
     def test_no_name_is_given_twice_in_the_whole_model(self) -> None:
         given: list[str] = []
-        waiting = [export(model(RECURRENCE)).graph]
+        waiting = [export(elaborate(RECURRENCE)).graph]
         while waiting:
             inner = waiting.pop()
             given += [*names(inner.input), *names(inner.initializer)]

@@ -30,7 +30,7 @@ import compiler.operators  # noqa: F401 - defining the operators is knowing them
 from compiler.dims import Dim
 from compiler.gradient import gradients
 from compiler.graph import Graph, Operator, Value
-from compiler.operators.source import Constant, Input
+from compiler.operators.leaves import Constant, Input
 from compiler.types import DType, TensorType, TypeMismatch
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from compiler.graph import Graph
 from compiler.onnx.exporter import best_opset, export, needed_opset
 from compiler.operators import attention
 from compiler.operators.attention import Attention
-from compiler.operators.source import Input
+from compiler.operators.leaves import Input
 from compiler.types import TensorType
 from tests.compiler.operators.harness import (
     OperatorCases,

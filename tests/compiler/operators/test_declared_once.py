@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from compiler.attributes import Kind, kinds_of
+from compiler.attribute_kinds import Kind, kinds_of
 from compiler.graph import Operator, Value
 from compiler.operators import OPERATORS, making
-from compiler.operators.source import Input
+from compiler.operators.leaves import Input
 from compiler.types import DType, TensorType
 
 ROOT = Path(__file__).parents[3]

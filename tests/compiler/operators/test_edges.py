@@ -17,13 +17,13 @@ from compiler.operators.attention import LATER, Attention
 from compiler.operators.casting import Cast
 from compiler.operators.comparison import Equal, Greater, GreaterEqual, IsInf, IsNan, Less, LessEqual, NotEqual, Where
 from compiler.operators.convolution import ConvTranspose
+from compiler.operators.leaves import Input, constant
 from compiler.operators.normalization import LogSoftmax, Softmax
 from compiler.operators.ordering import ArgMax, ArgMin, CumSum, TopK
 from compiler.operators.pooling import AveragePool, MaxPool, MaxPoolIndices
 from compiler.operators.powers import Expm1, Log, Log1p, Pow, Sqrt
 from compiler.operators.recurrent import GRU, LSTM, RNN
 from compiler.operators.reductions import All, Any_, LogSumExp, Max, Mean, Min, Prod, Sum
-from compiler.operators.source import Input, constant
 from compiler.operators.trigonometry import Atan
 from compiler.types import DType, TensorType
 from tests.compiler.operators.harness import run_every_way

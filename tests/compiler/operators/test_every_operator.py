@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from compiler.operators import OPERATORS
-from compiler.operators.source import Placeholder
+from compiler.operators.leaves import Placeholder
 
 pytest.importorskip("torch", reason="the oracle extra is not installed")
 

@@ -13,14 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
-from compiler.elaborate.program import program_of
 from compiler.onnx.exporter import export
 from compiler.passes.pipeline import optimize
 from compiler.types import DType
-from grammar.source import Source
 from runtime.initialization import initialize
 from runtime.numpy_executor import NumpyRunner
+from tests.models import elaborate
 
 STOCK = """
 import sys
@@ -88,8 +86,8 @@ def in_a_process_of_its_own(proto: Any, feeds: list[dict[str, Any]], folder: Pat
 
 def compare(body: str, folder: Path, input: str = "", dtype: DType = DType.F16, tolerance: float = 2.0**-9) -> None:
     """Numbers of onnxruntime beside those of the same model in f32, of the same rounded inputs and weights."""
-    program = program_of(Source("m.model", f"{CELL}model M {{\n    input x: {input}[batch, steps, 3]\n{body}\n}}\n"))
-    half, wide = elaborate(program, dtype=dtype), elaborate(program)
+    text = f"{CELL}model M {{\n    input x: {input}[batch, steps, 3]\n{body}\n}}\n"
+    half, wide = elaborate(text, dtype=dtype), elaborate(text)
     weights = initialize(half)
     right = NumpyRunner(wide, {path: np.asarray(each, np.float32) for path, each in weights.items()})
     random = np.random.default_rng(0)
@@ -177,9 +175,5 @@ def test_no_node_is_added_where_no_cast_of_a_transpose_comes_to_a_product() -> N
     texts = ("x @ w", "transpose(x, [1, 0, 2]) @ w", "cast(i, f32) @ w", "cast(transpose(i, [1, 0, 2]) @ v, f32) @ w")
     for text in texts:
         inputs = "input x: [batch, steps, 3]\n    input i: i32[batch, steps, 3]\n    input v: i32[3, 3]"
-        program = program_of(
-            Source("m.model", f"model M {{\n    {inputs}\n    param w: [3, 4]\n    output {text}\n}}\n")
-        )
-        assert not {"Unsqueeze", "Identity"} & {
-            node.op_type for node in export(optimize(elaborate(program))).graph.node
-        }
+        graph = optimize(elaborate(f"model M {{\n    {inputs}\n    param w: [3, 4]\n    output {text}\n}}\n"))
+        assert not {"Unsqueeze", "Identity"} & {node.op_type for node in export(graph).graph.node}

@@ -7,16 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
-from compiler.elaborate.program import program_of
 from compiler.graph import Graph
-from compiler.operators.source import Buffer, Constant, Parameter
+from compiler.operators.leaves import Buffer, Constant, Parameter
 from compiler.passes.pipeline import optimize
 from compiler.rewrite import replace
 from compiler.types import DType
-from grammar.source import Source
 from runtime.numpy_executor import NumpyRunner
 from tests.compiler.operators.harness import run_every_way, run_numpy
+from tests.models import elaborate
 
 torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
 F = torch.nn.functional
@@ -59,10 +57,10 @@ def rounded(dtype: DType) -> Any:
 @pytest.mark.parametrize("text", EXPRESSIONS)
 def test_a_kernel_rounds_once(text: str, dtype: DType) -> None:
     x = rounded(dtype)
-    source = Source("half.model", f"model M {{\n    input x: [3, 8, 64]\n    output y = {text}\n}}\n")
+    graph = elaborate(f"model M {{\n    input x: [3, 8, 64]\n    output y = {text}\n}}\n", dtype=dtype)
     expected = EXPRESSIONS[text](torch.tensor(x.astype(np.float32)).double()).numpy()
     scale = np.abs(expected).max() * 2.0**-20  # what f32 loses where terms cancel
-    for way, values in every_way(elaborate(program_of(source), dtype=dtype), {"x": x}).items():
+    for way, values in every_way(graph, {"x": x}).items():
         assert values["y"].dtype == dtype.numpy
         error = np.abs(values["y"].astype(np.float64) - expected)
         assert (error <= ROUNDING[dtype] * np.abs(expected) + SMALLEST[dtype] + scale).all(), way
@@ -88,8 +86,7 @@ COUNTED = {
 @pytest.mark.parametrize("dtype", ROUNDING, ids=str)
 @pytest.mark.parametrize("text", COUNTED)
 def test_many_ones_add_up(text: str, dtype: DType) -> None:
-    source = Source("half.model", f"model M {{\n    input x: [1, 4096]\n    output y = {text}\n}}\n")
-    made = elaborate(program_of(source), dtype=dtype)
+    made = elaborate(f"model M {{\n    input x: [1, 4096]\n    output y = {text}\n}}\n", dtype=dtype)
     ones = {
         node.op.path: np.full(node.result.shape, float(node.op.path.endswith("gamma")), dtype.numpy)
         for node in made
@@ -113,7 +110,7 @@ def test_a_gradient_over_many_steps_adds_up_in_f32() -> None:
         "model M {\n    input x: [b, 4096], w: [b]\n    y = scan(C())(x, axis: 1, w: w)\n"
         "    output dw = gradient(sum(y[:, -1] + sum(y, axis: 1) / 64), w)\n}\n"
     )
-    made = elaborate(program_of(Source("half.model", text)), dtype=DType.F16)
+    made = elaborate(text, dtype=DType.F16)
     feeds = {"x": np.ones((1, 4096), np.float16), "w": np.ones(1, np.float16)}
     assert run_numpy(made, feeds)["dw"] == 65
 
@@ -134,7 +131,7 @@ HALF = {
 def test_onnxruntime_compares_what_was_rounded(text: str) -> None:
     """It computes f16 in f32, and would find a number unequal to itself where it rounds only one of two."""
     lines = f"    input x: [7], s: [7]\n    y = hard_sigmoid(x)\n    output y\n    output z = {text}\n"
-    made = elaborate(program_of(Source("half.model", f"model M {{\n{lines}}}\n")), dtype=DType.F16)
+    made = elaborate(f"model M {{\n{lines}}}\n", dtype=DType.F16)
     x = np.array([-1, 0.1, 0.5, 1, 2.5, -7, 8], np.float16)
     expected = HALF[text](torch.tensor(x.astype(np.float64))).numpy()
     for way, found in run_every_way(made, {"x": x, "s": np.ones(7, np.float16)}).items():
@@ -145,7 +142,7 @@ def test_onnxruntime_compares_what_was_rounded(text: str) -> None:
 @pytest.mark.parametrize("size", ["n", "70000"])
 def test_a_mean_over_more_than_f16_holds_has_a_gradient(size: str, dtype: DType) -> None:
     text = f"model M {{\n    input x: [{size}]\n    output dx = gradient(mean(x), x)\n}}\n"
-    made = elaborate(program_of(Source("half.model", text)), dtype=dtype)
+    made = elaborate(text, dtype=dtype)
     for way, found in every_way(made, {"x": np.zeros(70000, dtype.numpy)}).items():
         np.testing.assert_allclose(found["dx"].astype(np.float64), 1 / 70000, 5e-3, err_msg=way)
 
@@ -153,7 +150,7 @@ def test_a_mean_over_more_than_f16_holds_has_a_gradient(size: str, dtype: DType)
 @pytest.mark.parametrize("size", ["n", "70000"])
 def test_a_batch_of_more_than_f16_holds_is_normalised(size: str) -> None:
     text = f"model M {{\n    input x: [1, 1, {size}]\n    output y = x -> BatchNorm()\n}}\n"
-    made = elaborate(program_of(Source("half.model", text)), dtype=DType.F16, training=True)
+    made = elaborate(text, dtype=DType.F16, training=True)
     x = np.tile(np.array([1000, -1000], np.float16), 35000).reshape(1, 1, -1)
     stored = {
         node.op.path: np.full(node.result.shape, float(node.op.path.endswith(("gamma", "variance"))), np.float16)

@@ -14,8 +14,8 @@ import pytest
 
 from compiler.dims import Size
 from compiler.graph import Graph, Value
+from compiler.operators.leaves import Input
 from compiler.operators.slicing import Pad, Slice
-from compiler.operators.source import Input
 from compiler.types import DType, TensorType
 from compiler.window import Window
 from runtime.numpy_executor import run

@@ -7,7 +7,7 @@ import pytest
 
 from compiler.dims import Dim
 from compiler.operators.indexing import GatherElements, GatherNd, Iota, OneHot, ScatterElements, ScatterNd, Take
-from compiler.operators.source import SizeOf
+from compiler.operators.leaves import SizeOf
 from compiler.types import DType
 from tests.compiler.operators.harness import OperatorCases, case, each, integers, refuses
 

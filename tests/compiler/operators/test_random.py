@@ -8,8 +8,8 @@ import pytest
 from compiler.graph import Graph
 from compiler.onnx.exporter import export
 from compiler.operators.control import Scan
+from compiler.operators.leaves import Input
 from compiler.operators.random import FoldKey, RandomNormal, RandomUniform
-from compiler.operators.source import Input
 from compiler.types import DType, TensorType
 from runtime.numpy_executor import run
 from runtime.onnx_session import OnnxRunner

@@ -9,16 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
-from compiler.elaborate.program import program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph, Value
+from compiler.operators.leaves import Input, constant
 from compiler.operators.reductions import Sum
-from compiler.operators.source import Input, constant
 from compiler.types import DType
 from grammar.diagnostics import NablacError
-from grammar.source import Source
 from runtime.numpy_executor import run
+from tests.models import elaborate
 
 torch = pytest.importorskip("torch", reason="the oracle is PyTorch: pip install 'nablac[oracle]'")
 pytest.importorskip("expecttest", reason="PyTorch's operator samples need it: pip install 'nablac[oracle]'")
@@ -367,7 +365,7 @@ def compared(text: str, given: list[Any], result: Any, rtol: float) -> bool:
         return False  # a number has no axis here
     inputs = "\n".join(f"    input x{n}: {dtypes[each.dtype]}{list(each.shape)}" for n, each in enumerate(given))
     try:
-        graph = elaborate(program_of(Source("sample.model", f"model M {{\n{inputs}\n    output y = {text}\n}}\n")))
+        graph = elaborate(f"model M {{\n{inputs}\n    output y = {text}\n}}\n")
     except NablacError as error:
         raise AssertionError(text) from error
     made = graph.outputs["y"]

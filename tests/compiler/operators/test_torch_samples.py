@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,8 @@ import pytest
 from compiler.gradient import gradients
 from compiler.graph import Graph, Value
 from compiler.operators import OPERATORS
+from compiler.operators.leaves import Input, constant
 from compiler.operators.reductions import Sum
-from compiler.operators.source import Input, constant
 from compiler.types import DType, TensorType, TypeMismatch
 from runtime.numpy_executor import run
 
@@ -51,26 +51,21 @@ FOLDS = {"sum", "mean", "prod", "max", "min", "logsumexp"}
 def attributes(name: str, sample: Any) -> dict[str, Any] | None:
     """Our attributes for a sample's other arguments; None where ours has no such thing."""
     others = [each for each in sample.args if not isinstance(each, torch.Tensor)]
-    given = dict(sample.kwargs)
+    keywords = dict(sample.kwargs)
     rank = sample.input.ndim if isinstance(sample.input, torch.Tensor) else 0
     if name in WINDOWS:
         return window_attributes(name, sample)
     if name in ("argmax", "argmin"):
-        axis, keep = others[0] if others else given.pop("dim", None), given.pop("keepdim", False)
-        return {"axis": axis, "keep": keep} if rank and axis is not None and not given else None
+        axis, keep = others[0] if others else keywords.pop("dim", None), keywords.pop("keepdim", False)
+        return {"axis": axis, "keep": keep} if rank and axis is not None and not keywords else None
     if name in FOLDS:
-        dims = others[0] if others else given.pop("dim", None)
-        keep = bool(others[1]) if len(others) > 1 else given.pop("keepdim", False)
-        if given or len(others) > 2:
-            return None
-        axes = None if dims is None or dims == () else (dims,) if isinstance(dims, int) else tuple(dims)
-        return {"axes": axes, "keep": keep} if rank else None
+        return fold_attributes(others, keywords) if rank else None
     if name in ("softmax", "log_softmax", "cumsum"):
-        axis = others[0] if others else given.pop("dim", None)
-        return {"axis": axis} if axis is not None and rank and not given else None
+        axis = others[0] if others else keywords.pop("dim", None)
+        return {"axis": axis} if axis is not None and rank and not keywords else None
     if name == "flip":
-        others = [*others, given.pop("dims")] if "dims" in given else others
-    if given:
+        others = [*others, keywords.pop("dims")] if "dims" in keywords else others
+    if keywords:
         return None
     if name == "transpose":
         if len(others) == 2:
@@ -82,21 +77,12 @@ def attributes(name: str, sample: Any) -> dict[str, Any] | None:
             return {"permutation": tuple(order)}
         return {"permutation": tuple(each % rank for each in others[0])} if rank else None
     if name in ("flip", "squeeze", "unsqueeze"):
-        if not others:
-            return None
-        axes = (others[0],) if isinstance(others[0], int) else tuple(others[0])
-        count = rank + (name == "unsqueeze")
-        axes = tuple(axis % count for axis in axes) if count else axes
-        if name == "squeeze":
-            axes = tuple(axis for axis in axes if rank and sample.input.shape[axis] == 1)
-        return {"axes": axes}
+        return {"axes": axes_of(name, sample.input, others[0])} if others else None
     if name in ("reshape", "expand"):
         shape = tuple(others[0]) if others and not isinstance(others[0], int) else tuple(others)
         if name == "expand":
             missing = len(shape) - rank
-            shape = tuple(
-                sample.input.shape[place - missing] if size == -1 else size for place, size in enumerate(shape)
-            )
+            shape = tuple(sample.input.shape[axis - missing] if size == -1 else size for axis, size in enumerate(shape))
         return {"shape": shape}
     if name == "tile":
         times = tuple(others[0])
@@ -104,15 +90,33 @@ def attributes(name: str, sample: Any) -> dict[str, Any] | None:
     return None if others else {}
 
 
+def axes_of(name: str, x: Any, written: int | Sequence[int]) -> tuple[int, ...]:
+    """The axes of a flip, squeeze or unsqueeze, counted from the front."""
+    axes = (written,) if isinstance(written, int) else tuple(written)
+    count = x.ndim + (name == "unsqueeze")
+    axes = tuple(axis % count for axis in axes) if count else axes
+    return tuple(axis for axis in axes if x.ndim and x.shape[axis] == 1) if name == "squeeze" else axes
+
+
+def fold_attributes(others: list[Any], keywords: dict[str, Any]) -> dict[str, Any] | None:
+    """Our attributes of a reduction; None where ours has no such thing."""
+    dims = others[0] if others else keywords.pop("dim", None)
+    keep = bool(others[1]) if len(others) > 1 else keywords.pop("keepdim", False)
+    if keywords or len(others) > 2:
+        return None
+    axes = None if dims is None or dims == () else (dims,) if isinstance(dims, int) else tuple(dims)
+    return {"axes": axes, "keep": keep}
+
+
 def window_attributes(name: str, sample: Any) -> dict[str, Any] | None:
     """Our attributes of a convolution or a pooling; None where ours has no such thing."""
-    given, rank = dict(sample.kwargs), sample.input.ndim - 2
+    keywords, rank = dict(sample.kwargs), sample.input.ndim - 2
     others = [each for each in sample.args if each is not None and not isinstance(each, torch.Tensor)]
     if name in ("max_pool", "average_pool"):
-        given |= dict(zip(("kernel_size", "stride", "padding"), others, strict=False))
-        if len(others) > 3 or given.pop("ceil_mode", False) or given.pop("return_indices", False):
+        keywords |= dict(zip(("kernel_size", "stride", "padding"), others, strict=False))
+        if len(others) > 3 or keywords.pop("ceil_mode", False) or keywords.pop("return_indices", False):
             return None
-        if given.pop("divisor_override", None) is not None:
+        if keywords.pop("divisor_override", None) is not None:
             return None
     elif others or rank < 1 or (name == "conv_transpose" and len(sample.args) > 1 and sample.args[1] is not None):
         return None
@@ -120,24 +124,24 @@ def window_attributes(name: str, sample: Any) -> dict[str, Any] | None:
     def several(value: Any) -> tuple[int, ...]:
         return (value,) * rank if isinstance(value, int) else tuple(value)
 
-    if isinstance(given.get("padding"), str) or rank < 1:
+    if isinstance(keywords.get("padding"), str) or rank < 1:
         return None
-    pads = several(given.pop("padding", 0))
+    pads = several(keywords.pop("padding", 0))
     pads = pads * rank if len(pads) == 1 else pads
     found: dict[str, Any] = {"pads": (*pads, *pads)}
     names = {"kernel_size": "kernel", "stride": "strides", "dilation": "dilations", "output_padding": "output_padding"}
     for theirs, ours in names.items():
-        value = given.pop(theirs, None)
+        value = keywords.pop(theirs, None)
         if value is not None and value != ():
             sizes = several(value)
             found[ours] = sizes * rank if len(sizes) == 1 else sizes
     if name in ("max_pool", "average_pool"):
         found.setdefault("strides", found["kernel"])
     if name == "average_pool":
-        found["count_include_pad"] = given.pop("count_include_pad", True)
-    if "groups" in given:
-        found["groups"] = given.pop("groups")
-    return found if not given else None
+        found["count_include_pad"] = keywords.pop("count_include_pad", True)
+    if "groups" in keywords:
+        found["groups"] = keywords.pop("groups")
+    return found if not keywords else None
 
 
 def cases() -> list[Any]:
@@ -177,8 +181,8 @@ def agreeing(info: Any, name: str, samples: Iterable[Any], dtype: DType = DType.
     for sample in samples:
         if name in WINDOWS and sample.input.ndim != int(info.name[-2]) + 2:
             continue  # without a batch axis
-        given = attributes(name, sample) if name != "concat" else {"axis": sample.kwargs.get("dim", 0)}
-        if given is None:
+        fields = attributes(name, sample) if name != "concat" else {"axis": sample.kwargs.get("dim", 0)}
+        if fields is None:
             continue
         written = list(sample.input) if name == "concat" else [sample.input, *sample.args]
         leaves = [_leaf(each, dtype, name != "floor_div") for each in written]
@@ -194,15 +198,15 @@ def agreeing(info: Any, name: str, samples: Iterable[Any], dtype: DType = DType.
         result = info.op(leaves, **sample.kwargs) if name == "concat" else info.op(*leaves, **sample.kwargs)
         if name == "where":
             operands = [operands[1], operands[0], *operands[2:]]
-        tried += compared(name, given, operands, result, dtype)
+        tried += compared(name, fields, operands, result, dtype)
     return tried
 
 
-def _leaf(given: Any, dtype: DType, smooth: bool) -> Any:
+def _leaf(value: Any, dtype: DType, smooth: bool) -> Any:
     """A tensor to differentiate by, of numbers that the dtype holds; anything else as it is."""
-    if not isinstance(given, torch.Tensor) or given.dtype is not torch.float64:
-        return given
-    held = given.detach().numpy().astype(dtype.numpy).astype(np.float64)
+    if not isinstance(value, torch.Tensor) or value.dtype is not torch.float64:
+        return value
+    held = value.detach().numpy().astype(dtype.numpy).astype(np.float64)
     return torch.tensor(held).requires_grad_(smooth and dtype is DType.F64)
 
 
@@ -210,7 +214,7 @@ def _leaf(given: Any, dtype: DType, smooth: bool) -> Any:
 ROUNDED = {DType.F16: (2.0**-11 * 1.01, 2.0**-22), DType.BF16: (2.0**-8 * 1.01, 2.0**-20)}
 
 
-def compared(name: str, given: dict[str, Any], tensors: list[Any], result: Any, dtype: DType = DType.F64) -> bool:
+def compared(name: str, fields: dict[str, Any], tensors: list[Any], result: Any, dtype: DType = DType.F64) -> bool:
     """Compare one sample; whether our operator takes it."""
     inputs = {
         f"x{place}": Input(
@@ -219,7 +223,7 @@ def compared(name: str, given: dict[str, Any], tensors: list[Any], result: Any, 
         for place, each in enumerate(tensors)
     }
     try:
-        made: Value = OPERATORS[name](**given)(*inputs.values())
+        made: Value = OPERATORS[name](**fields)(*inputs.values())
     except TypeMismatch:
         return False
     weights = np.random.default_rng(0).normal(size=tuple(result.shape))
@@ -249,7 +253,7 @@ def compared(name: str, given: dict[str, Any], tensors: list[Any], result: Any, 
         tiny = float(ml_dtypes.finfo(dtype.numpy).smallest_subnormal)
         ours = found["value"].astype(np.float64)
         np.testing.assert_allclose(
-            ours, expected, 2 * rounding, finite * cancelled * 16 + tiny, err_msg=f"{name} {given}"
+            ours, expected, 2 * rounding, finite * cancelled * 16 + tiny, err_msg=f"{name} {fields}"
         )
         return True
     keep = np.ones(expected.shape, bool)
@@ -271,6 +275,6 @@ def compared(name: str, given: dict[str, Any], tensors: list[Any], result: Any, 
             theirs = torch.zeros(inputs[key].shape, dtype=torch.float64)
         ours = np.zeros(theirs.shape) if ours is None else ours
         keep = keep if keep.shape == ours.shape else np.ones(ours.shape, bool)
-        label = f"{name} {given} {key}"
+        label = f"{name} {fields} {key}"
         np.testing.assert_allclose(ours[keep], theirs.numpy()[keep], rtol=1e-10, atol=1e-12, err_msg=label)
     return True

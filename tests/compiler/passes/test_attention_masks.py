@@ -14,8 +14,6 @@ import onnxruntime
 import pytest
 
 from compiler.decode import decode
-from compiler.elaborate.models import elaborate, elaborate_model
-from compiler.elaborate.program import program_of
 from compiler.graph import Graph
 from compiler.onnx.exporter import export
 from compiler.operators import attention
@@ -23,12 +21,12 @@ from compiler.operators.attention import Attention
 from compiler.passes.pipeline import optimize
 from compiler.training.gradients import gradient_graph
 from compiler.types import DType
-from grammar.source import Source
 from runtime.feeds import float_ends
 from runtime.generation.decoders import Cached, Layout
 from runtime.generation.machines import machine
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
+from tests.models import elaborate, spec_of
 
 torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
 
@@ -76,7 +74,7 @@ MASKS = {"none": 0.0, "all": 1.0, "half": 0.5, "the first": -1.0, "all but the f
 
 
 def graph_of(text: str, dtype: DType = DType.F32) -> Graph:
-    return elaborate(program_of(Source("m.model", f"{HEAD}    output y = {text} @ v\n}}\n")), dtype=dtype)
+    return elaborate(f"{HEAD}    output y = {text} @ v\n}}\n", dtype=dtype)
 
 
 def feeds_of(sizes: str, masks: str, scale: float = 1.0, dtype: Any = np.float32) -> dict[str, Any]:
@@ -173,9 +171,9 @@ train M {
 @pytest.mark.parametrize("masks", MASKS)
 @pytest.mark.parametrize("causal", ["false", "true"])
 def test_training_and_evaluation_are_one_function_and_its_gradient_is_finite(causal: str, masks: str) -> None:
-    program = program_of(Source("m.model", LAYER.replace("CAUSAL", causal)))
-    step = optimize(gradient_graph(elaborate_model(program, training=True)))
-    model = optimize(elaborate_model(program).graph)
+    text = LAYER.replace("CAUSAL", causal)
+    step = optimize(gradient_graph(spec_of(text, training=True)))
+    model = optimize(elaborate(text))
     weights = initialize(model, 0)
     random = np.random.default_rng(1)
     feeds = feeds_of("square", masks)
@@ -219,7 +217,7 @@ STEPWISE = """model M {
 @pytest.mark.parametrize("backend", ["numpy", "ort"])
 def test_a_decode_step_sees_what_the_whole_text_does(backend: str) -> None:
     """Texts that begin with padding: their first queries see no key, in the step as in the whole."""
-    graph = elaborate(program_of(Source("m.model", STEPWISE)))
+    graph = elaborate(STEPWISE)
     weights = initialize(graph, 0)
     step = decode(graph)
     tokens = np.array([[0, 0, 0, 5, 1, 0, 4], [3, 0, 7, 2, 1, 1, 8], [0, 1, 2, 0, 0, 1, 2], [1, 1, 1, 1, 1, 1, 1]])
@@ -238,7 +236,7 @@ def test_sixteen_bits_are_one_operator_too(label: str, dtype: DType) -> None:
     """To the rounding of weights and sums; scores beyond f16, 1e3 * 1e3, are hidden as others are."""
     head = HEAD.replace(": [", f": {dtype}[")
     text = f"{head}    output y = {TEXTS[label]} @ v\n}}\n"
-    graph = elaborate(program_of(Source("m.model", text)))
+    graph = elaborate(text)
     better = optimize(graph)
     assert sum(isinstance(node.op, Attention) for node in better) == 1
     close = 4 * float(float_ends(dtype.numpy).eps)

@@ -5,21 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
-from compiler.elaborate.program import program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph
+from compiler.graph_checks import verify
 from compiler.operators.control import Scan
-from compiler.operators.source import Parameter, constant
+from compiler.operators.leaves import Parameter, constant
 from compiler.passes.code_motion import hoist_steps, sink_results
 from compiler.passes.merge_scans import merge_scans
 from compiler.passes.pipeline import optimize
-from compiler.passes.regroup_steps import regroup_steps
+from compiler.passes.regroup_steps import at_most, regroup_steps
 from compiler.types import DType
-from compiler.verify import verify
-from grammar.source import Source
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
+from tests.models import elaborate
 
 CELLS = {
     "projected": "h' = tanh(x @ W + h @ U); output softmax(h' @ V + b)",
@@ -61,7 +59,7 @@ model M {{
     output y
 }}
 """
-    return elaborate(program_of(Source("cell.model", text)), dtype=dtype)
+    return elaborate(text, dtype=dtype)
 
 
 def with_gradients(graph: Graph) -> Graph:
@@ -119,7 +117,7 @@ model M {{
     output mean(ys ** 2) + mean(h * c)
 }}
 """
-    graph = with_gradients(elaborate(program_of(Source("lstm.model", text))))
+    graph = with_gradients(elaborate(text))
     changed = optimize(graph)
     verify(changed)
     forward, backward = (node.op for node in changed if isinstance(node.op, Scan))
@@ -139,6 +137,22 @@ def test_factors_and_products_are_grouped_by_what_is_known_before_the_walk() -> 
     assert [name for name in inside(walk) if name != "input"] == ["tanh", "mul"]
     walk = hoist_steps(regroup_steps(graph_of("h' = tanh(h @ U + x @ W + sigmoid(h) @ U); output h'")))
     assert inside(walk).count("matmul") == inside(walk).count("concat") == 1
+
+
+BOUNDED = {  # factors, where `t` and `u` are hyperbolic tangents: whether their magnitude is known to be at most 1
+    **dict.fromkeys(
+        ["sigmoid(x)", "t", "-t", "transpose(t, permutation: [1, 0])", "t * u", "0.5 * t", "-1.0 * t"], True
+    ),
+    **dict.fromkeys(["1 - sigmoid(x)", "1 - sigmoid(x) * sigmoid(y)", "1 - t * t", "1 - t ** 2"], True),
+    **dict.fromkeys(["x", "exp(x)", "-x", "1.5 * t", "t * x", "1 - t", "1 - t * u", "1 - x * x", "1 - x ** 2"], False),
+    **dict.fromkeys(["1 - t ** 3", "2 - sigmoid(x)", "1 - sigmoid(x) * x"], False),
+}
+
+
+@pytest.mark.parametrize("factor", BOUNDED)
+def test_which_factors_are_known_to_be_at_most_1(factor: str) -> None:
+    graph = elaborate(f"model M {{ input x: [2, 2], y: [2, 2]; t = tanh(x); u = tanh(y); output r = {factor} }}")
+    assert at_most(graph.outputs["r"], 1.0) == BOUNDED[factor]
 
 
 def test_the_forward_walk_is_made_once() -> None:

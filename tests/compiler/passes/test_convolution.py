@@ -7,17 +7,15 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate_model
-from compiler.elaborate.program import program_of
 from compiler.graph import Graph
+from compiler.graph_checks import verify
 from compiler.passes.fuse_bias import BIAS
 from compiler.passes.pipeline import optimize, pass_settings
 from compiler.passes.rules import apply_rules
 from compiler.training.step import training_step
-from compiler.verify import verify
-from grammar.source import Source
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
+from tests.models import spec_of
 
 BIASES = {
     "a layer's": ("Conv2D(4, 3, padding: 1)(x)", 0),
@@ -29,7 +27,7 @@ BIASES = {
 
 def model(text: str) -> Graph:
     source = f"model M() {{\n  input x: [batch, 3, 8, 6]\n  y = Conv2D(4, 3, bias: false)(x)\n  output {text}\n}}\n"
-    return elaborate_model(program_of(Source("m.model", source))).graph
+    return spec_of(source).graph
 
 
 @pytest.mark.parametrize(("text", "additions"), BIASES.values(), ids=BIASES)
@@ -64,7 +62,7 @@ train M {{ target t: [batch, 1]; loss mse(y, t); optimizer sgd(lr: 0.1) }}
 """
 
     def step() -> Graph:
-        return training_step(elaborate_model(program_of(Source("m.model", text)))).graph
+        return training_step(spec_of(text)).graph
 
     changed = step()
     with pass_settings(disabled=["pool-before-relu"]):

@@ -7,18 +7,16 @@ import pytest
 
 from compiler.decode import decode
 from compiler.dims import PAST, Dim
-from compiler.elaborate.models import elaborate
-from compiler.elaborate.program import program_of
 from compiler.graph import Graph
+from compiler.graph_checks import verify
 from compiler.operators.attention import Attention
 from compiler.passes.fuse_attention import fuse_attention
 from compiler.passes.join_masks import join_masks
 from compiler.passes.pipeline import optimize
-from compiler.verify import verify
-from grammar.source import Source
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
 from runtime.verification import errors, random_feeds, sample_sizes
+from tests.models import elaborate
 
 HEAD = """model M {
     input x: [batch, T, 12], memory: [batch, S, 12], seen: bool[batch, S], tokens: i64[batch, T]
@@ -72,7 +70,7 @@ QKV = """    Q = rearrange(x -> Dense(12), "b t (h d) -> b h t d", h: 3)
 
 
 def graph_of(body: str) -> Graph:
-    return elaborate(program_of(Source("m.model", HEAD + body + "\n}\n")))
+    return elaborate(HEAD + body + "\n}\n")
 
 
 def fused(graph: Graph) -> list[Attention]:
@@ -202,7 +200,7 @@ def test_a_decode_step_is_causal_behind_the_past_and_exported_with_one_mask() ->
         x = tokens -> Embedding(20, 12) -> TransformerEncoder(3, 3, 24, causal: true)
         output logits = x -> Dense(20)
     }"""
-    step = optimize(decode(elaborate(program_of(Source("m.model", text)))).step)
+    step = optimize(decode(elaborate(text)).step)
     assert [(op.causal, op.before) for op in fused(step)] == [(True, Dim.named(PAST))] * 3
     assert not any(node.results[0].shape[-2:] == (Dim.named("T"), Dim.named("T") + Dim.named(PAST)) for node in step)
     masked = join_masks(step)

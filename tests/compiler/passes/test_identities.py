@@ -7,9 +7,9 @@ import pytest
 from compiler.dims import Dim
 from compiler.graph import Graph, Operator
 from compiler.operators.casting import Cast
+from compiler.operators.leaves import Input
 from compiler.operators.shaping import Expand, Reshape, Transpose
 from compiler.operators.slicing import Slice
-from compiler.operators.source import Input
 from compiler.passes.rules import apply_rules
 from compiler.passes.simplify import IDENTITIES
 from compiler.types import DType, TensorType

@@ -11,25 +11,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate, elaborate_model
-from compiler.elaborate.program import program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph
 from compiler.onnx.exporter import export
+from compiler.operators.leaves import Input, constant
 from compiler.operators.making import filled
 from compiler.operators.slicing import Pad
-from compiler.operators.source import Input, constant
 from compiler.passes.common_subexpressions import eliminate_common_subexpressions
 from compiler.passes.pipeline import optimize
 from compiler.passes.rules import apply_rules
 from compiler.passes.simplify import IDENTITIES
 from compiler.training.gradients import gradient_graph
 from compiler.types import DType, TensorType
-from grammar.source import Source
 from runtime.feeds import edge_feeds, random_feeds, sizes_from
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
 from runtime.verification import compare
+from tests.models import elaborate, spec_of
 
 BITS = {
     "plus 0": "x + 0",
@@ -112,7 +110,7 @@ model M {{
     output z = {text}
 }}
 """
-    return elaborate(program_of(Source("m.model", model)), dtype=dtype)
+    return elaborate(model, dtype=dtype)
 
 
 def all_feeds(graph: Graph) -> Any:
@@ -166,7 +164,7 @@ train M {
 def test_a_pool_of_relu_has_its_gradient_at_ties_zeros_and_infinities() -> None:
     """Of max_pool(relu(x)) as torch has it; the pass takes the pool first."""
     torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
-    graph = gradient_graph(elaborate_model(program_of(Source("m.model", POOLED)), training=True, dtype=DType.F64))
+    graph = gradient_graph(spec_of(POOLED, training=True, dtype=DType.F64))
     rows = [
         [0.0, 0.0, -0.0, -1.0, 1.0, 1.0],
         [-1.0, -1.0, -2.0, -np.inf, np.inf, 3.0],
@@ -219,6 +217,6 @@ def test_rounding_alone_is_changed_in_gradients(label: str, dtype: DType) -> Non
 def test_onnxruntimes_rewrites_take_a_vector_for_what_it_is(text: str) -> None:
     """It made a product with a transposed left side of `x^T @ v`, and another number of it."""
     model = f"model M {{\n    input x: [m, n], v: [m], w: [n]\n    output z = {text}\n}}\n"
-    graph = elaborate(program_of(Source("m.model", model)))
+    graph = elaborate(model)
     report = compare(graph, export(graph).SerializeToString(), {}, edges=False)
     assert report.agrees, report.worst

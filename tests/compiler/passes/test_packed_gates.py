@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
-from compiler.elaborate.program import program_of
 from compiler.graph import Graph
 from compiler.passes.pipeline import optimize
 from compiler.types import DType
-from grammar.source import Source
 from runtime.numpy_executor import run
+from tests.models import elaborate
 
 torch = pytest.importorskip("torch", reason="the oracle is PyTorch: pip install 'nablac[oracle]'")
 
@@ -68,7 +66,7 @@ def graph_of(cell: str, dtype: DType) -> Graph:
     text = (
         f"cell Cell() {{ {body} }}\nmodel M {{ input xs: [batch, time, 2]; output y = scan(Cell())(xs, axis: 1) }}\n"
     ).replace("G ", "4 " if kind == "lstm" else "3 ")
-    return elaborate(program_of(Source("cell.model", text)), dtype=dtype)
+    return elaborate(text, dtype=dtype)
 
 
 def weights_of(module: Any, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
@@ -116,6 +114,6 @@ cell Cell() {
 }
 model M { input xs: [batch, time, 2]; output scan(Cell())(xs, axis: 1) }
 """
-    names = [node.op.name for node in optimize(elaborate(program_of(Source("cell.model", text))))]
+    names = [node.op.name for node in optimize(elaborate(text))]
     assert "scan" in names
     assert "lstm" not in names

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from compiler.elaborate.models import elaborate, elaborate_model
 from compiler.elaborate.program import load
-from compiler.operators.source import Buffer, Parameter
+from compiler.graph_checks import verify
+from compiler.operators.leaves import Buffer, Parameter
 from compiler.passes.pipeline import OPTIMIZING, Stage, optimize, passes_of
 from compiler.training.losses import loss_graph
 from compiler.training.step import training_step
-from compiler.verify import verify
 from grammar.syntax import Preset
+from tests.models import elaborate, spec_of
+from tests.paths import SPECS
 
-SPECS = Path(__file__).parents[3] / "specs"
 MODELS = [
     pytest.param(path, defined.name, id=defined.name)
     for path in sorted(SPECS.glob("*.model"))
@@ -55,7 +55,7 @@ PUBLISHED = {
 @pytest.mark.parametrize(("path", "name"), MODELS)
 @pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
 def test_every_pass_keeps_a_graph_well_formed(path: Path, name: str, training: bool) -> None:
-    elaborated = elaborate_model(load(path), model=name, training=training)
+    elaborated = spec_of(load(path), model=name, training=training)
     if elaborated.training is None:
         graph = elaborated.graph
     else:

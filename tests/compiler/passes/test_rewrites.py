@@ -18,15 +18,13 @@ import numpy as np
 import pytest
 
 from compiler.dump import dump
-from compiler.elaborate.models import elaborate
-from compiler.elaborate.program import program_of
 from compiler.graph import Graph
+from compiler.graph_checks import verify
 from compiler.passes.pipeline import Pass, Stage, pass_names, passes_of, run_stage
-from compiler.verify import verify
-from grammar.source import Source
 from runtime.feeds import edge_feeds, random_feeds, sizes_from
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
+from tests.models import elaborate
 
 FOLDER = Path(__file__).with_name("rewrites")
 BY_NAME: Mapping[str, Pass] = {each.name: each for each in passes_of(*Stage)}
@@ -47,7 +45,7 @@ class Row:
 
     @property
     def graph(self) -> Graph:
-        graph = elaborate(program_of(Source("row.model", self.text)))
+        graph = elaborate(self.text)
         for name in self.first:
             graph = BY_NAME[name].run(graph)
         return graph

@@ -7,11 +7,11 @@ import pytest
 from compiler.graph import Graph, Value, origin
 from compiler.operators.activations import Relu, Tanh
 from compiler.operators.arithmetic import Abs, Add, Mul, Neg, Sub
+from compiler.operators.leaves import Input, constant
 from compiler.operators.pooling import MaxPool, MaxPoolIndices
 from compiler.operators.powers import Exp
 from compiler.operators.reductions import Sum
 from compiler.operators.shaping import Expand, Transpose
-from compiler.operators.source import Input, constant
 from compiler.passes.rules import Application, Rule, apply_rules, is_everywhere, pattern_of, rule, variables
 from compiler.types import DType, TensorType
 from grammar.source import Source, Span

@@ -1,4 +1,4 @@
-"""The kinds of statements of random programs, a file a family, and the programs that are made of them."""
+"""The kinds of statements, a file per family, and the random programs that are built from them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FAMILIES = (attention, elementwise, folding, indices, layers, moving, products,
 
 
 def random_program(seed: int, length: int | None = None, kinds: Sequence[str] = ()) -> Program:
-    """The program of a seed, always the same: of so many statements, or 1 to 8, of some kinds or of all."""
+    """The program of a seed: with `length` statements, or 1 to 8, of some kinds or of all."""
     generator = Generator(seed)
     wanted = length or (1 + seed % 8 if seed % 3 else 1)
     names = [name for name in TEMPLATES if not kinds or name in kinds]
@@ -40,10 +40,10 @@ def random_program(seed: int, length: int | None = None, kinds: Sequence[str] = 
                 statement.op = name
                 generator.add(statement)
         except Rejected:
-            for each in generator.inputs[inputs:]:
-                generator.env.pop(each.name, None)
+            for added in generator.inputs[inputs:]:
+                generator.env.pop(added.name, None)
             del generator.inputs[inputs:], generator.values[values:]
     used = {name for statement in generator.statements for name in statement.uses}
-    ends = [value for each in generator.statements for value in each.results if value.name not in used]
+    ends = [value for statement in generator.statements for value in statement.results if value.name not in used]
     whole = Program(generator.inputs, generator.statements, ends or [generator.statements[-1].results[0]])
     return whole.kept(whole.outputs[-4:])

@@ -1,4 +1,4 @@
-"""Attention in several writings, with rows of masks in which no key is seen."""
+"""Attention in several forms, with mask rows in which no key is visible."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.fuzz.statements.table import template
 
 @template(2)
 def attention(g: Generator) -> Statement:
-    """`softmax(scores) @ V` in several writings."""
+    """`softmax(scores) @ V` in several forms."""
     b, t, d, v = g.size(), g.size(), Size.of(g.random.choice([2, 3, 4])), Size.of(g.random.choice([2, 3]))
     s_ = t if g.chance(0.5) else g.size()
     heads = () if g.chance(0.5) else (Size.of(2),)
@@ -74,7 +74,7 @@ def attention(g: Generator) -> Statement:
         weights = torch.softmax(torch.where(seen, torch.where(allowed, scores, -math.inf), 0.0), -1)
         return torch.where(seen, weights, 0.0) @ e[w.name]
 
-    return g.made(
+    return g.statement(
         f"{soft} @ {w.name}",
         "f",
         (b, *heads, t, v),

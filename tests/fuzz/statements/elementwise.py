@@ -76,7 +76,7 @@ ROUGH: dict[str, tuple[str, Callable[[Any], Any]]] = {
 def smooth(g: Generator) -> Statement:
     x = g.pick()
     text, compute = SMOOTH[g.random.choice(list(SMOOTH))]
-    return g.made(text.format(x.name), "f", x.shape, [x], lambda env, s: compute(env[x.name]))
+    return g.statement(text.format(x.name), "f", x.shape, [x], lambda env, s: compute(env[x.name]))
 
 
 @template(3)
@@ -85,7 +85,7 @@ def rough(g: Generator) -> Statement:
     text, compute = ROUGH[g.random.choice(list(ROUGH))]
     if bool((g.env[x.name] == 0).any()):
         raise Rejected  # a kink
-    return g.made(text.format(x.name), "f", x.shape, [x], lambda env, s: compute(env[x.name]), smooth=False)
+    return g.statement(text.format(x.name), "f", x.shape, [x], lambda env, s: compute(env[x.name]), smooth=False)
 
 
 BINARY: dict[str, tuple[str, Callable[[Any, Any], Any], bool]] = {
@@ -117,7 +117,7 @@ def binary(g: Generator) -> Statement:
         raise Rejected
     if name == "route" and not x.rank:
         raise Rejected
-    return g.made(
+    return g.statement(
         text.format(x.name, y.name), "f", shape, [x, y], lambda e, s: compute(e[x.name], e[y.name]), smooth=smooth
     )
 
@@ -140,7 +140,7 @@ def integers(g: Generator) -> Statement:
     text, compute = g.random.choice(forms)
     shape = broadcast(x.shape, y.shape)
     assert shape is not None
-    return g.made(text.format(x.name, y.name), "i", shape, [x, y], lambda e, s: compute(e[x.name], e[y.name]))
+    return g.statement(text.format(x.name, y.name), "i", shape, [x, y], lambda e, s: compute(e[x.name], e[y.name]))
 
 
 @template(2)
@@ -153,7 +153,7 @@ def compared(g: Generator) -> Statement:
     )
     shape = broadcast(x.shape, y.shape)
     assert shape is not None
-    return g.made(f"{x.name} {sign} {y.name}", "b", shape, [x, y], lambda e, s: compute(e[x.name], e[y.name]))
+    return g.statement(f"{x.name} {sign} {y.name}", "b", shape, [x, y], lambda e, s: compute(e[x.name], e[y.name]))
 
 
 @template(1)
@@ -172,7 +172,7 @@ def logic(g: Generator) -> Statement:
     )
     shape = broadcast(x.shape, y.shape)
     assert shape is not None
-    return g.made(text.format(x.name, y.name), "b", shape, [x, y], lambda e, s: compute(e[x.name], e[y.name]))
+    return g.statement(text.format(x.name, y.name), "b", shape, [x, y], lambda e, s: compute(e[x.name], e[y.name]))
 
 
 @template(2)
@@ -184,7 +184,9 @@ def chosen(g: Generator) -> Statement:
     if shape is None:
         raise Rejected
     c, a, b = condition.name, x.name, y.name
-    return g.made(f"where({c}, {a}, {b})", "f", shape, [condition, x, y], lambda e, s: torch.where(e[c], e[a], e[b]))
+    return g.statement(
+        f"where({c}, {a}, {b})", "f", shape, [condition, x, y], lambda e, s: torch.where(e[c], e[a], e[b])
+    )
 
 
 @template(1)
@@ -194,9 +196,9 @@ def casts(g: Generator) -> Statement:
     n = x.name
     if kind == "b":
         to, text = g.random.choice([("f", f"cast({n}, f32)"), ("i", f"cast({n}, i64)")])
-        return g.made(text, to, x.shape, [x], lambda e, s: e[n].to(torch.float64 if to == "f" else torch.int64))
+        return g.statement(text, to, x.shape, [x], lambda e, s: e[n].to(torch.float64 if to == "f" else torch.int64))
     if kind == "i":
-        return g.made(f"cast({n}, f32) * 0.5", "f", x.shape, [x], lambda e, s: e[n].double() * 0.5)
+        return g.statement(f"cast({n}, f32) * 0.5", "f", x.shape, [x], lambda e, s: e[n].double() * 0.5)
     text, to, compute = g.random.choice(
         [
             (f"cast(floor({n}), i64)", "i", lambda x: torch.floor(x).long()),
@@ -206,4 +208,4 @@ def casts(g: Generator) -> Statement:
         ]
     )
     text = f"cast({text}, i64)" if "i32" in text else text
-    return g.made(text, to, x.shape, [x], lambda e, s: compute(e[n]))
+    return g.statement(text, to, x.shape, [x], lambda e, s: compute(e[n]))

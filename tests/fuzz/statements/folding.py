@@ -1,4 +1,4 @@
-"""Statements that fold axes, or run along one."""
+"""Statements that reduce axes, or run along one."""
 
 from __future__ import annotations
 
@@ -35,16 +35,14 @@ def reduction(g: Generator) -> Statement:
         options.append(f"axis: {shown[0] if len(shown) == 1 and g.chance(0.7) else listed(shown)}")
     if keep:
         options.append("keep: true")
-    shape = tuple(
-        Size.of(1) if place in axes else size for place, size in enumerate(x.shape) if keep or place not in axes
-    )
+    shape = tuple(Size.of(1) if axis in axes else size for axis, size in enumerate(x.shape) if keep or axis not in axes)
     smooth = name not in ("max", "min")
     if name == "prod" and bool((g.env[x.name].abs() < 1e-3).any()):
         smooth = False
     if name in ("max", "min"):
         g.no_ties(g.env[x.name])
     text = f"{name}({', '.join([x.name, *options])})"
-    return g.made(text, "f", shape, [x], lambda e, s: compute[name](e[x.name]), smooth=smooth)
+    return g.statement(text, "f", shape, [x], lambda e, s: compute[name](e[x.name]), smooth=smooth)
 
 
 def _prod(v: Any, axes: list[int], keep: bool) -> Any:
@@ -55,7 +53,7 @@ def _prod(v: Any, axes: list[int], keep: bool) -> Any:
 
 @template(1)
 def whole_reduction(g: Generator) -> Statement:
-    """Of integers and booleans."""
+    """Reductions of integers and booleans."""
     kind = g.random.choice("ib")
     x = g.pick(kind, [1, 2, 3])
     keep, axes = g.chance(0.4), g.axes(x)
@@ -72,7 +70,7 @@ def whole_reduction(g: Generator) -> Statement:
         return {"sum": torch.sum, "max": torch.amax, "min": torch.amin}[name](v, axes, keepdim=keep)
 
     text = f"{name}({x.name}, axis: {listed(axes)}, keep: {str(keep).lower()})"
-    return g.made(text, kind, shape, [x], lambda e, s: compute(e[x.name]))
+    return g.statement(text, kind, shape, [x], lambda e, s: compute(e[x.name]))
 
 
 @template(2)
@@ -82,7 +80,7 @@ def softmaxes(g: Generator) -> Statement:
     name = g.random.choice(["softmax", "log_softmax"])
     compute = getattr(torch, name)
     text = f"{name}({x.name}, axis: {g.signed(axis, x.rank)})"
-    return g.made(text, "f", x.shape, [x], lambda e, s: compute(e[x.name], axis))
+    return g.statement(text, "f", x.shape, [x], lambda e, s: compute(e[x.name], axis))
 
 
 @template(1)
@@ -94,7 +92,7 @@ def softmax_by_hand(g: Generator) -> Statement:
     name = g.name("e")
     peak = g.random.choice([f"exp({n} - max({n}, axis: {axis}, keep: true))", f"exp({n})"])
     text = f"{name} / sum({name}, axis: {axis}, keep: true)"
-    return g.made(
+    return g.statement(
         text, "f", x.shape, [x], lambda e, s: torch.softmax(e[n], axis), smooth=False, before=[f"{name} = {peak}"]
     )
 
@@ -113,11 +111,11 @@ def cumulative(g: Generator) -> Statement:
 
     options = f"exclusive: {str(exclusive).lower()}, reverse: {str(reverse).lower()}"
     text = f"cumsum({x.name}, axis: {g.signed(axis, x.rank)}, {options})"
-    return g.made(text, "f", x.shape, [x], lambda e, s: compute(e[x.name]))
+    return g.statement(text, "f", x.shape, [x], lambda e, s: compute(e[x.name]))
 
 
 @template(1)
-def places(g: Generator) -> Statement:
+def arg_extreme(g: Generator) -> Statement:
     x = g.pick(rank=[1, 2, 3])
     axis, keep = g.axis(x), g.chance(0.3)
     g.no_ties(g.env[x.name])
@@ -127,9 +125,9 @@ def places(g: Generator) -> Statement:
     high = shape[axis]
     shape[axis : axis + 1] = [Size.of(1)] if keep else []
     text = f"{name}({x.name}, axis: {g.signed(axis, x.rank)}, keep: {str(keep).lower()})"
-    made = g.made(text, "i", tuple(shape), [x], lambda e, s: compute(distinct(e[x.name]), axis, keepdim=keep))
-    made.results[0].high = high
-    return made
+    statement = g.statement(text, "i", tuple(shape), [x], lambda e, s: compute(distinct(e[x.name]), axis, keepdim=keep))
+    statement.results[0].high = high
+    return statement
 
 
 @template(1)

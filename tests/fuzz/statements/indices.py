@@ -13,7 +13,7 @@ from tests.fuzz.statements.table import template
 
 
 def bounded(g: Generator, shape: Shape, high: Size) -> Value:
-    """Places below `high`: a new input."""
+    """Indices below `high`, as a new input."""
     if any(size.number is None and str(size) not in DIMS for size in shape):
         raise Rejected
     return g.fresh(shape, "i", high=high)
@@ -30,7 +30,7 @@ def taken(g: Generator) -> Statement:
         items = [g.random.randrange(-least, least) for _ in range(g.random.randint(1, 3))]
         shape = (*x.shape[:axis], Size.of(len(items)), *x.shape[axis + 1 :])
         text = f"take({n}, {listed(items)}, axis: {axis})"
-        return g.made(
+        return g.statement(
             text, "f", shape, [x], lambda e, s: e[n].index_select(axis, torch.tensor([i % size.at(s) for i in items]))
         )
     index = bounded(g, g.shape(g.random.choice([0, 1, 1, 2])), size)
@@ -39,10 +39,10 @@ def taken(g: Generator) -> Statement:
 
     def compute(e: Any, s: Any) -> Any:
         flat = e[n].index_select(axis, e[i].reshape(-1))
-        return flat.reshape([each.at(s) for each in shape])
+        return flat.reshape([size.at(s) for size in shape])
 
     text = f"{n}[{i}]" if axis == 0 and g.chance(0.6) else f"take({n}, {i}, axis: {g.signed(axis, x.rank)})"
-    return g.made(text, "f", shape, [x, index], compute)
+    return g.statement(text, "f", shape, [x, index], compute)
 
 
 @template(2)
@@ -57,14 +57,14 @@ def along(g: Generator) -> Statement:
     n, i = x.name, index.name
     if g.chance(0.5):
         text = f"gather_elements({n}, {i}, axis: {g.signed(axis, x.rank)})"
-        return g.made(text, "f", tuple(shape), [x, index], lambda e, s: torch.gather(e[n], axis, e[i]))
+        return g.statement(text, "f", tuple(shape), [x, index], lambda e, s: torch.gather(e[n], axis, e[i]))
     updates = g.like(tuple(shape))
     u = updates.name
-    if shape[axis] == 1 and g.chance(0.5):  # no place twice
+    if shape[axis] == 1 and g.chance(0.5):  # no index twice
         text = f"scatter_elements({n}, {i}, {u}, axis: {axis})"
-        return g.made(text, "f", x.shape, [x, index, updates], lambda e, s: torch.scatter(e[n], axis, e[i], e[u]))
+        return g.statement(text, "f", x.shape, [x, index, updates], lambda e, s: torch.scatter(e[n], axis, e[i], e[u]))
     text = f'scatter_elements({n}, {i}, {u}, axis: {axis}, reduction: "add")'
-    return g.made(text, "f", x.shape, [x, index, updates], lambda e, s: torch.scatter_add(e[n], axis, e[i], e[u]))
+    return g.statement(text, "f", x.shape, [x, index, updates], lambda e, s: torch.scatter_add(e[n], axis, e[i], e[u]))
 
 
 @template(2)
@@ -74,7 +74,7 @@ def nd(g: Generator) -> Statement:
     depth = g.random.randint(1, min(2, x.rank))
     lead = g.shape(g.random.choice([0, 1, 1, 2]))
     columns = [bounded(g, lead, x.shape[axis]) for axis in range(depth)]
-    names = [each.name for each in columns]
+    names = [column.name for column in columns]
     n = x.name
     at = f"stack({listed(names)}, axis: -1)"
     shape = (*lead, *x.shape[depth:])
@@ -83,11 +83,11 @@ def nd(g: Generator) -> Statement:
         return tuple(e[c] for c in names)
 
     if g.chance(0.5):
-        return g.made(f"gather_nd({n}, {at})", "f", shape, [x, *columns], lambda e, s: e[n][where(e)])
+        return g.statement(f"gather_nd({n}, {at})", "f", shape, [x, *columns], lambda e, s: e[n][where(e)])
     updates = g.like(shape)
     u = updates.name
     text = f'scatter_nd({n}, {at}, {u}, reduction: "add")'
-    return g.made(
+    return g.statement(
         text,
         "f",
         x.shape,
@@ -98,11 +98,11 @@ def nd(g: Generator) -> Statement:
 
 @template(1)
 def counted(g: Generator) -> Statement:
-    """One-hot rows and numbers that count."""
+    """One-hot rows and ranges of numbers."""
     if g.chance(0.5):
         size = g.size()
         text = f"cast(iota({size}), f32) / 3"
-        return g.made(text, "f", (size,), [], lambda e, s: torch.arange(size.at(s)).double() / 3)
+        return g.statement(text, "f", (size,), [], lambda e, s: torch.arange(size.at(s)).double() / 3)
     index = g.pick("i", [0, 1, 2])
     depth = g.size()
     axis = g.random.randint(0, index.rank)
@@ -115,4 +115,4 @@ def counted(g: Generator) -> Statement:
         return rows.movedim(-1, axis)
 
     text = f"cast(one_hot({i}, {depth}, axis: {axis}), f32) + 0.5"
-    return g.made(text, "f", shape, [index], lambda e, s: compute(e, s) + 0.5)
+    return g.statement(text, "f", shape, [index], lambda e, s: compute(e, s) + 0.5)

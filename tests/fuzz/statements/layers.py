@@ -24,7 +24,7 @@ def layer(g: Generator) -> Statement:
         c = x.shape[1].number
         assert c is not None
         path = {f"{name}.gamma": shape_of(c), f"{name}.beta": shape_of(c)}
-        return g.made(
+        return g.statement(
             f"{x.name} -> {name}",
             "f",
             x.shape,
@@ -83,7 +83,7 @@ def layer(g: Generator) -> Statement:
         before = [f"if {str(flag).lower()} {{ r{name} = {n} * 2 }} else {{ r{name} = sin({n}) }}"]
         text, shape, path = f"r{name} + 1", x.shape, {}
         compute = lambda e, s: (e[n] * 2 if flag else torch.sin(e[n])) + 1  # noqa: E731
-    return g.made(text, "f", shape, [x], compute, smooth=smooth, before=before, parameters=path)
+    return g.statement(text, "f", shape, [x], compute, smooth=smooth, before=before, parameters=path)
 
 
 @template(1)
@@ -102,7 +102,7 @@ def loss(g: Generator) -> Statement:
             return F.cross_entropy(rows, e[label.name].reshape(-1), label_smoothing=smoothing)
 
         text = f"cross_entropy({n}, {label.name}, smoothing: {smoothing})"
-        return g.made(text, "f", (), [x, label], compute)
+        return g.statement(text, "f", (), [x, label], compute)
     y = g.like(x.shape)
     m = y.name
     if name in ("huber", "mae") and x is y:
@@ -125,14 +125,14 @@ def loss(g: Generator) -> Statement:
     smooth = name in ("mse", "categorical")
     if not smooth and name != "log_cosh" and bool((g.env[n] == g.env[m]).any()):
         raise Rejected
-    return g.made(text, "f", (), [x, y], lambda e, s: compute2(e[n], e[m]), smooth=smooth)
+    return g.statement(text, "f", (), [x, y], lambda e, s: compute2(e[n], e[m]), smooth=smooth)
 
 
 @template(1)
 def slope(g: Generator) -> Statement:
-    """A gradient inside of the program."""
+    """A gradient inside the program."""
     shape = g.shape(g.random.choice([1, 2]))
-    x, y = g.fresh(shape), g.fresh(shape)  # inputs: neither is made of the other
+    x, y = g.fresh(shape), g.fresh(shape)  # inputs: neither depends on the other
     n, m = x.name, y.name
     text = f"gradient(sum(sin({n}) * {m} ** 2), {n}) + gradient(mean(tanh({m} * {n})), {m})"
 
@@ -140,4 +140,4 @@ def slope(g: Generator) -> Statement:
         count = max(e[n].numel(), 1)
         return torch.cos(e[n]) * e[m] ** 2 + (1 - torch.tanh(e[m] * e[n]) ** 2) * e[n] / count
 
-    return g.made(text, "f", x.shape, [x, y], compute)
+    return g.statement(text, "f", x.shape, [x, y], compute)

@@ -40,7 +40,7 @@ def reshaped(g: Generator) -> Statement:
     if g.chance(0.3):
         shown[g.random.randrange(len(shown))] = "-1"
     text = f"reshape({x.name}, {listed(shown)})"
-    return g.made(text, "f", tuple(shape), [x], lambda e, s: e[x.name].reshape([each.at(s) for each in shape]))
+    return g.statement(text, "f", tuple(shape), [x], lambda e, s: e[x.name].reshape([size.at(s) for size in shape]))
 
 
 @template(3)
@@ -48,11 +48,11 @@ def transposed(g: Generator) -> Statement:
     x = g.pick(rank=[2, 3, 4])
     if g.chance(0.3):
         shape = (*x.shape[:-2], x.shape[-1], x.shape[-2])
-        return g.made(f"{x.name}^T", "f", shape, [x], lambda e, s: e[x.name].transpose(-1, -2))
+        return g.statement(f"{x.name}^T", "f", shape, [x], lambda e, s: e[x.name].transpose(-1, -2))
     order = list(range(x.rank))
     g.random.shuffle(order)
-    shape = tuple(x.shape[each] for each in order)
-    return g.made(f"transpose({x.name}, {listed(order)})", "f", shape, [x], lambda e, s: e[x.name].permute(order))
+    shape = tuple(x.shape[axis] for axis in order)
+    return g.statement(f"transpose({x.name}, {listed(order)})", "f", shape, [x], lambda e, s: e[x.name].permute(order))
 
 
 @template(2)
@@ -61,13 +61,13 @@ def ones_axes(g: Generator) -> Statement:
     if g.chance(0.5) and any(size == 1 for size in x.shape):
         axis = g.random.choice([at for at, size in enumerate(x.shape) if size == 1])
         shape = x.shape[:axis] + x.shape[axis + 1 :]
-        return g.made(f"squeeze({x.name}, {axis})", "f", shape, [x], lambda e, s: e[x.name].squeeze(axis))
+        return g.statement(f"squeeze({x.name}, {axis})", "f", shape, [x], lambda e, s: e[x.name].squeeze(axis))
     if x.rank > 4:
         raise Rejected
     axis = g.random.randint(0, x.rank)
     shape = (*x.shape[:axis], Size.of(1), *x.shape[axis:])
     shown = axis - x.rank - 1 if g.chance(0.3) else axis
-    return g.made(f"unsqueeze({x.name}, {shown})", "f", shape, [x], lambda e, s: e[x.name].unsqueeze(axis))
+    return g.statement(f"unsqueeze({x.name}, {shown})", "f", shape, [x], lambda e, s: e[x.name].unsqueeze(axis))
 
 
 @template(2)
@@ -77,12 +77,12 @@ def enlarged(g: Generator) -> Statement:
     if g.chance(0.5):
         sizes = [g.size() if size == 1 else size for size in x.shape]
         sizes = [*([g.size()] if g.chance(0.4) else []), *sizes]
-        return g.made(
+        return g.statement(
             f"expand({n}, {listed(sizes)})", "f", tuple(sizes), [x], lambda e, s: e[n].expand([i.at(s) for i in sizes])
         )
     repeats = [g.random.choice([1, 1, 2, 3]) for _ in range(x.rank)]
     shape = tuple(size * times for size, times in zip(x.shape, repeats, strict=True))
-    return g.made(f"tile({n}, {listed(repeats)})", "f", shape, [x], lambda e, s: e[n].repeat(repeats))
+    return g.statement(f"tile({n}, {listed(repeats)})", "f", shape, [x], lambda e, s: e[n].repeat(repeats))
 
 
 @template(2)
@@ -90,7 +90,7 @@ def flipped(g: Generator) -> Statement:
     x = g.pick(rank=[1, 2, 3, 4])
     axes = g.axes(x)
     shown = listed([g.signed(axis, x.rank) for axis in axes])
-    return g.made(f"flip({x.name}, axes: {shown})", "f", x.shape, [x], lambda e, s: e[x.name].flip(axes))
+    return g.statement(f"flip({x.name}, axes: {shown})", "f", x.shape, [x], lambda e, s: e[x.name].flip(axes))
 
 
 @template(3)
@@ -103,11 +103,11 @@ def joined(g: Generator) -> Statement:
         if g.chance(0.5):
             shape[axis] = g.size()
         items.append(g.like(tuple(shape)))
-    names = [each.name for each in items]
-    if all(each.shape == x.shape for each in items) and g.chance(0.5):
+    names = [item.name for item in items]
+    if all(item.shape == x.shape for item in items) and g.chance(0.5):
         at = g.random.randint(0, x.rank)
         shape = (*x.shape[:at], Size.of(len(items)), *x.shape[at:])
-        return g.made(
+        return g.statement(
             f"stack({listed(names)}, axis: {at})",
             "f",
             shape,
@@ -115,11 +115,11 @@ def joined(g: Generator) -> Statement:
             lambda e, s: torch.stack([e[n] for n in names], at),
         )
     total = items[0].shape[axis]
-    for each in items[1:]:
-        total = total + each.shape[axis]
+    for item in items[1:]:
+        total = total + item.shape[axis]
     shape = (*x.shape[:axis], total, *x.shape[axis + 1 :])
     text = f"concat({listed(names)}, axis: {g.signed(axis, x.rank)})"
-    return g.made(text, "f", shape, items, lambda e, s: torch.cat([e[n] for n in names], axis))
+    return g.statement(text, "f", shape, items, lambda e, s: torch.cat([e[n] for n in names], axis))
 
 
 @template(2)
@@ -147,7 +147,7 @@ def padded(g: Generator) -> Statement:
         return v
 
     text = f'pad({x.name}, before: {listed(before)}, after: {listed(after)}, value: {value}, mode: "{mode}")'
-    return g.made(text, "f", shape, [x], lambda e, s: compute(e[x.name]))
+    return g.statement(text, "f", shape, [x], lambda e, s: compute(e[x.name]))
 
 
 @template(4)
@@ -199,7 +199,7 @@ def indexed(g: Generator) -> Statement:
             whole += 1
         shown[:whole] = ["..."]
     text = f"{x.name}[{', '.join(shown)}]"
-    return g.made(text, "f", tuple(shape), [x], lambda e, s: e[x.name][tuple(cut(s) for cut in cuts)])
+    return g.statement(text, "f", tuple(shape), [x], lambda e, s: e[x.name][tuple(cut(s) for cut in cuts)])
 
 
 @template(1)
@@ -236,18 +236,18 @@ def rearranged(g: Generator) -> Statement:
     g.random.shuffle(order)
     sizes = dict(zip(letters, x.shape, strict=True))
     right, shape = [], []
-    place = 0
-    while place < len(order):
-        if place + 1 < len(order) and g.chance(0.4):
-            right.append(f"({order[place]} {order[place + 1]})")
-            shape.append(sizes[order[place]] * sizes[order[place + 1]])
-            place += 2
+    position = 0
+    while position < len(order):
+        if position + 1 < len(order) and g.chance(0.4):
+            right.append(f"({order[position]} {order[position + 1]})")
+            shape.append(sizes[order[position]] * sizes[order[position + 1]])
+            position += 2
         else:
-            right.append(order[place])
-            shape.append(sizes[order[place]])
-            place += 1
-    at = [letters.index(each) for each in order]
+            right.append(order[position])
+            shape.append(sizes[order[position]])
+            position += 1
+    at = [letters.index(letter) for letter in order]
     text = f'rearrange({x.name}, "{" ".join(letters)} -> {" ".join(right)}")'
-    return g.made(
+    return g.statement(
         text, "f", tuple(shape), [x], lambda e, s: e[x.name].permute(at).reshape([size.at(s) for size in shape])
     )

@@ -35,7 +35,7 @@ def product(g: Generator) -> Statement:
         raise Rejected
     shape = (*before, *x.shape[-2:-1], *tail)
     text = f"{x.name} @ {y.name}"
-    return g.made(text, "f", shape, [x, y], lambda e, s: e[x.name] @ e[y.name])
+    return g.statement(text, "f", shape, [x, y], lambda e, s: e[x.name] @ e[y.name])
 
 
 @template(3)
@@ -54,14 +54,14 @@ def einsum(g: Generator) -> Statement:
     g.random.shuffle(more)
     operands, patterns = [x], [letters]
     if more and g.chance(0.9):
-        operands.append(g.like(tuple(sizes[each] for each in more)))
+        operands.append(g.like(tuple(sizes[letter] for letter in more)))
         patterns.append(more)
-    known = sorted({each for pattern in patterns for each in pattern})
-    right = [each for each in known if g.chance(0.6)]
+    known = sorted({letter for pattern in patterns for letter in pattern})
+    right = [letter for letter in known if g.chance(0.6)]
     g.random.shuffle(right)
-    shape = tuple(sizes[each] for each in right)
-    names = [each.name for each in operands]
+    shape = tuple(sizes[letter] for letter in right)
+    names = [operand.name for operand in operands]
     left = ", ".join(" ".join(pattern) for pattern in patterns)
     text = f'einsum("{left} -> {" ".join(right)}", {", ".join(names)})'
     short = ",".join("".join(pattern) for pattern in patterns) + "->" + "".join(right)
-    return g.made(text, "f", shape, operands, lambda e, s: torch.einsum(short, *(e[n] for n in names)))
+    return g.statement(text, "f", shape, operands, lambda e, s: torch.einsum(short, *(e[n] for n in names)))

@@ -53,8 +53,8 @@ def term(g: Generator, known: list[str], width: int, parameters: dict[str, Shape
 
 
 def cell(g: Generator, name: str, width: int, inner: Any = None) -> Any:
-    """A cell's text, the shapes of its parameters by path, its states with first values, and its step in torch."""
-    states = [f"s{place}" for place in range(g.random.choice([1, 1, 2, 3]))]
+    """A cell's text, the shapes of its parameters by path, its states with initial values, and its step in torch."""
+    states = [f"s{index}" for index in range(g.random.choice([1, 1, 2, 3]))]
     first = {state: g.random.choice(["0", "0.5", "-0.3"]) for state in states}
     parameters: dict[str, Shape] = {}
     known = [*states, "x"]
@@ -101,21 +101,21 @@ def cell(g: Generator, name: str, width: int, inner: Any = None) -> Any:
 
 
 def snake(name: str) -> str:
-    found = ""
-    for place, letter in enumerate(name):
-        found += ("_" if letter.isupper() and place and not name[place - 1].isupper() else "") + letter.lower()
-    return found
+    snake_case = ""
+    for index, letter in enumerate(name):
+        snake_case += ("_" if letter.isupper() and index and not name[index - 1].isupper() else "") + letter.lower()
+    return snake_case
 
 
 @template(3)
 def recurrence(g: Generator) -> Statement:
-    """A scan of a random cell: forward or in reverse, along either axis, with its last states or without."""
+    """A scan of a random cell: forward or in reverse, along either axis, with or without its final states."""
     axis = g.random.choice([1, 1, 0])
     x = g.pick(rank=3, where=lambda v: v.shape[-1].number in (1, 2, 3))
     width = x.shape[-1].number
     assert width is not None
     inner = cell(g, f"In{g.name('C')}", width) if g.chance(0.3) else None
-    made = cell(g, f"Out{g.name('C')}", width, inner)
+    outer = cell(g, f"Out{g.name('C')}", width, inner)
     reverse, states = g.chance(0.4), g.chance(0.4)
     name = g.name("R")
     options = f"axis: {axis}, reverse: {str(reverse).lower()}, states: {str(states).lower()}"
@@ -124,37 +124,37 @@ def recurrence(g: Generator) -> Statement:
     if g.chance(0.3):
         begin = g.like((x.shape[1 - axis], x.shape[2]))
         uses.append(begin)
-        options += f", {made['states'][0]}: {begin.name}"
+        options += f", {outer['states'][0]}: {begin.name}"
     n = x.name
 
     def compute(e: Any, s: Any) -> Any:
         v = e[n].movedim(axis, 0)
         batch = v.shape[1]
-        held = {key: torch.full((batch, width), float(value), dtype=v.dtype) for key, value in made["first"].items()}
+        held = {key: torch.full((batch, width), float(value), dtype=v.dtype) for key, value in outer["first"].items()}
         if begin is not None:
-            held[made["states"][0]] = e[begin.name]
-        weights = {path: e[f"{name}.{path}"] for path in made["paths"]}
+            held[outer["states"][0]] = e[begin.name]
+        weights = {path: e[f"{name}.{path}"] for path in outer["paths"]}
         outputs: list[Any] = [None] * v.shape[0]
-        for place in reversed(range(v.shape[0])) if reverse else range(v.shape[0]):
-            outputs[place], held = made["step"](v[place], held, weights)
+        for time in reversed(range(v.shape[0])) if reverse else range(v.shape[0]):
+            outputs[time], held = outer["step"](v[time], held, weights)
         stacked = torch.stack(outputs, axis)
         if not states:
             return stacked
-        return (stacked, *(held[each] for each in made["states"]))
+        return (stacked, *(held[state] for state in outer["states"]))
 
     results = [Value(g.name(), "f", x.shape, x.smooth)]
     if states:
-        results += [Value(g.name(), "f", (x.shape[1 - axis], x.shape[2]), x.smooth) for _ in made["states"]]
+        results += [Value(g.name(), "f", (x.shape[1 - axis], x.shape[2]), x.smooth) for _ in outer["states"]]
         if inner is not None:
             raise Rejected  # the order of inner states is not promised
     return Statement(
         results,
         f"scan({name})({n}, {options})",
-        [each.name for each in uses],
+        [operand.name for operand in uses],
         compute,
-        before=[f"{name} = {made['name']}()"],
-        declarations=[made["text"]],
-        parameters={f"{name}.{path}": shape for path, shape in made["paths"].items()},
+        before=[f"{name} = {outer['name']}()"],
+        declarations=[outer["text"]],
+        parameters={f"{name}.{path}": shape for path, shape in outer["paths"].items()},
     )
 
 
@@ -213,7 +213,7 @@ def library_recurrence(g: Generator) -> Statement:
     options = f"{units}, sequences: {str(sequences).lower()}, reverse: {str(reverse).lower()}"
     options += ", reset_after: false" if kind == "GRU2" else ""
     shape = (*x.shape[:2], Size.of(units)) if sequences else (x.shape[0], Size.of(units))
-    return g.made(
+    return g.statement(
         f"{n} -> {name}",
         "f",
         shape,

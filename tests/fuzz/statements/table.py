@@ -1,4 +1,4 @@
-"""The table of the kinds of statements: a weight, and a function that picks operands and makes one."""
+"""The table of the kinds of statements: a weight, and a function that picks operands and builds one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TEMPLATES: dict[str, tuple[float, Template]] = {}
 
 
 def template(weight: float = 1.0) -> Callable[[Template], Template]:
-    """Enter a function by its name; it raises Rejected where nothing fits."""
+    """Register a function by its name; it raises Rejected if nothing fits."""
 
     def enter(function: Template) -> Template:
         TEMPLATES[function.__name__] = (weight, function)

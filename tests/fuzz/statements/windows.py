@@ -23,14 +23,14 @@ def window_of(g: Generator, rank: int, kernel: list[int]) -> tuple[list[int], li
 
 def slid(x: Shape, kernel: list[int], strides: list[int], pads: list[int], dilations: list[int]) -> Shape:
     rank = len(kernel)
-    found = []
+    sizes = []
     for axis in range(rank):
         reach = dilations[axis] * (kernel[axis] - 1) + 1
         room = x[2 + axis] + (pads[axis] + pads[rank + axis] - reach)
         if room.at(REFERENCE) < 0:
             raise Rejected
-        found.append(room // strides[axis] + 1)
-    return tuple(found)
+        sizes.append(room // strides[axis] + 1)
+    return tuple(sizes)
 
 
 def widths(pads: list[int]) -> list[int]:
@@ -45,7 +45,7 @@ def convolution(g: Generator) -> Statement:
     x = g.pick(rank=rank + 2, where=lambda v: v.shape[1].number is not None and v.shape[1].number <= 4)
     channels = x.shape[1].number
     assert channels is not None
-    groups = g.random.choice([each for each in (1, 1, 2, 3, 4) if channels % each == 0])
+    groups = g.random.choice([divisor for divisor in (1, 1, 2, 3, 4) if channels % divisor == 0])
     filters = groups * g.random.choice([1, 2])
     kernel = [g.random.choice([1, 2, 3]) for _ in range(rank)]
     strides, pads, dilations = window_of(g, rank, kernel)
@@ -59,7 +59,7 @@ def convolution(g: Generator) -> Statement:
         return conv(wide, e[b], stride=strides, dilation=dilations, groups=groups)
 
     text = f"conv({a}, {b}, strides: {strides}, pads: {pads}, dilations: {dilations}, groups: {groups})"
-    return g.made(text, "f", (x.shape[0], Size.of(filters), *spatial), [x, w], compute)
+    return g.statement(text, "f", (x.shape[0], Size.of(filters), *spatial), [x, w], compute)
 
 
 @template(2)
@@ -68,7 +68,7 @@ def transposed_convolution(g: Generator) -> Statement:
     x = g.pick(rank=rank + 2, where=lambda v: v.shape[1].number is not None and v.shape[1].number <= 4)
     channels = x.shape[1].number
     assert channels is not None
-    groups = g.random.choice([each for each in (1, 1, 2, 3, 4) if channels % each == 0])
+    groups = g.random.choice([divisor for divisor in (1, 1, 2, 3, 4) if channels % divisor == 0])
     each_group = g.random.choice([1, 2])
     kernel = [g.random.choice([1, 2, 3]) for _ in range(rank)]
     strides, pads, dilations = window_of(g, rank, kernel)
@@ -94,7 +94,7 @@ def transposed_convolution(g: Generator) -> Statement:
         f"conv_transpose({a}, {b}, strides: {strides}, pads: {pads}, dilations: {dilations}, groups: {groups}, "
         f"output_padding: {extra})"
     )
-    return g.made(text, "f", (x.shape[0], Size.of(each_group * groups), *spatial), [x, w], compute)
+    return g.statement(text, "f", (x.shape[0], Size.of(each_group * groups), *spatial), [x, w], compute)
 
 
 @template(3)
@@ -122,7 +122,7 @@ def pooling(g: Generator) -> Statement:
             wide = F.pad(e[a], widths(pads), value=-math.inf)
             return pool(wide, kernel, strides, dilation=dilations)
 
-        return g.made(text, "f", (*x.shape[:2], *spatial), [x], largest, smooth=False)
+        return g.statement(text, "f", (*x.shape[:2], *spatial), [x], largest, smooth=False)
     include = g.chance(0.5)
     spatial = slid(x.shape, kernel, strides, pads, [1] * rank)
     pool = [F.avg_pool1d, F.avg_pool2d, F.avg_pool3d][rank - 1]
@@ -137,4 +137,4 @@ def pooling(g: Generator) -> Statement:
             return total
         return total / pool(F.pad(torch.ones_like(e[a]), widths(pads)), kernel, strides)
 
-    return g.made(text, "f", (*x.shape[:2], *spatial), [x], mean)
+    return g.statement(text, "f", (*x.shape[:2], *spatial), [x], mean)

@@ -6,13 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from compiler.elaborate.models import elaborate_model
-from compiler.elaborate.program import program_of
 from grammar.diagnostics import NablacError
-from grammar.source import Source
 from runtime.data.context import Context
 from runtime.data.examples import Examples
 from runtime.data.loading import Requirements, load_examples
+from tests.models import spec_of
 
 
 def load(
@@ -27,7 +25,7 @@ def load(
     name = inputs.partition(":")[0]
     text = f"model M {{ input {inputs}; output {name} }}\n"
     text += f"train M {{ target {target}; loss mean(cast({name}, f32)); data {data} }}\n"
-    elaborated = elaborate_model(program_of(Source("m.model", text)))
+    elaborated = spec_of(text)
     assert elaborated.training is not None
     given = Context(folder, **context)  # type: ignore[arg-type]
     types = {name: value.type for name, value in elaborated.graph.inputs.items()}
@@ -45,5 +43,5 @@ def refused(folder: Path, data: str, **given: object) -> str:
     """The one diagnostic that a description gets, with the folder as HERE."""
     with pytest.raises(NablacError) as caught:
         load(folder, data, **given)  # type: ignore[arg-type]
-    (found,) = caught.value.diagnostics
-    return f"{found.code} {found.place or ''}: {found.message}".replace(str(folder), "HERE")
+    (diagnostic,) = caught.value.diagnostics
+    return f"{diagnostic.code} {diagnostic.place or ''}: {diagnostic.message}".replace(str(folder), "HERE")

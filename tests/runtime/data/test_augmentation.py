@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from grammar.diagnostics import NablacError
-from runtime.data.augmentation import CHANGES, augmented
+from runtime.data.augmentation import CHANGES, augment
 from runtime.data.examples import Examples
 
 IMAGES = np.random.default_rng(0).random((6, 2, 8, 8)).astype(np.float32)
@@ -33,7 +33,7 @@ def test_a_change_is_seeded_and_keeps_shape_and_dtype(name: str) -> None:
     x = SERIES if name in ("jitter", "scaling", "warp") else IMAGES
     batch = {"x": x, "t": np.zeros(6, np.int64)}
     first, again, other = (
-        augmented(batch, examples(**{name: AMOUNTS[name]}), np.random.default_rng(seed))["x"] for seed in (1, 1, 2)
+        augment(batch, examples(**{name: AMOUNTS[name]}), np.random.default_rng(seed))["x"] for seed in (1, 1, 2)
     )
     assert first.shape == x.shape and first.dtype == x.dtype
     np.testing.assert_array_equal(first, again)
@@ -79,7 +79,7 @@ def test_a_warped_series_keeps_its_ends_and_range() -> None:
 
 def test_mixup_mixes_inputs_and_targets_alike() -> None:
     batch = {"x": np.eye(6, dtype=np.float32)[:, :, None], "t": np.eye(6, dtype=np.float32)}
-    made = augmented(batch, examples(mixup=0.4), np.random.default_rng(0))
+    made = augment(batch, examples(mixup=0.4), np.random.default_rng(0))
     np.testing.assert_allclose(made["x"][:, :, 0], made["t"], rtol=1e-6)
     np.testing.assert_allclose(made["t"].sum(axis=1), 1, rtol=1e-6)
 
@@ -99,5 +99,5 @@ def test_mixup_mixes_inputs_and_targets_alike() -> None:
 )
 def test_what_does_not_suit_is_refused(name: str, batch: dict[str, np.ndarray], message: str) -> None:
     with pytest.raises(NablacError) as caught:
-        augmented(batch, examples(**{name: 0.5}), np.random.default_rng(0))
+        augment(batch, examples(**{name: 0.5}), np.random.default_rng(0))
     assert caught.value.diagnostics[0].message == message

@@ -64,9 +64,9 @@ def test_check_finds_arguments_that_mean_nothing(data: str) -> None:
     text += f"train M {{ target t: [batch, 1]; loss mean(t); data {data} }}"
     with pytest.raises(NablacError) as caught:
         checking.check(program_of(Source("m.model", text)))
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.message) == ("E605", ARGUMENTS[data])
-    assert found.span is not None and found.span.line == 2
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.message) == ("E605", ARGUMENTS[data])
+    assert diagnostic.span is not None and diagnostic.span.line == 2
 
 
 FILES = {
@@ -92,20 +92,20 @@ def test_a_broken_file_is_named_at_its_place(tmp_path: Path, data: str) -> None:
     (tmp_path / "nan.csv").write_text("1,2,3,4,0\n1,nan,3,4,1\n")
     np.savez(tmp_path / "nan.npz", x=np.array([[1.0], [2], [np.nan]]), t=np.zeros((3, 1)))
     data = data.replace('digits("none")', 'digits("none", labels: "none-labels")')
-    found = refused(tmp_path, data, inputs="x: f32[batch, 1]")
-    assert found == FILES[data.replace(', labels: "none-labels"', "")]
+    message = refused(tmp_path, data, inputs="x: f32[batch, 1]")
+    assert message == FILES[data.replace(', labels: "none-labels"', "")]
 
 
 def test_columns_without_a_name_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "sheet.csv").write_text("a,t,,\n1,2,,\n3,4,,\n")
-    found = load(tmp_path, 'csv("sheet.csv") -> columns(inputs: "a", targets: "t")', "x: f32[batch, 1]")
-    assert found.arrays["x"].tolist() == [[1], [3]]
+    examples = load(tmp_path, 'csv("sheet.csv") -> columns(inputs: "a", targets: "t")', "x: f32[batch, 1]")
+    assert examples.arrays["x"].tolist() == [[1], [3]]
 
 
 def test_a_table_may_be_gzipped(tmp_path: Path) -> None:
     (tmp_path / "rows.csv.gz").write_bytes(gzip.compress(b"a,t\n1,2\n3,4\n"))
-    found = load(tmp_path, 'csv("rows.csv.gz") -> columns(inputs: "a", targets: "t")', "x: f32[batch, 1]")
-    assert found.arrays["t"].tolist() == [[2], [4]]
+    examples = load(tmp_path, 'csv("rows.csv.gz") -> columns(inputs: "a", targets: "t")', "x: f32[batch, 1]")
+    assert examples.arrays["t"].tolist() == [[2], [4]]
 
 
 def test_broken_examples_of_arrays_can_be_left_out(tmp_path: Path) -> None:
@@ -120,8 +120,8 @@ def test_broken_examples_of_arrays_can_be_left_out(tmp_path: Path) -> None:
 
 def test_no_window_spans_a_row_that_was_left_out(tmp_path: Path) -> None:
     series(tmp_path, [0, 1, 2, "oops", 4, 5, 6, 7])
-    found = load(tmp_path, 'csv("series.csv") -> window("value", length: 2)', skip_broken=True)
-    assert found.arrays["t"].ravel().tolist() == [2, 6, 7]
+    examples = load(tmp_path, 'csv("series.csv") -> window("value", length: 2)', skip_broken=True)
+    assert examples.arrays["t"].ravel().tolist() == [2, 6, 7]
     text = (tmp_path / "series.csv").read_text().replace("oops", "3,3")
     (tmp_path / "series.csv").write_text(text)
     ragged = load(tmp_path, 'csv("series.csv") -> window("value", length: 2)', skip_broken=True)
@@ -140,8 +140,8 @@ DIGITS = {
 def test_the_labels_of_a_table_of_digits(tmp_path: Path, name: str) -> None:
     text, said, labels = DIGITS[name]
     (tmp_path / "digits.csv").write_text(text)
-    found = load(tmp_path, f'digits("digits.csv"{said})', "x: f32[batch, 1, 2, 2]", "t: i64[batch]")
-    assert found.arrays["t"].tolist() == labels
+    examples = load(tmp_path, f'digits("digits.csv"{said})', "x: f32[batch, 1, 2, 2]", "t: i64[batch]")
+    assert examples.arrays["t"].tolist() == labels
 
 
 def test_labels_that_either_end_could_hold_are_asked_for(tmp_path: Path) -> None:
@@ -154,8 +154,8 @@ def test_images_in_grey(tmp_path: Path) -> None:
     image_module = pytest.importorskip("PIL.Image")
     (tmp_path / "images" / "cats").mkdir(parents=True)
     image_module.new("RGB", (4, 4), (255, 255, 255)).save(tmp_path / "images" / "cats" / "1.png")
-    found = load(tmp_path, 'images("images", channels: 1)', "x: f32[batch, 1, 4, 4]", "t: i64[batch]")
-    assert found.arrays["x"].shape == (1, 1, 4, 4) and found.arrays["x"].min() == 1
+    examples = load(tmp_path, 'images("images", channels: 1)', "x: f32[batch, 1, 4, 4]", "t: i64[batch]")
+    assert examples.arrays["x"].shape == (1, 1, 4, 4) and examples.arrays["x"].min() == 1
 
 
 def test_an_image_too_large_to_open_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,11 +168,11 @@ def test_an_image_too_large_to_open_is_named(tmp_path: Path, monkeypatch: pytest
 
 
 ARRAYS = {
-    "dates": (np.full((2, 1), np.datetime64("2020-01-01")), "dates (datetime64[D]) are given"),
-    "complex numbers": (np.ones((2, 1), np.complex64), "complex numbers are given"),
-    "records": (np.zeros((2, 1), [("a", "f4")]), "records ([('a', '<f4')]) are given"),
-    "bytes": (np.full((2, 1), b"1"), "bytes of text are given"),
-    "texts": (np.full((2, 1), "1"), "texts are given"),
+    "dates": (np.full((2, 1), np.datetime64("2020-01-01")), "the array holds dates (datetime64[D])"),
+    "complex numbers": (np.ones((2, 1), np.complex64), "the array holds complex numbers"),
+    "records": (np.zeros((2, 1), [("a", "f4")]), "the array holds records ([('a', '<f4')])"),
+    "bytes": (np.full((2, 1), b"1"), "the array holds bytes of text"),
+    "texts": (np.full((2, 1), "1"), "the array holds texts"),
     "beyond f32": (np.array([[0], [1e39]]), "1e+39 is beyond f32: example 1"),
 }
 
@@ -204,10 +204,10 @@ def test_dates_of_parquet_are_neither_numbers_nor_classes(tmp_path: Path) -> Non
     parquet.write_table(pyarrow.table({**columns, "t": [1, 2]}), tmp_path / "rows.parquet")
     data = 'parquet("rows.parquet") -> columns(inputs: "{}", targets: "t")'
     message = refused(tmp_path, data.format("x"), inputs="x: i64[batch, 1]")
-    reason = "column `x` holds dates or times (timestamp[us]), and a column is of numbers or of texts"
+    reason = "column `x`: expected numbers or texts, got dates or times (timestamp[us])"
     assert message == f"E821 HERE/rows.parquet: {reason}"
-    found = load(tmp_path, data.format("h"), "x: f32[batch, 1]").arrays["x"]
-    np.testing.assert_array_equal(found, columns["h"].astype(np.float32)[:, None])
+    examples = load(tmp_path, data.format("h"), "x: f32[batch, 1]").arrays["x"]
+    np.testing.assert_array_equal(examples, columns["h"].astype(np.float32)[:, None])
 
 
 def test_labels_of_digits_are_whole(tmp_path: Path) -> None:
@@ -224,8 +224,8 @@ def test_what_pairs_leaves_out_is_noted(tmp_path: Path) -> None:
     notes: dict[str, list[str]] = {}
     inputs, target = "source: i64[batch, S], target_in: i64[batch, T]", "target_out: i64[batch, T]"
     for name, texts in (("a.tsv", [("a", "b"), ("a", "c")]), ("b.po", [("d", "e")])):
-        found = load(tmp_path, f'pairs("{name}") -> tokens()', inputs, target, notes=notes)
-        assert found.texts == texts
+        examples = load(tmp_path, f'pairs("{name}") -> tokens()', inputs, target, notes=notes)
+        assert examples.texts == texts
     assert {message: [place.partition(f"{tmp_path}/")[2] for place in places] for message, places in notes.items()} == {
         "a blank line is skipped": ["a.tsv:2"],
         "a repeated pair is skipped": ["a.tsv:3"],

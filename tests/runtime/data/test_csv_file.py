@@ -46,8 +46,8 @@ TAKEN: dict[str, tuple[bytes, str, list[list[float]]]] = {
 def trained(folder: Path, said: str, columns: tuple[str, str], context: Context) -> list[list[float]]:
     options = f", {said}" if said else ""
     data = f'csv("x.csv"{options}) -> columns(inputs: "{columns[0]}", targets: "{columns[1]}")'
-    found = load(folder, data, "x: f32[batch, 1]", "t: f32[batch, 1]", notes=context.notes).arrays
-    return np.hstack([found["x"], found["t"]]).tolist()  # type: ignore[no-any-return]
+    examples = load(folder, data, "x: f32[batch, 1]", "t: f32[batch, 1]", notes=context.notes).arrays
+    return np.hstack([examples["x"], examples["t"]]).tolist()  # type: ignore[no-any-return]
 
 
 def ran(folder: Path, said: str, columns: tuple[str, str], notes: list[str]) -> list[list[float]]:
@@ -136,9 +136,9 @@ def test_one_file_gives_training_and_run_the_same_refusal(tmp_path: Path, case: 
     ):
         with pytest.raises(NablacError) as caught:
             read()
-        (found,) = caught.value.diagnostics
-        assert (found.code, found.place) == (code, f"{tmp_path}/{place}")
-        assert found.message.startswith(message)
+        (diagnostic,) = caught.value.diagnostics
+        assert (diagnostic.code, diagnostic.place) == (code, f"{tmp_path}/{place}")
+        assert diagnostic.message.startswith(message)
 
 
 def zipped(*names: str) -> bytes:
@@ -180,8 +180,8 @@ def test_a_file_of_another_kind_is_told_as_what_it_is(tmp_path: Path, kind: str)
     ):
         with pytest.raises(NablacError) as caught:
             read()
-        (found,) = caught.value.diagnostics
-        assert (found.code, found.message) == ("E821", f"this is {kind}; expected a CSV file")
+        (diagnostic,) = caught.value.diagnostics
+        assert (diagnostic.code, diagnostic.message) == ("E821", f"this is {kind}; expected a CSV file")
 
 
 HINTS = {
@@ -234,9 +234,9 @@ def test_a_header_that_names_several_inputs_feeds_them(tmp_path: Path) -> None:
 def test_a_blank_line_of_one_column_is_a_value_that_is_missing(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("value\n0\n1\n\n3\n4\n5\n")
     skipped: list[str] = []
-    given = {"skip_broken": True, "skipped": skipped}
-    found = load(tmp_path, 'csv("x.csv") -> window("value", length: 2)', **given)  # type: ignore[arg-type]
-    assert found.arrays["t"].ravel().tolist() == [5] and len(skipped) == 1
+    arguments = {"skip_broken": True, "skipped": skipped}
+    examples = load(tmp_path, 'csv("x.csv") -> window("value", length: 2)', **arguments)  # type: ignore[arg-type]
+    assert examples.arrays["t"].ravel().tolist() == [5] and len(skipped) == 1
 
 
 UNFIT = {
@@ -257,14 +257,14 @@ def test_a_number_that_the_dtype_has_not_is_named_at_its_line(tmp_path: Path, ce
     data = 'csv("x.csv") -> columns(inputs: "a", targets: "t")'
     with pytest.raises(NablacError) as caught:
         load(tmp_path, data, f"x: {dtype}[batch, 1]", "t: f32[batch, 1]")
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.place) == ("E824", f"{tmp_path}/x.csv:4")
-    assert found.message.startswith(f"column `a`: the model's `x` is {dtype}[batch, 1], and {reason}")
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.place) == ("E824", f"{tmp_path}/x.csv:4")
+    assert diagnostic.message.startswith(f"column `a`: the model's `x` is {dtype}[batch, 1], and {reason}")
     with pytest.raises(NablacError) as caught:
         read_inputs([f"{tmp_path}/x.csv:a"], {"x": TensorType(DType(dtype), (Dim.named("n"),))})
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.place) == ("E804", f"{tmp_path}/x.csv:4, column `a`")
-    assert found.message.startswith(f"the input is {dtype}[n], and {reason}")
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.place) == ("E804", f"{tmp_path}/x.csv:4, column `a`")
+    assert diagnostic.message.startswith(f"the input is {dtype}[n], and {reason}")
 
 
 UNNAMED = {  # the file, the columns of the training; what `x` is given

@@ -11,7 +11,7 @@ import pytest
 from grammar.diagnostics import NablacError
 from runtime.data.examples import Examples, fitted_to
 from runtime.data.fitted import read_fitted, write_fitted
-from runtime.data.scaling import Scale, fitted_scaling
+from runtime.data.scaling import Scale, fit_scaling
 from tests.runtime.data.descriptions import load, refused, series
 
 
@@ -37,9 +37,9 @@ SPLIT = 'split(validation: 0.5, order: "time")'
 )
 def test_a_split_is_known_to_scaling_wherever_it_stands(tmp_path: Path, stages: str) -> None:
     table(tmp_path)
-    found = load(tmp_path, f'csv("table.csv") -> {stages}', inputs="x: f32[batch, 2]")
-    training = found.arrays["x"][found.parts["training"]].astype(np.float64)
-    assert found.parts["training"].tolist() == list(range(20))
+    examples = load(tmp_path, f'csv("table.csv") -> {stages}', inputs="x: f32[batch, 2]")
+    training = examples.arrays["x"][examples.parts["training"]].astype(np.float64)
+    assert examples.parts["training"].tolist() == list(range(20))
     np.testing.assert_allclose(training.mean(axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(training.std(axis=0), 1, atol=1e-6)
 
@@ -47,8 +47,8 @@ def test_a_split_is_known_to_scaling_wherever_it_stands(tmp_path: Path, stages: 
 def test_a_split_after_windows_keeps_their_border(tmp_path: Path) -> None:
     series(tmp_path, list(range(50)))
     stages = 'window("value", length: 4) -> split(validation: 0.2, order: "time")'
-    found = load(tmp_path, f'csv("series.csv") -> {stages}')
-    foretold = {part: found.arrays["t"][places].ravel().tolist() for part, places in found.parts.items()}
+    examples = load(tmp_path, f'csv("series.csv") -> {stages}')
+    foretold = {part: examples.arrays["t"][places].ravel().tolist() for part, places in examples.parts.items()}
     assert max(foretold["training"]) == 39 and min(foretold["validation"]) == 40
 
 
@@ -78,12 +78,12 @@ def test_what_is_scaled(tmp_path: Path, name: str) -> None:
         rows = [",".join([*line.split(",")[:2], str(n % 3), "x"]) for n, line in enumerate(text[1:])]
         (tmp_path / "table.csv").write_text("\n".join([text[0], *rows]))
     data = f'csv("table.csv") -> {scale} -> columns(inputs: ["a", "b"], {targets})'
-    found = load(tmp_path, data, inputs="x: f32[batch, 2]", target=target)
-    assert sorted(found.scalings) == scaled
+    examples = load(tmp_path, data, inputs="x: f32[batch, 2]", target=target)
+    assert sorted(examples.scalings) == scaled
     if "kind" in targets:
-        assert found.classes == {"kind": ("big", "small")}
-        labels = found.arrays["t"] if found.arrays["t"].ndim == 1 else found.arrays["t"].argmax(axis=1)
-        assert [found.classes["kind"][label] for label in labels[:3]] == [
+        assert examples.classes == {"kind": ("big", "small")}
+        labels = examples.arrays["t"] if examples.arrays["t"].ndim == 1 else examples.arrays["t"].argmax(axis=1)
+        assert [examples.classes["kind"][label] for label in labels[:3]] == [
             line.split(",")[3] for line in (tmp_path / "table.csv").read_text().splitlines()[1:4]
         ]
 
@@ -110,19 +110,19 @@ def test_images_are_scaled_by_channel(tmp_path: Path, shape: tuple[int, ...]) ->
     image = generator.normal(np.arange(shape[0])[:, None, None], 1, (20, *shape)).astype(np.float32)
     np.savez(tmp_path / "images.npz", x=image, t=np.arange(20) % 3)
     inputs = f"x: f32[batch, {', '.join(map(str, shape))}]"
-    found = load(tmp_path, 'npz("images.npz") -> standardize()', inputs=inputs, target="t: i64[batch]")
-    assert found.scalings["x"].offset.size == shape[0]
-    np.testing.assert_allclose(found.arrays["x"].mean(axis=(0, 2, 3)), 0, atol=1e-5)
-    np.testing.assert_allclose(found.arrays["x"].std(axis=(0, 2, 3)), 1, atol=1e-5)
+    examples = load(tmp_path, 'npz("images.npz") -> standardize()', inputs=inputs, target="t: i64[batch]")
+    assert examples.scalings["x"].offset.size == shape[0]
+    np.testing.assert_allclose(examples.arrays["x"].mean(axis=(0, 2, 3)), 0, atol=1e-5)
+    np.testing.assert_allclose(examples.arrays["x"].std(axis=(0, 2, 3)), 1, atol=1e-5)
     flat = load(tmp_path, 'npz("images.npz") -> standardize()', f"x: f32[batch, {np.prod(shape)}]", "t: i64[batch]")
-    np.testing.assert_allclose(flat.arrays["x"], found.arrays["x"].reshape(20, -1), atol=1e-6)
+    np.testing.assert_allclose(flat.arrays["x"], examples.arrays["x"].reshape(20, -1), atol=1e-6)
 
 
 def test_one_hot_targets_of_arrays_are_left_alone(tmp_path: Path) -> None:
     one_hot = np.eye(3, dtype=np.float32)[np.arange(12) % 3]
     np.savez(tmp_path / "rows.npz", x=np.random.default_rng(0).normal(size=(12, 2)), t=one_hot)
-    found = load(tmp_path, 'npz("rows.npz") -> standardize()', "x: f32[batch, 2]", "t: f32[batch, 3]")
-    np.testing.assert_array_equal(found.arrays["t"], one_hot)
+    examples = load(tmp_path, 'npz("rows.npz") -> standardize()', "x: f32[batch, 2]", "t: f32[batch, 3]")
+    np.testing.assert_array_equal(examples.arrays["t"], one_hot)
 
 
 def test_a_column_to_scale_has_to_be_there(tmp_path: Path) -> None:
@@ -159,8 +159,8 @@ def test_what_a_run_keeps_and_cannot_be_read_is_said(tmp_path: Path, text: str) 
     (tmp_path / "data.json").write_text(text)
     with pytest.raises(NablacError) as caught:
         read_fitted(tmp_path)
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.message) == ("E827", f"{tmp_path}/data.json is not a run's record of its data")
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.message) == ("E827", f"{tmp_path}/data.json is not a run's record of its data")
 
 
 # Fitted by hand: offset and scale of a column, whatever its size
@@ -197,10 +197,10 @@ def test_a_column_is_scaled_by_what_it_varies(name: str) -> None:
     stage, numbers, offset, scale = FITS[name]
     table = np.array(numbers)[:, None]
     kind, _, rest = stage.rstrip(")").partition("(")
-    given = {"low": 0.0, "high": 1.0} | {
+    arguments = {"low": 0.0, "high": 1.0} | {
         key: float(value) for key, value in (part.split(":") for part in rest.replace(" ", "").split(",") if part)
     }
-    found = fitted_scaling(table, [Scale(kind, given["low"], given["high"], (), None)])  # type: ignore[arg-type]
+    found = fit_scaling(table, [Scale(kind, arguments["low"], arguments["high"], (), None)])  # type: ignore[arg-type]
     assert found is not None
     np.testing.assert_allclose([found.offset.item(), found.scale.item()], [offset, scale], rtol=1e-6)
 
@@ -217,13 +217,15 @@ def test_numbers_that_the_models_type_does_not_tell_apart_are_refused(tmp_path: 
     data = times(tmp_path)
     with pytest.raises(NablacError) as caught:
         load(tmp_path, data, inputs="x: f32[batch, 1]")
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.message) == (
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.message) == (
         "E847",
         "column `time` reaches 1600000019 and varies by 5.77: too little for the f32 of `x`",
     )
-    assert found.note == "numbers of f32 are 128 apart there, and the compiled model works in raw numbers"
-    assert found.hint is not None and found.hint.startswith("declare `x: f64[batch, 1]` and go on with `cast(x, f32)`")
+    assert diagnostic.note == "numbers of f32 are 128 apart there, and the compiled model works in raw numbers"
+    assert diagnostic.hint is not None and diagnostic.hint.startswith(
+        "declare `x: f64[batch, 1]` and go on with `cast(x, f32)`"
+    )
     exact = load(tmp_path, data, inputs="x: f64[batch, 1]").arrays["x"]
     np.testing.assert_allclose(exact[:, 0], (np.arange(20) - 9.5) / np.arange(20).std(), rtol=1e-9)
     swapped = data.replace('"time"', '"T"').replace('"t"', '"time"').replace('"T"', '"t"')
@@ -234,8 +236,8 @@ def test_large_numbers_that_vary_by_their_last_bit_are_only_moved(tmp_path: Path
     million = np.float32(1e6)
     near = np.array([million, np.nextafter(million, np.float32(2e6))] * 10, np.float32)
     np.savez(tmp_path / "near.npz", x=near[:, None], t=np.arange(20.0)[:, None])
-    found = load(tmp_path, 'npz("near.npz") -> standardize()', inputs="x: f32[batch, 1]")
-    assert np.abs(found.arrays["x"]).max() < 0.1 and found.scalings["x"].scale == 1
+    examples = load(tmp_path, 'npz("near.npz") -> standardize()', inputs="x: f32[batch, 1]")
+    assert np.abs(examples.arrays["x"]).max() < 0.1 and examples.scalings["x"].scale == 1
 
 
 def test_large_numbers_that_do_not_vary_are_only_moved(tmp_path: Path) -> None:
@@ -266,10 +268,10 @@ def test_pixels_and_flags_are_scaled_as_floats_are(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (20, 3, 4, 4), np.uint8)
     np.savez(tmp_path / "images.npz", x=pixels, t=np.arange(20) % 3)
     inputs = "x: f32[batch, 3, 4, 4]"
-    found = load(tmp_path, 'npz("images.npz") -> standardize()', inputs=inputs, target="t: i64[batch]").arrays["x"]
+    examples = load(tmp_path, 'npz("images.npz") -> standardize()', inputs=inputs, target="t: i64[batch]").arrays["x"]
     floats = pixels.astype(np.float64)
     expected = (floats - floats.mean(axis=(0, 2, 3), keepdims=True)) / floats.std(axis=(0, 2, 3), keepdims=True)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(examples, expected, rtol=1e-5, atol=1e-5)
     np.savez(tmp_path / "flags.npz", x=(pixels[:, 0, 0] > 100), t=np.arange(20) % 3)
     flags = load(tmp_path, 'npz("flags.npz") -> min_max(low: -1)', inputs="x: f32[batch, 4]", target="t: i64[batch]")
     np.testing.assert_array_equal(np.unique(flags.arrays["x"]), [-1, 1])

@@ -7,7 +7,7 @@ import pytest
 
 from compiler.decode import decode
 from compiler.dims import PAST, symbols
-from compiler.verify import verify
+from compiler.graph_checks import verify
 from grammar.diagnostics import NablacError
 from runtime.generation.decode_checks import check_causal
 from runtime.generation.decoders import Cached, Layout, Recomputing

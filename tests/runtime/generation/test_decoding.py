@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from compiler.decode import Decode, decode
-from compiler.elaborate.models import elaborate
-from compiler.elaborate.program import load, program_of
+from compiler.elaborate.program import load
 from compiler.graph import Graph
+from compiler.graph_checks import verify
 from compiler.passes.pipeline import optimize
-from compiler.verify import verify
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from grammar.source import Source
 from runtime.generation.decode_checks import check_causal, worst_difference
 from runtime.generation.decoders import Cached, Decoder, Layout, Recomputing
 from runtime.generation.decoding import Limits, beam_search, sample
@@ -26,8 +23,9 @@ from runtime.generation.machines import machine
 from runtime.generation.sampling import Sampling
 from runtime.initialization import initialize
 from runtime.text.learning import learn
+from tests.models import elaborate
+from tests.paths import SPECS
 
-SPECS = Path(__file__).parents[3] / "specs"
 HEAD = "model M {\n    input tokens: i64[batch, T]\n    x = tokens -> Embedding(20, 12)\n"
 TAIL = "    output logits = x -> Dense(20)\n}\n"
 BODIES = {
@@ -46,7 +44,7 @@ BODIES = {
 
 
 def graph_of(body: str) -> Graph:
-    return elaborate(program_of(Source("m.model", HEAD + body + TAIL)))
+    return elaborate(HEAD + body + TAIL)
 
 
 def optimized(step: Decode) -> Decode:
@@ -91,7 +89,7 @@ def test_the_cost_of_a_token_does_not_grow_with_what_is_recomputed() -> None:
 
 
 def refused(body: str, tail: str = TAIL) -> str:
-    graph = elaborate(program_of(Source("m.model", HEAD + body + tail)))
+    graph = elaborate(HEAD + body + tail)
     with pytest.raises(NablacError) as caught:
         step = decode(graph)
         check_causal(graph, step.tokens, step.output, initialize(graph, 0))
@@ -104,7 +102,7 @@ def test_a_model_that_looks_ahead_is_refused_at_its_line() -> None:
     assert "y = rearrange(weights @ V" in found
     assert refused("    x = x - mean(x, axis: 1, keep: true)\n").splitlines()[:4] == [
         "error[E862]: M does not generate: here, the result for a token depends on later tokens",
-        " --> m.model:4:9",
+        " --> test.model:4:9",
         "  |",
         "4 |     x = x - mean(x, axis: 1, keep: true)",
     ]

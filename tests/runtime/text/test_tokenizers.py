@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from grammar.diagnostics import NablacError
 from runtime.text.learning import learn
 from runtime.text.tokenizers import END, KINDS, LEARNT, SPECIAL, ListTokenizer, from_json, read_tokenizer
-from runtime.text.unigram import learnt_pieces
+from runtime.text.unigram import learn_pieces
 from runtime.text.words import pieces
 
 ROOT = Path(__file__).parents[3]
@@ -93,7 +93,7 @@ def test_usual_spacing_costs_no_tokens() -> None:
 
 def test_likely_pieces_are_learnt() -> None:
     words = {"low": 5, "lowest": 2, "newest": 6, "widest": 3}
-    found = dict(learnt_pieces(words, 13))
+    found = dict(learn_pieces(words, 13))
     assert {"low", *"lowestnid"} <= found.keys() and len(found) == 13
     assert sum(math.exp(each) for each in found.values()) == pytest.approx(1, abs=1e-4)
 
@@ -131,7 +131,7 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
 
 OF_THE_LIBRARY = {
     '{"version": "1.0", "model": {"type": "Foo"}}': (
-        "its model is of the type `Foo`, and there are BPE, Unigram, WordLevel, WordPiece"
+        "its model is of the type `Foo`; expected one of BPE, Unigram, WordLevel, WordPiece"
     ),
     '{"version": "1.0", "model": {"type": "BPE"}}': "its parts are not what the tokenizers library writes",
     '{"kind": "bpe", "library": "[]"}': "its parts are not what the tokenizers library writes",
@@ -143,8 +143,11 @@ def test_what_the_library_does_not_read_is_told_in_our_words(text: str, tmp_path
     (tmp_path / "tokenizer.json").write_text(text)
     with pytest.raises(NablacError) as caught:
         read_tokenizer(tmp_path / "tokenizer.json")
-    (found,) = caught.value.diagnostics
-    assert found.code == "E850" and found.message == f"this cannot be read as a tokenizer: {OF_THE_LIBRARY[text]}"
+    (diagnostic,) = caught.value.diagnostics
+    assert (
+        diagnostic.code == "E850"
+        and diagnostic.message == f"this cannot be read as a tokenizer: {OF_THE_LIBRARY[text]}"
+    )
 
 
 def test_an_unknown_kind_is_told() -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import TextSource
-from compiler.elaborate.program import program_of
 from compiler.types import DType
 from grammar.diagnostics import NablacError
-from grammar.source import Source
 from runtime.data.arrays import from_arrays
 from runtime.training.run_options import Options
 from runtime.training.training_run import Training
+from tests.models import text_source
 
 BACKENDS = ["numpy", "ort"]
 MODEL = """
@@ -60,7 +58,7 @@ DOES_NOT = [
 def trained(loss: str, batch: int, every: int, backend: str) -> dict[str, np.ndarray]:
     text = MODEL.format(loss=loss, batch=batch, every=every)
     kind = DType.F64 if backend == "numpy" else DType.F32
-    run = Training(TextSource(program_of(Source("m.model", text)), dtype=kind), options=Options(backend=backend))
+    run = Training(text_source(text, dtype=kind), options=Options(backend=backend))
     run.examples = from_arrays({name: np.asarray(array) for name, array in DATA.items()}, "data")
     loop = run.loop()
     loop.run()

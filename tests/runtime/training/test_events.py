@@ -99,9 +99,9 @@ def read(path: Path) -> list[tuple[int, dict[str, float]]]:
 
 def test_scalars_come_back_as_float32(tmp_path: Path) -> None:
     with EventWriter(tmp_path) as writer:
-        writer.scalars(1, {"loss": 0.5, "val_loss": 0.75})
-        writer.scalars(300, {"läss": -2.25})
-        writer.scalars(2**40, {})
+        writer.write_scalars(1, {"loss": 0.5, "val_loss": 0.75})
+        writer.write_scalars(300, {"läss": -2.25})
+        writer.write_scalars(2**40, {})
     assert read(writer.path) == [(1, {"loss": 0.5, "val_loss": 0.75}), (300, {"läss": -2.25}), (2**40, {})]
 
 
@@ -117,13 +117,13 @@ def test_the_name_is_one_that_tensorboard_looks_for(tmp_path: Path) -> None:
 def test_every_call_is_on_the_disk_when_it_returns(tmp_path: Path) -> None:
     with EventWriter(tmp_path) as writer:
         assert read(writer.path) == []
-        writer.scalars(1, {"loss": 1.0})
+        writer.write_scalars(1, {"loss": 1.0})
         assert read(writer.path) == [(1, {"loss": 1.0})]
 
 
 def test_numbers_beyond_a_float32_do_not_end_the_run(tmp_path: Path) -> None:
     with EventWriter(tmp_path) as writer:
-        writer.scalars(1, {"up": 1e39, "down": -1e300, "inf": math.inf, "nan": math.nan})
+        writer.write_scalars(1, {"up": 1e39, "down": -1e300, "inf": math.inf, "nan": math.nan})
     ((_, values),) = read(writer.path)
     assert (values["up"], values["down"], values["inf"]) == (math.inf, -math.inf, math.inf)
     assert math.isnan(values["nan"])
@@ -132,7 +132,7 @@ def test_numbers_beyond_a_float32_do_not_end_the_run(tmp_path: Path) -> None:
 def test_a_resumed_run_adds_to_what_is_there(tmp_path: Path) -> None:
     for step in (1, 2):
         with EventWriter(tmp_path) as writer:
-            writer.scalars(step, {"loss": 1.0})
+            writer.write_scalars(step, {"loss": 1.0})
     content = b"".join(path.read_bytes() for path in sorted(tmp_path.iterdir()))
     steps = [event[2] for event in (dict(fields(each)) for each in records(content)) if 5 in event]
     assert steps == [1, 2]

@@ -20,8 +20,8 @@ from runtime.training.not_finite import NotFinite
 from runtime.training.run_options import Options
 from runtime.training.trained import Trained
 from runtime.training.training_run import Training
+from tests.paths import SPECS
 
-SPECS = Path(__file__).parents[3] / "specs"
 BACKENDS = ["numpy", "ort"]
 MODEL = """
 model M(rate = 0.3) {
@@ -58,11 +58,11 @@ train M {
 
 def training(settings: str = "", backend: str = "numpy", text: str = MODEL, **options: object) -> Training:
     program = program_of(Source("m.model", text.replace("SETTINGS", settings)))
-    made = Training(TextSource(program), options=Options(backend=backend, **options))  # type: ignore[arg-type]
+    run = Training(TextSource(program), options=Options(backend=backend, **options))  # type: ignore[arg-type]
     generator = np.random.default_rng(5)
     x = generator.normal(size=(40, 6)).astype(np.float32)
-    made.examples = from_arrays({"x": x, "t": np.sin(x.sum(axis=1, keepdims=True)).astype(np.float32)}, "arrays")
-    return made
+    run.examples = from_arrays({"x": x, "t": np.sin(x.sum(axis=1, keepdims=True)).astype(np.float32)}, "arrays")
+    return run
 
 
 def trained(made: Training, **settings: object) -> Loop:
@@ -83,9 +83,9 @@ def test_both_backends_give_the_same_curves_with_dropout_on(settings: str) -> No
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_model_of_f64_trains_in_f64(backend: str) -> None:
-    made = training("plateau 1; accumulate 2", backend)
-    made.source = replace(made.source, dtype=DType.F64)
-    loop = trained(made)
+    run = training("plateau 1; accumulate 2", backend)
+    run.source = replace(run.source, dtype=DType.F64)
+    loop = trained(run)
     assert {array.dtype for array in loop.stepper.state().values()} == {np.dtype(np.float64)}
 
 
@@ -139,14 +139,14 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> Non
 
 
 def test_training_stops_early_and_keeps_the_best(tmp_path: Path) -> None:
-    made = training('patience 2; monitor "val_mae"', epochs=500)
-    loop = made.loop(tmp_path)
+    run = training('patience 2; monitor "val_mae"', epochs=500)
+    loop = run.loop(tmp_path)
     loop.run()
     values = loop.position.history["val_mae"]
     assert loop.reason == "val_mae has not improved for 2 epochs"
     assert loop.position.best_epoch == int(np.argmin(values)) + 1 == len(values) - 2
-    loop.stepper = made.stepper(loop.best)
-    assert loop.evaluate(made.batches("validation"))["mae"] == min(values)
+    loop.stepper = run.stepper(loop.best)
+    assert loop.evaluate(run.batches("validation"))["mae"] == min(values)
 
 
 def test_a_simple_recurrence_stays_a_walk_where_that_is_faster() -> None:
@@ -156,8 +156,8 @@ train M { target t: [batch, 1]; loss mse(y, t) }
 """
     kinds = {}
     for backend in BACKENDS:
-        made = Training(TextSource(program_of(Source("m.model", text))), options=Options(backend=backend))
-        kinds[backend] = {node.op.name for node in made.step_graph} & {"rnn", "scan"}
+        run = Training(TextSource(program_of(Source("m.model", text))), options=Options(backend=backend))
+        kinds[backend] = {node.op.name for node in run.step_graph} & {"rnn", "scan"}
     assert kinds == {"numpy": {"rnn", "scan"}, "ort": {"scan"}}
 
 
@@ -197,17 +197,17 @@ def test_limits_end_a_run() -> None:
 
 
 def test_a_few_examples_can_be_learnt_by_heart() -> None:
-    made = training("", overfit=4)
-    made.source = replace(made.source, hypers={"rate": 0.0})
-    loop = trained(made, epochs=600)
-    assert made.data.parts["training"].size == 4 and loop.validation is None
+    run = training("", overfit=4)
+    run.source = replace(run.source, hypers={"rate": 0.0})
+    loop = trained(run, epochs=600)
+    assert run.data.parts["training"].size == 4 and loop.validation is None
     assert loop.position.history["mae"][-1] < 0.25 * loop.position.history["mae"][0]
 
 
 def test_weights_frozen_by_a_pattern_stay() -> None:
-    made = training('freeze "dense.*"')
-    before = made.first_state()
-    after = trained(made).stepper.state()
+    run = training('freeze "dense.*"')
+    before = run.first_state()
+    after = trained(run).stepper.state()
     np.testing.assert_array_equal(after["dense.W"], before["dense.W"])
     assert not np.array_equal(after["dense_1.W"], before["dense_1.W"])
     assert not np.array_equal(after["batch_norm2.center"], before["batch_norm2.center"])
@@ -216,19 +216,29 @@ def test_weights_frozen_by_a_pattern_stay() -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_loss_that_is_no_number_is_traced_to_its_line(backend: str) -> None:
     text = MODEL.replace("y = h -> Dense(1)", "y = log(h -> Dense(1))")
-    made = training("", backend, text)
-    loop = made.loop()
+    run = training("", backend, text)
+    loop = run.loop()
     with pytest.raises(NotFinite) as caught:
         loop.run()
-    (found,) = made.explain_not_finite(loop, caught.value).diagnostics
-    assert found.code == "E842" and found.span is not None
-    assert found.message == "the loss is nan at epoch 1, batch 1: `log` is the first operator whose result is NaN"
-    assert found.span.text == "log(h -> Dense(1))"
+    (diagnostic,) = run.explain_not_finite(loop, caught.value).diagnostics
+    assert diagnostic.code == "E842" and diagnostic.span is not None
+    assert diagnostic.message == "the loss is nan at epoch 1, batch 1: `log` is the first operator whose result is NaN"
+    assert diagnostic.span.text == "log(h -> Dense(1))"
+
+
+def test_a_loss_that_reads_the_step_is_replayed_with_it() -> None:
+    text = MODEL.replace("loss mse(y, t)", "loss mse(y, t) + 0.0 * log(3.5 - step)")
+    run = training("plateau 1", text=text)
+    loop = run.loop()
+    with pytest.raises(NotFinite) as caught:
+        loop.run()
+    (diagnostic,) = run.explain_not_finite(loop, caught.value).diagnostics
+    assert diagnostic.message == "the loss is nan at epoch 1, batch 4: `log` is the first operator whose result is NaN"
 
 
 def test_settings_of_the_command_win_over_the_block() -> None:
-    made = training("seed 3; patience 4", epochs=7, batch=16, seed=11)
-    assert (made.settings(), made.batch) == (Settings(epochs=7, patience=4, seed=11), 16)
+    run = training("seed 3; patience 4", epochs=7, batch=16, seed=11)
+    assert (run.settings(), run.batch) == (Settings(epochs=7, patience=4, seed=11), 16)
 
 
 def test_which_way_a_metric_is_better_is_the_librarys_or_the_blocks_to_say() -> None:
@@ -242,33 +252,33 @@ def test_which_way_a_metric_is_better_is_the_librarys_or_the_blocks_to_say() -> 
 
 def test_raw_units_are_those_of_the_data() -> None:
     program = load(SPECS / "forecaster.model")
-    made = Training(TextSource(program), options=Options(epochs=2))
-    loop = trained(made)
+    run = Training(TextSource(program), options=Options(epochs=2))
+    loop = trained(run)
     from runtime.numpy_executor import NumpyRunner
 
-    scaling = made.data.scalings["series"]
-    weights = made.model_weights(loop.best)
+    scaling = run.data.scalings["series"]
+    weights = run.model_weights(loop.best)
     raw = np.linspace(100, 400, 12, dtype=np.float32).reshape(1, 12, 1)
-    inside = NumpyRunner(made.inference.graph, weights).run({"series": scaling.scaled(raw).astype(np.float32)})["y"]
-    outside = NumpyRunner(made.model_graph(), weights).run({"series": raw})["y"]
+    inside = NumpyRunner(run.inference.graph, weights).run({"series": scaling.apply(raw).astype(np.float32)})["y"]
+    outside = NumpyRunner(run.model_graph(), weights).run({"series": raw})["y"]
     np.testing.assert_allclose(outside, inside * scaling.scale + scaling.offset, rtol=1e-5)
 
 
 def test_a_monitor_that_nothing_measures_is_refused() -> None:
     with pytest.raises(NablacError) as caught:
         training('monitor "val_accuracy"').loop()
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.message) == ("E615", "the `monitor` val_accuracy is not measured")
-    assert found.hint == "there are loss, mae, val_loss, val_mae"
-    assert found.span is not None and found.span.text == "monitor"
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.message) == ("E615", "the `monitor` val_accuracy is not measured")
+    assert diagnostic.hint == "there are loss, mae, val_loss, val_mae"
+    assert diagnostic.span is not None and diagnostic.span.text == "monitor"
 
 
 def test_a_monitor_of_validation_data_needs_some() -> None:
     with pytest.raises(NablacError) as caught:
         training('monitor "val_mae"', text=MODEL.replace("validation 0.25", "")).loop()
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.message) == ("E615", "the `monitor` val_mae is not measured")
-    assert found.hint == "there is no validation data: `validation 0.1` in the train block holds some out"
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.message) == ("E615", "the `monitor` val_mae is not measured")
+    assert diagnostic.hint == "there is no validation data: `validation 0.1` in the train block holds some out"
 
 
 SPOILT = MODEL.replace("y = h -> Dense(1)", "y = h -> Dense(1)\n    z = sqrt(relu(y)) * 0.0").replace(
@@ -292,11 +302,11 @@ def test_an_update_that_is_no_number_is_traced_to_its_line_and_never_kept(
     tmp_path: Path, backend: str, options: dict[str, object]
 ) -> None:
     for folder in (None, tmp_path):
-        made = training("", backend, SPOILT, **options)
-        loop = made.loop(folder)
+        run = training("", backend, SPOILT, **options)
+        loop = run.loop(folder)
         with pytest.raises(NotFinite) as caught:
             loop.run()
-        spoilt(made.explain_not_finite(loop, caught.value))
+        spoilt(run.explain_not_finite(loop, caught.value))
     assert not list(tmp_path.iterdir())
 
 
@@ -306,12 +316,12 @@ def test_what_is_infinite_on_purpose_is_not_to_blame() -> None:
         "p = softmax(where(x > 0.0, x, -infinity)) + softmax(log(relu(sign(x))))\n"
         "    y = log((h -> Dense(1)) - 9.0 + 0.0 * mean(p))",
     )
-    made = training("", text=text)
-    loop = made.loop()
+    run = training("", text=text)
+    loop = run.loop()
     with pytest.raises(NotFinite) as caught:
         loop.run()
-    (found,) = made.explain_not_finite(loop, caught.value).diagnostics
-    assert found.span is not None and found.span.text.startswith("log((h -> Dense(1))")
+    (diagnostic,) = run.explain_not_finite(loop, caught.value).diagnostics
+    assert diagnostic.span is not None and diagnostic.span.text.startswith("log((h -> Dense(1))")
 
 
 def test_a_state_that_is_infinite_from_the_first_is_meant_so() -> None:
@@ -341,9 +351,9 @@ def test_the_best_epoch_is_that_of_the_mode(mode: str) -> None:
     }
     """.replace("MODE", mode)
     x = np.array([[0.5], [1], [0.25], [0.75]] * 2, np.float32)
-    made = Training(TextSource(program_of(Source("m.model", text))))
-    made.examples = from_arrays({"x": x, "t": x}, "arrays")
-    loop = trained(made)
+    run = Training(TextSource(program_of(Source("m.model", text))))
+    run.examples = from_arrays({"x": x, "t": x}, "arrays")
+    loop = trained(run)
     figures = loop.position.history["val_f1"]
     assert figures == sorted(figures) and len(figures) == (6 if mode == "max" else 3)
     assert loop.position.best_epoch == (6 if mode == "max" else 1)
@@ -367,12 +377,12 @@ def test_layers_called_as_states_train_as_others_do() -> None:
         for old, new in names.items():
             renamed = renamed.replace(old, new)
         renamed = renamed.replace("SETTINGS", "epochs 3; batch 2")
-        made = Training(TextSource(program_of(Source("m.model", renamed))))
-        made.examples = from_arrays({"x": x, "t": x[:, :1]}, "arrays")
+        run = Training(TextSource(program_of(Source("m.model", renamed))))
+        run.examples = from_arrays({"x": x, "t": x[:, :1]}, "arrays")
         begin = {names.get(path[:-2], path[:-2]) + path[-2:]: array for path, array in start.items()}
-        made.start = Trained(begin)
-        loop = trained(made)
-        weights = made.trained(loop).weights
+        run.start = Trained(begin)
+        loop = trained(run)
+        weights = run.trained(loop).weights
         found.append({path: weights[names.get(path[:-2], path[:-2]) + path[-2:]] for path in [*start, "dense.W"]})
     for path, array in found[0].items():
         np.testing.assert_array_equal(array, found[1][path], err_msg=path)
@@ -386,12 +396,12 @@ def test_a_loss_of_the_step_is_measured_at_the_step_of_its_weights(backend: str)
     model M { input x: [batch, 1]; param w: [1] = 0.0; y = x * w; output y }
     train M { target t: [batch, 1]; loss mse(y, t) * 0 + step; accumulate 2; epochs 3; batch 2; validation 0.5 }
     """
-    made = Training(TextSource(program_of(Source("m.model", text))), options=Options(backend=backend))
+    run = Training(TextSource(program_of(Source("m.model", text))), options=Options(backend=backend))
     x = np.ones((16, 1), np.float32)
-    made.examples = from_arrays({"x": x, "t": x}, "arrays")
-    loop = trained(made)
+    run.examples = from_arrays({"x": x, "t": x}, "arrays")
+    loop = trained(run)
     assert loop.position.history["val_loss"] == [2.0, 4.0, 6.0]
-    assert made.trained(loop).step == 2  # the loss grows, so that the first epoch is the best
+    assert run.trained(loop).step == 2  # the loss grows, so that the first epoch is the best
 
 
 def test_an_evaluation_draws_anew_for_each_batch() -> None:
@@ -399,10 +409,10 @@ def test_an_evaluation_draws_anew_for_each_batch() -> None:
     model M { input x: [batch, 1]; param w: [1] = 0.0; y = x * w; output y }
     train M { target t: [batch, 1]; loss mse(y, t) + max(random.uniform(like: y)); epochs 1; batch 1; validation 0.5 }
     """
-    made = Training(TextSource(program_of(Source("m.model", text))))
+    run = Training(TextSource(program_of(Source("m.model", text))))
     x = np.ones((40, 1), np.float32)
-    made.examples = from_arrays({"x": x, "t": x * 0}, "arrays")
-    loop = made.loop()
+    run.examples = from_arrays({"x": x, "t": x * 0}, "arrays")
+    loop = run.loop()
     assert loop.validation is not None
     found = loop.evaluate(loop.validation)["loss"]
     assert 0.85 < found < 1  # the largest of twenty draws, and not of one that is repeated

@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import TextSource
-from compiler.elaborate.program import program_of
 from grammar.diagnostics import NablacError
-from grammar.source import Source
 from runtime.data.arrays import from_arrays
 from runtime.training.run_options import Options
 from runtime.training.training_run import Training
+from tests.models import text_source
 
 torch = pytest.importorskip("torch", reason="PyTorch is the oracle: install the `oracle` extra")
 
@@ -61,10 +59,10 @@ def data(unpadded: int = 0) -> dict[str, np.ndarray]:
 
 
 def training(text: str, arrays: dict[str, np.ndarray], settings: str = "", **options: Any) -> Training:
-    source = TextSource(program_of(Source("m.model", text.replace("SETTINGS", settings))))
-    made = Training(source, options=Options(**options))
-    made.examples = from_arrays(arrays, "arrays")
-    return made
+    source = text_source(text.replace("SETTINGS", settings))
+    run = Training(source, options=Options(**options))
+    run.examples = from_arrays(arrays, "arrays")
+    return run
 
 
 def theirs(weights: dict[str, np.ndarray], x: np.ndarray, t: np.ndarray) -> tuple[Any, Any, Any]:
@@ -81,11 +79,11 @@ def explained(y: Any, target: Any) -> float:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("batch", [1, 3, 10])
 def test_measures_of_a_part_are_those_of_its_items_whatever_the_batch(batch: int, backend: str) -> None:
-    made = training(MASKED, data(), backend=backend, batch=batch)
-    loop = made.loop()
+    run = training(MASKED, data(), backend=backend, batch=batch)
+    loop = run.loop()
     assert loop.validation is not None
     found = loop.evaluate(loop.validation)
-    rows = made.data.parts["validation"]
+    rows = run.data.parts["validation"]
     logits, labels, loss = theirs(loop.stepper.state(), data()["x"][rows], data()["t"][rows])
     right = logits.argmax(-1) == labels
     expected = {
@@ -105,8 +103,8 @@ def test_measures_of_a_part_are_those_of_its_items_whatever_the_batch(batch: int
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_epochs_measures_weigh_its_batches_by_their_items(backend: str) -> None:
-    made = training(MASKED, data(), 'freeze "dense.b"', backend=backend, batch=3)
-    loop = made.loop()
+    run = training(MASKED, data(), 'freeze "dense.b"', backend=backend, batch=3)
+    loop = run.loop()
     loop.run()
     assert loop.position.history["perplexity"] == pytest.approx(np.exp(loop.position.history["loss"]))
 
@@ -127,9 +125,9 @@ def test_accumulated_batches_of_masked_items_are_the_larger_batch(backend: str) 
 def test_parameters_that_the_loss_does_not_need_stay_as_they_are(backend: str) -> None:
     generator = np.random.default_rng(1)
     arrays = {name: generator.normal(size=(8, size)).astype(np.float32) for name, size in (("x", 3), ("t", 1))}
-    made = training(UNUSED, arrays, "average 0.9", backend=backend)
-    first = made.first_state()
-    loop = made.loop()
+    run = training(UNUSED, arrays, "average 0.9", backend=backend)
+    first = run.first_state()
+    loop = run.loop()
     loop.run()
     state = loop.stepper.state()
     np.testing.assert_array_equal(state["dense.W"], first["dense.W"])
@@ -189,12 +187,12 @@ def area_under_curve(score: np.ndarray, positive: np.ndarray) -> float:
 @pytest.mark.parametrize("batch", [1, 4, 27])
 def test_a_metric_that_compares_examples_is_computed_of_all_at_once(batch: int, backend: str) -> None:
     arrays = ranked_data()
-    made = training(RANKED, arrays, backend=backend, batch=batch)
-    loop = made.loop()
+    run = training(RANKED, arrays, backend=backend, batch=batch)
+    loop = run.loop()
     assert loop.validation is not None
     found = loop.evaluate(loop.validation)
     rows, state = (
-        made.data.parts["validation"],
+        run.data.parts["validation"],
         {path: array.astype(float) for path, array in loop.stepper.state().items()},
     )
     h = np.tanh(arrays["x"][rows] @ state["dense.W"] + state["dense.b"])
@@ -212,12 +210,12 @@ def test_a_metric_that_compares_examples_is_computed_of_all_at_once(batch: int, 
 
 
 def test_a_metric_of_all_examples_has_no_figure_of_training_alone() -> None:
-    made = training(RANKED.replace("validation 0.6", "").replace(MONITOR, ""), ranked_data())
-    assert made.measured_whole == ["auc", "deviation", "median", "tempered"]
-    loop = made.loop()
+    run = training(RANKED.replace("validation 0.6", "").replace(MONITOR, ""), ranked_data())
+    assert run.measured_whole == ["auc", "deviation", "median", "tempered"]
+    loop = run.loop()
     loop.run()
     assert list(loop.position.history) == ["epoch", "loss", "mae"]
-    assert made.evaluate("training").keys() == {"loss", "auc", "deviation", "median", "tempered", "mae"}
+    assert run.evaluate("training").keys() == {"loss", "auc", "deviation", "median", "tempered", "mae"}
 
 
 def test_a_monitor_of_training_that_is_measured_of_validation_alone_is_refused() -> None:

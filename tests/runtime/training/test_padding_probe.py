@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import TextSource
-from compiler.elaborate.program import program_of
-from grammar.source import Source
 from runtime.data.padding import Padding
 from runtime.numpy_executor import NumpyRunner
 from runtime.training.folder import RunFolder
 from runtime.training.run_options import Options
 from runtime.training.training_run import Training
 from tests.command_line import invoke
+from tests.models import text_source
 
 MODEL = """
 model M {
@@ -59,22 +57,22 @@ def training(folder: Path, equation: str, **options: object) -> Training:
     texts = [" ".join(generator.choice(words, 1 + number % 7)) for number in range(40)]
     (folder / "pairs.tsv").write_text("".join(f"{text}\t{len(text) / 10}\n" for text in texts))
     text = MODEL.replace("EQUATION", equation).replace("MASK", MASK if "mask" in equation else "")
-    return Training(TextSource(program_of(Source(str(folder / "m.model"), text))), options=Options(**options))  # type: ignore[arg-type]
+    return Training(text_source(text, folder), options=Options(**options))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_texts_of_other_lengths_share_a_batch_where_padding_is_not_read(tmp_path: Path, name: str) -> None:
     equation, read = CASES[name]
-    made = training(tmp_path, equation)
-    assert made.padding is not None
-    assert made.padding.apart == ({"T"} if read else frozenset())
+    run = training(tmp_path, equation)
+    assert run.padding is not None
+    assert run.padding.apart == ({"T"} if read else frozenset())
     least = 3 if name == "a window" else 1
-    assert made.padding.least == ({"T": 3} if least > 1 else {})
+    assert run.padding.least == ({"T": 3} if least > 1 else {})
     for part in ("training", "validation"):
-        batches = made.batches(part)
+        batches = run.batches(part)
         found = list(batches.epoch(0))
         assert len(found) == len(batches)
-        assert sum(len(batch["label"]) for batch in found) == len(made.data.parts[part])
+        assert sum(len(batch["label"]) for batch in found) == len(run.data.parts[part])
         for batch in found:
             lengths = np.maximum((batch["tokens"] != 0).sum(axis=1), least)
             assert batch["tokens"].shape[1] == lengths.max()
@@ -92,8 +90,8 @@ def test_what_is_evaluated_does_not_depend_on_the_batch(tmp_path: Path, name: st
 
 @pytest.mark.parametrize("backend", ["numpy", "ort"])
 def test_short_texts_train_beside_a_window_that_they_do_not_fill(tmp_path: Path, backend: str) -> None:
-    made = training(tmp_path, CASES["a window"][0], backend=backend)
-    loop = made.loop()
+    run = training(tmp_path, CASES["a window"][0], backend=backend)
+    loop = run.loop()
     loop.run()
     assert np.isfinite(loop.position.history["val_loss"]).all()
 
@@ -126,19 +124,19 @@ train M {
 """
     for ignore, mask, apart in (("0", "source != 0", set()), ("9", "source != 0", {"T"}), ("0", "source != 9", {"S"})):
         changed = text.replace("IGNORE", ignore).replace("source != 0", mask)
-        made = Training(TextSource(program_of(Source(str(tmp_path / "m.model"), changed))))
-        assert made.padding is not None and made.padding.apart == apart
-    weights = made.model_weights(made.first_state())
-    NumpyRunner(made.inference.graph, weights).run({"source": np.array([[2]]), "target_in": np.array([[2]])})
+        run = Training(text_source(changed, tmp_path))
+        assert run.padding is not None and run.padding.apart == apart
+    weights = run.model_weights(run.first_state())
+    NumpyRunner(run.inference.graph, weights).run({"source": np.array([[2]]), "target_in": np.array([[2]])})
 
 
 @pytest.mark.parametrize("name", ["the mean", "the last state", "a window", "attention"])
 def test_a_text_has_the_answer_that_it_has_alone(tmp_path: Path, name: str) -> None:
-    made = training(tmp_path, CASES[name][0])
-    loop = made.loop()
-    folder = RunFolder.begin(tmp_path / "run", made, loop)
+    run = training(tmp_path, CASES[name][0])
+    loop = run.loop()
+    folder = RunFolder.begin(tmp_path / "run", run, loop)
     loop.run()
-    model = folder.finish(made, made.trained(loop))
+    model = folder.finish(run, run.trained(loop))
     assert model is not None
     texts = ["w1 w2", "w3 w4 w5 w6 w7 w8", "w9", "w5 w1"]
     for file in (model, tmp_path / "run"):

@@ -10,18 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import TextSource
-from compiler.elaborate.program import program_of
 from compiler.graph import Graph
 from compiler.onnx.exporter import export
-from grammar.source import Source
 from runtime.data.scaling import Scaling
 from runtime.numpy_executor import NumpyRunner
 from runtime.onnx_session import OnnxRunner
 from runtime.training.trained import UNITS, units_in
 from runtime.training.training_run import Training
 from runtime.training.unit_notes import unit_notes
-from tests.runtime.training.test_training_data import rows, training
+from tests.models import text_source
+from tests.runtime.training.table_runs import rows, training
 
 Array = Any
 
@@ -247,7 +245,7 @@ def stepping(folder: Path, equations: str, outputs: str, loss: str) -> Training:
     text = STEPS
     for name, value in {"OTHERS": equations, "OUTPUTS": outputs, "LOSS": loss, "DATA": SERIES}.items():
         text = text.replace(name, value)
-    return Training(TextSource(program_of(Source(str(folder / "m.model"), text))))
+    return Training(text_source(text, folder))
 
 
 @pytest.mark.parametrize("name", UNIT_CASES)
@@ -257,7 +255,7 @@ def test_outputs_have_the_units_that_their_equations_give_them(tmp_path: Path, n
     scaling, weights = made.data.scalings, made.model_weights(made.first_state())
     x = np.random.default_rng(2).normal([1000, 10, -300], [50, 1, 5], size=(5, 4, 3))
     hidden = Graph(made.inference.graph.inputs, made.inference.graph.outputs)
-    inside = NumpyRunner(hidden, weights).run({"x": scaling["x"].scaled(x).astype(np.float32)})
+    inside = NumpyRunner(hidden, weights).run({"x": scaling["x"].apply(x).astype(np.float32)})
     outside = NumpyRunner(made.model_graph(), weights).run({"x": x.astype(np.float32)})
     onnx = OnnxRunner(export(made.model_graph(), weights=weights).SerializeToString()).run({"x": x.astype(np.float32)})
     units = units_in(made.inference, made.fitted_now)
@@ -292,7 +290,7 @@ def test_a_scaled_target_that_no_output_meets_is_said(tmp_path: Path) -> None:
 def test_two_targets_each_have_their_outputs(tmp_path: Path) -> None:
     rows(tmp_path, "train.csv")
     data = 'csv("train.csv") -> standardize() -> columns(inputs: ["a", "b"], targets: ["t", "kind"])'
-    made = training(
+    run = training(
         tmp_path,
         data,
         OTHERS="z = x -> Dense(1)\n    both = concat([y, z], axis: -1)",
@@ -300,15 +298,15 @@ def test_two_targets_each_have_their_outputs(tmp_path: Path) -> None:
         TARGETS="t: [batch, 1], kind: [batch, 1]",
         LOSS="mse(y, t) + mae(z, kind)",
     )
-    scaling, weights = made.data.scalings, made.model_weights(made.first_state())
+    scaling, weights = run.data.scalings, run.model_weights(run.first_state())
     x = np.random.default_rng(2).normal(size=(5, 2)).astype(np.float32)
-    inside = NumpyRunner(made.inference.graph, weights).run({"x": scaling["x"].scaled(x).astype(np.float32)})["both"]
-    outside = NumpyRunner(made.model_graph(), weights).run({"x": x})["both"]
+    inside = NumpyRunner(run.inference.graph, weights).run({"x": scaling["x"].apply(x).astype(np.float32)})["both"]
+    outside = NumpyRunner(run.model_graph(), weights).run({"x": x})["both"]
     for column, target in enumerate(("t", "kind")):
         np.testing.assert_allclose(
             outside[:, column : column + 1], raw(inside[:, column : column + 1], scaling[target]), rtol=1e-4
         )
-    unit = units_in(made.inference, made.fitted_now)["both"]
+    unit = units_in(run.inference, run.fitted_now)["both"]
     assert unit.of == ("kind", "t")
     assert str(unit) == "in the units of `t` in [:, 0:1] and of `kind` in [:, 1:2]"
 
@@ -317,6 +315,6 @@ def test_one_value_in_two_units_is_in_neither(tmp_path: Path) -> None:
     rows(tmp_path, "train.csv")
     data = 'csv("train.csv") -> standardize() -> columns(inputs: ["a", "b"], targets: ["t", "kind"])'
     targets = {"TARGETS": "t: [batch, 1], kind: [batch, 1]", "LOSS": "mse(y, t) + mae(y, kind)"}
-    made = training(tmp_path, data, **targets)
-    assert units_in(made.inference, made.fitted_now)["y"].kind == "model"
-    assert len([line for line in unit_notes(made.inference, made.data) if line.startswith("note: no output")]) == 2
+    run = training(tmp_path, data, **targets)
+    assert units_in(run.inference, run.fitted_now)["y"].kind == "model"
+    assert len([line for line in unit_notes(run.inference, run.data) if line.startswith("note: no output")]) == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from compiler.attributes import INTERNAL, Extent, Text
+from compiler.attribute_kinds import INTERNAL, Extent, Text
 from compiler.dims import Dim, Size
 from compiler.graph import Graph, Operator, Value
 from compiler.lazy import LazyModule

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from nablac.model import Model
 
 
-def compiled(options: ModelOptions) -> Model:
-    """The model that the options describe; of the folder of a run, the one that was trained."""
+def set_up_model(options: ModelOptions) -> Model:
+    """The model that the options describe; for the folder of a run, the trained one."""
     if options.is_run:
         options = read_run(options.file).model(options)
     check_rename(options)
@@ -26,7 +26,7 @@ def compiled(options: ModelOptions) -> Model:
     hypers = parse_settings(options.set)
     with stage(f"{options.file}: read"):
         program = load(options.file)
-    name = model_asked(program, options.model)
+    name = choose_model(program, options.model)
     with stage("elaborated and optimised"):
         model = from_program(
             program,
@@ -47,12 +47,12 @@ def compiled(options: ModelOptions) -> Model:
     return model
 
 
-def model_asked(program: Program, name: str | None) -> str | None:
-    """The model of that name, or where a file holds several and none is named, its first: which is said on stderr."""
-    names = [defined.name for defined in program.models]
+def choose_model(program: Program, name: str | None) -> str | None:
+    """The name of the model to use: if none is asked for and the file has several, the first, with a note."""
+    names = [model.name for model in program.models]
     trained = {train.model.text for train in program.trains} & set(names)
-    if name is not None or len(names) < 2 or len(trained) == 1:  # the one that is trained is the one that is meant
+    if name is not None or len(names) < 2 or len(trained) == 1:  # with one train block, its model is used
         return name
-    text = f"note: {program.source.name} holds {', '.join(names)}: this is {names[0]}; `--model` chooses another"
+    text = f"note: {program.source.name} has the models {', '.join(names)}; using {names[0]}, `--model` selects another"
     note(text, is_quiet())
     return names[0]

@@ -1,7 +1,7 @@
 """Layered layout (Sugiyama, Tagawa and Toda 1981): rows by longest path, orders by barycentres, rows centred.
 
-Each open layer is laid out by itself and is then one box of its surroundings. An edge that passes rows goes through
-a point in each of them, which has a place in the row like a box.
+Each open layer is laid out by itself and is then one box of the group around it. An edge that passes rows goes through
+a point in each of them, which takes up space in the row like a box.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from itertools import pairwise
 
 from nablac.drawing.outline import BORDER, Box, Group
 
-LINE, TITLE, PAD = 15.0, 18.0, 10.0  # heights of text, and the space around it
-TITLE_SIZE, LINE_SIZE = 13.8, 11.0  # of letters; a title's are bold
+LINE, TITLE, PAD = 15.0, 18.0, 10.0  # heights of a line and a title, and the padding
+TITLE_SIZE, LINE_SIZE = 13.8, 11.0  # font sizes; titles are bold
 ROW_GAP, BOX_GAP, POINT = 34.0, 26.0, 14.0
-HEADER = 26.0  # of an open layer, above its boxes
+HEADER = 26.0  # height above the boxes of an open layer
 _SWEEPS = 4
 _NARROW, _WIDE = set("iljtfr.,:;'|![]() "), set("mwMW@")
 
 
 @dataclass(frozen=True)
 class Point:
-    """Where an edge passes a row."""
+    """The point where an edge passes a row."""
 
     edge: int
     row: int
@@ -32,18 +32,18 @@ Item = Box | Point
 
 @dataclass
 class Rows:
-    """A group's boxes and points in rows, and each edge as the items that it visits; None is the border."""
+    """A group's boxes and points in rows, and each edge as the items that it passes; None is the border."""
 
     rows: list[list[Item]]
     paths: list[list[Item | None]]
 
 
 @dataclass
-class Placed:
-    """A box with its place in the group around it, the types of what it gives, and what it holds."""
+class PositionedBox:
+    """A box with its position in the group around it, the types of its outputs, and its contents if it is open."""
 
     box: Box
-    gives: list[str]
+    types: list[str]
     x: float
     y: float
     width: float
@@ -53,32 +53,32 @@ class Placed:
 
 @dataclass(frozen=True)
 class Line:
-    """An edge as points from its source to its target; it goes on outside where it ends at the border."""
+    """An edge as points from its source to its target, or to the border if it continues outside."""
 
     points: list[tuple[float, float]]
-    ends: bool
+    has_arrow: bool
 
 
 @dataclass
 class Picture:
-    """A laid-out group: boxes, and the edges between them."""
+    """The layout of a group: its boxes, and the edges between them."""
 
     width: float
     height: float
-    boxes: list[Placed] = field(default_factory=list)
+    boxes: list[PositionedBox] = field(default_factory=list)
     edges: list[Line] = field(default_factory=list)
 
 
 def text_width(text: str, size: float = 12.0) -> float:
-    """About how wide a text is drawn."""
-    units = 0.0
-    for each in text:
-        units += 0.36 if each in _NARROW else 0.95 if each in _WIDE else 0.72 if each.isupper() else 0.62
-    return units * size
+    """The approximate width of a text."""
+    width = 0.0
+    for letter in text:
+        width += 0.36 if letter in _NARROW else 0.95 if letter in _WIDE else 0.72 if letter.isupper() else 0.62
+    return width * size
 
 
 def rows_of(group: Group) -> Rows:
-    """Ranks, points and orders; independent of what is open."""
+    """The rows of a group; they do not depend on which boxes are open."""
     boxes = {box.number: box for box in group.boxes}
     ranks = _ranks(group)
     last = max(ranks.values(), default=0)
@@ -102,49 +102,49 @@ def rows_of(group: Group) -> Rows:
 
 
 def lay_out(group: Group) -> Picture:
-    """Sizes and places, innermost groups first."""
-    routed = rows_of(group)
-    gives = group.gives()
+    """Compute sizes and positions, innermost groups first."""
+    layout = rows_of(group)
+    types = group.output_types()
     sizes: dict[int, tuple[float, float, Picture | None]] = {}
     for box in group.boxes:
         inside = lay_out(box.inside) if box.inside is not None else None
-        sizes[box.number] = (*_size(box, gives[box.number], inside), inside)
+        sizes[box.number] = (*_size(box, types[box.number], inside), inside)
     widths = [
         sum(sizes[item.number][0] if isinstance(item, Box) else POINT for item in row) + BOX_GAP * (len(row) - 1)
-        for row in routed.rows
+        for row in layout.rows
     ]
     width = max([*widths, 60.0]) + 2 * PAD
     picture = Picture(width, 0.0)
-    at: dict[int | Point, tuple[float, float, float]] = {}  # the middle, the top and the bottom
+    positions: dict[int | Point, tuple[float, float, float]] = {}  # the middle, the top and the bottom
     y = ROW_GAP * 0.6
-    for row, row_width in zip(routed.rows, widths, strict=True):
+    for row, row_width in zip(layout.rows, widths, strict=True):
         height = max(sizes[item.number][1] if isinstance(item, Box) else 0.0 for item in row)
         x = (width - row_width) / 2
         for item in row:
             if isinstance(item, Point):
-                at[item] = (x + POINT / 2, y, y + height)
+                positions[item] = (x + POINT / 2, y, y + height)
                 x += POINT + BOX_GAP
                 continue
             box_width, box_height, inside = sizes[item.number]
             top = y + (height - box_height) / 2
-            picture.boxes.append(Placed(item, gives[item.number], x, top, box_width, box_height, inside))
-            at[item.number] = (x + box_width / 2, top, top + box_height)
+            picture.boxes.append(PositionedBox(item, types[item.number], x, top, box_width, box_height, inside))
+            positions[item.number] = (x + box_width / 2, top, top + box_height)
             x += box_width + BOX_GAP
         y += height + ROW_GAP
     picture.height = y - ROW_GAP * 0.4
-    picture.edges = [Line(_points(path, at, picture), path[-1] is not None) for path in routed.paths]
+    picture.edges = [Line(_points(path, positions, picture), path[-1] is not None) for path in layout.paths]
     return picture
 
 
 def _points(
-    path: list[Item | None], at: dict[int | Point, tuple[float, float, float]], picture: Picture
+    path: list[Item | None], positions: dict[int | Point, tuple[float, float, float]], picture: Picture
 ) -> list[tuple[float, float]]:
     points: list[tuple[float, float]] = []
     for index, item in enumerate(path):
         if item is None:
             points.append((picture.width / 2, 0.0 if index == 0 else picture.height))
             continue
-        middle, top, bottom = at[item.number if isinstance(item, Box) else item]
+        middle, top, bottom = positions[item.number if isinstance(item, Box) else item]
         if isinstance(item, Point):
             points += [(middle, top), (middle, bottom)]
         else:
@@ -152,59 +152,59 @@ def _points(
     return points
 
 
-def closed_size(box: Box, gives: list[str]) -> tuple[float, float]:
-    """A box with its title, its lines, and below them what it gives."""
-    texts = [text_width(box.title, TITLE_SIZE), *(text_width(line, LINE_SIZE) for line in (*box.lines, *gives))]
-    return max(max(texts) + 2 * PAD + 4, 64.0), TITLE + LINE * (len(box.lines) + len(gives)) + 2 * PAD - 4
+def closed_size(box: Box, types: list[str]) -> tuple[float, float]:
+    """The width and height of a box with its title, its lines, and the types of its outputs."""
+    texts = [text_width(box.title, TITLE_SIZE), *(text_width(line, LINE_SIZE) for line in (*box.lines, *types))]
+    return max(max(texts) + 2 * PAD + 4, 64.0), TITLE + LINE * (len(box.lines) + len(types)) + 2 * PAD - 4
 
 
 def header_width(box: Box) -> float:
-    """An open box's title and lines, side by side."""
+    """The width of an open box's title and lines, side by side."""
     lines = sum(text_width(line, LINE_SIZE) + 12 for line in box.lines)
     return text_width(box.title, TITLE_SIZE) + lines + 2 * PAD
 
 
-def _size(box: Box, gives: list[str], inside: Picture | None) -> tuple[float, float]:
+def _size(box: Box, types: list[str], inside: Picture | None) -> tuple[float, float]:
     if inside is None:
-        return closed_size(box, gives)
+        return closed_size(box, types)
     return max(header_width(box), inside.width), inside.height + HEADER
 
 
 def _ranks(group: Group) -> dict[int, int]:
-    """The longest path to each box. Where layers depend on each other (one is used twice) the first goes first."""
+    """The length of the longest path to each box. In a cycle (a layer is used twice) the first box comes first."""
     order = [box.number for box in group.boxes]
     following: dict[int, list[int]] = {number: [] for number in order}
-    waiting = dict.fromkeys(order, 0)
+    unranked_sources = dict.fromkeys(order, 0)
     for source, target in group.edges:
         if source != BORDER and target != BORDER:
             following[source].append(target)
-            waiting[target] += 1
+            unranked_sources[target] += 1
     ranks = dict.fromkeys(order, 0)
-    ready = [number for number in reversed(order) if not waiting[number]]
-    left = dict.fromkeys(order)
-    while left:
-        number = ready.pop() if ready else next(iter(left))
-        if number not in left:
+    ready = [number for number in reversed(order) if not unranked_sources[number]]
+    unranked = dict.fromkeys(order)
+    while unranked:
+        number = ready.pop() if ready else next(iter(unranked))
+        if number not in unranked:
             continue
-        del left[number]
+        del unranked[number]
         for target in following[number]:
-            if target in left:
+            if target in unranked:
                 ranks[target] = max(ranks[target], ranks[number] + 1)
-                waiting[target] -= 1
-                if not waiting[target]:
+                unranked_sources[target] -= 1
+                if not unranked_sources[target]:
                     ready.append(target)
     return ranks
 
 
 def _order(rows: list[list[Item]], paths: list[list[Item | None]]) -> None:
-    """Sort each row by the middle of the neighbours in the row before, then after, a few times."""
+    """Sort each row by the mean position of its neighbours in the row above, then below, a few times."""
     above: dict[int | Point, list[int | Point]] = {}
     below: dict[int | Point, list[int | Point]] = {}
     for path in paths:
         for first, second in pairwise(path):
             if first is not None and second is not None:
-                above.setdefault(_name(second), []).append(_name(first))
-                below.setdefault(_name(first), []).append(_name(second))
+                above.setdefault(_key(second), []).append(_key(first))
+                below.setdefault(_key(first), []).append(_key(second))
     for sweep in range(_SWEEPS):
         forward = sweep % 2 == 0
         neighbours = above if forward else below
@@ -212,11 +212,11 @@ def _order(rows: list[list[Item]], paths: list[list[Item | None]]) -> None:
         for row in rows if forward else reversed(rows):
             middle = {}
             for index, item in enumerate(row):
-                near = [previous[each] for each in neighbours.get(_name(item), ()) if each in previous]
-                middle[_name(item)] = sum(near) / len(near) if near else (index + 0.5) / len(row)
-            row.sort(key=lambda item: middle[_name(item)])
-            previous = {_name(item): (index + 0.5) / len(row) for index, item in enumerate(row)}
+                near = [previous[key] for key in neighbours.get(_key(item), ()) if key in previous]
+                middle[_key(item)] = sum(near) / len(near) if near else (index + 0.5) / len(row)
+            row.sort(key=lambda item: middle[_key(item)])
+            previous = {_key(item): (index + 0.5) / len(row) for index, item in enumerate(row)}
 
 
-def _name(item: Item) -> int | Point:
+def _key(item: Item) -> int | Point:
     return item.number if isinstance(item, Box) else item

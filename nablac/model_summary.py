@@ -1,4 +1,4 @@
-"""What a model is made of and what it costs: a row for each layer, and totals."""
+"""The layers of a model and their cost: a row per layer, and totals."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from compiler.dims import DimError, Size, evaluate, symbols
 from compiler.graph import Graph, Layer, Node
 from compiler.operators.attention import Attention
 from compiler.operators.control import Scan
+from compiler.operators.leaves import Buffer, Constant, Parameter, Source, Stored
 from compiler.operators.recurrent import Recurrent
-from compiler.operators.source import Buffer, Constant, Parameter, Source, Stored
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.visible import visible
 
-_MOST_SHOWN = 6  # paths that only the loss reads
+_MOST_SHOWN = 6  # paths of parameters that only the loss reads
 
 
 @dataclass
 class Row:
-    """One layer: everything at its path and below it. A path that only groups layers, as a loop's, has no `layer`."""
+    """One layer with all layers inside it. A path that only groups layers, such as that of a loop, has no `layer`."""
 
     path: str
     layer: Layer | None = None
     parameters: int = 0
     buffers: int = 0
     flops: int = 0
-    bytes: int = 0  # of all results made in it, those inside of a recurrence's step apart
+    bytes: int = 0  # of all results in it, except those inside the step of a recurrence
 
     @property
     def depth(self) -> int:
-        """How many layers deep it lies, from 1; 0 for the model itself."""
+        """The nesting depth, from 1; 0 for the model itself."""
         return self.path.count(".") + 1 if self.path else 0
 
     @property
     def output(self) -> str:
-        """What the layer's first application gave."""
+        """The types of the outputs at the layer's first application."""
         return ", ".join(map(str, self.layer.outputs)) if self.layer is not None else ""
 
     def to_json(self) -> dict[str, Any]:
@@ -58,9 +58,9 @@ class Row:
 
 @dataclass
 class Summary:
-    """Rows as a tree, layers of one parent in the order of their first application.
+    """Rows of the tree of layers, siblings in the order of their first application.
 
-    `sizes` are the sizes at which operations and memory are counted.
+    `sizes` are the sizes of named dims at which operations and memory are counted.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Summary:
     rows: list[Row] = field(default_factory=list)
     peak_bytes: int = 0
     units: dict[str, str] = field(default_factory=dict)  # of the outputs of a model that was trained on scaled data
-    recognised: dict[str, int] = field(default_factory=dict)  # how often equations became one operator, by its name
+    recognised: dict[str, int] = field(default_factory=dict)  # the numbers of fused operators, by name
     of_loss: dict[str, int] = field(default_factory=dict)  # the sizes of parameters that only the loss reads, by path
 
     @property
@@ -100,33 +100,33 @@ class Summary:
 def summarize(
     graph: Graph, sizes: Mapping[str, int], whole: Graph | None = None, units: Mapping[str, object] | None = None
 ) -> Summary:
-    """Count a graph at the sizes given; named dims that are not given count as 1. `units` are those of its outputs.
+    """Summarize a graph at these sizes of named dims, which are 1 by default. `units` are those of its outputs.
 
-    What the `whole` one, with the loss, has for parameters beside the graph's is listed apart.
+    Parameters that only `whole`, the graph with the loss, has are listed separately.
 
     NablacError for a dim that no input has, and for a size below 1.
     """
-    known = _sizes(graph, sizes)
+    all_sizes = _sizes(graph, sizes)
     rows = {path: Row(path, graph.layers.get(path)) for path in _tree(graph)}
-    fixed = _fixed(graph)
+    constant = _constant_nodes(graph)
     for node, times in _every_node(graph):
         try:
-            _count(node, times, [rows[path] for path in _and_above(_path(node))], known)
+            _count(node, times, [rows[path] for path in _with_parents(_path(node))], all_sizes)
         except DimError as error:
             message = f"the operations of `{node.op.name}` cannot be counted: {error}"
             raise NablacError(Diagnostic(codes.E307, message, node.origin.span)) from None
     for node in graph:
-        if not isinstance(node.op, Source) and node not in fixed:
-            for path in _and_above(_path(node)):
-                rows[path].bytes += _bytes(node, known)
+        if not isinstance(node.op, Source) and node not in constant:
+            for path in _with_parents(_path(node)):
+                rows[path].bytes += _bytes(node, all_sizes)
     return Summary(
         graph.name,
         graph.doc,
-        known,
+        all_sizes,
         {name: str(value.type) for name, value in graph.inputs.items()},
         {name: str(value.type) for name, value in graph.outputs.items()},
         list(rows.values()),
-        _peak(graph, known, fixed),
+        _peak(graph, all_sizes, constant),
         {name: str(unit) for name, unit in (units or {}).items()},
         dict(Counter(node.op.name for node, _ in _every_node(graph) if isinstance(node.op, (Attention, Recurrent)))),
         _of_loss(graph, whole) if whole is not None else {},
@@ -134,45 +134,45 @@ def summarize(
 
 
 def _of_loss(graph: Graph, whole: Graph) -> dict[str, int]:
+    """The sizes of the parameters that only the loss reads, by path."""
     own = {node.op.path for node in graph if isinstance(node.op, Parameter)}
     others = (node.op for node in whole if isinstance(node.op, Parameter) and node.op.path not in own)
     return {op.path: _number(op.type.elements, {}) for op in others}
 
 
-def _count(node: Node, times: Size, rows: list[Row], known: Mapping[str, int]) -> None:
-    """Add a node, that runs so many times, to the rows of the layers that it is in."""
+def _count(node: Node, times: Size, rows: list[Row], sizes: Mapping[str, int]) -> None:
+    """Add a node that runs `times` times to the rows of the layers that it belongs to."""
     for row in rows:
         if isinstance(node.op, Parameter):
-            row.parameters += _number(node.op.type.elements, known)
+            row.parameters += _number(node.op.type.elements, sizes)
         elif isinstance(node.op, Buffer):
-            row.buffers += _number(node.op.type.elements, known)
+            row.buffers += _number(node.op.type.elements, sizes)
         elif not isinstance(node.op, (Source, Scan)):  # a recurrence costs what its steps do
-            row.flops += _number(node.op.flops(*(operand.type for operand in node.operands)) * times, known)
+            row.flops += _number(node.op.flops(*(operand.type for operand in node.operands)) * times, sizes)
 
 
-def _sizes(graph: Graph, given: Mapping[str, int]) -> dict[str, int]:
-    """The size of each dim that the inputs name."""
+def _sizes(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
+    """The size of each named dim of the inputs: from `sizes`, or 1."""
     names = sorted({name for value in graph.inputs.values() for size in value.shape for name in symbols(size)})
-    wrong: list[Diagnostic] = []
-    for name, size in given.items():
+    errors: list[Diagnostic] = []
+    for name, size in sizes.items():
         if name not in names:
             message = f"no input of {graph.name} has a dim `{name}`"
             hint = did_you_mean(name, names) or (f"they have {', '.join(names)}" if names else None)
-            wrong.append(Diagnostic(codes.E905, message, place=f"{name}={size}", hint=hint))
+            errors.append(Diagnostic(codes.E905, message, place=f"{name}={size}", hint=hint))
         elif not isinstance(size, int) or size < 1:
-            wrong.append(
-                Diagnostic(codes.E905, f"the size of `{name}` is a whole number from 1", place=f"{name}={size}")
-            )
-    if wrong:
-        raise NablacError(*wrong)
-    return {name: given.get(name, 1) for name in names}
+            message = f"the size of `{name}` must be a whole number from 1, got {size!r}"
+            errors.append(Diagnostic(codes.E905, message, place=f"{name}={size}"))
+    if errors:
+        raise NablacError(*errors)
+    return {name: sizes.get(name, 1) for name in names}
 
 
 def _tree(graph: Graph) -> list[str]:
-    """Every layer's path, the whole first and each before those inside of it; siblings as they were first applied."""
+    """The paths of all layers in preorder, from the model's; siblings in the order of their first application."""
     children: dict[str, dict[str, None]] = {"": {}}
     for path in (*graph.layers, *(_path(node) for node, _ in _every_node(graph))):
-        for parent, child in pairwise(_and_above(path)):
+        for parent, child in pairwise(_with_parents(path)):
             children[parent].setdefault(child)
             children.setdefault(child, {})
     order: list[str] = []
@@ -184,8 +184,8 @@ def _tree(graph: Graph) -> list[str]:
     return order
 
 
-def _and_above(path: str) -> list[str]:
-    """The paths of the whole, of each layer around the one at `path`, and its own."""
+def _with_parents(path: str) -> list[str]:
+    """The paths of the model, of each layer around the one at `path`, and `path` itself."""
     parts = path.split(".") if path else []
     return [".".join(parts[:end]) for end in range(len(parts) + 1)]
 
@@ -195,26 +195,26 @@ def _path(node: Node) -> str:
 
 
 def _every_node(graph: Graph, times: Size = 1) -> Iterator[tuple[Node, Size]]:
-    """Every node, also of the steps of recurrences, and how often it runs."""
+    """All nodes, including those in the steps of recurrences, each with the number of times that it runs."""
     for node in graph:
         if isinstance(node.op, Scan):
             yield from _every_node(node.op.body, times * node.op.length(*(operand.type for operand in node.operands)))
         yield node, times
 
 
-def _fixed(graph: Graph) -> set[Node]:
-    """Weights, constants and what is made of them alone: a weight turned about is no activation."""
-    found: set[Node] = set()
+def _constant_nodes(graph: Graph) -> set[Node]:
+    """Weights, constants and what depends on these alone, which are not activations."""
+    constant: set[Node] = set()
     for node in graph:
         if isinstance(node.op, (Stored, Constant)) or (
-            node.operands and all(operand.node in found for operand in node.operands)
+            node.operands and all(operand.node in constant for operand in node.operands)
         ):
-            found.add(node)
-    return found
+            constant.add(node)
+    return constant
 
 
-def _peak(graph: Graph, sizes: Mapping[str, int], fixed: set[Node]) -> int:
-    """The most bytes of results alive at once when the graph runs in order and each is freed after its last use."""
+def _peak(graph: Graph, sizes: Mapping[str, int], constant: set[Node]) -> int:
+    """The peak of the bytes of live results when nodes run in order and each result is freed after its last use."""
     last: dict[Node, int] = {}
     for number, node in enumerate(graph.nodes):
         for operand in node.operands:
@@ -224,12 +224,12 @@ def _peak(graph: Graph, sizes: Mapping[str, int], fixed: set[Node]) -> int:
     freed: dict[int, list[Node]] = {}
     for node, number in last.items():
         freed.setdefault(number, []).append(node)
-    alive = most = 0
+    alive = peak = 0
     for number, node in enumerate(graph.nodes):
-        alive += 0 if node in fixed else _bytes(node, sizes)
-        most = max(most, alive)
-        alive -= sum(_bytes(done, sizes) for done in freed.get(number, ()) if done not in fixed)
-    return most
+        alive += 0 if node in constant else _bytes(node, sizes)
+        peak = max(peak, alive)
+        alive -= sum(_bytes(done, sizes) for done in freed.get(number, ()) if done not in constant)
+    return peak
 
 
 def _bytes(node: Node, sizes: Mapping[str, int]) -> int:
@@ -237,7 +237,7 @@ def _bytes(node: Node, sizes: Mapping[str, int]) -> int:
 
 
 def _number(size: Size, sizes: Mapping[str, int]) -> int:
-    """How many; none where the sizes leave nothing, as a window wider than its image."""
+    """The size as a number; 0 if it is negative, as for a window wider than its image."""
     return max(0, evaluate(size, sizes))
 
 
@@ -254,10 +254,10 @@ def render_summary(summary: Summary, color: bool = False) -> str:
     units = {name: f"  {unit}" for name, unit in summary.units.items()}
     lines += [f"  output {name}: {type}{units.get(name, '')}" for name, type in summary.outputs.items()]
     lines.append("")
-    for number, (name, output, parameters, flops) in enumerate(table):
+    for index, (name, output, parameters, flops) in enumerate(table):
         text = f"{name:<{widths[0]}}  {output:<{widths[1]}}  {parameters:>{widths[2]}}  {flops:>{widths[3]}}"
-        lines.append(f"\033[1m{text}\033[0m" if color and not number else text)
-        if not number:
+        lines.append(f"\033[1m{text}\033[0m" if color and index == 0 else text)
+        if index == 0:
             lines.append("-" * len(text))
     total = summary.total
     at = ", ".join(f"{name}={size}" for name, size in summary.sizes.items())
@@ -265,23 +265,23 @@ def render_summary(summary: Summary, color: bool = False) -> str:
         "",
         f"parameters  {total.parameters:,}" + (f" and {total.buffers:,} in buffers" if total.buffers else ""),
         f"operations  {_short(total.flops)}FLOP" + (f" at {at}" if at else ""),
-        f"activations {_short(summary.peak_bytes)}B at the most" + (f" at {at}" if at else ""),
+        f"activations {_short(summary.peak_bytes)}B peak" + (f" at {at}" if at else ""),
     ]
     if summary.of_loss:
         paths = list(summary.of_loss)
         shown = ", ".join(paths[:_MOST_SHOWN]) + (", ..." if paths[_MOST_SHOWN:] else "")
         lines.append(f"of the loss {sum(summary.of_loss.values()):,} parameters that nothing else reads: {shown}")
-    if summary.recognised:  # in equations; attention that is not here keeps all its scores
+    if summary.recognised:  # as fused operators; other attention stores all its scores
         lines.append("recognised  " + ", ".join(f"{count} {name}" for name, count in summary.recognised.items()))
     return "\n".join([*lines, *_definitions(summary)])
 
 
 def _definitions(summary: Summary) -> list[str]:
-    """What the definitions used say of themselves, each once."""
+    """The first docstring line of each definition in the rows."""
     layers = (row.layer for row in summary.rows if row.layer is not None and row.layer.doc)
-    said = dict.fromkeys((layer.definition, _first_line(layer.doc or "")) for layer in layers)
-    width = max((len(definition) for definition, _ in said), default=0)
-    return ["", *(f"{definition:<{width}}  {doc}" for definition, doc in said)] if said else []
+    docs = dict.fromkeys((layer.definition, _first_line(layer.doc or "")) for layer in layers)
+    width = max((len(definition) for definition, _ in docs), default=0)
+    return ["", *(f"{definition:<{width}}  {doc}" for definition, doc in docs)] if docs else []
 
 
 def _first_line(doc: str) -> str:
@@ -289,7 +289,7 @@ def _first_line(doc: str) -> str:
 
 
 def _short(number: int) -> str:
-    """A count to three digits: 1.23 M."""
+    """A count with three significant digits and a unit prefix: 1.23 M."""
     for scale, letter in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
         if number >= scale:
             return f"{number / scale:.3g} {letter}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from compiler.graph import Graph, Node
 from compiler.operators.control import Scan
-from compiler.operators.source import Input, Placeholder, Stored
+from compiler.operators.leaves import Input, Placeholder, Stored
 from compiler.types import TensorType, TypeMismatch
 
 

@@ -1,4 +1,4 @@
-"""Attention as a heat map: which tokens each token looks at, averaged over the heads, and head by head."""
+"""Attention as heat maps: which tokens each token attends to, averaged over the heads and for each head."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from nablac.drawing.svg import FONT
 if TYPE_CHECKING:
     from compiler.types import Array
 
-CELL, SMALL, GAP, MARGIN = 26, 9, 22, 24  # pixels: of a token in the large map and in those of heads
-LETTER = 7.2  # about the width of one, at 12 pixels
+CELL, SMALL, GAP, MARGIN = 26, 9, 22, 24  # pixels; CELL is the size of a cell in the mean map, SMALL in those of heads
+LETTER = 7.2  # pixels, the approximate width of a letter at font size 12
 _INK, _GREY, _BLUE = "#0f172a", "#64748b", (37, 99, 235)
 
 
 def attention_svg(weights: Array, rows: Sequence[str], columns: Sequence[str], title: str) -> str:
-    """`weights: [heads, rows, columns]`, shares that add up to 1 in each row, as SVG."""
+    """Attention weights `[heads, rows, columns]`, of which each row adds up to 1, as SVG."""
     heads = len(weights)
     left = MARGIN + max(len(row) for row in rows) * LETTER + 10
     top = 64 + max(len(column) for column in columns) * LETTER * 0.75
     across, down = CELL * len(columns), CELL * len(rows)
     parts = [
         _text(MARGIN, 32, title, size=16, weight=600),
-        _text(MARGIN, 50, f"rows look at columns; the mean of {heads} heads, then each", fill=_GREY),
+        _text(MARGIN, 50, f"rows attend to columns; the mean of {heads} heads, then each head", fill=_GREY),
     ]
     for index, column in enumerate(columns):
         x, y = left + CELL * (index + 0.5), top - 8
@@ -52,23 +52,23 @@ def attention_svg(weights: Array, rows: Sequence[str], columns: Sequence[str], t
 
 
 def _cells(weights: Array, left: float, top: float, size: int, rows: Sequence[str], columns: Sequence[str]) -> str:
-    """One map; a cell tells its share when pointed at."""
+    """One heat map; each cell shows its weight as a tooltip."""
     parts = []
     for y, row in enumerate(rows):
         for x, column in enumerate(columns):
-            share = float(weights[y, x])
-            shown = f"{escape(row)} \u2192 {escape(column)}: {share:.2f}"
+            weight = float(weights[y, x])
+            tooltip = f"{escape(row)} \u2192 {escape(column)}: {weight:.2f}"
             parts.append(
                 f'<rect x="{left + x * size:.0f}" y="{top + y * size:.0f}" width="{size - 1}" height="{size - 1}" '
-                f'fill="{_color(share)}"><title>{shown}</title></rect>'
+                f'fill="{_color(weight)}"><title>{tooltip}</title></rect>'
             )
     return "".join(parts)
 
 
-def _color(share: float) -> str:
-    """From nearly white to blue."""
-    mixed = (round(241 + (blue - 241) * min(1.0, share) ** 0.7) for blue in _BLUE)
-    return "#" + "".join(f"{each:02x}" for each in mixed)
+def _color(weight: float) -> str:
+    """The colour of a weight: nearly white for 0, blue for 1."""
+    channels = (round(241 + (blue - 241) * min(1.0, weight) ** 0.7) for blue in _BLUE)
+    return "#" + "".join(f"{channel:02x}" for channel in channels)
 
 
 def _text(

@@ -1,0 +1,90 @@
+"""The training that a command's options describe, and the notes on its data and its loss."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nablac.commands.model_setup import choose_model
+from nablac.commands.options import ModelOptions, check_rename
+from nablac.commands.output import is_quiet, note
+
+if TYPE_CHECKING:
+    from runtime.renames import Rename
+    from runtime.training.run_options import Options
+    from runtime.training.training_run import Training
+
+_SHOWN = 5  # of the rows and files that were skipped; the run's skipped.txt lists them all
+
+
+def set_up_training(
+    model: ModelOptions, options: Options, *, evaluated: bool = False, tokenizer: Path | None = None
+) -> Training:
+    """The training that the options describe; what they leave open is left to the train block.
+
+    With `evaluated` the weights have to be complete. Otherwise initial values are drawn for parameters that only the
+    loss reads, with a note. The file `tokenizer` replaces the tokenizer that the weights were trained with.
+    """
+    from compiler.elaborate.models import TextSource
+    from compiler.elaborate.presets import parse_settings
+    from compiler.elaborate.program import load
+    from compiler.types import DType
+    from runtime.data.fitted import Fitted
+    from runtime.text.tokenizers import read_tokenizer
+    from runtime.training.training_run import Training
+    from runtime.weights import read_renames
+
+    hypers = parse_settings(model.set)
+    program = load(model.file)
+    source = TextSource(program, choose_model(program, model.model), model.preset, hypers, DType(model.dtype))
+    training = Training(source, options, folder=model.data_folder)
+    check_rename(model)
+    if model.weights is not None:
+        _load_start(training, model.weights, read_renames(model.rename), evaluated)
+    if tokenizer is not None:
+        training.fitted = replace(training.known or Fitted(), tokenizer=read_tokenizer(tokenizer))
+    return training
+
+
+def _load_start(training: Training, weights: Path, renames: list[Rename], evaluated: bool) -> None:
+    """Start from the weights, and from the scalings, classes and tokenizer that are stored with them."""
+    from compiler.training.losses import whole_graph
+    from runtime.initialization import stored_operators
+    from runtime.training.trained import load_trained
+
+    graph = whole_graph(training.inference)
+    start = load_trained(
+        weights,
+        training.inference,
+        renames,
+        needed=graph if evaluated else None,
+        in_training=lambda: whole_graph(training.elaborated),
+        say=lambda text: note(text, is_quiet()),
+    )
+    missing = [f"`{op.path}`" for op in stored_operators(graph) if op.path not in start.weights]
+    if missing:
+        shown = ", ".join(missing[:_SHOWN]) + (", ..." if missing[_SHOWN:] else "")
+        note(f"note: {weights} has no {shown}, which the loss reads: initial values are drawn", is_quiet())
+    training.start = start
+
+
+def note_data(training: Training) -> None:
+    """Say what was skipped or changed when the data was read."""
+    training.data  # noqa: B018 - reads it
+    context = training.context
+    if skipped := context.skipped:
+        which = ", the first of them:" if len(skipped) > _SHOWN else ":"
+        note(f"{len(skipped)} broken rows or files skipped{which}")
+        for message in skipped[:_SHOWN]:
+            note(f"  {message}")
+    for message, locations in context.notes.items():
+        more = f" and {len(locations) - 1:,} more" if len(locations) > 1 else ""
+        note(f"note: {message}: {locations[0]}{more}")
+
+
+def note_batchwise_loss(training: Training) -> None:
+    """Say so where the loss is a mean over batches and not over examples."""
+    if training.is_by_batches:
+        what = "the loss compares the examples of a batch with one another"
+        note(f"note: {what}: its value is the mean over batches of {training.batch}", is_quiet())
