@@ -109,7 +109,7 @@ def test_the_numbers_are_in_raw_units(run: Path) -> None:
     trained.weights.update(model.weights)
     arrays = FED[kind](folder)
     scaled = {
-        name: scalings[name].scaled(array).astype(array.dtype) if name in scalings else array
+        name: scalings[name].apply(array).astype(array.dtype) if name in scalings else array
         for name, array in arrays.items()
     }
     expected = trained(**scaled)
