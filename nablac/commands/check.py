@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from grammar import codes
-from nablac.commands.options import output_options
+from nablac.commands.options import is_run_folder, output_options
 from nablac.commands.output import detail, note, print_json, show_error
-from nablac.commands.runs import is_run
 from runtime.training.program_texts import SPEC
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ def _expand(files: tuple[Path, ...]) -> list[tuple[Path, Path | None]]:
     for file in files:
         if str(file) == "-" or not file.is_dir():
             expanded.append((file, None))
-        elif is_run(file):
+        elif is_run_folder(file):
             expanded.append((file / SPEC, file))
         else:
             inside = sorted(path for path in file.rglob("*.model") if not path.is_dir())

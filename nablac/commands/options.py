@@ -137,18 +137,26 @@ def resumable_options(command: Callable[..., int]) -> Callable[..., int]:
     """`model_options` of a command whose FILE may be left out where `--resume` names a run, which has its own text."""
 
     def resumed(*, file: Path | None, resume: Path | None, **parameters: Any) -> int:
-        from nablac.commands.runs import is_run
         from runtime.training.program_texts import SPEC
 
         if file is None and resume is None:
             raise click.UsageError("name a .model file, or a run with --resume RUN")
-        if file is not None and is_run(file):
+        if file is not None and is_run_folder(file):
             raise click.UsageError(f"{file} is a run already: `nablac train --resume {file}` goes on with it")
         return gathered(file=file or Path(resume or "", SPEC), resume=resume, **parameters)
 
     gathered = _gathered(command)
     file = click.argument("file", type=click.Path(path_type=Path), metavar="[FILE]", required=False)
     return _with_options(wraps(gathered)(resumed), (file, *_MODEL[1:]))
+
+
+def is_run_folder(path: Path) -> bool:
+    """Whether a path is the folder of a run."""
+    if not path.is_dir():
+        return False
+    from runtime.training.trained import RECORD
+
+    return (path / RECORD).is_file()
 
 
 def _gathered(command: Callable[..., int]) -> Callable[..., int]:

@@ -66,15 +66,6 @@ def _not_given(choices: Mapping[str, Any], names: Iterable[str]) -> dict[str, An
     return {name: choices[name] for name in names if not was_given(name)}
 
 
-def is_run(folder: Path) -> bool:
-    """Whether this is the folder of a run."""
-    if not folder.is_dir():
-        return False
-    from runtime.training.trained import RECORD
-
-    return (folder / RECORD).is_file()
-
-
 def read_run(folder: Path) -> Run:
     """The run in a folder; NablacError if it is not the folder of a run."""
     from runtime.training.run_record import read_record
