@@ -1,7 +1,7 @@
-"""A graph of f16 as onnxruntime computes it: in f32 from operator to operator, and rounded at its ends.
+"""A graph of f16 as onnxruntime computes it: in f32, and rounded to f16 only at its inputs and outputs.
 
-Its CPU provider has few kernels of f16: it casts what it reads to f32 and what it gives to f16, and leaves out a cast
-there and back between two operators. So a number that is too large for f16 in between does not become infinite.
+Its CPU provider has few f16 kernels: it casts operands to f32 and results to f16, and removes a cast that is directly
+followed by its inverse. An intermediate value that is too large for f16 therefore does not become infinite.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from compiler.types import DType
 
 
 def without_rounding(graph: Graph) -> Graph:
-    """`graph` with each value of f16 in f32, but for its inputs, weights and ends, and what chooses or compares."""
+    """`graph` with f32 instead of f16 between operators, except for the operands of discontinuous operators."""
     new: dict[Value, Value] = {}
     for node in graph:
         if isinstance(node.op, Source):
@@ -31,7 +31,7 @@ def without_rounding(graph: Graph) -> Graph:
 
 
 def _applied(node: Node, operands: list[Value], rounds: bool) -> tuple[Value, ...]:
-    """The node's results of these operands, which are of its own types where it `rounds`."""
+    """The results of the node on new operands, which have their original types if it `rounds`."""
     if rounds or all(new is before for new, before in zip(operands, node.operands, strict=True)):
         return with_operands(node, tuple(operands)).results
     results = node.op(*operands)

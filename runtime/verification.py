@@ -44,7 +44,7 @@ __all__ = ["Comparison", "Report", "compare", "errors", "first_divergence", "ran
 
 RANDOM = "random"
 _TOLERANCE = 1e-4
-_ROUNDINGS = 8  # of 16-bit floats, that a result may be off by
+_ROUNDINGS = 8  # errors of so many roundings of 16-bit floats are accepted
 _COPIES = 4  # of the outputs that are in memory while they are compared
 
 
@@ -186,7 +186,7 @@ class _Excuses:
         return reason
 
     def _reason_at_edge(self, name: str, ours: str, feeds: Feeds, expected: Array) -> str | None:
-        """What of operators, or of onnxruntime's own rewrites, excuses a difference at an edge."""
+        """Why a difference at an edge is no fault: a known property of an operator, or a rewrite by onnxruntime."""
         if not self._passes_agree(ours, feeds, expected):
             return None
         ends = {**self.graph.outputs, **self.graph.updates}
@@ -212,7 +212,7 @@ class _Excuses:
         return errors(optimized, expected)[0] <= self.tolerance
 
     def _is_unrounded(self, ours: str, feeds: Feeds, expected: Array, actual: Array) -> bool:
-        """Whether each element is what NumPy gives with roundings between operators, or without."""
+        """Whether each element is the NumPy result with rounding between operators, or without it."""
         unrounded = NumpyRunner(self.unrounded, self.weights).run(feeds.arrays)[ours]
         rounded = np.where(_equal(actual, expected), actual, unrounded)
         return errors(actual, rounded)[0] <= max(self.tolerance, _ROUNDINGS * DType.F16.eps)
@@ -236,7 +236,7 @@ class _Excuses:
 
 
 def tolerance_of(graphs: Iterable[Graph], roundings: int = _ROUNDINGS) -> float:
-    """The relative difference that passes: 1e-4, or so many roundings of the shortest float in the graphs."""
+    """The accepted relative difference: 1e-4, or the error of so many roundings of the shortest float in the graphs."""
     types = {value.type.dtype for graph in graphs for node in graph for value in node.results}
     return max(_TOLERANCE, roundings * max((dtype.eps for dtype in types if dtype.is_float), default=0.0))
 

@@ -1,4 +1,4 @@
-"""Whether the stages of a data description fit each other, as far as that is known before any data is read."""
+"""Checks of a data description that need no data: whether its stages fit each other."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from grammar import codes
 from grammar.diagnostics import did_you_mean
 
 _ROWS, _EXAMPLES, _TEXT, _PAIRS = "rows of a table", "examples", "a text", "pairs of texts"
-_SOURCES = {"csv": _ROWS, "parquet": _ROWS, "text": _TEXT, "pairs": _PAIRS}  # the others give examples
-_TAKES = {  # and the last of these words is how it is said
+_SOURCES = {"csv": _ROWS, "parquet": _ROWS, "text": _TEXT, "pairs": _PAIRS}  # all other sources return examples
+_TAKES = {  # the message names the last one
     "columns": (_ROWS,),
     "window": (_ROWS,),
     "characters": (_TEXT,),
@@ -27,26 +27,26 @@ _SCALES = frozenset({"standardize", "min_max"})
 
 
 def check_stages(session: Session, stages: tuple[DataStage, ...]) -> None:
-    """NablacError for a stage that takes something else than the stages before it give.
+    """NablacError for a stage that does not take the kind of data that the stages before it return.
 
-    Where no stage makes examples they come from Python, and nothing is known of them.
+    If no stage builds examples, they are passed from Python, and their kind is not known.
     """
     source, *rest = stages
     if not any(stage.name in _MAKERS for stage in rest):
         return
-    given = _SOURCES.get(source.name, _EXAMPLES)
+    kind = _SOURCES.get(source.name, _EXAMPLES)
     for stage in rest:
         takes = _TAKES.get(stage.name)
-        if takes is not None and given not in takes:
+        if takes is not None and kind not in takes:
             words = "a text, or pairs of texts" if stage.name == "tokens" else takes[-1]
-            message = f"`{stage.name}` takes {words}, and gets {given}"
-            raise session.fault(codes.E823, message, stage.span, hint=_hint(stage, given))
+            message = f"`{stage.name}` takes {words}, and gets {kind}"
+            raise session.fault(codes.E823, message, stage.span, hint=_hint(stage, kind))
         if stage.name in _MAKERS:
-            given = _EXAMPLES
+            kind = _EXAMPLES
 
 
 def check_scaled_columns(session: Session, stages: tuple[DataStage, ...], names: Collection[str]) -> None:
-    """Report columns to scale that no stage makes examples of; `names` are the model's inputs and targets."""
+    """Report columns to scale that are in no example; `names` are the model's inputs and targets."""
     maker = next((stage for stage in stages if stage.name in ("columns", "window")), None)
     if maker is None:
         return
@@ -61,13 +61,13 @@ def check_scaled_columns(session: Session, stages: tuple[DataStage, ...], names:
                 session.report(session.fault(codes.E822, message, stage.span, hint=hint))
 
 
-def _hint(stage: DataStage, given: str) -> str | None:
-    """What would make the stage's kind of data of what it gets."""
-    if given == _ROWS and stage.name == "augment":
+def _hint(stage: DataStage, kind: str) -> str | None:
+    """How to get what the stage takes from data of this kind."""
+    if kind == _ROWS and stage.name == "augment":
         return "cut the table with `columns(...)` or `window(...)` first"
-    if given in (_TEXT, _PAIRS) and stage.name in ("characters", "words", "augment", *_SCALES):
-        return f"`tokens(...)` makes examples of {given}"
-    if given == _EXAMPLES and stage.name in _MAKERS:
+    if kind in (_TEXT, _PAIRS) and stage.name in ("characters", "words", "augment", *_SCALES):
+        return f"`tokens(...)` makes examples of {kind}"
+    if kind == _EXAMPLES and stage.name in _MAKERS:
         return "one stage makes the examples, and the others change them"
     return None
 

@@ -13,7 +13,7 @@ from compiler.dims import Dim, Size, positive
 from compiler.graph import Graph, Node, Operator, Origin, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
-from compiler.onnx.protos import constant_name, names_read, rename, takes_bf16, value_info
+from compiler.onnx.protos import constant_name, names_read, rename, supports_bf16, value_info
 from compiler.onnx.sizes import Sizes
 from compiler.onnx.targets import HIGHEST_OPSET, IR_VERSION, LARGEST_FILE, LOWEST_OPSET, loaded_by
 from compiler.operators.leaves import Constant, Placeholder, Stored
@@ -278,7 +278,7 @@ class Writer:
         return self._cast_to(DType.F16, node, results) if rounded else results
 
     def _emit(self, node: Node, operands: Sequence[str]) -> str | tuple[str, ...]:
-        """What an operator lowers itself to; NablacError where it cannot."""
+        """Lower an operator; NablacError if it cannot be lowered."""
         try:
             emit: Emit = self
             return node.op.lower(emit, *operands)
@@ -289,10 +289,10 @@ class Writer:
             raise NablacError(Diagnostic(codes.E912, message, node.origin.span, place=layer, hint=hint)) from None
 
     def _lower_bf16(self, node: Node, operands: Sequence[str]) -> str | tuple[str, ...]:
-        """An operator of bf16; computed in f32 where ONNX itself has no such operator of bf16 at this opset."""
-        trial, begun = self._beside(node), set(self.root.begun)
+        """Lower an operator of bf16; in f32 if the ONNX operators do not support bf16 at this opset."""
+        trial, begun = self._trial_writer(node), set(self.root.begun)
         results = trial._emit(node, operands)
-        if all(takes_bf16(added.op_type, self.opset) for added in trial.nodes):
+        if all(supports_bf16(added.op_type, self.opset) for added in trial.nodes):
             self.nodes += trial.nodes
             return results
         self.root.begun = begun
@@ -319,8 +319,8 @@ class Writer:
         self.types[wide] = type.with_dtype(DType.F32)
         return wide
 
-    def _beside(self, node: Node) -> Writer:
-        """A writer that lowers a node as this one would, to nodes of its own; sizes are computed in the root."""
+    def _trial_writer(self, node: Node) -> Writer:
+        """A writer that lowers a node as this one would, to a separate list of nodes; sizes are computed in the root."""
         trial = Writer(self.graph, self.opset, self)
         trial.current = node
         trial.types, trial.producers, trial.transposed = self.types, self.producers, self.transposed

@@ -24,8 +24,8 @@ def value_info(name: str, type: TensorType) -> onnx.ValueInfoProto:
 
 
 @cache
-def takes_bf16(onnx_type: str, opset: int) -> bool:
-    """Whether an ONNX operator takes bf16 wherever it takes f32."""
+def supports_bf16(onnx_type: str, opset: int) -> bool:
+    """Whether an ONNX operator supports bf16 wherever it supports f32."""
     schema = onnx.defs.get_schema(onnx_type, opset, "")
     constraints = [set(constraint.allowed_type_strs) for constraint in schema.type_constraints]
     return all("tensor(bfloat16)" in allowed for allowed in constraints if "tensor(float)" in allowed)

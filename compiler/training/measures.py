@@ -205,12 +205,12 @@ def _measure_all_examples(name: str, value: Value, model: set[Node], batch: set[
             label = f"{name}/{len(parts)}"
             parts[label] = Part(result, kind)
             inputs[label] = changes[result] = Input(label, result.type)()
-    (after,) = replace([_uncast(value)], changes)
+    (after,) = replace([_before_rounding(value)], changes)
     return Measure(parts, Graph(inputs, {"value": after}), True)
 
 
-def _uncast(value: Value) -> Value:
-    """A measure before it is rounded to a shorter float: what is computed once is kept as it was computed."""
+def _before_rounding(value: Value) -> Value:
+    """A measure before it is cast to a shorter float, which would only lose digits."""
     while isinstance(value.node.op, Cast) and value.node.operands[0].type.dtype.is_float:
         (value,) = value.node.operands
     return value

@@ -130,11 +130,11 @@ def model_options(command: Callable[..., int]) -> Callable[..., int]:
 
     Apply it above `weight_options` and `run_options`, whose values are collected in the ModelOptions too.
     """
-    return _with_options(_gathered(command), _MODEL)
+    return _with_options(_collect_options(command), _MODEL)
 
 
 def resumable_options(command: Callable[..., int]) -> Callable[..., int]:
-    """`model_options` of a command whose FILE may be left out where `--resume` names a run, which has its own text."""
+    """As `model_options`, for a command whose FILE can be omitted with `--resume RUN`: a run has a copy of its model."""
 
     def resumed(*, file: Path | None, resume: Path | None, **parameters: Any) -> int:
         from runtime.training.program_texts import SPEC
@@ -142,12 +142,12 @@ def resumable_options(command: Callable[..., int]) -> Callable[..., int]:
         if file is None and resume is None:
             raise click.UsageError("name a .model file, or a run with --resume RUN")
         if file is not None and is_run_folder(file):
-            raise click.UsageError(f"{file} is a run already: `nablac train --resume {file}` goes on with it")
-        return gathered(file=file or Path(resume or "", SPEC), resume=resume, **parameters)
+            raise click.UsageError(f"{file} is the folder of a run: `nablac train --resume {file}` continues it")
+        return collected(file=file or Path(resume or "", SPEC), resume=resume, **parameters)
 
-    gathered = _gathered(command)
+    collected = _collect_options(command)
     file = click.argument("file", type=click.Path(path_type=Path), metavar="[FILE]", required=False)
-    return _with_options(wraps(gathered)(resumed), (file, *_MODEL[1:]))
+    return _with_options(wraps(collected)(resumed), (file, *_MODEL[1:]))
 
 
 def is_run_folder(path: Path) -> bool:
@@ -159,8 +159,8 @@ def is_run_folder(path: Path) -> bool:
     return (path / RECORD).is_file()
 
 
-def _gathered(command: Callable[..., int]) -> Callable[..., int]:
-    """A command that takes the options of its model one by one, and has them as its first argument."""
+def _collect_options(command: Callable[..., int]) -> Callable[..., int]:
+    """The command, called with the options of its model one by one, which it gets as one ModelOptions."""
 
     @wraps(command)
     def with_model_options(**parameters: Any) -> int:
