@@ -320,7 +320,7 @@ class Writer:
         return wide
 
     def _trial_writer(self, node: Node) -> Writer:
-        """A writer that lowers a node as this one would, to a separate list of nodes; sizes are computed in the root."""
+        """A writer that lowers a node as this one would, to a list of its own; sizes are computed in the root."""
         trial = Writer(self.graph, self.opset, self)
         trial.current = node
         trial.types, trial.producers, trial.transposed = self.types, self.producers, self.transposed

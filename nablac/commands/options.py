@@ -134,7 +134,7 @@ def model_options(command: Callable[..., int]) -> Callable[..., int]:
 
 
 def resumable_options(command: Callable[..., int]) -> Callable[..., int]:
-    """As `model_options`, for a command whose FILE can be omitted with `--resume RUN`: a run has a copy of its model."""
+    """As `model_options`, for a command whose FILE can be omitted with `--resume RUN`: a run has its own text."""
 
     def resumed(*, file: Path | None, resume: Path | None, **parameters: Any) -> int:
         from runtime.training.program_texts import SPEC
