@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -47,6 +48,7 @@ def command(
         raise click.UsageError("--preset and --set need --gradients; without it every preset and size is checked")
     from compiler.elaborate.checking import check
     from compiler.elaborate.model_choice import check_declarations
+    from compiler.elaborate.presets import parse_settings
     from compiler.elaborate.program import load, program_of
     from grammar.diagnostics import Diagnostic, NablacError
     from grammar.source import Source
@@ -63,10 +65,12 @@ def command(
                 program = program_of(Source("<stdin>", sys.stdin.read()))
             else:
                 program = load(file)
-            check(program)
+            chosen, own = _choices_of(run) if run is not None else (None, {})
+            check(program, hypers=own if len(program.models) == 1 else None)
             check_declarations(program)
             if gradients:
-                compared |= _gradients(program, preset, settings, run, quiet or as_json)
+                hypers = own | parse_settings(settings)
+                compared |= _gradients(program, preset or chosen, hypers, quiet or as_json)
             detail(f"{file}: {', '.join(f'{item.kind} {item.name}' for item in program.definitions.values())}")
         except NablacError as error:
             errors.append(error)
@@ -87,22 +91,21 @@ def command(
     return combined.exit_code if errors else int(bool(failed))
 
 
-def _gradients(
-    program: Program, preset: str | None, settings: tuple[str, ...], run: Path | None, silent: bool
-) -> dict[str, list[GradientRow]]:
-    """Check the gradients of every model with a train block; prints a line for each model and each wrong gradient.
-
-    Those of a `run` are computed with its preset and hyperparameters, unless others are given.
-    """
+def _choices_of(run: Path) -> tuple[str | None, dict[str, Any]]:
+    """The preset and the hyperparameters of a run."""
     from compiler.elaborate.presets import parse_settings
+    from runtime.training.run_record import read_record
+
+    choices = read_record(run).choices
+    return choices.preset, parse_settings(choices.set)
+
+
+def _gradients(
+    program: Program, preset: str | None, hypers: Mapping[str, Any], silent: bool
+) -> dict[str, list[GradientRow]]:
+    """Check the gradients of every model with a train block; prints a line for each model and each wrong gradient."""
     from runtime.gradient_check import check_gradients
 
-    hypers = parse_settings(settings)
-    if run is not None:
-        from runtime.training.run_record import read_record
-
-        choices = read_record(run).choices
-        preset, hypers = preset or choices.preset, parse_settings(choices.set) | hypers
     rows_by_model: dict[str, list[GradientRow]] = {}
     if not program.trains:
         note(f"{program.source.name} has no train block: there is no loss to differentiate")
