@@ -35,13 +35,13 @@ def seconds(size: str, way: str, tokens: int) -> float:
     module = transformers.GPT2LMHeadModel(config).eval()
     prompt = np.random.default_rng(0).integers(3, vocabulary, (1, PROMPT))
     if way == "transformers":
-        given = torch.from_numpy(prompt)
-        mask = torch.ones_like(given)
+        inputs = torch.from_numpy(prompt)
+        mask = torch.ones_like(inputs)
 
         def run() -> Any:
             with torch.no_grad():
                 return module.generate(
-                    given, attention_mask=mask, max_new_tokens=tokens, do_sample=False, pad_token_id=0
+                    inputs, attention_mask=mask, max_new_tokens=tokens, do_sample=False, pad_token_id=0
                 )
     else:
         from dataclasses import replace
@@ -92,9 +92,9 @@ def main() -> None:
                     if way == "ort uncached" and (size, tokens) == ("gpt2", TOKENS):
                         continue  # minutes, to say what 64 tokens say
                     taken[way].append(in_process(size, way, tokens))
-            found = {way: statistics.median(each) * 1000 if each else float("nan") for way, each in taken.items()}
-            shown = "".join(f"{found[way]:14.2f}" for way in WAYS)
-            print(f"{size:<10} {tokens:>7}{shown}   {found['transformers'] / found['ort']:.2f}x", flush=True)
+            medians = {way: statistics.median(each) * 1000 if each else float("nan") for way, each in taken.items()}
+            shown = "".join(f"{medians[way]:14.2f}" for way in WAYS)
+            print(f"{size:<10} {tokens:>7}{shown}   {medians['transformers'] / medians['ort']:.2f}x", flush=True)
 
 
 if __name__ == "__main__":

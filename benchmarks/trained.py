@@ -31,8 +31,8 @@ def trained(spec: str, options: Options, **hypers: object) -> tuple[Training, di
     loop.events.epoch = lambda position, row: print(".", end="", flush=True, file=sys.stderr)
     loop.run()
     print(file=sys.stderr)
-    place = loop.position.best_epoch - 1
-    return training, {name: values[place] for name, values in loop.position.history.items()}
+    best = loop.position.best_epoch - 1
+    return training, {name: values[best] for name, values in loop.position.history.items()}
 
 
 def forecast(spec: str, what: str, season: int, **hypers: object) -> Callable[[], tuple[str, bool]]:
@@ -40,9 +40,9 @@ def forecast(spec: str, what: str, season: int, **hypers: object) -> Callable[[]
 
     def run() -> tuple[str, bool]:
         training, best = trained(spec, Options(), **hypers)
-        scaling, places = training.data.scalings["next"], training.data.parts["validation"]
-        series = training.data.arrays["series"][places, :, 0] * scaling.scale + scaling.offset
-        truth = training.data.arrays["next"][places, 0] * scaling.scale + scaling.offset
+        scaling, validation = training.data.scalings["next"], training.data.parts["validation"]
+        series = training.data.arrays["series"][validation, :, 0] * scaling.scale + scaling.offset
+        truth = training.data.arrays["next"][validation, 0] * scaling.scale + scaling.offset
         error = best["val_mae"] * float(scaling.scale[0])
         last, seasonal = (float(np.abs(truth - series[:, -back]).mean()) for back in (1, season))
         return f"{error:.1f} {what} off; last value {last:.1f}, seasonal {seasonal:.1f}", error < min(last, seasonal)
@@ -76,12 +76,12 @@ def bigram_bits(text: np.ndarray, following: np.ndarray, parts: dict[str, np.nda
     for (first, _), count in pairs.items():
         firsts[first] += count
     size = int(max(text.max(), following.max())) + 1
-    places = parts["validation"]
-    found = [
+    validation = parts["validation"]
+    costs = [
         -math.log2((pairs[first, second] + 1) / (firsts[first] + size))
-        for first, second in zip(text[places].ravel().tolist(), following[places].ravel().tolist(), strict=True)
+        for first, second in zip(text[validation].ravel().tolist(), following[validation].ravel().tolist(), strict=True)
     ]
-    return sum(found) / len(found)
+    return sum(costs) / len(costs)
 
 
 def perplexity_bits() -> tuple[str, bool]:

@@ -35,14 +35,14 @@ def stepper(case: Case, backend: str) -> Callable[[], float]:
     from runtime.training.training_run import Training
 
     training = Training(TextSource(program_of(Source("case.model", case.text))), options=Options(backend=backend))
-    made = training.stepper(training.first_state())
+    runner = training.stepper(training.first_state())
     number = 0
 
     def run() -> float:
         nonlocal number
         number += 1
         now = {"step": np.array(number, np.float32), "seed": np.array(number)}
-        return made.step({**feeds, **now})["loss"]
+        return runner.step({**feeds, **now})["loss"]
 
     return run
 
@@ -70,12 +70,12 @@ def seconds(name: str, backend: str) -> float:
     step = stepper(CASES[name](), backend)
     for _ in range(WARM):
         assert np.isfinite(step())
-    found = []
+    times = []
     for _ in range(STEPS):
         start = time.perf_counter()
         step()
-        found.append(time.perf_counter() - start)
-    return statistics.median(found)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
 
 
 def memory(name: str, backend: str) -> float:
@@ -108,12 +108,12 @@ def main(names: list[str]) -> None:
         for _ in range(ROUNDS):
             for backend in BACKENDS:
                 taken[backend].append(in_process("--seconds", name, backend))
-        found = {backend: statistics.median(each) for backend, each in taken.items()}
+        medians = {backend: statistics.median(each) for backend, each in taken.items()}
         used = {backend: in_process("--memory", name, backend) for backend in BACKENDS}
-        best = min(("numpy", "ort"), key=lambda backend: found[backend])
-        shown = " ".join(f"{found[backend] * 1000:6.1f} ms" for backend in BACKENDS)
+        best = min(("numpy", "ort"), key=lambda backend: medians[backend])
+        shown = " ".join(f"{medians[backend] * 1000:6.1f} ms" for backend in BACKENDS)
         kept = " ".join(f"{used[backend]:6.0f}" for backend in BACKENDS)
-        speed, share = found["torch"] / found[best], used[best] / max(used["torch"], 1)
+        speed, share = medians["torch"] / medians[best], used[best] / max(used["torch"], 1)
         print(f"{name:<18} {shown}   {speed:11.2f}x {best:<5}   {kept}   {share:7.2f}x", flush=True)
 
 

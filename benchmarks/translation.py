@@ -35,10 +35,10 @@ def dictionary(pairs: list[tuple[str, str]]) -> dict[str, str]:
                 for each in source:
                     counted[each][word] += shares[each][word] / total
         shares = {  # type: ignore[assignment]
-            each: defaultdict(float, {word: count / sum(found.values()) for word, count in found.items()})
-            for each, found in counted.items()
+            each: defaultdict(float, {word: count / sum(counts.values()) for word, count in counts.items()})
+            for each, counts in counted.items()
         }
-    return {each: max(found, key=lambda word: found[word]) for each, found in shares.items() if found}
+    return {each: max(counts, key=lambda word: counts[word]) for each, counts in shares.items() if counts}
 
 
 def words_of(text: str) -> list[str]:
@@ -61,18 +61,19 @@ def main(run: str | None) -> int:
     generator = Generator.of_graph(training.inference.graph, weights, tokenizer, "ort", "cpu")
     texts: dict[str, tuple[list[str], list[str]]] = {}
     for part in ("training", "validation"):
-        sources, truths = zip(*(data.texts[place] for place in data.parts[part]), strict=True)
+        sources, truths = zip(*(data.texts[index] for index in data.parts[part]), strict=True)
         texts[part] = [" ".join(each.split()) for each in sources], [" ".join(each.split()) for each in truths]
     words = dictionary(list(zip(*texts["training"], strict=True)))
     sources, truths = texts["training"]
-    found = generator.generate(sources, Request(60))
-    same = sum(ours == theirs for ours, theirs in zip(found, truths, strict=True)) / len(truths)
-    print(f"training:  {same:.1%} of {len(truths)} sentences word for word, chrF {chrf(found, truths):.1f}")
+    translations = generator.generate(sources, Request(60))
+    same = sum(ours == theirs for ours, theirs in zip(translations, truths, strict=True)) / len(truths)
+    print(f"training:  {same:.1%} of {len(truths)} sentences word for word, chrF {chrf(translations, truths):.1f}")
     sources, truths = texts["validation"]
     ours = {beams: generator.generate(sources, Request(60, beams=beams)) for beams in (1, 4)}
     by_word = [" ".join(words.get(word, word) for word in words_of(source)) for source in sources]
-    for name, made in (("greedy", ours[1]), ("4 beams", ours[4]), ("word by word", by_word)):
-        print(f"held out:  {name:<13} chrF {chrf(made, truths):5.1f}  BLEU {bleu(made, truths):5.1f}  of {len(truths)}")
+    for name, translations in (("greedy", ours[1]), ("4 beams", ours[4]), ("word by word", by_word)):
+        scores = f"chrF {chrf(translations, truths):5.1f}  BLEU {bleu(translations, truths):5.1f}"
+        print(f"held out:  {name:<13} {scores}  of {len(truths)} sentences")
     fine = same >= 0.9 and chrf(ours[1], truths) > chrf(by_word, truths)
     print("ok" if fine else "below the bar: 90 % of the training sentences, and better than word by word")
     return 0 if fine else 1

@@ -346,20 +346,21 @@ def _degree(monomial: Monomial) -> int:
     return sum(power for _, power in monomial)
 
 
-def _format_monomial(monomial: Monomial) -> str:
+def _format_monomial(monomial: Monomial, alone: bool = True) -> str:
+    """A product of atoms; `//` and `%` in it are in parentheses unless it is printed alone."""
+
     def factors() -> Iterator[str]:
         for atom, power in monomial:
-            alone = str(atom) if isinstance(atom, Symbol) or (len(monomial) == 1 and power == 1) else f"({atom})"
-            yield alone if power == 1 else f"{alone}**{power}"
+            bare = isinstance(atom, Symbol) or (alone and len(monomial) == 1 and power == 1)
+            text = str(atom) if bare else f"({atom})"
+            yield text if power == 1 else f"{text}**{power}"
 
     return "*".join(factors())
 
 
 def _format_term(monomial: Monomial, factor: int, first: bool) -> str:
     size = abs(factor)
-    text = _format_monomial(monomial)
-    if text and size != 1 and not isinstance(monomial[0][0], Symbol) and len(monomial) == 1:
-        text = f"({text})" if not text.startswith("(") or not text.endswith(")") else text
+    text = _format_monomial(monomial, alone=size == 1 and not (first and factor < 0))
     body = f"{size}*{text}" if text and size != 1 else text or str(size)
     if first:
         return f"-{body}" if factor < 0 else body

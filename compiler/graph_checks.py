@@ -39,7 +39,7 @@ def _verify(graph: Graph, graph_name: str) -> None:
             if node.op.path in graph.inputs:
                 raise VerifyError(f"{where}: `{node.op.path}` is also an input")
             if node.op.initial is not None:
-                _initial(node.op.initial, node.op.type, f"{where}: the initialiser of `{node.op.path}`")
+                _initial(node.op.initial, node.op.type, f"{where}: the initializer of `{node.op.path}`")
         elif isinstance(node.op, Input) and node.result not in graph.inputs.values():
             raise VerifyError(f"{where}: `{node.op.label}` is reached, but is not an input of the graph")
         for nested in node.op.graphs:

@@ -3,7 +3,7 @@
 A code's first digit is its subject: 1 text and syntax, 2 names and imports, 3 shapes and dtypes, 4 layers and
 arguments, 5 compile time and limits, 6 train blocks, 7 weights, 8 data, runs and text, 9 files and the system.
 A code is declared here and nowhere else. Its page, `specs/diagnostics/CODE-*.md`, begins with the code and its heading,
-shows a model and the exact text of its diagnostic, and is what `nablac explain CODE` prints.
+and is what `nablac explain CODE` prints. If `nablac check` reports it, the page shows a model and the exact text.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Syntax tree to canonical text, for `nablac fmt`: uniform spacing and indentation, with comments kept in place.
+"""Syntax tree to canonical text: uniform spacing and indentation, with comments kept in place.
+
+No command uses it yet; the tests print every tree and parse it again, so that the parser loses nothing.
 
 Choices of layout that help the reader are kept: numbers as written, a blank line between groups of statements, a short
 block on one line, a pipe with one stage on each line.

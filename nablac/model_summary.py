@@ -158,7 +158,7 @@ def _sizes(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
     for name, size in sizes.items():
         if name not in names:
             message = f"no input of {graph.name} has a dim `{name}`"
-            hint = did_you_mean(name, names) or (f"they have {', '.join(names)}" if names else None)
+            hint = did_you_mean(name, names) or (f"the dims are {', '.join(names)}" if names else None)
             errors.append(Diagnostic(codes.E905, message, place=f"{name}={size}", hint=hint))
         elif not isinstance(size, int) or size < 1:
             message = f"the size of `{name}` must be a whole number from 1, got {size!r}"

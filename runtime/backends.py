@@ -22,5 +22,5 @@ def check_backend(backend: str, device: str) -> None:
 
 def _check_known(what: str, name: str, known: tuple[str, ...]) -> None:
     if name not in known:
-        hint = did_you_mean(str(name), known) or f"there are {' and '.join(f'`{choice}`' for choice in known)}"
+        hint = did_you_mean(str(name), known) or f"the choices are {' and '.join(f'`{choice}`' for choice in known)}"
         raise NablacError(Diagnostic(codes.E910, f"there is no {what} `{name}`", place=what, hint=hint))

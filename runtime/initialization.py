@@ -1,4 +1,4 @@
-"""Initial values: every parameter's own initialiser, drawn from one seed, the same on every machine and backend."""
+"""Initial values: every parameter's own initializer, drawn from one seed, the same on every machine and backend."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def initialize(graph: Graph, seed: int = 0, known: Mapping[str, Array] | None = None) -> dict[str, Array]:
-    """A value for each parameter and buffer, by path; NablacError lists those that have no initialiser.
+    """A value for each parameter and buffer, by path; NablacError lists those that have no initializer.
 
     Values in `known` are used as they are. A buffer may begin at the value of a parameter, as optimizer states do.
     """

@@ -256,7 +256,7 @@ def _part(held: Array | dict[str, Array], part: str, location: str) -> FileArray
     if not part:
         return {name: FileArray(array, f"{location}: {name}") for name, array in held.items()}
     if part not in held:
-        hint = did_you_mean(part, held) or f"it has {', '.join(held)}"
+        hint = did_you_mean(part, held) or f"the choices are {', '.join(held)}"
         raise NablacError(Diagnostic(codes.E807, f"there is no array `{part}`", place=location, hint=hint))
     return FileArray(held[part], location)
 

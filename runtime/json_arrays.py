@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 _NUMBERS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}  # that JSON has no way to write
+_SPACE = re.compile(r"[ \t\n\r]*")
+_OPEN_STRING = re.compile(r'"(?:[^"\\]|\\.)*\\?\Z', re.DOTALL)  # a string without its closing quote
 _MOST_AXES = 64  # that NumPy has
 _MOST_DIGITS = 400  # of a whole number: those beyond are beyond f64, and Python reads no 4,300 of them
 
@@ -51,16 +54,29 @@ def _parse(text: str, location: str) -> Any:
         value = int(digits) if len(digits) <= _MOST_DIGITS else None
         return value if value is not None and -(1 << 63) <= value < 1 << 64 else number(digits)
 
+    if not text.strip():
+        raise _refused("the file is empty", location)
+    decoder = json.JSONDecoder(object_pairs_hook=object_of, parse_float=number, parse_int=whole)
     try:
-        return json.loads(text, object_pairs_hook=object_of, parse_float=number, parse_int=whole)
+        value, end = decoder.raw_decode(text, _after_space(text, 0))
     except json.JSONDecodeError as error:
-        if not text.strip():
-            raise _refused("the file is empty", location) from None
-        at = f"{location}:{error.lineno}"
-        if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated"):
-            raise _refused("this is not JSON: it ends too early", at) from None
-        what = "there is more after its end, at" if error.msg == "Extra data" else "at"
-        raise _refused(f"this is not JSON: {what} column {error.colno}, `{text[error.pos]}`", at) from None
+        if error.pos >= len(text.rstrip()) or _OPEN_STRING.match(text, error.pos):
+            raise _refused("this is not JSON: it ends too early", f"{location}:{error.lineno}") from None
+        raise _unexpected(error, location, "at") from None
+    end = _after_space(text, end)
+    if end < len(text):
+        raise _unexpected(json.JSONDecodeError("", text, end), location, "there is more after its end, at")
+    return value
+
+
+def _after_space(text: str, index: int) -> int:
+    space = _SPACE.match(text, index)
+    return space.end() if space is not None else index
+
+
+def _unexpected(error: json.JSONDecodeError, location: str, what: str) -> NablacError:
+    message = f"this is not JSON: {what} column {error.colno}, `{error.doc[error.pos]}`"
+    return _refused(message, f"{location}:{error.lineno}")
 
 
 def _array(value: Any, location: str) -> Array:

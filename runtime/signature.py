@@ -210,7 +210,7 @@ class Signature:
             listed = ", ".join(f"`{name}`" for name in weights[:_MOST_LISTED])
             more = f" and {len(weights) - _MOST_LISTED} more" if len(weights) > _MOST_LISTED else ""
             verb = "is" if len(weights) == 1 else "are"
-            location, hint = f"the weights of {self.name}", "load weights, or initialise them from a seed"
+            location, hint = f"the weights of {self.name}", "load weights, or initialize them from a seed"
             diagnostics.append(Diagnostic(codes.E801, f"{listed}{more} {verb} missing", place=location, hint=hint))
         return diagnostics
 

@@ -40,7 +40,7 @@ from runtime.unrounded import without_rounding
 if TYPE_CHECKING:
     from compiler.types import Array
 
-__all__ = ["Comparison", "Report", "compare", "errors", "first_divergence", "random_feeds", "sample_sizes"]
+__all__ = ["Comparison", "Report", "compare", "first_divergence", "random_feeds", "relative_error", "sample_sizes"]
 
 RANDOM = "random"
 _TOLERANCE = 1e-4
@@ -52,15 +52,13 @@ _COPIES = 4  # of the outputs that are in memory while they are compared
 class Comparison:
     """The difference of the backends in one output for one set of inputs.
 
-    `error` is relative to the output's largest magnitude (at least 1e-3), `absolute` is the difference itself.
-    `nothing` is True where both outputs are all NaN: there is nothing to compare. `excuse` is why a difference is
-    acceptable.
+    `error` is relative to the output's largest magnitude (at least 1e-3). `nothing` is True where both outputs are all
+    NaN: there is nothing to compare. `excuse` is why a difference is acceptable.
     """
 
     output: str
     sizes: dict[str, int]
     error: float
-    absolute: float
     nothing: bool = False
     feeds: str = RANDOM
     excuse: str | None = None
@@ -143,7 +141,7 @@ def compare(
         results = onnx.run({name: array for name, array in {**weights, **feeds.arrays}.items() if name in onnx.inputs})
         for name, ours in zip(end_names(graph), (*graph.outputs, *graph.updates), strict=True):
             nothing = all_nan(results[name]) and all_nan(expected[ours])
-            row = Comparison(ours, feeds.sizes, *errors(results[name], expected[ours]), nothing, feeds.label)
+            row = Comparison(ours, feeds.sizes, relative_error(results[name], expected[ours]), nothing, feeds.label)
             if row.error > tolerance:
                 row = replace(row, excuse=excuses.excuse(name, ours, feeds, expected[ours], results[name]))
             compared.append(row)
@@ -201,7 +199,7 @@ class _Excuses:
         again = self.unchanged.run(
             {key: array for key, array in {**self.weights, **feeds.arrays}.items() if key in self.unchanged.inputs}
         )
-        if errors(again[name], expected)[0] <= self.tolerance:
+        if relative_error(again[name], expected) <= self.tolerance:
             return "onnxruntime's optimisations of numbers that are not finite"
         return None
 
@@ -209,13 +207,13 @@ class _Excuses:
         if self.text is self.graph:
             return True
         optimized = NumpyRunner(self.graph, self.weights).run(feeds.arrays)[ours]
-        return errors(optimized, expected)[0] <= self.tolerance
+        return relative_error(optimized, expected) <= self.tolerance
 
     def _is_unrounded(self, ours: str, feeds: Feeds, expected: Array, actual: Array) -> bool:
         """Whether each element is the NumPy result with rounding between operators, or without it."""
         unrounded = NumpyRunner(self.unrounded, self.weights).run(feeds.arrays)[ours]
         rounded = np.where(_equal(actual, expected), actual, unrounded)
-        return errors(actual, rounded)[0] <= max(self.tolerance, _ROUNDINGS * DType.F16.eps)
+        return relative_error(actual, rounded) <= max(self.tolerance, _ROUNDINGS * DType.F16.eps)
 
     @cached_property
     def unrounded(self) -> Graph:
@@ -280,7 +278,7 @@ def divergences(
         }
         fed = {**{name: feeds[name] for name in sized}, **operands}
         expected = NumpyRunner(single).run(fed)
-        error = max(errors(results_of_onnx[name], expected[name])[0] for name in outputs)
+        error = max(relative_error(results_of_onnx[name], expected[name]) for name in outputs)
         if error > tolerance:
             both = [*(results_of_onnx[name] for name in outputs), *expected.values()]
             yield node, error, _reason(alone, single, fed, operands.values(), both)
@@ -343,23 +341,23 @@ def _at_edge(array: Array, whole: Sequence[np.dtype[Any]]) -> bool:
     return not largest < beyond  # NaN is not
 
 
-def errors(actual: Array, expected: Array) -> tuple[float, float]:
-    """The largest difference, relative to the largest magnitude and absolute; NaN equals NaN."""
+def relative_error(actual: Array, expected: Array) -> float:
+    """The largest difference, relative to the largest magnitude (at least 1e-3); NaN equals NaN."""
     if actual.shape != expected.shape or actual.dtype != expected.dtype:
-        return float("inf"), float("inf")
+        return float("inf")
     a, b = actual.astype(np.float64), expected.astype(np.float64)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     if same.all():
-        return 0.0, 0.0
+        return 0.0
     with np.errstate(invalid="ignore"):
         gap = np.abs(np.where(same, 0.0, a - b))
     if not np.isfinite(gap).all():
-        return float("inf"), float("inf")
+        return float("inf")
     largest = float(np.max(gap))
     if actual.dtype.kind in "iub":  # whole numbers are equal, or they are not
-        return max(1.0, largest), largest
+        return max(1.0, largest)
     scale = max(float(np.max(np.abs(b[np.isfinite(b)]), initial=0.0)), 1e-3)
-    return largest / scale, largest
+    return largest / scale
 
 
 def _equal(a: Array, b: Array) -> Array:

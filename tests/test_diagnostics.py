@@ -28,7 +28,6 @@ def blocks(path: Path, kind: str) -> list[str]:
     return re.findall(rf"^```{kind}\n(.*?)^```$", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
-# Pages about files that are too large or not text show no model.
 SHOWN = [path for path in PAGES if path.stem[1] in CHECKED and blocks(path, "model")]
 
 
@@ -66,5 +65,8 @@ def test_no_code_is_written_as_a_string(path: Path) -> None:
     assert not [value for value in constants if isinstance(value, str) and re.fullmatch(r"E\d{3}", value)]
 
 
-def test_more_than_sixty_pages_have_examples() -> None:
-    assert len(SHOWN) > 60
+def test_pages_of_what_check_reports_have_a_model() -> None:
+    """Except where the mistake is not in one text: it is in the file, its imports, the options, or a training step."""
+    without = {path.stem.split("-")[0] for path in PAGES if path.stem[1] in CHECKED and path not in SHOWN}
+    files = {"E127", "E128", "E140", "E141", "E142", "E143", "E144", "E204", "E205"}
+    assert without == files | {"E419", "E420", "E610", "E612", "E613", "E614", "E624"}

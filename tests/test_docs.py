@@ -129,6 +129,7 @@ def test_the_python_of_its_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     code = "\n".join(text for kind, text in blocks if kind == "python").replace('"specs/', f'"{ROOT}/specs/')
     names: dict[str, Any] = {}
     exec(code, names)
+    assert f"# {names['code']} {names['code'].heading}\n" in code
     assert names["model"](x=np.zeros((5, 3), np.float32))["y"].shape == (5, 1)
     assert names["code"] == "E301"
     assert names["history"]["loss"][-1] < names["history"]["loss"][0]
@@ -162,3 +163,20 @@ def test_a_guide_names_what_is_there(page: Path) -> None:
     named = set(PATH.findall(page.read_text(encoding="utf-8")))
     assert len(named) > 10
     assert not [name for name in sorted(named) if not (ROOT / name).exists()]
+
+
+DEFINED = re.compile(r"`(\w+)` (?:is )?in `([\w/]+\.py)`|`([A-Z]\w+)` \(`([\w/]+\.py)`\)")
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=[page.stem for page in GUIDES])
+def test_a_file_defines_what_a_guide_says_is_in_it(page: Path) -> None:
+    text = " ".join(page.read_text(encoding="utf-8").split())
+    named = [(name or in_brackets, file or file_in_brackets)
+             for name, file, in_brackets, file_in_brackets in DEFINED.findall(text)]  # fmt: skip
+    assert named
+    missing = [
+        (name, file)
+        for name, file in named
+        if not re.search(rf"^(?:(?:def|class) {name}\b|{name}\b *[:=])", (ROOT / file).read_text("utf-8"), re.MULTILINE)
+    ]
+    assert not missing

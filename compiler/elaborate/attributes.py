@@ -10,10 +10,10 @@ from grammar import codes, syntax
 from grammar.diagnostics import Label, did_you_mean
 
 _TENSOR_HINTS = {
-    "T": "the transpose is `x^T`",
-    "shape": "it is `shape(x)`",
-    "dtype": "it is `dtype(x)`",
-    "ndim": "it is `rank(x)`",
+    "T": "write `x^T` for the transpose",
+    "shape": "write `shape(x)`",
+    "dtype": "write `dtype(x)`",
+    "ndim": "write `rank(x)`",
 }
 
 

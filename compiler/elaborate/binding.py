@@ -10,12 +10,11 @@ from compiler.elaborate.session import Session
 from compiler.elaborate.value_kinds import Kind
 from compiler.elaborate.values import (
     UNKNOWN,
+    Applicable,
     Argument,
-    Builtin,
     CompileTimeValue,
     Defined,
     Instance,
-    Primitive,
     describe,
     is_number,
     is_size,
@@ -123,7 +122,7 @@ _KINDS = {
     "str": _TEXT.replace(words="a str"),
     "list": Kind("a list", lambda value: isinstance(value, list)),
     "dtype": Kind("a dtype", lambda value: isinstance(value, DType)),
-    "fn": Kind("a function", lambda value: isinstance(value, (Builtin, Primitive, Instance, Defined))),
+    "fn": Kind("a function", lambda value: isinstance(value, Applicable)),
     "layer": Kind("a layer", lambda value: isinstance(value, (Instance, Defined))),
     "cell": Kind("a cell", lambda value: isinstance(value, (Instance, Defined))),
     "tensor": Kind("a tensor", lambda value: isinstance(value, Value)),

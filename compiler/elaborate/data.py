@@ -5,11 +5,10 @@ The tables have names, kinds and defaults; `runtime.data` implements them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from compiler.elaborate.binding import bind_names, evaluate_arguments
-from compiler.elaborate.data_checks import check_stages
 from compiler.elaborate.session import Session
 from compiler.elaborate.value_kinds import (
     CHANNELS,
@@ -34,6 +33,7 @@ from grammar.record import Record
 from grammar.source import Span
 
 REQUIRED = object()
+ROWS, EXAMPLES, A_TEXT, PAIRS = "rows of a table", "examples", "a text", "pairs of texts"  # kinds of data, in messages
 
 
 class Parameter(Record):
@@ -51,86 +51,128 @@ class Rule(Record):
     hint: str | None = None
 
 
+class Declared(Record):
+    """A source or stage: its parameters by name, and what else is known of it."""
+
+    parameters: Mapping[str, Parameter]
+    rule: Rule | None = None
+    takes: tuple[str, ...] = ()  # the kinds of data that a stage takes; any, if there are none
+    returns: str = EXAMPLES  # the kind of data that a source returns; a stage returns examples
+    on_examples: bool = False  # a stage that changes examples; the others create them
+    scales: bool = False
+
+
 _FILE = Parameter(TEXT)
-SOURCES: dict[str, dict[str, Parameter]] = {
-    "arrays": {},
-    "csv": {
-        "path": _FILE,
-        "separator": Parameter(CHARACTER, ","),
-        "decimal": Parameter(one_of(".", ","), "."),
-        "header": Parameter(FLAG, None),
-    },
-    "parquet": {"path": _FILE},
-    "npz": {"path": _FILE},
-    "digits": {
-        "path": _FILE,
-        "labels": Parameter(TEXT, ""),
-        "scale": Parameter(NOT_NEGATIVE, 0.0),
-        "label": Parameter(one_of("first", "last"), ""),
-    },
-    "images": {"path": _FILE, "size": Parameter(COUNT, 0), "channels": Parameter(CHANNELS, 3)},
-    "text": {"path": _FILE},
-    "pairs": {"path": Parameter(TEXTS), "separator": Parameter(TEXT, "\t"), "columns": Parameter(TWO_INDICES, [])},
-}
-STAGES: dict[str, dict[str, Parameter]] = {
-    "columns": {"inputs": Parameter(TEXTS), "targets": Parameter(TEXTS, [])},
-    "window": {
-        "columns": Parameter(TEXTS),
-        "length": Parameter(POSITIVE),
-        "horizon": Parameter(POSITIVE, 1),
-        "shift": Parameter(COUNT, 0),
-        "target": Parameter(TEXTS, []),
-        "stride": Parameter(POSITIVE, 1),
-    },
-    "standardize": {"columns": Parameter(TEXTS, [])},
-    "min_max": {"low": Parameter(NUMBER, 0.0), "high": Parameter(NUMBER, 1.0), "columns": Parameter(TEXTS, [])},
-    "split": {
-        "validation": Parameter(FRACTION, None),
-        "test": Parameter(FRACTION, None),
-        "order": Parameter(one_of("time", "random"), ""),
-    },
-    "augment": {
-        "flip": Parameter(FLAG, False),
-        "crop": Parameter(COUNT, 0),
-        "rotate": Parameter(NOT_NEGATIVE, 0.0),
-        "shift": Parameter(COUNT, 0),
-        "noise": Parameter(NOT_NEGATIVE, 0.0),
-        "cutout": Parameter(COUNT, 0),
-        "mixup": Parameter(NOT_NEGATIVE, 0.0),
-        "jitter": Parameter(NOT_NEGATIVE, 0.0),
-        "scaling": Parameter(NOT_NEGATIVE, 0.0),
-        "warp": Parameter(NOT_NEGATIVE, 0.0),
-    },
-    "characters": {"length": Parameter(POSITIVE), "stride": Parameter(COUNT, 0)},
-    "words": {"length": Parameter(POSITIVE), "most": Parameter(POSITIVE, 20000), "stride": Parameter(COUNT, 0)},
-    "tokens": {
-        "length": Parameter(POSITIVE, 64),
-        "kind": Parameter(TEXT, "words"),
-        "most": Parameter(POSITIVE, 8000),
-        "hide": Parameter(FRACTION, 0.0),
-        "target": Parameter(one_of("text", "class", "number"), "text"),
-    },
-}
-ON_EXAMPLES = ("standardize", "min_max", "split", "augment")  # stages that change examples; the others create them
-RULES = {
-    "csv": Rule(
-        "`separator` must differ from a quote, a line break and `decimal`",
-        lambda arguments: arguments["separator"] not in ('"', "\r", "\n", arguments["decimal"]),
-        'where numbers have a decimal comma, cells are mostly separated by `;`: add `separator: ";"`',
-    ),
-    "columns": Rule(
-        "no column may be named twice in `inputs` or in `targets`",
-        lambda arguments: all(
-            isinstance(names, str) or len(set(names)) == len(names)
-            for names in (arguments["inputs"], arguments["targets"])
+SOURCES: dict[str, Declared] = {
+    "arrays": Declared({}),
+    "csv": Declared(
+        {
+            "path": _FILE,
+            "separator": Parameter(CHARACTER, ","),
+            "decimal": Parameter(one_of(".", ","), "."),
+            "header": Parameter(FLAG, None),
+        },
+        Rule(
+            "`separator` must differ from a quote, a line break and `decimal`",
+            lambda arguments: arguments["separator"] not in ('"', "\r", "\n", arguments["decimal"]),
+            'where numbers have a decimal comma, cells are mostly separated by `;`: add `separator: ";"`',
         ),
+        returns=ROWS,
     ),
-    "min_max": Rule("`low` must be below `high`", lambda arguments: arguments["low"] < arguments["high"]),
-    "split": Rule(
-        "the fractions must add up to less than 1",
-        lambda arguments: (arguments["validation"] or 0) + (arguments["test"] or 0) < 1,
+    "parquet": Declared({"path": _FILE}, returns=ROWS),
+    "npz": Declared({"path": _FILE}),
+    "digits": Declared(
+        {
+            "path": _FILE,
+            "labels": Parameter(TEXT, ""),
+            "scale": Parameter(NOT_NEGATIVE, 0.0),
+            "label": Parameter(one_of("first", "last"), ""),
+        }
+    ),
+    "images": Declared({"path": _FILE, "size": Parameter(COUNT, 0), "channels": Parameter(CHANNELS, 3)}),
+    "text": Declared({"path": _FILE}, returns=A_TEXT),
+    "pairs": Declared(
+        {"path": Parameter(TEXTS), "separator": Parameter(TEXT, "\t"), "columns": Parameter(TWO_INDICES, [])},
+        returns=PAIRS,
     ),
 }
+STAGES: dict[str, Declared] = {
+    "columns": Declared(
+        {"inputs": Parameter(TEXTS), "targets": Parameter(TEXTS, [])},
+        Rule(
+            "no column may be named twice in `inputs` or in `targets`",
+            lambda arguments: all(
+                isinstance(names, str) or len(set(names)) == len(names)
+                for names in (arguments["inputs"], arguments["targets"])
+            ),
+        ),
+        takes=(ROWS,),
+    ),
+    "window": Declared(
+        {
+            "columns": Parameter(TEXTS),
+            "length": Parameter(POSITIVE),
+            "horizon": Parameter(POSITIVE, 1),
+            "shift": Parameter(COUNT, 0),
+            "target": Parameter(TEXTS, []),
+            "stride": Parameter(POSITIVE, 1),
+        },
+        takes=(ROWS,),
+    ),
+    "standardize": Declared({"columns": Parameter(TEXTS, [])}, takes=(ROWS, EXAMPLES), on_examples=True, scales=True),
+    "min_max": Declared(
+        {"low": Parameter(NUMBER, 0.0), "high": Parameter(NUMBER, 1.0), "columns": Parameter(TEXTS, [])},
+        Rule("`low` must be below `high`", lambda arguments: arguments["low"] < arguments["high"]),
+        takes=(ROWS, EXAMPLES),
+        on_examples=True,
+        scales=True,
+    ),
+    "split": Declared(
+        {
+            "validation": Parameter(FRACTION, None),
+            "test": Parameter(FRACTION, None),
+            "order": Parameter(one_of("time", "random"), ""),
+        },
+        Rule(
+            "the fractions must add up to less than 1",
+            lambda arguments: (arguments["validation"] or 0) + (arguments["test"] or 0) < 1,
+        ),
+        on_examples=True,
+    ),
+    "augment": Declared(
+        {
+            "flip": Parameter(FLAG, False),
+            "crop": Parameter(COUNT, 0),
+            "rotate": Parameter(NOT_NEGATIVE, 0.0),
+            "shift": Parameter(COUNT, 0),
+            "noise": Parameter(NOT_NEGATIVE, 0.0),
+            "cutout": Parameter(COUNT, 0),
+            "mixup": Parameter(NOT_NEGATIVE, 0.0),
+            "jitter": Parameter(NOT_NEGATIVE, 0.0),
+            "scaling": Parameter(NOT_NEGATIVE, 0.0),
+            "warp": Parameter(NOT_NEGATIVE, 0.0),
+        },
+        takes=(EXAMPLES,),
+        on_examples=True,
+    ),
+    "characters": Declared({"length": Parameter(POSITIVE), "stride": Parameter(COUNT, 0)}, takes=(A_TEXT,)),
+    "words": Declared(
+        {"length": Parameter(POSITIVE), "most": Parameter(POSITIVE, 20000), "stride": Parameter(COUNT, 0)},
+        takes=(A_TEXT,),
+    ),
+    "tokens": Declared(
+        {
+            "length": Parameter(POSITIVE, 64),
+            "kind": Parameter(TEXT, "words"),
+            "most": Parameter(POSITIVE, 8000),
+            "hide": Parameter(FRACTION, 0.0),
+            "target": Parameter(one_of("text", "class", "number"), "text"),
+        },
+        takes=(A_TEXT, PAIRS),
+    ),
+}
+ON_EXAMPLES = tuple(name for name, declared in STAGES.items() if declared.on_examples)
+SCALES = tuple(name for name, declared in STAGES.items() if declared.scales)
 
 
 def data_stages(session: Session, expression: syntax.Expression) -> tuple[DataStage, ...]:
@@ -150,11 +192,7 @@ def data_stages(session: Session, expression: syntax.Expression) -> tuple[DataSt
             maker.span,
             hint=f"the stages of `arrays()` are {', '.join(ON_EXAMPLES)}",
         )
-    check_stages(session, (source, *following))
     return source, *following
-
-
-SCALES = ("standardize", "min_max")
 
 
 def _check_repeated(session: Session, stages: Sequence[DataStage]) -> None:
@@ -188,9 +226,10 @@ def _stage(session: Session, stage: syntax.Expression, first: bool) -> DataStage
             codes.E609,
             f"`{name}` is not {what}",
             stage.callee.span,
-            hint=did_you_mean(name, known) or f"there are {', '.join(known)}",
+            hint=did_you_mean(name, known) or f"the choices are {', '.join(known)}",
         )
-    parameters = known[name]
+    declared = known[name]
+    parameters = declared.parameters
     arguments = evaluate_arguments(session, stage.arguments)
     bound = bind_names(session, name, list(parameters), arguments, stage.span, None)
     for key, argument in bound.items():
@@ -206,7 +245,6 @@ def _stage(session: Session, stage: syntax.Expression, first: bool) -> DataStage
             codes.E401, f"{name} needs `{missing}`", stage.span, hint=f"as in `{name}({', '.join(parameters)})`"
         )
     values = {key: bound[key].value if key in bound else parameter.default for key, parameter in parameters.items()}
-    rule = RULES.get(name)
-    if rule is not None and not rule.holds(values):
-        raise session.fault(codes.E605, f"`{name}`: {rule.words}", stage.span, hint=rule.hint)
+    if declared.rule is not None and not declared.rule.holds(values):
+        raise session.fault(codes.E605, f"`{name}`: {declared.rule.words}", stage.span, hint=declared.rule.hint)
     return DataStage(name, values, stage.span)

@@ -30,7 +30,7 @@ def choose_model(program: Program, model: str | None) -> Defined:
                     codes.E420,
                     f"there is no model `{model}` in {program.source.name}",
                     place=program.source.name,
-                    hint=did_you_mean(model, models) or (f"it has {', '.join(models)}" if models else None),
+                    hint=did_you_mean(model, models) or (f"the file has {', '.join(models)}" if models else None),
                 )
             )
         return models[model]

@@ -59,7 +59,7 @@ def as_tensor(session: Session, value: CompileTimeValue, span: Span, dtype: DTyp
                 span,
                 hint="convert the tensor: `cast(x, f32)`",
             )
-        case int() if dtype.is_integer and not _fits(value, dtype):
+        case int() if dtype.is_integer and not dtype.holds(value):
             raise session.fault(codes.E305, f"{describe(value)} does not fit in {dtype}", span)
         case int() | float():
             pass
@@ -108,14 +108,6 @@ def not_a_tensor(session: Session, value: CompileTimeValue, span: Span) -> Nabla
     elif isinstance(value, tuple):
         hint = "unpack it: `a, b = ...`"
     return session.fault(codes.E421, f"expected a tensor, got {describe(value)}", span, hint=hint)
-
-
-def _fits(value: int, dtype: DType) -> bool:
-    bits = dtype.bytes * 8
-    low: int
-    high: int
-    low, high = (0, 2**bits) if dtype is DType.U8 else (-(2 ** (bits - 1)), 2 ** (bits - 1))
-    return low <= value < high
 
 
 def _array(session: Session, value: list[CompileTimeValue], span: Span, dtype: DType) -> Value:

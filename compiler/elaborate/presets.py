@@ -50,7 +50,7 @@ def preset_values(session: Session, defined: Defined, preset: str | None) -> dic
     presets = {declared.name.text: declared for declared in presets_of(defined)}
     session.charge(len(defined.syntax.body) * EXPRESSION, defined.syntax.name.span)
     if preset not in presets:
-        hint = did_you_mean(preset, presets) or (f"it has {', '.join(presets)}" if presets else "it has none")
+        hint = did_you_mean(preset, presets) or (f"the choices are {', '.join(presets)}" if presets else "it has none")
         raise NablacError(
             Diagnostic(
                 codes.E419, f"model {defined.name} has no preset `{preset}`", defined.syntax.name.span, hint=hint
@@ -89,7 +89,7 @@ def outside_values(session: Session, defined: Defined, hypers: Mapping[str, Any]
     values: dict[str, Argument] = {}
     for name, value in hypers.items():
         if name not in names:
-            hint = did_you_mean(name, names) or (f"it has {', '.join(names)}" if names else "it has none")
+            hint = did_you_mean(name, names) or (f"the choices are {', '.join(names)}" if names else "it has none")
             raise NablacError(
                 Diagnostic(
                     codes.E402,

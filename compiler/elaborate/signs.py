@@ -10,11 +10,10 @@ from compiler.elaborate.operands import not_a_tensor
 from compiler.elaborate.primitives import operate
 from compiler.elaborate.session import Session, evaluates
 from compiler.elaborate.values import (
+    Applicable,
     Argument,
-    Builtin,
     CompileTimeValue,
     Defined,
-    Instance,
     Primitive,
     describe,
     is_number,
@@ -84,7 +83,7 @@ def binary(
     if sign == "+" and isinstance(left, str) and isinstance(right, str):
         return bounded_text(session, left + right, expression.span)
     for value, operand in ((left, expression.left), (right, expression.right)):
-        if isinstance(value, (Instance, Defined, Builtin, Primitive)):
+        if isinstance(value, Applicable):
             raise not_a_tensor(session, value, operand.span)
     raise session.fault(
         codes.E415,
@@ -108,7 +107,7 @@ def _tensor(
     session: Session, expression: syntax.Binary, left: CompileTimeValue, right: CompileTimeValue
 ) -> CompileTimeValue:
     for value, operand in ((left, expression.left), (right, expression.right)):
-        if isinstance(value, (Instance, Defined, Builtin, Primitive)):
+        if isinstance(value, Applicable):
             raise not_a_tensor(session, value, operand.span)
     sign = expression.operator
     operands = [Argument(None, left, expression.left.span), Argument(None, right, expression.right.span)]
@@ -134,7 +133,7 @@ def _unary(session: Session, expression: syntax.Unary) -> CompileTimeValue:
             return operate(session, Operator.registry["logical_not"], {}, operands, expression.span, sign="not")
         case "^T" if isinstance(value, Value):
             return products.transposed(session, value, expression.span)
-    if isinstance(value, (Instance, Defined, Builtin, Primitive)):
+    if isinstance(value, Applicable):
         raise not_a_tensor(session, value, expression.operand.span)
     raise session.fault(codes.E415, f"`{expression.operator}` is not defined for {describe(value)}", expression.span)
 

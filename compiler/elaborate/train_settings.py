@@ -8,6 +8,7 @@ from typing import Any
 
 from compiler.elaborate.crossing import refuse_crossing
 from compiler.elaborate.data import data_stages
+from compiler.elaborate.data_checks import check_stages
 from compiler.elaborate.operands import as_tensor
 from compiler.elaborate.optimizers import check_optimizer
 from compiler.elaborate.program import library
@@ -99,6 +100,7 @@ def read_setting(session: Session, statements: Statements, setting: syntax.Setti
         raise session.fault(codes.E619, message, setting.over_epoch, hint=hint)
     if name == "data":
         statements.data = data_stages(session, setting.value)
+        check_stages(session, statements.data)
         return
     value = session.evaluate(setting.value)
     if name == "loss":
@@ -252,7 +254,7 @@ def _check_mode(session: Session, statements: Statements) -> None:
     metric = metric_of(monitor, statements.metrics)
     if metric is None and monitor not in ("loss", "val_loss"):
         names = [f"{part}{name}" for part in ("", "val_") for name in ("loss", *statements.metrics)]
-        hint = did_you_mean(monitor, names) or f"there are {', '.join(names)}"
+        hint = did_you_mean(monitor, names) or f"the choices are {', '.join(names)}"
         message = f"the `monitor` {monitor} is not measured"
         session.report(session.fault(codes.E615, message, statements.set_at["monitor"], hint=hint))
     if metric is not None and metric not in statements.best and mode is None:

@@ -83,6 +83,9 @@ class Primitive(Record):
     operator: type[Operator]
 
 
+Applicable = Instance | Defined | Builtin | Primitive  # to arguments or tensors
+
+
 class ScanOf(Record):
     """`scan(cell)`, to be applied to sequences."""
 

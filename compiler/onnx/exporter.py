@@ -424,7 +424,7 @@ def _opset_error(graph: Graph, opset: int, lowest: int) -> NablacError:
         message = f"{graph.name} cannot be written in opset {opset}: {needs}"
     else:
         message = f"opset {opset} is above {HIGHEST_OPSET}, the highest supported"
-    hint = f"choose one from {lowest} to {HIGHEST_OPSET}; {lowest} loads in {'; '.join(loaded_by(lowest))}"
+    hint = f"choose one from {lowest} to {HIGHEST_OPSET}; {lowest} is supported by {', '.join(loaded_by(lowest))}"
     return NablacError(Diagnostic(codes.E907, message, place="opset", hint=hint))
 
 

@@ -26,7 +26,7 @@ class Target:
 TARGETS = (
     Target("onnxruntime 1.32", 28, 14),
     Target("onnxruntime-gpu 1.31", 26, 13),
-    Target("onnxruntime 1.23, the last for Intel Macs", 23, 11),
+    Target("onnxruntime 1.23 (the last for Intel Macs)", 23, 11),
 )
 
 

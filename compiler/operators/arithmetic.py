@@ -61,7 +61,7 @@ class Elementwise(Operator):
             target = {"float": "f32", "int": "i64", "bool": "bool"}[self.kinds[0]]
             convert = f"compare it, as in `x != 0`, or convert it: `cast(x, {target})`"
             hint = convert if target == "bool" else f"convert it: `cast(x, {target})`"
-            raise TypeMismatch(f"`{self.name}` takes {' or '.join(self.kinds)} tensors, not {operand}", hint)
+            raise TypeMismatch(f"expected {' or '.join(self.kinds)} tensors, got {operand}", hint)
 
     def compute(self, *operands: Any, **none: Any) -> Array:
         return np.asarray(getattr(np, self.ufunc)(*operands))  # scalars must stay arrays
@@ -176,7 +176,7 @@ class Div(Elementwise):
     def check_kind(self, operand: TensorType) -> None:
         if operand.dtype.is_integer:
             raise TypeMismatch(
-                f"`/` divides floats, not {operand}", "`//` divides integers, and `cast(x, f32)` makes floats"
+                f"expected floats, got {operand}", "`//` divides integers, and `cast(x, f32)` makes floats"
             )
         super().check_kind(operand)
 

@@ -61,16 +61,16 @@ class Attention(Operator):
     def infer(self, q: TensorType, k: TensorType, v: TensorType, *others: TensorType) -> TensorType:
         dtype = same_dtype(q, k, v)
         if not dtype.is_float or not q.rank == k.rank == v.rank == 4:
-            raise TypeMismatch(f"`attention` takes float tensors of 4 axes, not {q}, {k} and {v}")
+            raise TypeMismatch(f"expected float tensors of 4 axes, got {q}, {k} and {v}")
         heads, groups = q.shape[1], k.shape[1]
         if not isinstance(heads, int) or not isinstance(groups, int) or heads % groups:
             raise TypeMismatch(f"{heads} heads of {q} do not share the {groups} of {k} evenly")
         if k.shape[:3] != v.shape[:3] or q.shape[0] != k.shape[0] or q.shape[3] != k.shape[3]:
-            raise TypeMismatch(f"`attention` of {q} to keys {k} and values {v}: their shapes do not fit")
+            raise TypeMismatch(f"incompatible shapes: queries {q}, keys {k}, values {v}")
         scores = (q.shape[0], heads, q.shape[2], k.shape[2])
         taking = [kind for kind, _ in self.steps if kind in (ADD, MASK)]
         if len(taking) != len(others):
-            raise TypeMismatch(f"`attention` of {len(taking)} biases and masks takes as many, not {len(others)}")
+            raise TypeMismatch(f"expected {len(taking)} biases and masks, got {len(others)}")
         for kind, other in zip(taking, others, strict=True):
             if (
                 other.dtype != (DType.BOOL if kind == MASK else dtype)

@@ -151,7 +151,7 @@ class Where(Operator):
 
     def infer(self, condition: TensorType, x: TensorType, y: TensorType) -> TensorType:
         if condition.dtype != DType.BOOL:
-            raise TypeMismatch(f"the condition of `where` is {condition}, not bool", "compare it, as in `x != 0`")
+            raise TypeMismatch(f"the condition must be bool, not {condition}", "compare it, as in `x != 0`")
         either = broadcast(x, y)
         return broadcast(condition, either.with_dtype(DType.BOOL)).with_dtype(either.dtype)
 

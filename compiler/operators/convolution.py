@@ -84,7 +84,7 @@ class Conv(SlidingWindow, Operator):
     groups: Integer = 1
 
     def infer(self, x: TensorType, w: TensorType, *bias: TensorType) -> TensorType:
-        dtype = _check_operands(self.name, x, w)
+        dtype = _check_operands(x, w)
         _refuse_empty(w)
         if any(vector != TensorType(dtype, (w.shape[0],)) for vector in bias):
             raise TypeMismatch(f"the bias of {w} must be {TensorType(dtype, (w.shape[0],))}, not {bias[0]}")
@@ -171,7 +171,7 @@ class ConvTranspose(SlidingWindow, Operator):
     output_padding: Extents = ()
 
     def infer(self, x: TensorType, w: TensorType) -> TensorType:
-        dtype = _check_operands(self.name, x, w)
+        dtype = _check_operands(x, w)
         _refuse_empty(w)
         rank = x.rank - 2
         strides, pads, dilations = self.settings(rank)
@@ -275,7 +275,7 @@ class ConvWeightGradient(SlidingWindow, Operator):
     groups: Integer = 1
 
     def infer(self, x: TensorType, grad: TensorType) -> TensorType:
-        return TensorType(_check_operands(self.name, x, grad), (grad.shape[1], x.shape[1] // self.groups, *self.kernel))
+        return TensorType(_check_operands(x, grad), (grad.shape[1], x.shape[1] // self.groups, *self.kernel))
 
     def compute(self, x: Array, grad: Array) -> Array:
         rank = x.ndim - 2
@@ -308,11 +308,11 @@ class ConvWeightGradient(SlidingWindow, Operator):
         return 2 * grad.elements * (x.shape[1] // self.groups) * product(self.kernel)
 
 
-def _check_operands(name: str, x: TensorType, w: TensorType) -> DType:
+def _check_operands(x: TensorType, w: TensorType) -> DType:
     if not x.dtype.is_float:
-        raise TypeMismatch(f"`{name}` takes float tensors, not {x}", "convert it: `cast(x, f32)`")
+        raise TypeMismatch(f"expected float tensors, got {x}", "convert it: `cast(x, f32)`")
     if x.rank < 3:
-        raise TypeMismatch(f"`{name}` takes [batch, channels, ...], but {x} has {x.rank} axes")
+        raise TypeMismatch(f"expected [batch, channels, ...], got {x}")
     if w.rank != x.rank:
         raise TypeMismatch(f"{x} has {x.rank} axes, but its kernel {w} has {w.rank}")
     return same_dtype(x, w)

@@ -38,9 +38,7 @@ class Indexed(DataMovement):
     def check_indices(self, indices: TensorType) -> None:
         """TypeMismatch for indices that are not i32 or i64."""
         if indices.dtype not in (DType.I32, DType.I64):
-            raise TypeMismatch(
-                f"the indices of `{self.name}` must be i32 or i64, not {indices}", "convert it: `cast(x, i64)`"
-            )
+            raise TypeMismatch(f"the indices must be i32 or i64, not {indices}", "convert it: `cast(x, i64)`")
 
 
 class Take(Indexed):
@@ -145,9 +143,7 @@ class ScatterElements(Indexed):
         _check_reduction(self.reduction, x)
         _check_same_but_for_axis(x, indices, x.axis(self.axis))
         if updates.shape != indices.shape:
-            raise TypeMismatch(
-                f"`{self.name}` has updates {updates} for indices {indices}", "their shapes must be the same"
-            )
+            raise TypeMismatch(f"updates {updates} for indices {indices}", "their shapes must be the same")
         return x
 
     def compute(self, x: Array, indices: Array, updates: Array) -> Array:
@@ -222,7 +218,7 @@ class ScatterNd(Indexed):
         _check_reduction(self.reduction, x)
         expected = x.with_shape(*indices.shape[:-1], *x.shape[_depth(x, indices) :])
         if updates != expected:
-            raise TypeMismatch(f"`{self.name}` into {x} at {indices} needs updates {expected}, not {updates}")
+            raise TypeMismatch(f"indices {indices} into {x} need updates {expected}, not {updates}")
         return x
 
     def compute(self, x: Array, indices: Array, updates: Array) -> Array:
@@ -263,11 +259,9 @@ class OneHot(Operator):
 
     def infer(self, indices: TensorType) -> TensorType:
         if not indices.dtype.is_integer:
-            raise TypeMismatch(
-                f"the indices of `one_hot` must be integers, not {indices}", "convert it: `cast(x, i64)`"
-            )
+            raise TypeMismatch(f"the indices must be integers, not {indices}", "convert it: `cast(x, i64)`")
         if isinstance(self.depth, int) and self.depth < 1:
-            raise TypeMismatch(f"`one_hot` needs a depth of at least 1, not {self.depth}")
+            raise TypeMismatch(f"the depth must be at least 1, not {self.depth}")
         axis = indices.axis(self.axis, among=indices.rank + 1)
         return TensorType(self.dtype, (*indices.shape[:axis], self.depth, *indices.shape[axis:]))
 
@@ -300,9 +294,9 @@ class Iota(Operator):
 
     def infer(self) -> TensorType:
         if self.dtype == DType.BOOL:
-            raise TypeMismatch("`iota` makes numbers, not bool", "the default is i64")
+            raise TypeMismatch("the dtype must be a number type, not bool", "the default is i64")
         if isinstance(self.size, int) and self.size < 0:
-            raise TypeMismatch(f"the size of `iota` must be at least 0, not {self.size}")
+            raise TypeMismatch(f"the size must be at least 0, not {self.size}")
         return TensorType(self.dtype, (self.size,))
 
     def compute(self) -> Array:

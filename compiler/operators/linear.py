@@ -36,9 +36,9 @@ class MatMul(Operator):
     def infer(self, x: TensorType, y: TensorType) -> TensorType:
         dtype = same_dtype(x, y)
         if dtype == DType.BOOL:
-            raise TypeMismatch(f"`@` multiplies numbers, not {x} and {y}", "convert them: `cast(x, f32)`")
+            raise TypeMismatch(f"expected numbers, got {x} and {y}", "convert them: `cast(x, f32)`")
         if not x.rank or not y.rank:
-            raise TypeMismatch(f"`@` needs at least one axis on each side, not {x} @ {y}", "a scalar multiplies by `*`")
+            raise TypeMismatch(f"both sides must have at least one axis: {x} @ {y}", "a scalar multiplies by `*`")
         inner, outer = x.shape[-1], y.shape[-min(2, y.rank)]
         if inner != outer:
             raise TypeMismatch(

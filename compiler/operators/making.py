@@ -72,11 +72,6 @@ def neg(x: Value) -> Value:
     return apply("neg", x)
 
 
-def abs_(x: Value) -> Value:
-    """The absolute value."""
-    return apply("abs", x)
-
-
 def sign(x: Value) -> Value:
     """-1, 0 or 1: the sign of each number."""
     return apply("sign", x)
@@ -118,11 +113,6 @@ def not_equal(x: Operand, y: Operand) -> Value:
 def less(x: Operand, y: Operand) -> Value:
     """`x < y`."""
     return apply("less", x, y)
-
-
-def less_equal(x: Operand, y: Operand) -> Value:
-    """`x <= y`."""
-    return apply("less_equal", x, y)
 
 
 def greater(x: Operand, y: Operand) -> Value:

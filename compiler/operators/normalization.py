@@ -33,7 +33,7 @@ class AlongAxis(Operator):
 
     def infer(self, x: TensorType) -> TensorType:
         if not x.dtype.is_float:
-            raise TypeMismatch(f"`{self.name}` takes float tensors, not {x}", "convert it: `cast(x, f32)`")
+            raise TypeMismatch(f"expected float tensors, got {x}", "convert it: `cast(x, f32)`")
         x.axis(self.axis)
         return x
 

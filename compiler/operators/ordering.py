@@ -22,9 +22,9 @@ else:
     np = LazyModule("numpy")
 
 
-def _refuse_bool(name: str, x: TensorType) -> None:
+def _refuse_bool(x: TensorType) -> None:
     if x.dtype == DType.BOOL:
-        raise TypeMismatch(f"`{name}` takes float or int tensors, not {x}", "convert it: `cast(x, i64)`")
+        raise TypeMismatch(f"expected float or int tensors, got {x}", "convert it: `cast(x, i64)`")
 
 
 class ArgExtremum(Operator):
@@ -41,10 +41,10 @@ class ArgExtremum(Operator):
         return True
 
     def infer(self, x: TensorType) -> TensorType:
-        _refuse_bool(self.name, x)
+        _refuse_bool(x)
         axis = x.axis(self.axis)
         if x.shape[axis] == 0:
-            raise TypeMismatch(f"`{self.name}` over an empty axis: axis {axis} of {x}")
+            raise TypeMismatch(f"axis {axis} of {x} is empty")
         between = (1,) if self.keep else ()
         return TensorType(DType.I64, (*x.shape[:axis], *between, *x.shape[axis + 1 :]))
 
@@ -96,7 +96,7 @@ class CumSum(Operator):
         return ((0, operands[0].axis(self.axis)),)
 
     def infer(self, x: TensorType) -> TensorType:
-        _refuse_bool(self.name, x)
+        _refuse_bool(x)
         x.axis(self.axis)
         return x
 
@@ -156,11 +156,11 @@ class TopK(Operator):
         return True
 
     def infer(self, x: TensorType) -> tuple[TensorType, TensorType]:
-        _refuse_bool(self.name, x)
+        _refuse_bool(x)
         axis = x.axis(self.axis)
         room = x.shape[axis] - self.k
         if (isinstance(self.k, int) and self.k < 1) or (isinstance(room, int) and room < 0):
-            raise TypeMismatch(f"`top_k` cannot take {self.k} elements of axis {axis} of {x}")
+            raise TypeMismatch(f"cannot take {self.k} elements of axis {axis} of {x}")
         values = x.with_shape(*x.shape[:axis], self.k, *x.shape[axis + 1 :])
         return values, values.with_dtype(DType.I64)
 

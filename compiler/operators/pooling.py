@@ -48,7 +48,7 @@ class Pool(SlidingWindow):
 
     def infer(self, x: TensorType) -> TensorType:
         if not x.dtype.is_float or x.rank < 3:
-            raise TypeMismatch(f"`{self.name}` takes floats [batch, channels, ...], not {x}")
+            raise TypeMismatch(f"expected floats [batch, channels, ...], got {x}")
         if len(self.kernel) != x.rank - 2 or min(self.kernel) < 1:
             raise TypeMismatch(
                 f"{x.rank - 2} spatial axes need as many window sizes of at least 1, not {list(self.kernel)}"

@@ -45,18 +45,20 @@ class Recurrent(Operator):
     ) -> tuple[TensorType, ...]:
         dtype = same_dtype(x, w, r, b, *first)
         if not dtype.is_float:
-            raise TypeMismatch(f"`{self.name}` takes float tensors, not {x}")
+            raise TypeMismatch(f"expected float tensors, got {x}")
         if x.rank != 3 or len(first) != self.states:
-            raise TypeMismatch(f"`{self.name}` takes x [time, batch, in] and {self.states} initial states, not {x}")
+            raise TypeMismatch(
+                f"expected x [time, batch, in] and {self.states} initial states, got {x} and {len(first)}"
+            )
         time, batch, features = x.shape
         rows = self.gates * self.hidden
         state = TensorType(dtype, (batch, self.hidden))
         wanted = {"w": (rows, features), "r": (rows, self.hidden), "b": (2 * rows,)}
         for (name, shape), operand in zip(wanted.items(), (w, r, b), strict=True):
             if operand.shape != shape:
-                raise TypeMismatch(f"`{name}` of `{self.name}` must be {TensorType(dtype, shape)}, not {operand}")
+                raise TypeMismatch(f"`{name}` must be {TensorType(dtype, shape)}, not {operand}")
         if any(state_type != state for state_type in first):
-            raise TypeMismatch(f"an initial state of `{self.name}` must be {state}, not {first[0]}")
+            raise TypeMismatch(f"an initial state must be {state}, not {first[0]}")
         return (TensorType(dtype, (time, batch, self.hidden)), *([state] * self.states))
 
     def lower(self, emit: Emit, x: str, w: str, r: str, b: str, *first: str) -> tuple[str, ...]:

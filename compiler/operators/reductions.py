@@ -40,10 +40,10 @@ class Reduction(Operator):
         if x.dtype.kind not in self.kinds:
             target = {"float": "f32", "int": "i64", "bool": "bool"}[self.kinds[0]]
             hint = "compare it, as in `x != 0`" if target == "bool" else f"convert it: `cast(x, {target})`"
-            raise TypeMismatch(f"`{self.name}` takes {' or '.join(self.kinds)} tensors, not {x}", hint)
+            raise TypeMismatch(f"expected {' or '.join(self.kinds)} tensors, got {x}", hint)
         folded = self.folded_axes(x.rank, x)
         if not self.has_identity and any(x.shape[axis] == 0 for axis in folded):
-            raise TypeMismatch(f"`{self.name}` over an empty axis: {x}")
+            raise TypeMismatch(f"cannot reduce an empty axis: {x}")
         if self.keep:
             return x.with_shape(*(1 if axis in folded else size for axis, size in enumerate(x.shape)))
         return x.with_shape(*(size for axis, size in enumerate(x.shape) if axis not in folded))

@@ -296,7 +296,7 @@ class Concat(DataMovement):
 
     def infer(self, *operands: TensorType) -> TensorType:
         if not operands:
-            raise TypeMismatch("`concat` needs at least one tensor", "pass a list: `concat([x, y], axis: 0)`")
+            raise TypeMismatch("expected at least one tensor", "pass a list: `concat([x, y], axis: 0)`")
         first = operands[0]
         dtype = same_dtype(*operands)
         axis = first.axis(self.axis)
@@ -431,7 +431,7 @@ class Tile(DataMovement):
 
     def infer(self, x: TensorType) -> TensorType:
         if len(self.repeats) != x.rank or any(isinstance(times, int) and times < 0 for times in self.repeats):
-            raise TypeMismatch(f"`tile` of {x} needs {x.rank} counts of at least 0, not {list(self.repeats)}")
+            raise TypeMismatch(f"{x} needs {x.rank} counts of at least 0, not {list(self.repeats)}")
         return x.with_shape(*(size * times for size, times in zip(x.shape, self.repeats, strict=True)))
 
     def compute(self, x: Array) -> Array:

@@ -193,7 +193,7 @@ class Pad(DataMovement):
                 "give a size before and after every axis, 0 where nothing is added",
             )
         if self.mode not in ("constant", "reflect", "edge"):
-            raise TypeMismatch(f"`{self.mode}` is not a mode of `pad`", 'use "constant", "reflect" or "edge"')
+            raise TypeMismatch(f"`{self.mode}` is not a padding mode", 'use "constant", "reflect" or "edge"')
         if self.value != 0 and (x.dtype is DType.BOOL or not x.dtype.holds(self.value)):
             raise TypeMismatch(f"{x} cannot be padded with {self.value}", f"use a number that {x.dtype} can represent")
         for axis, (size, before, after) in enumerate(zip(x.shape, self.before, self.after, strict=True)):

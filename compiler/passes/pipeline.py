@@ -34,6 +34,7 @@ class Pass(Record):
     name: str
     run: Rewrite
     keeps: Keeps
+    rules: Rules = ()  # those that it applies, if it is made of rules
 
 
 class PassRun(Record):
@@ -147,7 +148,7 @@ def pass_names() -> tuple[str, ...]:
 def _by_rules(name: str, rules: Rules, in_bodies: bool = False) -> Pass:
     keeps: Keeps = "bits" if all(rule.keeps == "bits" for rule in rules) else "rounding"
     run = partial(apply_rules, rules=rules)
-    return Pass(name, everywhere(run) if in_bodies else run, keeps)
+    return Pass(name, everywhere(run) if in_bodies else run, keeps, rules)
 
 
 # Running them

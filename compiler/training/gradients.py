@@ -44,7 +44,7 @@ def gradient_graph(model: ModelSpec, wrt: Iterable[str] = ("*",), *, second: boo
                 codes.E614,
                 f"no parameter or float input matches {' or '.join(f'`{pattern}`' for pattern in patterns)}",
                 place="wrt",
-                hint=f"there are {', '.join(list(sources)[:8])}{', ...' if len(sources) > 8 else ''}",
+                hint=f"the choices are {', '.join(list(sources)[:8])}{', ...' if len(sources) > 8 else ''}",
             )
         )
     grads = _or_zeros(chosen, gradient_of(loss, list(chosen.values())))

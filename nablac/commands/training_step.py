@@ -24,6 +24,7 @@ def write_step(options: ModelOptions, target: Path, file_options: FileOptions) -
     """Write `target` and its `.safetensors`, both or neither; returns the exit status."""
     import onnx
 
+    from compiler.elaborate.data import SCALES
     from compiler.onnx.exporter import export
     from compiler.passes.pipeline import optimize
     from runtime.onnx_file import save
@@ -37,7 +38,7 @@ def write_step(options: ModelOptions, target: Path, file_options: FileOptions) -
         options = read_run(options.file).model(options)
     training = set_up_training(options, Options(seed=seed, backend="ort"))
     training = replace(training, raw=training.known is not None)  # the file has no other record of the scaling
-    if not training.raw and any(stage.name in ("standardize", "min_max") for stage in training.spec.data):
+    if not training.raw and any(stage.name in SCALES for stage in training.spec.data):
         note("note: batches are not scaled here: a run's folder records how its data is scaled", file_options.quiet)
     state = training.first_state()
     graph = optimize(training.step.graph, disabled=DISABLED_PASSES)
@@ -83,7 +84,7 @@ def _compare(training: Training, seed: int) -> float:
     import numpy as np
 
     from runtime.training.steppers import NumpyStepper, OnnxStepper, StepperSetup
-    from runtime.verification import errors, random_feeds, sample_sizes
+    from runtime.verification import random_feeds, relative_error, sample_sizes
 
     step, evaluation, state = training.step_graph, training.loss_graph, training.first_state()
     setup = StepperSetup(step, evaluation, state, training.step.averages)
@@ -95,5 +96,5 @@ def _compare(training: Training, seed: int) -> float:
         counters = {"step": number, "seed": number, "rate": 1.0}
         feeds |= {name: np.array(value, dtypes[name]) for name, value in counters.items() if name in dtypes}
         by_numpy, by_onnx = (np.asarray(stepper.step(feeds)["loss"]) for stepper in steppers)
-        worst = max(worst, errors(by_onnx, by_numpy)[0])
+        worst = max(worst, relative_error(by_onnx, by_numpy))
     return worst

@@ -98,4 +98,4 @@ def _print_comparisons(report: Report, tolerance: float) -> None:
         if first is not None:
             click.echo(f"first: `{first.operator}` at {first.location}, {first.type}, {first.error:.1e}")
         else:
-            click.echo("every operator of the optimised graph agrees: the difference comes from an optimiser pass")
+            click.echo("every operator of the optimised graph agrees: the difference comes from a compiler pass")

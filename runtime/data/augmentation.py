@@ -6,7 +6,7 @@ Each changes the first float input of a batch; only mixup changes the targets, w
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -148,7 +148,7 @@ def mixup(
 
 
 _IMAGES, _SERIES, _ANY = (4,), (2, 3), (2, 3, 4)
-CHANGES: dict[str, tuple[tuple[int, ...], Any]] = {
+CHANGES: dict[str, tuple[tuple[int, ...], Change]] = {
     "flip": (_IMAGES, flip),
     "crop": (_IMAGES, crop),
     "rotate": (_IMAGES, rotate),

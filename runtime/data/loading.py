@@ -169,7 +169,7 @@ def _check_scaled_columns(examples: Examples, wanted: Requirements) -> None:
     for scale in examples.scales:
         for column in scale.columns:
             if column not in known:
-                hint = did_you_mean(column, known) or f"there are {', '.join(sorted(columns or examples.arrays))}"
+                hint = did_you_mean(column, known) or f"the choices are {', '.join(sorted(columns or examples.arrays))}"
                 raise NablacError(
                     Diagnostic(codes.E822, f"there is no column `{column}` to scale", scale.span, hint=hint)
                 )

@@ -77,7 +77,7 @@ def attention_of(
     crossing = [path for path, value in known.items() if value.shape[2] == time != value.shape[3]]
     chosen = layer or (crossing or list(known))[-1]
     if chosen not in known:
-        hint = did_you_mean(chosen, known) or f"there are {', '.join(known)}"
+        hint = did_you_mean(chosen, known) or f"the choices are {', '.join(known)}"
         raise NablacError(
             Diagnostic(codes.E854, f"{graph.name} has no attention `{chosen}`", place="--layer", hint=hint)
         )

@@ -17,7 +17,7 @@ from runtime.generation.decoders import Cached, Layout, Recomputing
 from runtime.generation.machines import NumpyMachine, machine
 from runtime.numpy_executor import NumpyRunner
 from runtime.text.lengths import longest_texts
-from runtime.verification import errors, random_feeds, sample_sizes
+from runtime.verification import random_feeds, relative_error, sample_sizes
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -46,7 +46,7 @@ def check_causal(graph: Graph, tokens: str, output: str, weights: Mapping[str, A
     for name, (value, axis) in watched.items():
         earlier = [np.take(results[name], range(kept), axis) for results in (before, after)]
         # Products of different lengths may be summed in different orders.
-        if errors(earlier[0], earlier[1])[0] > _TOLERANCE:
+        if relative_error(earlier[0], earlier[1]) > _TOLERANCE:
             origin = value.node.origin
             message = f"{graph.name} does not generate: here, the result for a token depends on later tokens"
             hint = "mask later tokens (`causal: true`), or scan forward only"
@@ -66,7 +66,7 @@ def worst_difference(
     whole = Recomputing(step.tokens, step.output, NumpyMachine(graph, weights))
     pairs = [(cached.begin(tokens[:, :kept], feeds), whole.begin(tokens[:, :kept], feeds))]
     pairs += [(cached.next(tokens[:, index]), whole.next(tokens[:, index])) for index in range(kept, tokens.shape[1])]
-    return max(errors(np.ascontiguousarray(ours), np.ascontiguousarray(theirs))[0] for ours, theirs in pairs)
+    return max(relative_error(np.ascontiguousarray(ours), np.ascontiguousarray(theirs)) for ours, theirs in pairs)
 
 
 def _kept(tokens: Array) -> int:

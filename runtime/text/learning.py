@@ -16,7 +16,7 @@ def learn(texts: Iterable[str], kind: str, most: int) -> Tokenizer:
     if kind in LEARNT:
         return {"bpe": _byte_pairs, "wordpiece": _word_pieces, "unigram": _unigrams}[kind](list(texts), most)
     if kind not in KINDS:
-        hint = did_you_mean(kind, KINDS) or f"there are {', '.join(KINDS)}"
+        hint = did_you_mean(kind, KINDS) or f"the choices are {', '.join(KINDS)}"
         raise NablacError(Diagnostic(codes.E850, f"there is no tokenizer `{kind}`", hint=hint))
     counted: Counter[str] = Counter()
     for text in texts:

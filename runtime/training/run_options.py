@@ -65,7 +65,7 @@ def options_of(options: Mapping[str, Any]) -> Options:
     known = [field.name for field in fields(Options) if field.name not in _NOT_OF_PYTHON]
     for name in options:
         if name not in known:
-            hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
+            hint = did_you_mean(name, known) or f"the choices are {', '.join(known)}"
             raise NablacError(Diagnostic(codes.E604, f"`train` has no option `{name}`", place="train", hint=hint))
     return Options(**options)
 

@@ -251,7 +251,7 @@ class Training:
         names = [name for name in of_all if name not in self.measured_whole]
         names += [f"val_{name}" for name in of_all if validated]
         if asked is not None and asked not in names:
-            hint = did_you_mean(asked, names) or f"there are {', '.join(names)}"
+            hint = did_you_mean(asked, names) or f"the choices are {', '.join(names)}"
             if not validated and asked in [f"val_{name}" for name in of_all]:
                 hint = "there is no validation data: `validation 0.1` in the train block holds some out"
             if self.spec.metric_of(asked) in self.measured_whole:

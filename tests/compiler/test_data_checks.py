@@ -22,38 +22,34 @@ train M {{
 }}
 """
 COLUMNS = 'columns(inputs: ["a", "b"], targets: ["c"])'
+ROWS = "`columns(...)` or `window(...)` creates examples of rows"
+TEXT = "`tokens(...)`, `characters(...)` or `words(...)` creates examples of a text"
+PAIRS = "`tokens(...)` creates examples of pairs"
+ONCE = "only one stage creates examples, and the others change them"
 REFUSED = {
-    'text("a.txt") -> window("a", length: 3)': ("E823", "`window` takes rows of a table, and gets a text", None),
-    'images("a") -> window("a", length: 3)': (
-        "E823",
-        "`window` takes rows of a table, and gets examples",
-        "one stage makes the examples, and the others change them",
-    ),
+    'text("a.txt") -> window("a", length: 3)': ("E823", "`window`: expected rows of a table, got a text", TEXT),
+    'images("a") -> window("a", length: 3)': ("E823", "`window`: expected rows of a table, got examples", ONCE),
     f'csv("a.csv") -> {COLUMNS} -> window("a", length: 3)': (
         "E823",
-        "`window` takes rows of a table, and gets examples",
-        "one stage makes the examples, and the others change them",
+        "`window`: expected rows of a table, got examples",
+        ONCE,
     ),
     f'csv("a.csv") -> augment(noise: 0.1) -> {COLUMNS}': (
         "E823",
-        "`augment` takes examples, and gets rows of a table",
-        "cut the table with `columns(...)` or `window(...)` first",
+        "`augment`: expected examples, got rows of a table",
+        ROWS,
     ),
-    'csv("a.csv") -> tokens()': ("E823", "`tokens` takes a text, or pairs of texts, and gets rows of a table", None),
-    'pairs("a.tsv") -> words(length: 3)': (
-        "E823",
-        "`words` takes a text, and gets pairs of texts",
-        "`tokens(...)` makes examples of pairs of texts",
-    ),
+    'csv("a.csv") -> tokens()': ("E823", "`tokens`: expected a text or pairs of texts, got rows of a table", ROWS),
+    'pairs("a.tsv") -> words(length: 3)': ("E823", "`words`: expected a text, got pairs of texts", PAIRS),
     'text("a.txt") -> standardize() -> characters(length: 3)': (
         "E823",
-        "`standardize` takes examples, and gets a text",
-        "`tokens(...)` makes examples of a text",
+        "`standardize`: expected rows of a table or examples, got a text",
+        TEXT,
     ),
     f'csv("a.csv") -> standardize(columns: ["a", "z"]) -> {COLUMNS}': (
         "E822",
         "there is no column `z` to scale",
-        "there are a, b, c",
+        "the choices are a, b, c",
     ),
     'csv("a.csv") -> window(["load"], length: 3, target: "price") -> min_max(columns: "prices")': (
         "E822",

@@ -37,3 +37,23 @@ def test_every_quotient_is_that_of_the_numbers(left: list[Size], right: list[Siz
 @pytest.mark.parametrize(("a", "b"), [(M * N + 1, M + 1), (M, M + 1), (M * M, 2 * M + 2)])
 def test_what_is_no_multiple_is_left_over(a: Size, b: Size) -> None:
     assert remainder(a, b) != 0
+
+
+WHOLE, PART = quotient(M + 1, N + 1), remainder(M, N)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (WHOLE, "(m + 1) // (n + 1)"),
+        (-1 * WHOLE, "-((m + 1) // (n + 1))"),
+        (2 * WHOLE, "2*((m + 1) // (n + 1))"),
+        (M - WHOLE, "-((m + 1) // (n + 1)) + m"),
+        (WHOLE * M, "((m + 1) // (n + 1))*m"),
+        (3 * WHOLE * WHOLE, "3*((m + 1) // (n + 1))**2"),
+        (N - PART, "-(m % n) + n"),
+    ],
+)
+def test_a_printed_size_reads_as_the_same_size(size: Size, text: str) -> None:
+    assert str(size) == text
+    assert eval(text, dict(SIZES)) == evaluate(size, SIZES)

@@ -42,7 +42,7 @@ BROKEN = {
     ),
     "operands that the operator refuses": (
         graph([X], y=forged(Exp(), (constant(1, DType.I64),), tensor("i64"))),
-        "test: exp refuses its operands: `exp` takes float tensors, not i64[]",
+        "test: exp refuses its operands: expected float tensors, got i64[]",
     ),
     "an operand that is not a result": (
         graph([X], y=forged(Exp(), (foreign(),), X.type)),
@@ -74,11 +74,11 @@ BROKEN = {
     ),
     "a step that reaches a weight": (closed_over(parameter("w", 2)), "its step is not closed"),
     "a step that reaches an input": (closed_over(fed("v", "f32", 2)), "`v` is reached, but is not an input"),
-    "an initialiser of another shape": (
+    "an initializer of another shape": (
         graph([X], y=X + parameter("w", 2, initial=graph([], value=constant(0, DType.F32)))),
-        "the initialiser of `w` gives f32[], not f32[2]",
+        "the initializer of `w` gives f32[], not f32[2]",
     ),
-    "an initialiser that needs more than a seed": (
+    "an initializer that needs more than a seed": (
         graph([X], y=X + parameter("w", 2, initial=graph([z := fed("z", "f32", 2)], value=z))),
         "takes ['z'] and gives ['value']",
     ),

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,12 @@ def test_commands_do_not_import_each_other(name: str) -> None:
     tree = ast.parse((ROOT / "nablac/commands" / f"{name}.py").read_text("utf-8"))
     modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert not modules & {f"nablac.commands.{other}" for other in COMMANDS}, "what they share has a module of its own"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_the_options_of_what_it_prints(name: str) -> None:
+    command = import_module(f"nablac.commands.{name}").command
+    assert {"--json", "--color", "--quiet", "--verbose"} <= {option for item in command.params for option in item.opts}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

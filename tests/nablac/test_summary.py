@@ -119,7 +119,7 @@ def test_fused_operators_are_counted(name: str, recognised: dict[str, int]) -> N
 
 def test_docstrings_are_shown_once() -> None:
     text = nablac.compile(SPECS / "transformer.model").summary()
-    assert text.count("Affine map of the last axis") == 1
+    assert text.count("Affine transformation of the last axis") == 1
     assert nablac.compile(SPECS / "lstm.model").summary().splitlines()[1].startswith("  The next value of a series")
     done = invoke("summary", SPECS / "lstm.model", "--json")
     layers = {row["path"]: row for row in json.loads(done.stdout)["layers"]}
@@ -131,7 +131,7 @@ def test_docstrings_are_shown_once() -> None:
     ("sizes", "message", "hint"),
     [
         ({"width": 224}, "no input of ResNet has a dim `width`", "did you mean `width_in`?"),
-        ({"foo": 4}, "no input of ResNet has a dim `foo`", "they have batch, height, width_in"),
+        ({"foo": 4}, "no input of ResNet has a dim `foo`", "the dims are batch, height, width_in"),
         ({"batch": -4}, "the size of `batch` must be a whole number from 1, got -4", None),
     ],
 )

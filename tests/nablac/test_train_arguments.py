@@ -44,7 +44,12 @@ OPTIONS = {
     ),
     "negative time": ({"max_seconds": -1}, "E605", "`max_seconds` must be a number from 0, got -1", None),
     "a misspelt option": ({"epohcs": 1}, "E604", "`train` has no option `epohcs`", "did you mean `epochs`?"),
-    "an option of files": ({"undivided": True}, "E604", "`train` has no option `undivided`", "there are epochs, "),
+    "an option of files": (
+        {"undivided": True},
+        "E604",
+        "`train` has no option `undivided`",
+        "the choices are epochs",
+    ),
 }
 
 

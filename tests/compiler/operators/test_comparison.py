@@ -58,10 +58,10 @@ class TestComparison(OperatorCases):
 
 def test_the_condition_of_a_choice_is_bool() -> None:
     refused = refuses(Where(), "f32[2]", "f32[2]", "f32[2]")
-    assert str(refused) == "the condition of `where` is f32[2], not bool"
+    assert str(refused) == "the condition must be bool, not f32[2]"
     assert refused.hint == "compare it, as in `x != 0`"
 
 
 def test_logic_takes_bool_only() -> None:
     refused = refuses(LogicalAnd(), "f32[2]", "bool[2]")
-    assert str(refused) == "`logical_and` takes bool tensors, not f32[2]"
+    assert str(refused) == "expected bool tensors, got f32[2]"

@@ -82,21 +82,21 @@ class TestIndexing(OperatorCases):
 @pytest.mark.parametrize(
     ("op", "types", "message"),
     [
-        (Take(0), ("f32[5, 3]", "f32[2]"), "the indices of `take` must be i32 or i64, not f32[2]"),
+        (Take(0), ("f32[5, 3]", "f32[2]"), "the indices must be i32 or i64, not f32[2]"),
         (Take(2), ("f32[5, 3]", "i64[2]"), "f32[5, 3] has no axis 2"),
         (GatherElements(1), ("f32[5, 3]", "i64[4, 2]"), "indices i64[4, 2] do not fit f32[5, 3]"),
         (GatherElements(1), ("f32[5, 3]", "i64[5]"), "indices i64[5] do not fit f32[5, 3]"),
         (GatherNd(), ("f32[5, 3]", "i64[2, 3]"), "i64[2, 3] does not index f32[5, 3]"),
         (GatherNd(), ("f32[5, 3]", "i64[2, n]"), "i64[2, n] does not index f32[5, 3]"),
         (ScatterNd(), ("f32[5, 3]", "i64[2, 1]", "f32[2, 4]"),
-         "`scatter_nd` into f32[5, 3] at i64[2, 1] needs updates f32[2, 3], not f32[2, 4]"),
+         "indices i64[2, 1] into f32[5, 3] need updates f32[2, 3], not f32[2, 4]"),
         (ScatterElements(0), ("f32[5, 3]", "i64[2, 3]", "f32[3, 2]"),
-         "`scatter_elements` has updates f32[3, 2] for indices i64[2, 3]"),
+         "updates f32[3, 2] for indices i64[2, 3]"),
         (ScatterNd("max"), ("f32[5]", "i64[2, 1]", "f32[2]"), "`max` is not a reduction of a scatter"),
-        (OneHot(3), ("f32[2]",), "the indices of `one_hot` must be integers, not f32[2]"),
-        (OneHot(0), ("i64[2]",), "`one_hot` needs a depth of at least 1, not 0"),
-        (Iota(-1), (), "the size of `iota` must be at least 0, not -1"),
-        (Iota(3, DType.BOOL), (), "`iota` makes numbers, not bool"),
+        (OneHot(3), ("f32[2]",), "the indices must be integers, not f32[2]"),
+        (OneHot(0), ("i64[2]",), "the depth must be at least 1, not 0"),
+        (Iota(-1), (), "the size must be at least 0, not -1"),
+        (Iota(3, DType.BOOL), (), "the dtype must be a number type, not bool"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(op: object, types: tuple[str, ...], message: str) -> None:

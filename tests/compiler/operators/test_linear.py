@@ -48,9 +48,9 @@ def test_a_product_counts_a_multiplication_and_an_addition_for_each_pair() -> No
          "f32[2, 1, 3] @ f32[4, 3, 1]: batch dimensions do not broadcast: "
          "axis -1 is 2 on one side and 4 on the other", None),
         (("f32[]", "f32[3]"),
-         "`@` needs at least one axis on each side, not f32[] @ f32[3]", "a scalar multiplies by `*`"),
+         "both sides must have at least one axis: f32[] @ f32[3]", "a scalar multiplies by `*`"),
         (("f32[3]", "i64[3]"), "f32[3] and i64[3] have different dtypes", "convert one: `cast(x, f32)`"),
-        (("bool[3]", "bool[3]"), "`@` multiplies numbers, not bool[3] and bool[3]", "convert them: `cast(x, f32)`"),
+        (("bool[3]", "bool[3]"), "expected numbers, got bool[3] and bool[3]", "convert them: `cast(x, f32)`"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(types: tuple[str, str], message: str, hint: str | None) -> None:

@@ -65,10 +65,10 @@ class TestReductions(OperatorCases):
     [
         (Sum((2,)), "f32[n, 3]", "f32[n, 3] has no axis 2"),
         (Sum((0, -2)), "f32[n, 3]", "[0, -2] names an axis of f32[n, 3] twice"),
-        (Sum(), "bool[n]", "`sum` takes float or int tensors, not bool[n]"),
-        (Mean(), "i64[n]", "`mean` takes float tensors, not i64[n]"),
-        (Mean(), "f32[0]", "`mean` over an empty axis: f32[0]"),
-        (All(), "f32[n]", "`all` takes bool tensors, not f32[n]"),
+        (Sum(), "bool[n]", "expected float or int tensors, got bool[n]"),
+        (Mean(), "i64[n]", "expected float tensors, got i64[n]"),
+        (Mean(), "f32[0]", "cannot reduce an empty axis: f32[0]"),
+        (All(), "f32[n]", "expected bool tensors, got f32[n]"),
     ],
 )
 def test_what_does_not_fit_is_refused(op: Sum | Mean | All, type: str, message: str) -> None:

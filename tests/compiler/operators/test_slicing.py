@@ -75,7 +75,7 @@ def test_sizes_stay_named(op: Slice | Pad, type: str, result: str) -> None:
         (Pad((-1,), (1,)), "f32[3]", "axis 0 of f32[3] cannot be padded by -1 and 1"),
         (Pad((3,), (0,), mode="reflect"), "f32[3]", "axis 0 of f32[3] is too short to reflect 3 before and 0 after it"),
         (Pad((1,), (1,), 0.5), "i64[3]", "i64[3] cannot be padded with 0.5"),
-        (Pad((3,), (0,), mode="wrap"), "f32[3]", "`wrap` is not a mode of `pad`"),
+        (Pad((3,), (0,), mode="wrap"), "f32[3]", "`wrap` is not a padding mode"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(op: Slice | Pad, type: str, message: str) -> None:

@@ -131,7 +131,7 @@ def test_a_column_to_scale_has_to_be_there(tmp_path: Path) -> None:
     assert message == "E822 : there is no column `aa` to scale"
     with pytest.raises(NablacError) as caught:
         load(tmp_path, f'csv("table.csv") -> standardize(columns: "zzz") -> {COLUMNS}')
-    assert caught.value.diagnostics[0].hint == "there are a, b, t"
+    assert caught.value.diagnostics[0].hint == "the choices are a, b, t"
 
 
 def test_later_data_is_scaled_as_the_training_part_was(tmp_path: Path) -> None:

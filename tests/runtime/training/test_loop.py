@@ -269,7 +269,7 @@ def test_a_monitor_that_nothing_measures_is_refused() -> None:
         training('monitor "val_accuracy"').loop()
     (diagnostic,) = caught.value.diagnostics
     assert (diagnostic.code, diagnostic.message) == ("E615", "the `monitor` val_accuracy is not measured")
-    assert diagnostic.hint == "there are loss, mae, val_loss, val_mae"
+    assert diagnostic.hint == "the choices are loss, mae, val_loss, val_mae"
     assert diagnostic.span is not None and diagnostic.span.text == "monitor"
 
 
