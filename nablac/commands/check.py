@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from runtime.training.program_texts import SPEC
 
+from compiler.elaborate.program_texts import SPEC
 from grammar import codes
 from nablac.commands.options import is_run_folder, output_options
 from nablac.commands.output import detail, note, print_json, show_error

@@ -137,7 +137,7 @@ def resumable_options(command: Callable[..., int]) -> Callable[..., int]:
     """As `model_options`, for a command whose FILE can be omitted with `--resume RUN`: a run has its own text."""
 
     def resumed(*, file: Path | None, resume: Path | None, **parameters: Any) -> int:
-        from runtime.training.program_texts import SPEC
+        from compiler.elaborate.program_texts import SPEC
 
         if file is None and resume is None:
             raise click.UsageError("name a .model file, or a run with --resume RUN")
