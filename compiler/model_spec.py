@@ -107,6 +107,9 @@ class TrainingSpec:
     updates: Mapping[str, Value] = field(default_factory=dict)  # next values of buffers: the model's and the loss's
     layers: Mapping[str, Layer] = field(default_factory=dict)  # of the model and of the loss
     span: Span | None = None
+    over_epoch: Mapping[str, Span | None] = field(
+        default_factory=dict
+    )  # the metrics of all examples at once, and where
 
     def metric_of(self, monitor: str) -> str | None:
         """The metric that a `monitor` names, on training or validation data; None for the loss and unknown names."""

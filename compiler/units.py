@@ -28,15 +28,25 @@ Scalings = Mapping[str, tuple[Any, Any]]  # offsets and scales by the names of i
 
 @dataclass(frozen=True)
 class Unit:
-    """The units of an output: those of the data `of`; computed from raw values; or the model's own, as in training."""
+    """The units of an output: those of the data `of`; computed from raw values; or the model's own, as in training.
+
+    An output that concatenates data of several units has `parts`: the index of each, and its data.
+    """
 
     kind: Literal["raw", "computed", "model"]
     of: tuple[str, ...] = ()
+    parts: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def __str__(self) -> str:
+        if self.parts:
+            return f"in the units of {' and of '.join(f'{_listed(of)} in {index}' for index, of in self.parts)}"
         if self.of:
-            return f"in the units of {' and '.join(f'`{name}`' for name in self.of)}"
+            return f"in the units of {_listed(self.of)}"
         return "computed from raw numbers" if self.kind == "computed" else "the model's own"
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return " and ".join(f"`{name}`" for name in names)
 
 
 def in_raw_units(
@@ -101,11 +111,11 @@ class _Model:
         units: dict[str, Unit] = {}
         names = {**{value: (name,) for value, name in self.names.items()}, **self.of}
         for name, value in self.model.outputs.items():
-            of = tuple(sorted({name for source in moved_from(value, names) for name in names[source]}))
+            of = _sources(value, names)
             if value not in self.computed:
                 units[name] = Unit("model")
             else:
-                units[name] = Unit("raw", of) if of else Unit("computed")
+                units[name] = Unit("raw", of, _parts(value, names)) if of else Unit("computed")
         return units
 
     # Backwards: from the compared values to their operands
@@ -233,6 +243,25 @@ class _Model:
             weighted = isinstance(node.op, Stored)
             known = not weighted and all(operand in self.computed for operand in node.operands)
             self.computed.update(result for result in node.results if result in self.raw or known)
+
+
+def _sources(value: Value, names: Mapping[Value, tuple[str, ...]]) -> tuple[str, ...]:
+    """The data in whose units a value is that was made of values with `names` by moving numbers."""
+    return tuple(sorted({name for source in moved_from(value, names) for name in names[source]}))
+
+
+def _parts(value: Value, names: Mapping[Value, tuple[str, ...]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The index of each operand of a `concat`, and its data; none where all are of the same."""
+    if value in names or not isinstance(value.node.op, Concat):
+        return ()
+    axis = value.type.axis(value.node.op.axis)
+    parts: list[tuple[str, tuple[str, ...]]] = []
+    start: Any = 0
+    for operand in value.node.operands:
+        stop = start + operand.shape[axis]
+        parts.append((f"[{':, ' * axis}{start}:{stop}]", _sources(operand, names)))
+        start = stop
+    return tuple(parts) if len({of for _, of in parts}) > 1 else ()
 
 
 def _concat_parts(node: Node, raw: Value) -> Iterator[tuple[Value, Value]]:

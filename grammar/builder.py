@@ -187,7 +187,9 @@ class Builder:
 
     def setting(self, children: Children) -> Setting:
         label = _identifier(children[1]) if isinstance(children[1], Token) else None
-        return Setting(_identifier(children[0]), label, children[-1].node, _span(children))
+        value = next(child for child in children if isinstance(child, Part))
+        over_epoch = _span(children[-2:]) if _is(children[-1], "EPOCH") else None
+        return Setting(_identifier(children[0]), label, value.node, _span(children), over_epoch)
 
     def preset(self, children: Children) -> Preset:
         return Preset(_identifier(children[1]), tuple(_nodes(children)), _span(children))

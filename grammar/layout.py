@@ -13,6 +13,7 @@ from grammar.source import Span
 
 DECLARATION_WORDS = frozenset({"layer", "cell", "model", "optimizer", "fn", "train", "const", "from"})
 KIND_WORDS = frozenset({"input", "param", "state", "buffer", "target"})
+ENDS_OF_VALUES = frozenset({"NAME", "PRIMED", "NUMBER", "STRING", "TRUE", "FALSE", "TRANSPOSE", "RPAR", "RSQB"})
 ALWAYS_WORDS = frozenset({"if", "else", "and", "or", "not", "true", "false"})
 
 
@@ -129,6 +130,8 @@ class Layout:
             is_keyword = before != "DOT" and not names_argument
             if word == "if" and before == "ELSE":
                 self._chain(token)
+        elif word in ("over", "epoch"):
+            is_keyword = self._qualifies_metric(word, following)
         elif word == "in":
             is_keyword = len(self.tokens) > 1 and self.tokens[-2].type == "FOR"
         elif word == "import":
@@ -146,6 +149,14 @@ class Layout:
             else:
                 is_keyword = True
         return Token(self.types[word], word, token.span) if is_keyword else self._setting_or_name(raw, index)
+
+    def _qualifies_metric(self, word: str, following: Token | None) -> bool:
+        """Whether a word is of `over epoch` behind a value in a train block: three words in a row are no product."""
+        before = self.tokens[-1].type if self.tokens else ""
+        if word == "epoch":
+            return before == "OVER"
+        in_train = bool(self.open) and self.open[-1] == "train"
+        return in_train and before in ENDS_OF_VALUES and following is not None and following.type == "NAME"
 
     def _chain(self, token: Token) -> None:
         """Count an `else if`, which nests in the `if` before it; too many are refused before the parser nests them."""

@@ -242,7 +242,8 @@ def _statement(page: _Page, node: Statement, width: int) -> None:
             _value(page, f"output {name}", node.value, node.span)
         case Setting():
             label = f"{node.label.text} = " if node.label is not None else ""
-            _value(page, f"{node.name.text.ljust(width)} {label}", node.value, node.span)
+            tail = " over epoch" if node.over_epoch is not None else ""
+            _value(page, f"{node.name.text.ljust(width)} {label}", node.value, node.span, tail)
         case Assert():
             message = f", {print_expression(node.message)}" if node.message is not None else ""
             _simple(page, f"assert {print_expression(node.condition)}{message}", node.span)
@@ -331,13 +332,13 @@ def _simple(page: _Page, text: str, span: Span) -> None:
     page.line_with_comment(text, span.end)
 
 
-def _value(page: _Page, head: str, value: Expression, span: Span) -> None:
-    """`head value`; a pipe that is written on several lines, or is too long for one, has a line for each stage."""
-    text = head + print_expression(value)
+def _value(page: _Page, head: str, value: Expression, span: Span, tail: str = "") -> None:
+    """`head value tail`; a pipe that is written on several lines, or is too long for one, has a line for each stage."""
+    text = head + print_expression(value) + tail
     stages = split_pipe(value) if isinstance(value, Pipe) else []
     too_long = len(text) + len(INDENT) * page.level > WIDTH
     if isinstance(value, Call) and value.arguments and (too_long or not page.on_one_line(value.span)):
-        _long_call(page, head, value, span)
+        _long_call(page, head, value, span, tail)
         return
     if len(stages) < 2 or not (too_long or _is_broken(page, stages)):
         _simple(page, text, span)
@@ -363,6 +364,7 @@ def _value(page: _Page, head: str, value: Expression, span: Span) -> None:
     if len(lines) == 1 and too_long:  # it was written on one line: a line for each stage
         lines = [heads, *(f"{arrow}-> {print_expression(stage, level=1)}" for stage in rest)]
         ends = [ends[0], *(stage.span.end for stage in rest)]
+    lines[-1] += tail
     page.comments_before(ends[0] - 1)
     for index, (line, end) in enumerate(zip(lines, ends, strict=True)):
         if index:
@@ -370,7 +372,7 @@ def _value(page: _Page, head: str, value: Expression, span: Span) -> None:
         page.line_with_comment(line, span.end if index == len(lines) - 1 else end)
 
 
-def _long_call(page: _Page, head: str, call: Call, span: Span) -> None:
+def _long_call(page: _Page, head: str, call: Call, span: Span, tail: str) -> None:
     """A call with a line for each argument."""
     page.line(f"{head}{print_expression(call.callee, level=POSTFIX)}(")
     page.level += 1
@@ -379,7 +381,7 @@ def _long_call(page: _Page, head: str, call: Call, span: Span) -> None:
         page.line_with_comment(f"{print_expression(argument)},", argument.span.end)
     page.comments_before(span.end)
     page.level -= 1
-    page.line_with_comment(")", span.end)
+    page.line_with_comment(f"){tail}", span.end)
 
 
 def _same_line(page: _Page, first: Expression, second: Expression) -> bool:

@@ -248,12 +248,13 @@ class Assert(Record):
 
 
 class Setting(Record):
-    """`name value` or `name label = value` of a `train` block, or `name = value` of a preset."""
+    """`name value` or `name label = value over epoch` of a `train` block, or `name = value` of a preset."""
 
     name: Identifier
     label: Identifier | None
     value: Expression
     span: Span
+    over_epoch: Span | None = None  # of the words `over epoch` behind a metric
 
 
 class Preset(Record):

@@ -75,6 +75,8 @@ def _message(context: ErrorContext) -> str:
 
 def _hint(context: ErrorContext) -> str | None:
     kind, text, _ = context.token
+    if "EPOCH" in context.expected:
+        return "a metric of all examples at once is `metric auc(score, label) over epoch`"
     if kind in NAMES and context.previous is not None and context.previous.type == "RBRACE":
         return did_you_mean(text, ("else",))
     if kind in NAMES and "NEWLINE" in context.expected and (text in WORDS or context.following() == "EQUAL"):

@@ -34,6 +34,7 @@ from grammar.record import Record
 from grammar.source import Span
 
 REQUIRED = object()
+ROWS, EXAMPLES, A_TEXT, PAIRS = "rows of a table", "examples", "a text", "pairs of texts"  # kinds of data, in messages
 
 
 class Parameter(Record):
@@ -48,6 +49,7 @@ class Rule(Record):
 
     words: str
     holds: Callable[[dict[str, Any]], bool]
+    hint: str | None = None
 
 
 class Declared(Record):
@@ -55,6 +57,8 @@ class Declared(Record):
 
     parameters: Mapping[str, Parameter]
     rule: Rule | None = None
+    takes: tuple[str, ...] = ()  # the kinds of data that a stage takes; any, if there are none
+    returns: str = EXAMPLES  # the kind of data that a source returns; a stage returns examples
     on_examples: bool = False  # a stage that changes examples; the others create them
     scales: bool = False
 
@@ -72,9 +76,11 @@ SOURCES: dict[str, Declared] = {
         Rule(
             "`separator` must differ from a quote, a line break and `decimal`",
             lambda arguments: arguments["separator"] not in ('"', "\r", "\n", arguments["decimal"]),
+            'where numbers have a decimal comma, cells are mostly separated by `;`: add `separator: ";"`',
         ),
+        returns=ROWS,
     ),
-    "parquet": Declared({"path": _FILE}),
+    "parquet": Declared({"path": _FILE}, returns=ROWS),
     "npz": Declared({"path": _FILE}),
     "digits": Declared(
         {
@@ -85,9 +91,10 @@ SOURCES: dict[str, Declared] = {
         }
     ),
     "images": Declared({"path": _FILE, "size": Parameter(COUNT, 0), "channels": Parameter(CHANNELS, 3)}),
-    "text": Declared({"path": _FILE}),
+    "text": Declared({"path": _FILE}, returns=A_TEXT),
     "pairs": Declared(
-        {"path": Parameter(TEXTS), "separator": Parameter(TEXT, "\t"), "columns": Parameter(TWO_INDICES, [])}
+        {"path": Parameter(TEXTS), "separator": Parameter(TEXT, "\t"), "columns": Parameter(TWO_INDICES, [])},
+        returns=PAIRS,
     ),
 }
 STAGES: dict[str, Declared] = {
@@ -100,6 +107,7 @@ STAGES: dict[str, Declared] = {
                 for names in (arguments["inputs"], arguments["targets"])
             ),
         ),
+        takes=(ROWS,),
     ),
     "window": Declared(
         {
@@ -109,12 +117,14 @@ STAGES: dict[str, Declared] = {
             "shift": Parameter(COUNT, 0),
             "target": Parameter(TEXTS, []),
             "stride": Parameter(POSITIVE, 1),
-        }
+        },
+        takes=(ROWS,),
     ),
-    "standardize": Declared({"columns": Parameter(TEXTS, [])}, on_examples=True, scales=True),
+    "standardize": Declared({"columns": Parameter(TEXTS, [])}, takes=(ROWS, EXAMPLES), on_examples=True, scales=True),
     "min_max": Declared(
         {"low": Parameter(NUMBER, 0.0), "high": Parameter(NUMBER, 1.0), "columns": Parameter(TEXTS, [])},
         Rule("`low` must be below `high`", lambda arguments: arguments["low"] < arguments["high"]),
+        takes=(ROWS, EXAMPLES),
         on_examples=True,
         scales=True,
     ),
@@ -143,11 +153,13 @@ STAGES: dict[str, Declared] = {
             "scaling": Parameter(NOT_NEGATIVE, 0.0),
             "warp": Parameter(NOT_NEGATIVE, 0.0),
         },
+        takes=(EXAMPLES,),
         on_examples=True,
     ),
-    "characters": Declared({"length": Parameter(POSITIVE), "stride": Parameter(COUNT, 0)}),
+    "characters": Declared({"length": Parameter(POSITIVE), "stride": Parameter(COUNT, 0)}, takes=(A_TEXT,)),
     "words": Declared(
-        {"length": Parameter(POSITIVE), "most": Parameter(POSITIVE, 20000), "stride": Parameter(COUNT, 0)}
+        {"length": Parameter(POSITIVE), "most": Parameter(POSITIVE, 20000), "stride": Parameter(COUNT, 0)},
+        takes=(A_TEXT,),
     ),
     "tokens": Declared(
         {
@@ -156,7 +168,8 @@ STAGES: dict[str, Declared] = {
             "most": Parameter(POSITIVE, 8000),
             "hide": Parameter(FRACTION, 0.0),
             "target": Parameter(one_of("text", "class", "number"), "text"),
-        }
+        },
+        takes=(A_TEXT, PAIRS),
     ),
 }
 ON_EXAMPLES = tuple(name for name, declared in STAGES.items() if declared.on_examples)
@@ -238,5 +251,5 @@ def _stage(session: Session, stage: syntax.Expression, first: bool) -> DataStage
         )
     values = {key: bound[key].value if key in bound else parameter.default for key, parameter in parameters.items()}
     if declared.rule is not None and not declared.rule.holds(values):
-        raise session.fault(codes.E605, f"`{name}`: {declared.rule.words}", stage.span)
+        raise session.fault(codes.E605, f"`{name}`: {declared.rule.words}", stage.span, hint=declared.rule.hint)
     return DataStage(name, values, stage.span)

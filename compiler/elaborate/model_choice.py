@@ -7,6 +7,15 @@ from compiler.elaborate.values import Defined
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 
+_DECLARED = "a model is declared with `model Name(...) { input ...; output ... }`"
+
+
+def check_declarations(program: Program) -> None:
+    """NablacError for a file that is empty, or has only comments."""
+    if not program.tree.declarations:
+        message = "this file declares nothing"
+        raise NablacError(Diagnostic(codes.E911, message, place=program.source.name, hint=_DECLARED))
+
 
 def choose_model(program: Program, model: str | None) -> Defined:
     """The model of that name; without a name the only model, or the only one with a train block.
@@ -25,15 +34,10 @@ def choose_model(program: Program, model: str | None) -> Defined:
                 )
             )
         return models[model]
+    check_declarations(program)
     if not models:
-        raise NablacError(
-            Diagnostic(
-                codes.E420,
-                f"{program.source.name} contains no model",
-                place=program.source.name,
-                hint="a model is declared with `model Name(...) { input ...; output ... }`",
-            )
-        )
+        message = f"{program.source.name} contains no model"
+        raise NablacError(Diagnostic(codes.E420, message, place=program.source.name, hint=_DECLARED))
     if len(models) > 1:
         trained = [train.model.text for train in program.trains if train.model.text in models]
         if len(set(trained)) == 1:

@@ -106,9 +106,9 @@ def elaborate_in(
     if len(diagnostics.reported) > before or outputs is None:
         return None
     inputs = dict(frame.inputs)  # not from the scope, where `x = x -> Dense(4)` may have rebound a name
-    if key is not None:
-        inputs["seed"] = key
     graph = Graph(inputs, outputs, updates, defined.name, defined.syntax.doc, layers)
+    if key is not None and key.node in set(graph):  # draws whose results are not used need no seed
+        graph = Graph({**inputs, "seed": key}, outputs, updates, defined.name, defined.syntax.doc, layers)
     return Elaboration(session, graph, instance.hypers, block)
 
 

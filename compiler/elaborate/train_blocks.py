@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from compiler.elaborate.data_checks import check_scaled_columns
 from compiler.elaborate.frame import CallSite, Frame
 from compiler.elaborate.interruptions import AlreadyReported
 from compiler.elaborate.optimizers import optimizer_spec
@@ -66,6 +67,7 @@ def run_train_block(session: Session, train: syntax.Train, model: Frame) -> Trai
         targets = dict(frame.inputs)  # not from the scope, where a name may have been bound again
         updates, layers = dict(session.updates), dict(session.layers)
         check_settings(session, statements)
+        check_scaled_columns(session, statements.data, {*model.inputs, *targets})
         if "loss" not in statements.set_at:
             message = f"the train block of {train.model.text} has no loss"
             hint = "add one: `loss mse(y, target)`"
@@ -92,6 +94,7 @@ def training_spec(session: Session, block: TrainBlock) -> TrainingSpec:
         block.updates,
         block.layers,
         block.syntax.span,
+        statements.over_epoch,
     )
 
 

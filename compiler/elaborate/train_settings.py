@@ -8,6 +8,7 @@ from typing import Any
 
 from compiler.elaborate.crossing import refuse_crossing
 from compiler.elaborate.data import data_stages
+from compiler.elaborate.data_checks import check_stages
 from compiler.elaborate.operands import as_tensor
 from compiler.elaborate.optimizers import check_optimizer
 from compiler.elaborate.program import library
@@ -76,6 +77,7 @@ class Statements:
     plain: dict[str, Any] = field(default_factory=dict)  # the other settings by name
     set_at: dict[str, Span] = field(default_factory=dict)
     named_at: dict[str, Span] = field(default_factory=dict)  # metrics
+    over_epoch: dict[str, Span] = field(default_factory=dict)  # of the metrics `over epoch`, their values
 
     @property
     def settings(self) -> TrainingSettings:
@@ -93,8 +95,13 @@ def read_setting(session: Session, statements: Statements, setting: syntax.Setti
     name = setting.name.text
     _check_name(session, statements, setting)
     statements.set_at[name] = setting.name.span
+    if setting.over_epoch is not None and name != "metric":
+        hint = "only a metric can: training takes its loss batch by batch" if name == "loss" else "only a metric can"
+        message = f"`{name}` cannot be computed over an epoch"
+        raise session.fault(codes.E619, message, setting.over_epoch, hint=hint)
     if name == "data":
         statements.data = data_stages(session, setting.value)
+        check_stages(session, statements.data)
         return
     expression = resolve_choices(session, setting.value)
     value, span = resolve_range(session, session.evaluate(expression)), expression.span
@@ -161,6 +168,8 @@ def _add_metric(
     name, named_at = _metric_name(session, setting)
     _check_metric_name(session, statements, setting, name, named_at)
     statements.named_at[name] = named_at
+    if setting.over_epoch is not None:
+        statements.over_epoch[name] = setting.value.span
     statements.metrics[name] = _scalar(session, "a metric", value, setting.value.span)
     refuse_crossing(session, statements.metrics[name], known, setting.value.span)
     direction = _direction(session, setting.value)

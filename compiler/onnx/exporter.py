@@ -5,7 +5,7 @@ Exported models pass `onnx.checker` with full shape inference and load in onnxru
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from compiler.dims import Dim, Size, positive
 from compiler.graph import Graph, Node, Operator, Origin, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
+from compiler.onnx.protos import constant_name, names_read, rename, supports_bf16, value_info
 from compiler.onnx.sizes import Sizes
 from compiler.onnx.targets import HIGHEST_OPSET, IR_VERSION, LARGEST_FILE, LOWEST_OPSET, loaded_by
 from compiler.operators.leaves import Constant, Placeholder, Stored
@@ -207,7 +208,7 @@ class Writer:
         inner.lower_nodes()
         # A result may be an input of the step, or occur twice: such results are copied under new names.
         ends = inner.finish(outputs, keep=set(inputs))
-        formals = [_info(name, value.type) for value, name in zip(values[:formal], inputs, strict=False)]
+        formals = [value_info(name, value.type) for value, name in zip(values[:formal], inputs, strict=False)]
         return onnx.helper.make_graph(inner.nodes, graph.name, formals, ends, value_info=inner.value_infos(outputs))
 
     def unique(self, base: str) -> str:
@@ -228,7 +229,7 @@ class Writer:
         """The whole graph as a GraphProto."""
         inputs: list[onnx.ValueInfoProto] = []
         for label, value in self.graph.inputs.items():
-            inputs.append(_info(label, value.type))
+            inputs.append(value_info(label, value.type))
             self._bind(value, label)
         names = end_names(self.graph)
         for name in names:
@@ -240,12 +241,12 @@ class Writer:
                 self._bind(node.result, node.op.path)
                 if not known:
                     stored.append(node.op.path)
-        inputs += [_info(path, self.types[path]) for path in stored if weights is None or path in fed]
+        inputs += [value_info(path, self.types[path]) for path in stored if weights is None or path in fed]
         if weights is not None:
             self._store([path for path in stored if path not in fed], weights, largest)
         self.lower_nodes()
         outputs = self.finish(names, keep={*self.graph.inputs, *stored})
-        used = {name for node in self.nodes for name in _names_read(node)}
+        used = {name for node in self.nodes for name in names_read(node)}
         kept = [tensor for name, tensor in self.initializers.items() if name in used]
         infos = self.value_infos(names)
         return onnx.helper.make_graph(self.nodes, self.graph.name, inputs, outputs, kept, self.graph.doc, infos)
@@ -270,16 +271,39 @@ class Writer:
 
     def _lower(self, node: Node) -> str | tuple[str, ...]:
         operands = [self.names[operand] for operand in node.operands]
+        if any(value.type.dtype == DType.BF16 for value in (*node.operands, *node.results)):
+            return self._lower_bf16(node, operands)
         rounded = node.op.discontinuous and any(self.type(name).dtype == DType.F16 for name in operands)
+        results = self._emit(node, [*map(self._round_to_f16, operands)] if rounded else operands)
+        return self._cast_to(DType.F16, node, results) if rounded else results
+
+    def _emit(self, node: Node, operands: Sequence[str]) -> str | tuple[str, ...]:
+        """Lower an operator; NablacError if it cannot be lowered."""
         try:
             emit: Emit = self
-            results = node.op.lower(emit, *(map(self._round_to_f16, operands) if rounded else operands))
+            return node.op.lower(emit, *operands)
         except TypeMismatch as mismatch:
             message = f"`{node.op.name}` cannot be exported to ONNX: {mismatch}"
             layer = node.origin.path or None
             hint = mismatch.hint or "write the sizes as numbers in the model's inputs"
             raise NablacError(Diagnostic(codes.E912, message, node.origin.span, place=layer, hint=hint)) from None
-        return self._cast_to_f16(node, results) if rounded else results
+
+    def _lower_bf16(self, node: Node, operands: Sequence[str]) -> str | tuple[str, ...]:
+        """Lower an operator of bf16; in f32 if the ONNX operators do not support bf16 at this opset."""
+        trial, begun = self._trial_writer(node), set(self.root.begun)
+        results = trial._emit(node, operands)
+        if all(supports_bf16(added.op_type, self.opset) for added in trial.nodes):
+            self.nodes += trial.nodes
+            return results
+        self.root.begun = begun
+        wide = []
+        for name in operands:
+            type = self.type(name)
+            if type.dtype == DType.BF16:
+                name = self("Cast", name, to=DType.F32.onnx)
+                self.types[name] = type.with_dtype(DType.F32)
+            wide.append(name)
+        return self._cast_to(DType.BF16, node, self._emit(node, wide))
 
     def _round_to_f16(self, name: str) -> str:
         """An operand of f16 as f32, rounded to f16: of two equal operands onnxruntime may have rounded only one.
@@ -295,11 +319,18 @@ class Writer:
         self.types[wide] = type.with_dtype(DType.F32)
         return wide
 
-    def _cast_to_f16(self, node: Node, results: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        """Results that were computed in f32, cast to f16 if that is their type."""
+    def _trial_writer(self, node: Node) -> Writer:
+        """A writer that lowers a node as this one would, to a list of its own; sizes are computed in the root."""
+        trial = Writer(self.graph, self.opset, self)
+        trial.current = node
+        trial.types, trial.producers, trial.transposed = self.types, self.producers, self.transposed
+        return trial
+
+    def _cast_to(self, dtype: DType, node: Node, results: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        """Results that were computed in f32, cast to a 16-bit type if that is their type."""
         names = (results,) if isinstance(results, str) else results
         narrow = tuple(
-            self("Cast", name, to=DType.F16.onnx) if value.type.dtype == DType.F16 else name
+            self("Cast", name, to=dtype.onnx) if value.type.dtype == dtype else name
             for value, name in zip(node.results, names, strict=True)
         )
         return narrow[0] if isinstance(results, str) else narrow
@@ -324,18 +355,18 @@ class Writer:
         for old in renamed:
             self.infos.pop(old, None)
         for node in self.nodes:
-            _rename(node, renamed)
+            rename(node, renamed)
         for current, name, source in copies:
             operands = [renamed.get(current, current)]
             copy = onnx.helper.make_node("Identity", operands, [name], name=self.unique(f"{name}/Identity"))
             self._trace(copy, source)
             self.nodes.append(copy)
-        return [_info(name, value.type) for name, value in zip(names, self.graph.ends, strict=True)]
+        return [value_info(name, value.type) for name, value in zip(names, self.graph.ends, strict=True)]
 
     def value_infos(self, outputs: Sequence[str]) -> list[onnx.ValueInfoProto]:
         """The types of the results of the nodes; outputs have their own."""
         produced = {output for node in self.nodes for output in node.output} - set(outputs)
-        return [_info(name, type) for name, type in self.infos.items() if name in produced]
+        return [value_info(name, type) for name, type in self.infos.items() if name in produced]
 
     def _store(self, paths: Sequence[str], weights: Mapping[str, Array], largest: int) -> None:
         """Add weights as initializers; NablacError holds every missing one and every wrong shape."""
@@ -377,54 +408,12 @@ class Writer:
         key = (array.dtype.name, array.shape, array.tobytes())
         root = self.root
         if key not in root.constants:
-            name = root.unique(_constant_name(array))
+            name = root.unique(constant_name(array))
             root.constants[key] = name
             root.initializers[name] = onnx.numpy_helper.from_array(array, name)
             if array.dtype.name not in ("uint16", "uint32", "uint64"):  # which the language does not have
                 root.types[name] = TensorType(DType.of(array), array.shape)
         return root.constants[key]
-
-
-def _info(name: str, type: TensorType) -> onnx.ValueInfoProto:
-    shape = [size if isinstance(size, int) else str(size) for size in type.shape]
-    return onnx.helper.make_tensor_value_info(name, type.dtype.onnx, shape)
-
-
-def _nested(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-    """The nodes of the nested graphs of a node."""
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield from attribute.g.node
-
-
-def _names_read(node: onnx.NodeProto) -> set[str]:
-    """Every name that a node reads, in its nested graphs too."""
-    names = set(node.input)
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            names.update(output.name for output in attribute.g.output)
-    for inner in _nested(node):
-        names |= _names_read(inner)
-    return names
-
-
-def _rename(node: onnx.NodeProto, renamed: Mapping[str, str]) -> None:
-    """Rename the inputs and outputs of a node, in its nested graphs too."""
-    for names in (node.input, node.output):
-        for index, name in enumerate(names):
-            if name in renamed:
-                names[index] = renamed[name]
-    for inner in _nested(node):
-        _rename(inner, renamed)
-
-
-def _constant_name(array: Array) -> str:
-    """A name for a constant; contains the value of a small one."""
-    if array.size == 1:
-        return f"constant_{array.reshape(-1)[0]}"
-    if array.ndim == 1 and array.size <= 6 and array.dtype.kind == "i":
-        return "constant_" + "_".join(map(str, array))
-    return "constant"
 
 
 def _opset_error(graph: Graph, opset: int, lowest: int) -> NablacError:

@@ -4,7 +4,8 @@ A mean, also one that masks padding, is a sum divided by a count: over several b
 sums and counts, so that each example has the same weight. A function of means, such as a perplexity, a root mean square
 or a fraction of explained variance, is computed from the means over all batches. A metric that compares examples with
 each other, such as the area under a curve or a median, has no such parts: its operands are collected from every batch,
-and it is computed once. A loss of that kind is minimised batch by batch, and reported as the mean over batches.
+and it is computed once. So is a metric `over epoch`. A loss of that kind is minimised batch by batch, and reported as
+the mean over batches.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from compiler.operators.random import Draw
 from compiler.operators.reductions import Mean, Reduction
 from compiler.rewrite import reached, replace
 from compiler.types import DType, TensorType
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
 from grammar.record import Record
+from grammar.source import Span
 
 PartKind = Literal["sum", "max", "min", "mean", "last", "rows"]
 ROWS: Final = "rows"
@@ -56,12 +60,16 @@ class Measure(Record):
 
 
 def measures_of(graph: Graph, training: TrainingSpec) -> dict[str, Measure]:
-    """The loss and the metrics of a model, by name."""
+    """The loss and the metrics of a model, by name; NablacError for a metric `over epoch` that cannot be one."""
     batch_inputs = [value for value in (*graph.inputs.values(), *training.targets.values()) if value.shape]
     batch = {name for value in batch_inputs for name in symbols(value.shape[0])}
     model = set(graph)
     measures = {}
     for name, value in {"loss": training.loss, **training.metrics}.items():
+        if name in training.over_epoch:
+            _check_over_epoch(value, model, batch, training.over_epoch[name])
+            measures[name] = _measure_all_examples(name, value, model, batch)
+            continue
         measure = _Reader(name, value, model, batch, batch_inputs).read()
         compares = measure.by_batches and name in training.metrics
         measures[name] = _measure_all_examples(name, value, model, batch) if compares else measure
@@ -197,8 +205,37 @@ def _measure_all_examples(name: str, value: Value, model: set[Node], batch: set[
             label = f"{name}/{len(parts)}"
             parts[label] = Part(result, kind)
             inputs[label] = changes[result] = Input(label, result.type)()
-    (after,) = replace([value], changes)
+    (after,) = replace([_before_rounding(value)], changes)
     return Measure(parts, Graph(inputs, {"value": after}), True)
+
+
+def _before_rounding(value: Value) -> Value:
+    """A measure before it is cast to a shorter float, which would only lose digits."""
+    while isinstance(value.node.op, Cast) and value.node.operands[0].type.dtype.is_float:
+        (value,) = value.node.operands
+    return value
+
+
+def _check_over_epoch(value: Value, model: set[Node], batch: set[str], span: Span | None) -> None:
+    """NablacError where a metric reads no examples, or something that cannot be collected example by example."""
+    kinds: set[PartKind | None] = set()
+    waiting, seen = [value.node], {value.node}
+    while waiting:
+        node = waiting.pop()
+        kind = _part_kind(node, model, batch)
+        kinds.add(kind)
+        if kind is not None:
+            continue
+        if isinstance(node.op, Input):
+            message = f"this reads `{node.op.label}`, {node.result.type}, and only its first axis may count examples"
+            hint = "without `over epoch` it is the mean over batches"
+            raise NablacError(Diagnostic(codes.E619, message, span, hint=hint))
+        following = dict.fromkeys(operand.node for operand in node.operands if operand.node not in seen)
+        waiting += following
+        seen.update(following)
+    if ROWS not in kinds:
+        message = "this reads nothing of the examples, so that there is nothing to compute over an epoch"
+        raise NablacError(Diagnostic(codes.E619, message, span, hint="leave out `over epoch`"))
 
 
 def _part_kind(node: Node, model: set[Node], batch: set[str]) -> PartKind | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from compiler.elaborate.program_texts import SPEC
 from grammar import codes
-from nablac.commands.options import output_options
+from nablac.commands.options import is_run_folder, output_options
 from nablac.commands.output import detail, note, print_json, show_error
 
 if TYPE_CHECKING:
@@ -40,11 +42,13 @@ def command(
     """Check .model files for errors.
 
     Reports all errors in names, shapes, dtypes and train blocks at once. A folder stands for all .model files in
-    it, and - for standard input.
+    it, - for standard input, and the folder of a run for its own model and hyperparameters.
     """
     if (preset or settings) and not gradients:
         raise click.UsageError("--preset and --set need --gradients; without it every preset and size is checked")
     from compiler.elaborate.checking import check
+    from compiler.elaborate.model_choice import check_declarations
+    from compiler.elaborate.presets import parse_settings
     from compiler.elaborate.program import load, program_of
     from grammar.diagnostics import Diagnostic, NablacError
     from grammar.source import Source
@@ -52,7 +56,7 @@ def command(
     errors: list[NablacError] = []
     count = 0
     compared: dict[str, list[GradientRow]] = {}
-    for file in _expand(files):
+    for file, run in _expand(files):
         count += 1
         try:
             if str(file) != "-" and file.is_dir():
@@ -61,14 +65,12 @@ def command(
                 program = program_of(Source("<stdin>", sys.stdin.read()))
             else:
                 program = load(file)
-            check(program)
-            if not program.tree.declarations:
-                hint = "a model is declared with `model Name(...) { input ...; output ... }`"
-                raise NablacError(
-                    Diagnostic(codes.E911, "this file declares nothing", place=program.source.name, hint=hint)
-                )
+            chosen, own = _choices_of(run) if run is not None else (None, {})
+            check(program, hypers=own if len(program.models) == 1 else None)
+            check_declarations(program)
             if gradients:
-                compared |= _gradients(program, preset, settings, quiet or as_json)
+                hypers = own | parse_settings(settings)
+                compared |= _gradients(program, preset or chosen, hypers, quiet or as_json)
             detail(f"{file}: {', '.join(f'{item.kind} {item.name}' for item in program.definitions.values())}")
         except NablacError as error:
             errors.append(error)
@@ -89,14 +91,21 @@ def command(
     return combined.exit_code if errors else int(bool(failed))
 
 
+def _choices_of(run: Path) -> tuple[str | None, dict[str, Any]]:
+    """The preset and the hyperparameters of a run."""
+    from compiler.elaborate.presets import parse_settings
+    from runtime.training.run_record import read_record
+
+    choices = read_record(run).choices
+    return choices.preset, parse_settings(choices.set)
+
+
 def _gradients(
-    program: Program, preset: str | None, settings: tuple[str, ...], silent: bool
+    program: Program, preset: str | None, hypers: Mapping[str, Any], silent: bool
 ) -> dict[str, list[GradientRow]]:
     """Check the gradients of every model with a train block; prints a line for each model and each wrong gradient."""
-    from compiler.elaborate.presets import parse_settings
     from runtime.gradient_check import check_gradients
 
-    hypers = parse_settings(settings)
     rows_by_model: dict[str, list[GradientRow]] = {}
     if not program.trains:
         note(f"{program.source.name} has no train block: there is no loss to differentiate")
@@ -115,10 +124,15 @@ def _gradients(
     return rows_by_model
 
 
-def _expand(files: tuple[Path, ...]) -> list[Path]:
-    """The files, each folder replaced by the .model files in it, if it has any."""
-    expanded: list[Path] = []
+def _expand(files: tuple[Path, ...]) -> list[tuple[Path, Path | None]]:
+    """The files, each with the run that it belongs to; a folder is replaced by its .model files, if it has any."""
+    expanded: list[tuple[Path, Path | None]] = []
     for file in files:
-        inside = [] if str(file) == "-" else sorted(path for path in file.rglob("*.model") if not path.is_dir())
-        expanded.extend(inside or [file])
+        if str(file) == "-" or not file.is_dir():
+            expanded.append((file, None))
+        elif is_run_folder(file):
+            expanded.append((file / SPEC, file))
+        else:
+            inside = sorted(path for path in file.rglob("*.model") if not path.is_dir())
+            expanded += [(path, None) for path in inside or [file]]
     return expanded

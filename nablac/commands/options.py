@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from compiler.types import FLOATS
 from nablac.commands.output import remember
 from runtime.backends import BACKENDS, DEVICES
 from runtime.training.run_options import LEAST
@@ -116,7 +117,7 @@ _MODEL = (
     click.option("--set", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter. Can be repeated."),
     click.option(
         "--dtype",
-        type=click.Choice(["f32", "f64"]),
+        type=click.Choice(FLOATS),
         default="f32",
         show_default=True,
         help="Compile the model for this float type.",
@@ -129,13 +130,44 @@ def model_options(command: Callable[..., int]) -> Callable[..., int]:
 
     Apply it above `weight_options` and `run_options`, whose values are collected in the ModelOptions too.
     """
+    return _with_options(_collect_options(command), _MODEL)
+
+
+def resumable_options(command: Callable[..., int]) -> Callable[..., int]:
+    """As `model_options`, for a command whose FILE can be omitted with `--resume RUN`: a run has its own text."""
+
+    def resumed(*, file: Path | None, resume: Path | None, **parameters: Any) -> int:
+        from compiler.elaborate.program_texts import SPEC
+
+        if file is None and resume is None:
+            raise click.UsageError("name a .model file, or a run with --resume RUN")
+        if file is not None and is_run_folder(file):
+            raise click.UsageError(f"{file} is the folder of a run: `nablac train --resume {file}` continues it")
+        return collected(file=file or Path(resume or "", SPEC), resume=resume, **parameters)
+
+    collected = _collect_options(command)
+    file = click.argument("file", type=click.Path(path_type=Path), metavar="[FILE]", required=False)
+    return _with_options(wraps(collected)(resumed), (file, *_MODEL[1:]))
+
+
+def is_run_folder(path: Path) -> bool:
+    """Whether a path is the folder of a run."""
+    if not path.is_dir():
+        return False
+    from runtime.training.trained import RECORD
+
+    return (path / RECORD).is_file()
+
+
+def _collect_options(command: Callable[..., int]) -> Callable[..., int]:
+    """The command, called with the options of its model one by one, which it gets as one ModelOptions."""
 
     @wraps(command)
     def with_model_options(**parameters: Any) -> int:
         names = [field.name for field in fields(ModelOptions) if field.name in parameters]
         return command(ModelOptions(**{name: parameters.pop(name) for name in names}), **parameters)
 
-    return _with_options(with_model_options, _MODEL)
+    return with_model_options
 
 
 def text_options(command: F) -> F:

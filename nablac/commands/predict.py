@@ -35,18 +35,18 @@ STDOUT = "-"
     "-o", "--output", type=click.Path(path_type=Path), help="Write a .csv, .jsonl or .parquet file.  [default: stdout]"
 )
 @click.option(
-    "--steps", type=click.IntRange(1), metavar="N", help="Of a series: rows to forecast.  [default: as many as at once]"
+    "--steps", type=click.IntRange(1), metavar="N", help="Series: forecast N rows.  [default: as many as at once]"
 )
-@click.option("--all", "of_all", is_flag=True, help="Of a series: predict for all of its past too.")
+@click.option("--all", "of_all", is_flag=True, help="Series: predict for the whole past, too.")
 @click.option(
     "--keep",
     type=click.Choice(["other", "all", "none"]),
     default="other",
     show_default=True,
-    help="The table's columns beside the predictions: other than the model's inputs, all, or none.",
+    help="The table's columns to keep: all except the model's inputs (other), all, or none.",
 )
 @click.option("--column", metavar="NAME", help="The column of a table that holds the texts.")
-@click.option("--output-of", "outputs", multiple=True, metavar="NAME", help="Add this output of the model as it is.")
+@click.option("--output-of", "outputs", multiple=True, metavar="NAME", help="Add this output of the model, unchanged.")
 @click.option("--skip-broken", is_flag=True, help="Skip broken rows and files, and report how many.")
 @click.option("--separator", metavar="CHAR", help="The separator of CSV cells.  [default: as in training]")
 @click.option(
@@ -80,11 +80,11 @@ def command(
 ) -> int:
     """Predict for tables, images or texts.
 
-    FILE is the folder of a run, or a .onnx file that was compiled from one. INPUTs are what the model was trained on:
-    tables (.csv, .csv.gz, .parquet, .jsonl, - for stdin) with its columns by name, in any order; images, folders of
-    them, or lists of their names (@FILE); files with a text on each line, or tables with a column of them; arrays
-    (.npy, .npz). Of a series what comes after the last row is forecast. Values are in the units of the data, and
-    classes have their names and probabilities; other columns, as ids and dates, stand beside them.
+    FILE is the folder of a run, or a .onnx file compiled from one. INPUTs have the form of the training data: tables
+    (.csv, .csv.gz, .parquet, .jsonl, - for stdin) with columns found by name; images, folders of them, or lists of file
+    names (@FILE); files with a text on each line, or tables with a column of texts; arrays (.npy, .npz). For a series
+    the rows after the last one are forecast. Values are in the units of the data, classes have names and probabilities,
+    and other columns, such as ids and dates, are kept.
     """
     from runtime.outputs import check_output
     from runtime.prediction.findings import Findings

@@ -99,18 +99,18 @@ def _encoded(ending: str, results: dict[str, Array]) -> tuple[bytes, list[str]]:
     buffer = io.BytesIO()
     name, *others = results
     if ending == ".npy":
-        np.save(buffer, _storable(results[name]))
+        np.save(buffer, storable(results[name]))
         return buffer.getvalue(), others
     if ending == ".npz":
-        np.savez(buffer, **{key: _storable(array) for key, array in results.items()})  # type: ignore[arg-type]
+        np.savez(buffer, **{key: storable(array) for key, array in results.items()})  # type: ignore[arg-type]
         return buffer.getvalue(), []
     if ending == ".json":
         return json_text({key: array.tolist() for key, array in results.items()}, None).encode(), []
     return _csv(results)
 
 
-def _storable(array: Array) -> Array:
-    """The array in a dtype that NumPy's files support: bf16, which they would store as raw bytes, is exact in f32."""
+def storable(array: Array) -> Array:
+    """The array in a dtype that files and NumPy support: bf16, which they do not, is exact in f32."""
     return array.astype("float32") if array.dtype.name == "bfloat16" else array
 
 

@@ -23,7 +23,7 @@ from nablac.commands.options import (
     weight_options,
 )
 from nablac.commands.output import note, note_untrained, print_json, printable
-from nablac.commands.results import STDOUT, check_ending, format_output, write
+from nablac.commands.results import STDOUT, check_ending, format_output, storable, write
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -108,6 +108,7 @@ def command(
         classes = list(fitted.labels) if fitted is not None else []
         if model.is_drawn and model.weights:
             note_untrained(quiet, f"--seed {options.seed}")
+    results = {name: storable(array) for name, array in results.items()}
     if output is not None:
         write(output, results)
         if as_json and str(output) != STDOUT:
@@ -189,9 +190,6 @@ def _run_onnx(
         note(f"warning: the output `{name}` is not a tensor and is skipped")
         del results[name]
     _note_units(read_entry(runner.metadata, UNITS, {}, unit_kinds), reading.say)
-    for name, value in results.items():
-        if value.dtype.name == "bfloat16":  # which result formats do not support
-            results[name] = value.astype(np.float32)
     return results, list(fitted.labels) if fitted is not None else []
 
 

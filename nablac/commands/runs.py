@@ -39,7 +39,7 @@ class Run:
         options = self.recorded_model(options)
         weights = options.weights or self.folder / WEIGHTS
         if not weights.is_file():
-            hint = f"`nablac train {self.folder / SPEC} --resume {self.folder}` finishes it"
+            hint = f"`nablac train --resume {self.folder}` finishes it"
             message = f"{self.folder} is not finished: it has no weights"
             raise NablacError(Diagnostic(codes.E853, message, place=str(self.folder), hint=hint))
         return replace(options, file=self.folder / SPEC, weights=weights)

@@ -13,8 +13,8 @@ import click
 from nablac.commands.options import (
     Finite,
     ModelOptions,
-    model_options,
     output_options,
+    resumable_options,
     run_options,
     was_given,
     weight_options,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@model_options
+@resumable_options
 @run_options
 @click.option(
     "--epochs", type=whole_number("epochs"), metavar="N", help="Train for N epochs.  [default: from the train block]"
@@ -101,7 +101,8 @@ def command(
     """Train a model.
 
     Trains on the data of the train block, and writes checkpoints, curves, the best weights and the compiled model to a
-    folder. Ctrl-C saves and stops; --resume RUN continues as if the run had not been interrupted.
+    folder. Ctrl-C saves and stops; --resume RUN continues as if the run had not been interrupted, with the run's own
+    model if FILE is left out.
     """
     from runtime.training.folder import RunFolder
     from runtime.training.run_options import Options
@@ -213,7 +214,8 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
     from runtime.training.not_finite import NotFinite
     from runtime.training.unit_notes import unit_notes
 
-    resume = f"nablac train {_quoted(file)} --resume {_quoted(folder.path)}"
+    text = f"{_quoted(file)} " if was_given("file") else ""
+    resume = f"nablac train {text}--resume {_quoted(folder.path)}"
     position, compiled = loop.position, None
     with Progress(loop, quiet or as_json) as progress, _collect_signals() as caught:
         loop.stop = lambda: bool(caught)

@@ -15,11 +15,9 @@ from nablac.commands.runs import read_run
 from nablac.commands.training_setup import set_up_training
 
 if TYPE_CHECKING:
-    from compiler.graph import Graph
     from runtime.training.training_run import Training
 
 _STEPS = 3  # compared between both runtimes before the file is written
-_TOLERANCE = 1e-4
 
 
 def write_step(options: ModelOptions, target: Path, file_options: FileOptions) -> int:
@@ -32,6 +30,7 @@ def write_step(options: ModelOptions, target: Path, file_options: FileOptions) -
     from runtime.onnx_file import save
     from runtime.training.run_options import Options
     from runtime.training.steppers import DISABLED_PASSES
+    from runtime.verification import tolerance_of
     from runtime.weights import save_weights
 
     seed = options.seed if options.is_run or was_given("seed") else None
@@ -49,7 +48,7 @@ def write_step(options: ModelOptions, target: Path, file_options: FileOptions) -
     if file_options.verify:
         with skip_without_kernels():
             worst = _compare(training, options.seed)
-    if worst is not None and worst > max(_TOLERANCE, _STEPS * _coarsest(training.step.graph)):
+    if worst is not None and worst > tolerance_of([training.step.graph], _STEPS):
         note(f"not written: after {_STEPS} steps the losses of onnxruntime and NumPy differ by {worst:.1e}")
         return 1
     names = [value.name for value in model.graph.input]
@@ -70,12 +69,6 @@ def write_step(options: ModelOptions, target: Path, file_options: FileOptions) -
     if worst is not None:
         note(f"verified over {_STEPS} steps against the NumPy runtime: worst relative difference {worst:.1e}")
     return 0
-
-
-def _coarsest(graph: Graph) -> float:
-    """The machine epsilon of the least precise float type in a graph."""
-    types = {value.type.dtype for node in graph for value in node.results}
-    return max((dtype.eps for dtype in types if dtype.is_float), default=0.0)
 
 
 def _metadata(training: Training) -> dict[str, str]:

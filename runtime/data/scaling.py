@@ -86,6 +86,19 @@ class Scaling:
             return None
         return tuple(int(index) for index in np.unravel_index(error.argmax(), error.shape))
 
+    def unrepresentable(self, dtype: DType) -> str | None:
+        """Why `dtype` cannot represent the raw numbers; None if it can."""
+        for numbers in (self.offset, self.scale):
+            beyond = np.abs(numbers) > dtype.largest
+            if beyond.any():
+                return f"{numbers[beyond][0]:g} is too large"
+        if (np.abs(self.scale) < dtype.smallest).any():
+            return f"{np.abs(self.scale).min():g} is too small"
+        tolerance = _ROUNDING if dtype.bytes > 2 else _ROUNDING_SIXTEEN
+        if (dtype.eps / 2 * np.abs(self.offset) > tolerance * np.abs(self.scale)).any():
+            return "rounding would remove their differences"
+        return None
+
 
 def differences(left: Array, right: Array) -> Array:
     """`left - right` as floats; for integers it is exact if they are near each other, however large."""

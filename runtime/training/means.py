@@ -70,7 +70,7 @@ class Means:
             return np.asarray(value / sums[_EXAMPLES] if kind == "mean" else value, type.dtype.numpy)
         if len({rows.shape[1:] for rows in value}) > 1:
             shapes = " and ".join(str(list(shape)) for shape in sorted({rows.shape[1:] for rows in value})[:2])
-            message = f"`{measure}` compares all examples with one another, but they have different shapes: {shapes}"
+            message = f"`{measure}` is computed over all examples at once, but they have different shapes: {shapes}"
             hint = "reduce each example to one number first, such as the mean of its row"
             raise NablacError(Diagnostic(codes.E846, message, place=measure, hint=hint))
         return np.concatenate(value)

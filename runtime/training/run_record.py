@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.elaborate.program_texts import fingerprint
 from compiler.elaborate.values import show
+from compiler.types import FLOATS
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.atomic_files import write_bytes
@@ -176,7 +177,7 @@ def _check_ranges(record: Record) -> None:
         raise ValueError("a count is out of range")
     if choices.validation is not None and not 0 <= choices.validation <= MOST_VALIDATION:
         raise ValueError("its share of examples is out of range")
-    if choices.backend not in BACKENDS or choices.device not in DEVICES or choices.dtype not in ("f32", "f64"):
+    if choices.backend not in BACKENDS or choices.device not in DEVICES or choices.dtype not in FLOATS:
         raise ValueError("its backend, device or dtype is unknown")
 
 

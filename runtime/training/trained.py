@@ -126,6 +126,9 @@ def check_fitted(elaborated: ModelSpec, fitted: Fitted, location: str) -> None:
         elif not _spreads_to(scaling.offset.shape, types[name].shape[1:]):
             message += f"{list(scaling.offset.shape)} numbers, and it is {types[name]} in {graph.name}"
             hint = "load them into the model that was trained"
+        elif types[name].dtype.is_float and (reason := scaling.unrepresentable(types[name].dtype)):
+            message += f"whose raw numbers {types[name].dtype} cannot represent: {reason}"
+            hint = "compile the model in a wider type, such as `--dtype f32`"
         else:
             continue
         raise NablacError(Diagnostic(codes.E844, message, place=location, hint=hint))

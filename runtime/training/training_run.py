@@ -260,7 +260,7 @@ class Training:
             if not validated and asked in [f"val_{name}" for name in of_all]:
                 hint = "there is no validation data: `validation 0.1` in the train block holds some out"
             if self.spec.metric_of(asked) in self.measured_whole:
-                hint = "it compares all examples with one another and is measured on validation data only: `val_NAME`"
+                hint = "it is computed of all examples at once, on validation data only: `val_NAME`"
             raise NablacError(
                 Diagnostic(codes.E615, f"the `monitor` {asked} is not measured", self.spec.span, hint=hint)
             )

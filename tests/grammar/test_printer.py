@@ -20,6 +20,10 @@ CASES = [
     ("one line stays one", "layer L {\n if b {param w:[n]=0}\n x=1\n}",
      "layer L() {\n    if b { param w: [n] = 0 }\n    x = 1\n}\n"),
     ("a metric's name", "train M {\n metric e=mae(y)\n}", "train M {\n    metric e = mae(y)\n}\n"),
+    ("a metric over epoch", "train M {\n metric  e=auc(y,t)over   epoch # c\n metric y->mse(t) over epoch\n}",
+     "train M {\n    metric e = auc(y, t) over epoch  # c\n    metric y -> mse(t) over epoch\n}\n"),
+    ("a long metric over epoch", "train M {\n metric f(\n a,\n b) over epoch\n}",
+     "train M {\n    metric f(\n        a,\n        b,\n    ) over epoch\n}\n"),
     ("settings align", "train M {\n loss mse(y)\n epochs 5\n}", "train M {\n    loss   mse(y)\n    epochs 5\n}\n"),
     (
         "comments stay",

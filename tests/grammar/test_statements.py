@@ -98,6 +98,35 @@ def test_the_settings_of_a_train_block_are_names_and_values() -> None:
     assert [node.label.text for node in train.body if isinstance(node, Setting) and node.label] == ["error"]
 
 
+@pytest.mark.parametrize(
+    ("statement", "value", "over_epoch"),
+    [
+        ("metric auc(y, t) over epoch", "(call auc y t)", "over epoch"),
+        ("metric e = mae(y, t)   over   epoch # once", "(call mae y t)", "over   epoch"),
+        ("metric y -> mae(t) over epoch; epochs 3", "(-> y (call mae t))", "over epoch"),
+        ("metric over over epoch", "over", "over epoch"),
+        ("metric W over epoch", "W", "over epoch"),
+        ("metric h^T over epoch", "(^T h)", "over epoch"),
+        ("metric over epoch", "(side over epoch)", None),
+        ("metric W over", "(side W over)", None),
+        ("metric a + over", "(+ a over)", None),
+        ("metric mean(over, epoch)", "(call mean over epoch)", None),
+        ("metric e = over", "over", None),
+        ("epoch 3", "3", None),
+        ("over 3", "3", None),
+    ],
+)
+def test_over_epoch_follows_a_value_and_is_two_names_elsewhere(
+    statement: str, value: str, over_epoch: str | None
+) -> None:
+    (train,) = parsed(f"train Net {{\n over = 1\n epoch = over\n {statement}\n}}").declarations
+    assert isinstance(train, Train)
+    setting = train.body[2]
+    assert isinstance(setting, Setting)
+    assert brief(setting.value) == value
+    assert (setting.over_epoch.text if setting.over_epoch else None) == over_epoch
+
+
 def test_several_declarations_may_share_a_line() -> None:
     text = "layer A(n) { } layer B { } fn f(x) = x; const k = 2"
     assert [type(node) for node in parsed(text).declarations] == [Definition, Definition, Definition, Const]

@@ -70,6 +70,15 @@ def test_check_reports_that_there_is_nothing_to_check(files: dict[str, str], mes
     assert [(error["code"], error["message"]) for error in json.loads(done.stdout)["errors"]] == [("E911", message)]
 
 
+@pytest.mark.parametrize("command", ["check", "train", "compile", "summary"])
+@pytest.mark.parametrize("text", ["", "# later\n"])
+def test_all_commands_say_the_same_of_an_empty_file(command: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / "empty.model").write_text(text)
+    done = invoke(command, "empty.model", folder=tmp_path)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error[E911]: this file declares nothing\n --> empty.model\n")
+
+
 def test_check_reads_standard_input_and_prints_json() -> None:
     done = invoke("check", "-", "--json", stdin="model M {\n    input x: [batch, 3]\n    output y\n}\n")
     assert done.exit_code == 1

@@ -57,7 +57,7 @@ def test_a_hyperparameter_that_is_a_list_may_be_a_tuple() -> None:
 
 
 def test_an_empty_text_is_a_text() -> None:
-    with pytest.raises(NablacError, match="<text> contains no model"):
+    with pytest.raises(NablacError, match="this file declares nothing"):
         nablac.compile("")
 
 

@@ -399,3 +399,39 @@ def test_two_processes_do_not_train_in_one_folder(line: Path) -> None:
         "help: two would overwrite each other: wait for it, or stop it\n"
     )
     assert invoke("train", "m.model", "-q", "--resume", "run", "--epochs", "4").exit_code == 0
+
+
+def test_a_run_is_resumed_without_its_file(line: Path) -> None:
+    assert invoke("train", "m.model", "-q", "-o", "run", "--set", "units=5").exit_code == 0
+    (line / "m.model").write_text(MODEL.replace("tanh", "relu"))  # the run has a copy of its own
+    resumed = invoke("train", "--resume", "run", "--epochs", "4")
+    assert resumed.exit_code == 0, resumed.output
+    assert "resume:    nablac train --resume run --epochs 8\n" in resumed.stderr
+    assert load_file(line / "run" / "weights.safetensors")["body.dense.W"].shape == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "name a .model file, or a run with --resume RUN"),
+        (("run",), "run is the folder of a run: `nablac train --resume run` continues it"),
+        (("run", "--resume", "run"), "run is the folder of a run: `nablac train --resume run` continues it"),
+        (("--resume", "elsewhere"), "elsewhere is not the folder of a nablac run"),
+    ],
+)
+def test_what_to_train_has_to_be_named(arguments: tuple[str, ...], message: str, line: Path) -> None:
+    assert invoke("train", "m.model", "-q", "-o", "run").exit_code == 0
+    refused = invoke("train", *arguments)
+    assert refused.exit_code == 2 and message in refused.stderr
+
+
+def test_check_checks_a_run_with_its_own_sizes(line: Path) -> None:
+    (line / "m.model").write_text(MODEL.replace("units = 4", "units"))
+    assert invoke("train", "m.model", "-q", "-o", "run", "--set", "units=3").exit_code == 0
+    shutil.rmtree(line / "run" / "checkpoints")
+    (line / "m.model").unlink()
+    checked = invoke("check", "run")
+    assert checked.exit_code == 0 and "1 file checked, no errors" in checked.stderr
+    assert "Line: 5 gradients" in invoke("check", "run", "--gradients").stdout
+    without = invoke("check", "run/spec.model", "--gradients")
+    assert without.exit_code == 1 and "needs `units`" in without.stderr

@@ -141,7 +141,71 @@ LOSSES = (
     ),
 )
 
+
+def auc(x: Any, t: Any) -> Any:
+    """The share of the pairs of a positive and a negative that are in order, equals as halves."""
+    above = x[t > 0.5][:, None] - x[t <= 0.5][None]
+    return ((above > 0).double() + 0.5 * (above == 0).double()).mean()
+
+
+def average_precision(x: Any, t: Any) -> Any:
+    """By its definition: the precision at each threshold, times the recall that it adds."""
+    x, t = x.flatten(), t.flatten()
+    total, before = 0.0, 0.0
+    for threshold in x.unique().flip(0):
+        right = t[x >= threshold].sum()
+        total, before = total + (right - before) * t[x >= threshold].mean(), right
+    return total / t.sum()
+
+
+def f1(said: Any, t: Any) -> Any:
+    return 2 * (said * t).sum() / (said.sum() + t.sum()).clamp(min=1)
+
+
+RANKED: dict[str, Any] = {
+    "draws": {
+        "x": lambda random, shape: random.integers(0, 9, shape) / 4 - 1,  # many are equal
+        "target": lambda random, shape: np.arange(np.prod(shape)).reshape(shape) % 3 / 2 >= 0.5,
+    },
+    "types": {"target": "bool"},
+    "x": ("batch", "n"),
+    "target": ("batch", "n"),
+}
 METRICS = (
+    case("auc", "output auc(x, target)", lambda x, t: auc(x, t.double()), sizes=SIZES[1:], **RANKED),
+    case(
+        "auc of two scores",
+        "output auc(x, target)",
+        lambda x, t: auc(x[:, 1] - x[:, 0], t),
+        sizes=SIZES[1:],
+        draws={"x": wide, "target": lambda random, shape: np.arange(shape[0]) % 2},
+        types={"target": "i64"},
+        x=("batch", 2),
+        target=("batch",),
+    ),
+    case(
+        "average_precision",
+        "output average_precision(x, target)",
+        lambda x, t: average_precision(x, t.double()),
+        sizes=SIZES[1:],
+        **RANKED,
+    ),
+    loss(
+        "median_absolute_error(y, target)",
+        lambda y, t: torch.quantile((y - t).abs(), 0.5, dim=0).mean(),
+    ),
+    loss(
+        "precision(logits, target)",
+        lambda x, t: ((x > 0) * t).sum() / (x > 0).sum().clamp(min=1),
+        **BINARY,
+    ),
+    loss("recall(logits, target)", lambda x, t: ((x > 0) * t).sum() / t.sum().clamp(min=1), **BINARY),
+    loss("f1(logits, target)", lambda x, t: f1((x > 0).double(), t), **BINARY),
+    loss(
+        "macro_f1(logits, label)",
+        lambda x, t: torch.stack([f1((x.argmax(-1) == k).double(), (t == k).double()) for k in range(5)]).mean(),
+        **CLASSES,
+    ),
     loss("accuracy(logits, label)", lambda x, t: (x.argmax(-1) == t).double().mean(), **CLASSES),
     loss(
         "top_k_accuracy(logits, label, k: 2)",

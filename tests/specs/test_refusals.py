@@ -68,6 +68,7 @@ REFUSED = {
         f"{name}(x, zeros([batch]))": ("[batch, 1]", "the shapes of target f32[batch] and output f32[batch, 1] differ")
         for name in (
             *("mse", "mae", "rmse", "huber", "log_cosh", "hinge", "mape", "r_squared", "binary_cross_entropy"),
+            *("median_absolute_error", "auc", "average_precision", "precision", "recall", "f1"),
             *("binary_accuracy", "categorical_cross_entropy", "kl_divergence", "cosine_similarity"),
         )
     },
@@ -77,7 +78,7 @@ REFUSED = {
             "the label is i64[batch, 1], logits f32[batch, 5]: each row needs one label",
         )
         for name, more in {
-            **dict.fromkeys(("accuracy", "top_k_accuracy", "cross_entropy", "perplexity"), ""),
+            **dict.fromkeys(("macro_f1", "accuracy", "top_k_accuracy", "cross_entropy", "perplexity"), ""),
             "masked_accuracy": ", ignore: 0",
         }.items()
     },

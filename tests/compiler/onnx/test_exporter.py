@@ -360,3 +360,53 @@ def test_docstrings_of_cells_reach_the_nodes_of_their_steps() -> None:
 def test_a_copy_of_an_input_knows_its_line() -> None:
     (copy,) = [node for node in nablac.compile(DOCUMENTED).onnx().graph.node if node.op_type == "Identity"]
     assert {each.key: each.value for each in copy.metadata_props} == {"source": "<text>:13:11"}
+
+
+BF16 = (
+    "one_hot(argmax(x, axis: -1), 4) + x",
+    "cumsum(x, axis: 1) + top_k(x, k: 4)[0]",
+    "round(x) + sin(x) + floor(x) + x % 2 + sign(x)",
+    "cast(isinf(x), dtype(x)) + cast(isnan(x), dtype(x))",
+    "zeros([1, 4]) + cast(iota(4), dtype(x)) + x",
+    "random.normal(like: x) + random.bernoulli(0.5, like: x)",
+    'scatter_elements(x, argmax(x, axis: 1, keep: true), x[:, :1], axis: 1, reduction: "add")',
+    "unsqueeze(x, -1) -> GRU(3)",
+    "unsqueeze(x, -1) -> LSTM(3)",
+    "unsqueeze(x, -1) -> SimpleRNN(3)",
+    "unsqueeze(x, -1) -> MultiHeadAttention(1)",
+    'einsum("b t, b t -> b", x, x)',
+    "reshape(x, [batch, 1, 2, 2]) -> Conv2D(2, 2) -> max_pool([2, 2]) -> average_pool([1, 1])",
+    "conv_transpose(reshape(x, [batch, 1, 2, 2]), ones([1, 2, 3, 3]))",
+    "x -> LayerNorm() -> BatchNorm() -> softmax(axis: 1) -> gelu",
+)
+
+
+@pytest.mark.parametrize("opset", [None, 18, 22, 24])
+@pytest.mark.parametrize("text", BF16)
+def test_what_onnx_has_no_bf16_operator_for_is_computed_in_f32(text: str, opset: int | None) -> None:
+    made = nablac.compile(f"model M {{\n    input x: [batch, 4]\n    output y = {text}\n}}\n", dtype="bf16")
+    onnx.checker.check_model(made.onnx(opset), full_check=True)
+    types = {value.type.tensor_type.elem_type for value in made.onnx(opset).graph.output}
+    assert types == {onnx.TensorProto.BFLOAT16}
+
+
+def test_sizes_that_were_computed_for_bf16_are_there_when_it_is_computed_in_f32() -> None:
+    """`top_k` lowers itself twice, and the size that it takes is computed once."""
+    made = nablac.compile(
+        "model M {\n    input x: [batch, n]\n    output y = top_k(x, k: n // 2 + 1)[0][..., 0]\n}\n", dtype="bf16"
+    )
+    onnx.checker.check_model(made.onnx(18), full_check=True)
+
+
+@pytest.mark.parametrize(
+    ("body", "inputs"),
+    [
+        ("noise = random.normal(like: x)\n    output y = x", ["x"]),
+        ("options = [x, x + random.normal(like: x)]\n    output y = options[0]", ["x"]),
+        ("options = [x, x + random.normal(like: x)]\n    output y = options[1]", ["x", "seed"]),
+        ("output y = x + random.normal(like: x) if noisy else x", ["x"]),
+    ],
+)
+def test_a_draw_that_nothing_reads_needs_no_seed(body: str, inputs: list[str]) -> None:
+    made = nablac.compile(f"model M(noisy = false) {{\n    input x: [batch, 4]\n    {body}\n}}\n")
+    assert [each.name for each in made.onnx().graph.input] == inputs

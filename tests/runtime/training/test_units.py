@@ -306,7 +306,9 @@ def test_two_targets_each_have_their_outputs(tmp_path: Path) -> None:
         np.testing.assert_allclose(
             outside[:, column : column + 1], raw(inside[:, column : column + 1], scaling[target]), rtol=1e-4
         )
-    assert units_in(run.inference, run.fitted_now)["both"].of == ("kind", "t")
+    unit = units_in(run.inference, run.fitted_now)["both"]
+    assert unit.of == ("kind", "t")
+    assert str(unit) == "in the units of `t` in [:, 0:1] and of `kind` in [:, 1:2]"
 
 
 def test_one_value_in_two_units_is_in_neither(tmp_path: Path) -> None:

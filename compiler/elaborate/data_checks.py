@@ -1,0 +1,57 @@
+"""Checks of a data description that need no data: whether its stages fit each other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from compiler.elaborate.data import A_TEXT, EXAMPLES, PAIRS, ROWS, SCALES, SOURCES, STAGES
+from compiler.elaborate.session import Session
+from compiler.model_spec import DataStage
+from grammar import codes
+from grammar.diagnostics import did_you_mean
+
+_HINTS = {
+    ROWS: "`columns(...)` or `window(...)` creates examples of rows",
+    A_TEXT: "`tokens(...)`, `characters(...)` or `words(...)` creates examples of a text",
+    PAIRS: "`tokens(...)` creates examples of pairs",
+    EXAMPLES: "only one stage creates examples, and the others change them",
+}
+
+
+def check_stages(session: Session, stages: tuple[DataStage, ...]) -> None:
+    """NablacError for a stage that does not take the kind of data that it gets.
+
+    If no stage creates examples, they are passed from Python, and their kind is not known.
+    """
+    source, *following = stages
+    if all(STAGES[stage.name].on_examples for stage in following):
+        return
+    kind = SOURCES[source.name].returns
+    for stage in following:
+        declared = STAGES[stage.name]
+        if declared.takes and kind not in declared.takes:
+            message = f"`{stage.name}`: expected {' or '.join(declared.takes)}, got {kind}"
+            raise session.fault(codes.E823, message, stage.span, hint=_HINTS[kind])
+        if not declared.on_examples:
+            kind = EXAMPLES
+
+
+def check_scaled_columns(session: Session, stages: tuple[DataStage, ...], names: Collection[str]) -> None:
+    """Report columns to scale that are in no example; `names` are the model's inputs and targets."""
+    creator = next((stage for stage in stages if stage.name in ("columns", "window")), None)
+    if creator is None:
+        return
+    parameters = ("inputs", "targets") if creator.name == "columns" else ("columns", "target")
+    columns = {name for parameter in parameters for name in _names(creator.arguments[parameter])}
+    known = {*columns, "input", "target", *names}
+    for stage in stages:
+        for column in _names(stage.arguments["columns"]) if stage.name in SCALES else ():
+            if column not in known:
+                hint = did_you_mean(column, known) or f"the choices are {', '.join(sorted(columns))}"
+                message = f"there is no column `{column}` to scale"
+                session.report(session.fault(codes.E822, message, stage.span, hint=hint))
+
+
+def _names(value: Any) -> Iterator[str]:
+    yield from value if isinstance(value, list) else (value,)

@@ -1,0 +1,68 @@
+"""What the exporter needs of ONNX's own objects: their names, their types, their schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import TYPE_CHECKING
+
+from compiler.lazy import LazyModule
+from compiler.types import TensorType
+
+if TYPE_CHECKING:
+    import onnx
+
+    from compiler.types import Array
+else:
+    onnx = LazyModule("onnx")
+
+
+def value_info(name: str, type: TensorType) -> onnx.ValueInfoProto:
+    """The name and the type of an input, an output or a value between."""
+    shape = [size if isinstance(size, int) else str(size) for size in type.shape]
+    return onnx.helper.make_tensor_value_info(name, type.dtype.onnx, shape)
+
+
+@cache
+def supports_bf16(onnx_type: str, opset: int) -> bool:
+    """Whether an ONNX operator supports bf16 wherever it supports f32."""
+    schema = onnx.defs.get_schema(onnx_type, opset, "")
+    constraints = [set(constraint.allowed_type_strs) for constraint in schema.type_constraints]
+    return all("tensor(bfloat16)" in allowed for allowed in constraints if "tensor(float)" in allowed)
+
+
+def constant_name(array: Array) -> str:
+    """A name that tells a small constant's value."""
+    if array.size == 1:
+        return f"constant_{array.reshape(-1)[0]}"
+    if array.ndim == 1 and array.size <= 6 and array.dtype.kind == "i":
+        return "constant_" + "_".join(map(str, array))
+    return "constant"
+
+
+def names_read(node: onnx.NodeProto) -> set[str]:
+    """Every name that a node reads, in its nested graphs too."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            names.update(output.name for output in attribute.g.output)
+    for inner in _nested(node):
+        names |= names_read(inner)
+    return names
+
+
+def rename(node: onnx.NodeProto, renamed: Mapping[str, str]) -> None:
+    """Exchange names that a node reads or writes, in its nested graphs too."""
+    for names in (node.input, node.output):
+        for index, name in enumerate(names):
+            if name in renamed:
+                names[index] = renamed[name]
+    for inner in _nested(node):
+        rename(inner, renamed)
+
+
+def _nested(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of a node's own graphs."""
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield from attribute.g.node
