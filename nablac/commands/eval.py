@@ -30,6 +30,18 @@ if TYPE_CHECKING:
     from runtime.evaluation.report_page import Generated
     from runtime.training.training_run import Training
 
+
+class _Folds(click.IntRange):
+    """A number of folds. It may be left out, so that FILE after the option is taken for it."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """The number; UsageError for anything else."""
+        try:
+            return super().convert(value, parameter, context)
+        except click.BadParameter:
+            self.fail(f"{value!r} is not a number of folds; write FILE first: `nablac eval FILE --backtest`")
+
+
 _MOST_GENERATED = 24  # texts in a report
 
 
@@ -54,7 +66,7 @@ _MOST_GENERATED = 24  # texts in a report
 @click.option(
     "--backtest",
     "folds",
-    type=click.IntRange(1),
+    type=_Folds(1),
     metavar="FOLDS",
     is_flag=False,
     flag_value=5,

@@ -138,6 +138,8 @@ def backtest(
     first, last = (int(number) for number in (about.min() + window.seen, about.max() + window.horizon - 1))
     inside = np.flatnonzero((series.rows >= first) & (series.rows <= last))
     season = season_of(past, first, asked)
+    if season is not None and season.length > last - int(series.rows[0]):
+        season = None  # no row has one before it
     fed_back = feeds_back(predictor, series, columns)
     blocks = [block for block in np.array_split(inside, min(folds, len(inside))) if len(block)]
     runs = [_Forecast.of(block, beyond, fed_back) for block in blocks]

@@ -141,6 +141,7 @@ def forecast_result(
             notes.append(
                 f"`{task.target}`: there are fewer rows before the forecasts than in a season of {season.length:,}"
             )
+            season = None
     return NumberResult(
         task, rows, truth, guess, columns, tuple(steps.tolist()), about, forecasts, season, True, tuple(notes)
     )

@@ -417,6 +417,19 @@ def test_what_cannot_be_asked_for_is_refused(tmp_path: Path) -> None:
     refused = invoke("eval", tmp_path / "m.model", "--report", tmp_path / "rows.csv")
     assert refused.exit_code != 0 and "rows.csv is a file, and a report is a folder" in refused.stderr
     assert invoke("eval", tmp_path / "m.model", "--season", "0").exit_code != 0
+    refused = invoke("eval", "--backtest", tmp_path / "m.model")
+    assert refused.exit_code == 2 and "write FILE first: `nablac eval FILE --backtest`" in refused.stderr
+
+
+def test_a_season_that_is_longer_than_the_past_is_no_baseline(tmp_path: Path) -> None:
+    run = _trained(tmp_path, ["a"], ["a"], 1)
+    done = invoke("eval", run, "--season", "100", "--backtest", "2", "--report", tmp_path / "report")
+    assert done.exit_code == 0, done.output
+    assert "fewer rows before the forecasts than in a season of 100" in done.stderr
+    facts = json.loads((tmp_path / "report" / "report.json").read_text())["figures"]["next"]
+    assert "season" not in facts and list(facts["columns"]["a"]["baselines"]) == ["last value"]
+    assert "season" not in facts["backtest"]
+    assert list(facts["backtest"]["columns"]["a"]["baselines"]) == ["last value"]
 
 
 def test_a_target_that_no_output_is_compared_with_has_no_figures(tmp_path: Path) -> None:
