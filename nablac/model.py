@@ -396,7 +396,7 @@ def load(
                 Diagnostic(codes.E901, "no weights are named", place=str(path), hint="`compile` needs none")
             )
         return compile(path, **settings).load(weights, rename)
-    from runtime.training.folder import WEIGHTS
+    from runtime.training.folder import weights_of
     from runtime.training.program_texts import SPEC
     from runtime.training.run_record import read_record
 
@@ -407,7 +407,7 @@ def load(
     recorded = {"model": choices.model, "preset": choices.preset, "dtype": choices.dtype, **hypers}
     model = compile(run / SPEC, **{**recorded, **settings})
     model._folder = record.data_folder(run)
-    return model.load(weights or run / WEIGHTS, rename)
+    return model.load(weights or weights_of(run), rename)
 
 
 def from_program(
