@@ -416,7 +416,7 @@ def load(
             )
         return compile(path, **settings).load(weights, rename)
     from compiler.elaborate.program_texts import SPEC
-    from runtime.training.folder import WEIGHTS
+    from runtime.training.folder import weights_of
     from runtime.training.run_record import read_record
 
     run = Path(path)
@@ -426,7 +426,7 @@ def load(
     recorded = {"model": choices.model, "preset": choices.preset, "dtype": choices.dtype, **hypers}
     model = compile(run / SPEC, **{**recorded, **settings})
     model._folder = record.data_folder(run)
-    return model.load(weights or run / WEIGHTS, rename)
+    return model.load(weights or weights_of(run), rename)
 
 
 def from_program(

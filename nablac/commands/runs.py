@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grammar import codes
 from nablac.commands.options import ModelOptions, was_given
 
 if TYPE_CHECKING:
@@ -33,16 +32,10 @@ class Run:
     def model(self, options: ModelOptions) -> ModelOptions:
         """The model of a finished run with its best weights; NablacError if it has none yet."""
         from compiler.elaborate.program_texts import SPEC
-        from grammar.diagnostics import Diagnostic, NablacError
-        from runtime.training.folder import WEIGHTS
+        from runtime.training.folder import weights_of
 
         options = self.recorded_model(options)
-        weights = options.weights or self.folder / WEIGHTS
-        if not weights.is_file():
-            hint = f"`nablac train --resume {self.folder}` finishes it"
-            message = f"{self.folder} is not finished: it has no weights"
-            raise NablacError(Diagnostic(codes.E853, message, place=str(self.folder), hint=hint))
-        return replace(options, file=self.folder / SPEC, weights=weights)
+        return replace(options, file=self.folder / SPEC, weights=options.weights or weights_of(self.folder))
 
     def recorded_model(self, options: ModelOptions) -> ModelOptions:
         """The model that the run was started with; its file, and hyperparameters that the user sets, from `options`."""

@@ -43,6 +43,17 @@ def is_own(path: Path) -> bool:
     return name in _OWN or name.startswith(("events.out.tfevents.", "model.onnx."))
 
 
+def weights_of(run: Path) -> Path:
+    """The file of the best weights of a run; NablacError if it is not finished."""
+    weights = run / WEIGHTS
+    if not weights.is_file():
+        hint = f"`nablac train --resume {run}` finishes it"
+        raise NablacError(
+            Diagnostic(codes.E853, f"{run} is not finished: it has no weights", place=str(run), hint=hint)
+        )
+    return weights
+
+
 class RunFolder:
     """A run's folder, created by `begin` or opened by `resume`, to be used in a `with` block.
 

@@ -410,6 +410,17 @@ def test_a_run_is_resumed_without_its_file(line: Path) -> None:
     assert load_file(line / "run" / "weights.safetensors")["body.dense.W"].shape == (3, 5)
 
 
+def test_a_run_that_is_not_finished_has_no_model_yet(line: Path) -> None:
+    assert invoke("train", "m.model", "-q", "-o", "run").exit_code == 0
+    (line / "run" / "weights.safetensors").unlink()
+    said = "run is not finished: it has no weights"
+    refused = invoke("summary", "run")
+    assert refused.exit_code == 2 and said in refused.stderr
+    assert "help: `nablac train --resume run` finishes it" in refused.stderr
+    with pytest.raises(NablacError, match=said):
+        nablac.load("run")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
