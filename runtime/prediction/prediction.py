@@ -68,8 +68,8 @@ def predict(predictor: Predictor, inputs: Inputs, request: Request, findings: Fi
         yield columns
     if not rows:
         place = ", ".join(inputs) if not isinstance(inputs, Mapping) else _TABLE
-        why = ": every one is broken" if findings.skipped else ""
-        raise NablacError(Diagnostic(codes.E823, f"no row is left to predict for{why}", place=place))
+        broken = "no row is left to predict for: every one is broken"
+        raise NablacError(Diagnostic(codes.E823, broken if findings.skipped else f"{place} has no rows", place=place))
 
 
 def _check(predictor: Predictor, inputs: Inputs, request: Request) -> None:
@@ -153,9 +153,9 @@ def _texts(predictor: Predictor, path: Any, request: Request, findings: Findings
     if is_lines and request.column is None:
         if is_images(path):
             raise _unfit(predictor, [path])
-        return texts_of_lines(text_lines(path), path, predictor)
+        return texts_of_lines(text_lines(path, findings), path, predictor)
     blocks = _blocks(path, request.format(predictor.recipe), findings, _ROWS_AT_ONCE)
-    return texts_of_table(blocks, request.column, request.keep)
+    return texts_of_table(blocks, request.column, request.keep, findings)
 
 
 def _of_images(

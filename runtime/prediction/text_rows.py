@@ -10,6 +10,7 @@ from typing import Any
 from compiler.dims import Dim
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from grammar.visible import shortened
 from runtime.prediction.answers import Answers
 from runtime.prediction.findings import Findings
 from runtime.prediction.predictor import Predictor
@@ -57,11 +58,15 @@ def texts_of_lines(lines: Iterable[tuple[int, str]], path: str, predictor: Predi
         yield Texts(texts, places, {TEXT: texts}, path)
 
 
-def texts_of_table(blocks: Iterable[Block], column: str | None, keep: Keep) -> Iterator[Texts]:
+def texts_of_table(blocks: Iterable[Block], column: str | None, keep: Keep, findings: Findings) -> Iterator[Texts]:
     """The texts of a column: the one that is named, the one that is called `text`, or the only one."""
+    name = column
     for block in blocks:
         rows = block.rows
-        name = column or _only_texts(block)
+        if name is None:
+            name = _only_texts(block)
+            if name != TEXT:  # a name that is a text shows that the table has no row of names
+                findings.note(rows.path, f"the texts are those of column `{shortened(name)}`")
         if name not in rows.cells or name in rows.refused:
             hint = did_you_mean(name, rows.cells) or f"the columns are {', '.join(rows.cells)}"
             message = f"{rows.path} has no column `{name}`"

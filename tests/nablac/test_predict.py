@@ -287,13 +287,19 @@ def test_texts_are_lines_and_columns(runs: Path) -> None:
     Path("new.txt").write_text("a nice film\n\nbad\n")
     Path("new.csv").write_text('id,review\n1,"a nice film"\n2,bad\n')
     Path("three.csv").write_text("id,review,title\n1,a nice film,no no\n2,bad,so so\n")
-    lines = rows_of(invoke("predict", "texts", "new.txt"))
+    said = invoke("predict", "texts", "new.txt")
+    assert said.stderr == "note: a blank line is skipped: new.txt:2\n"
+    lines = rows_of(said)
     assert [row["text"] for row in lines] == ["a nice film", "bad"]
-    table = rows_of(invoke("predict", "texts", "new.csv"))
+    said = invoke("predict", "texts", "new.csv")
+    assert said.stderr == "note: the texts are those of column `review`: new.csv\n"
+    table = rows_of(said)
     assert [row["id"] for row in table] == ["1", "2"]
     assert [row["probability_pos"] for row in table] == [row["probability_pos"] for row in lines]
     assert invoke("predict", "texts", "three.csv").exit_code == 2
     named = rows_of(invoke("predict", "texts", "three.csv", "--column", "review"))
+    Path("empty.txt").write_text("")
+    assert "error[E823]: empty.txt has no rows\n" in invoke("predict", "texts", "empty.txt").stderr
     assert [row["probability_pos"] for row in named] == [row["probability_pos"] for row in lines]
     assert rows_of(invoke("predict", "texts/model.onnx", "-", stdin="a nice film\n"))[0]["text"] == "a nice film"
     in_python = nablac.load("texts").predict({"text": ["bad"]})
@@ -305,6 +311,16 @@ def test_an_output_is_given_as_it_is_where_that_is_asked(runs: Path) -> None:
     assert [name for name in rows[0] if name.startswith("hidden_")] == [f"hidden_{index}" for index in range(8)]
     refused = invoke("predict", "table", "table.csv", "--output-of", "hiden")
     assert (refused.exit_code, "did you mean `hidden`?" in refused.stderr) == (2, True)
+
+
+def test_the_column_of_texts_is_the_same_in_all_blocks(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(runs, "texts")
+    monkeypatch.setattr("runtime.prediction.prediction._ROWS_AT_ONCE", 2)
+    Path("blocks.csv").write_text("tag,review\na,a nice film\nb,bad\nso so,bad\nno no,nice\n")
+    said = invoke("predict", "texts", "blocks.csv")
+    assert said.stderr == "note: the texts are those of column `review`: blocks.csv\n"
+    probabilities = [row["probability_pos"] for row in rows_of(said)]
+    assert probabilities[1] == probabilities[2] and len(set(probabilities)) == 3
 
 
 # The model, the arguments after it, and what is said
