@@ -100,7 +100,7 @@ def command(
     predictor = set_up_predictor(options, tokenizer)
     request = Request(steps, of_all, keep, column, outputs, _character(separator), decimal, header)
     findings = Findings(skip_broken)
-    with _progress(quiet or not to_file and sys.stdout.isatty()) as counted:
+    with _progress(quiet or (not to_file and sys.stdout.isatty())) as counted:
         sink = _Sink(output, as_json)
         sink.take(counted(predict(predictor, inputs, request, findings)))
     for line in findings.lines():

@@ -168,7 +168,9 @@ def _check_feedback(predictor: Predictor, beyond: int, count: int) -> None:
         listed = ", ".join(f"`{name}`" for name in missing)
         message = f"{count} steps need later rows of {listed}, which the model reads and does not predict"
         what = "one row" if beyond == 1 else f"{beyond} rows"
-        hint = f"it predicts {what} at once; only a model that predicts every column it reads can be fed its predictions"
+        hint = (
+            f"it predicts {what} at once; only a model that predicts every column it reads can be fed its predictions"
+        )
         raise NablacError(Diagnostic(codes.E882, message, place="--steps", hint=hint))
 
 

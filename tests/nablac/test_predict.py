@@ -66,6 +66,16 @@ train Reviews {
     data pairs("reviews.tsv") -> tokens(length: 20, kind: "words", most: 40, target: "class")
 }
 """,
+    "labelled": """
+model Labelled {
+    input tokens: i64[batch, T]
+    output logits = tokens -> Embedding(60, 4) -> GRU(4) -> Dense(2)
+}
+train Labelled {
+    target label: i64[batch]; loss cross_entropy(logits, label); epochs 2; optimizer adam(lr: 1e-2)
+    data pairs("labelled.csv", separator: ",", columns: ["review", "mark"]) -> tokens(kind: "words", target: "class")
+}
+""",
     "digits": """
 model Digits { input image: [batch, 64]; output logits = image -> Dense(3) }
 train Digits {
@@ -103,6 +113,10 @@ def write_data(folder: Path) -> None:
             f"{'good nice' if row % 2 else 'bad poor'} film {row}\t{'pos' if row % 2 else 'neg'}\n" for row in range(40)
         )
     )
+    with (folder / "labelled.csv").open("w", newline="") as file:
+        marks = [("pos", "good, nice") if row % 2 else ("neg", 'bad "and"\npoor') for row in range(40)]
+        csv.writer(file).writerow(["id", "mark", "review"])
+        csv.writer(file).writerows([row, mark, f"{words} film {row}"] for row, (mark, words) in enumerate(marks))
     rows = generator.integers(0, 17, (12, 64))
     rows[0, 0] = 16
     (folder / "digits.csv").write_text("".join(f"{','.join(map(str, row))},{n % 3}\n" for n, row in enumerate(rows)))
@@ -311,6 +325,27 @@ def test_an_output_is_given_as_it_is_where_that_is_asked(runs: Path) -> None:
     assert [name for name in rows[0] if name.startswith("hidden_")] == [f"hidden_{index}" for index in range(8)]
     refused = invoke("predict", "table", "table.csv", "--output-of", "hiden")
     assert (refused.exit_code, "did you mean `hidden`?" in refused.stderr) == (2, True)
+
+
+def test_texts_and_labels_are_columns_of_a_table(runs: Path) -> None:
+    run(runs, "labelled")
+    said = invoke("predict", "labelled", "labelled.csv")
+    rows = rows_of(said)
+    assert (len(rows), rows[0]["id"], rows[0]["mark"], said.stderr) == (40, "0", "neg", "")
+    assert {"predicted_label", "probability_neg", "probability_pos"} < rows[0].keys()
+    assert invoke("predict", "labelled/model.onnx", "labelled.csv").exit_code == 0
+    Path("titled.csv").write_text('title,review\n"a, b","good, nice film 3"\n')
+    assert rows_of(invoke("predict", "labelled", "titled.csv"))[0]["probability_pos"] == rows[3]["probability_pos"]
+    Path("films.txt").write_text("good, nice film 3\n")
+    assert rows_of(invoke("predict", "labelled", "films.txt"))[0]["probability_pos"] == rows[3]["probability_pos"]
+    Path("films.tsv").write_text("n\treview\n1\tgood, nice film 3\n")
+    assert rows_of(invoke("predict", "labelled", "films.tsv"))[0]["probability_pos"] == rows[3]["probability_pos"]
+    Path("other.csv").write_text("reviews,mark\ngood,pos\n")
+    refused = invoke("train", "labelled.model", "--data", "other.csv")
+    assert (refused.exit_code, "E822" in refused.stderr, "did you mean `reviews`?" in refused.stderr) == (2, True, True)
+    Path("gap.csv").write_text("review,mark\ngood,pos\n ,neg\n")
+    refused = invoke("train", "labelled.model", "--data", "gap.csv")
+    assert refused.exit_code == 2 and "column `review`: the cell is empty" in refused.stderr
 
 
 def test_the_column_of_texts_is_the_same_in_all_blocks(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
