@@ -417,7 +417,14 @@ def test_an_onnx_file_without_a_recipe_says_what_to_do(runs: Path) -> None:
     assert done.exit_code == 2 and done.stderr.startswith(
         "error[E880]: bare.onnx does not say what data it was trained on"
     )
-    assert "`nablac run`" in done.stderr
+    assert "compile the run again with this version of nablac, or feed arrays with `nablac run`" in done.stderr
+    del model.metadata_props[:]
+    onnx.save(model, "foreign.onnx")
+    foreign = invoke("predict", "foreign.onnx", "table.csv")
+    assert foreign.exit_code == 2 and "nablac has not compiled it: feed arrays with `nablac run`" in foreign.stderr
+    assert invoke("compile", "price", "--train", "-o", "step.onnx").exit_code == 0
+    step = invoke("predict", "step.onnx", "table.csv")
+    assert step.exit_code == 2 and "it is one step of a training: name the run" in step.stderr
 
 
 def test_a_run_of_an_earlier_version_predicts(runs: Path) -> None:
