@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
@@ -15,7 +18,7 @@ import numpy as np
 import pytest
 
 import nablac
-from tests.command_line import Ended, invoke, shell
+from tests.command_line import Ended, invoke, shell, surroundings
 
 Array = Any
 
@@ -249,6 +252,22 @@ def test_results_are_written_to_a_file(runs: Path, ending: str) -> None:
         invoke("predict", "table", f"all.{ending}", "--keep", "none").stdout
         == invoke("predict", "table", "table.csv", "--keep", "none").stdout
     )
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal of POSIX")
+@pytest.mark.parametrize(("arguments", "is_shown"), [(["-o", "seen.csv"], True), ([], False), (["-o", "-"], False)])
+def test_rows_are_counted_on_a_terminal_that_has_no_results(
+    runs: Path, arguments: list[str], is_shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(runs, "price")
+    monkeypatch.setenv("TERM", "xterm")
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "nablac", "predict", "price", "table.csv", *arguments]
+    done = subprocess.run(command, stdout=theirs, stderr=theirs, env=surroundings(), timeout=60)
+    with open(ours, "rb", buffering=0) as screen:
+        shown = screen.read(65536)
+    os.close(theirs)
+    assert (done.returncode, b"0:00:0" in shown) == (0, is_shown), shown
 
 
 def test_json_is_a_list_of_rows(runs: Path) -> None:
