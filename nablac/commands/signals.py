@@ -17,3 +17,17 @@ def signals_handled_by(handle: Callable[[int], None]) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def collected_signals() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM, so that the work stops after its present step; a second signal ends the command."""
+    numbers: list[int] = []
+
+    def handle(number: int) -> None:
+        if numbers:
+            raise KeyboardInterrupt
+        numbers.append(number)
+
+    with signals_handled_by(handle):
+        yield numbers

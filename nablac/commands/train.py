@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +21,7 @@ from nablac.commands.options import (
 from nablac.commands.output import note, print_json
 from nablac.commands.progress import Progress
 from nablac.commands.runs import read_run
-from nablac.commands.signals import signals_handled_by
+from nablac.commands.signals import collected_signals
 from nablac.commands.training_setup import note_batchwise_loss, note_data, set_up_training
 from runtime.training.run_options import MOST_VALIDATION
 
@@ -219,7 +217,7 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
     text = f"{_quoted(file)} " if was_given("file") else ""
     resume = f"nablac train {text}--resume {_quoted(folder.path)}"
     position, compiled = loop.position, None
-    with Progress(loop, quiet or as_json) as progress, _collect_signals() as caught:
+    with Progress(loop, quiet or as_json) as progress, collected_signals() as caught:
         loop.stop = lambda: bool(caught)
         loop.events.batch = progress.batch
 
@@ -288,17 +286,3 @@ def _result(loop: Loop) -> str:
 
 def _quoted(path: Path) -> str:
     return shlex.quote(str(path))
-
-
-@contextmanager
-def _collect_signals() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM, so that training stops after the present step; a second signal ends the command."""
-    caught: list[int] = []
-
-    def handle(number: int) -> None:
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-
-    with signals_handled_by(handle):
-        yield caught

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +12,7 @@ import click
 
 from nablac.commands.options import Finite, output_options, run_options, text_options, was_given, whole_number
 from nablac.commands.output import note, print_json
-from nablac.commands.signals import signals_handled_by
+from nablac.commands.signals import collected_signals
 from runtime.training.run_options import MOST_VALIDATION
 
 if TYPE_CHECKING:
@@ -136,7 +134,7 @@ def command(
     with (
         TrialProgress(study, total, quiet or as_json) as progress,
         with_threads(study.record.threads),
-        _signals() as caught,
+        collected_signals() as caught,
     ):
 
         def stop() -> bool:
@@ -354,17 +352,3 @@ def _train_options(record: StudyRecord) -> str:
 
 def _quoted(path: Path) -> str:
     return shlex.quote(str(path))
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM, which end the search after the running step; a second one exits at once."""
-    caught: list[int] = []
-
-    def handle(number: int) -> None:
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-
-    with signals_handled_by(handle):
-        yield caught

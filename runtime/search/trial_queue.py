@@ -13,9 +13,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from runtime.search.suggestions import Values
 
-WORKER, FOLDER, MESSAGE, SAME, EPOCHS, BEST_EPOCH, SECONDS = (
-    *("worker", "folder", "message", "same_as", "epochs", "best_epoch", "seconds"),
-)
+# Attributes of a trial in the storage.
+WORKER, FOLDER, MESSAGE, SAME = "worker", "folder", "message", "same_as"
+EPOCHS, BEST_EPOCH, SECONDS = "epochs", "best_epoch", "seconds"
 _TOTAL = "total"  # of trials, once they are known
 
 
