@@ -202,6 +202,12 @@ def test_what_cannot_be_compared_is_said(runs: Path, case: str) -> None:
     assert message in ended.stderr
 
 
+def test_a_study_is_told_from_a_folder_of_runs(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "adam", tmp_path / "study" / "trials" / "0")
+    ended = invoke("compare", runs / "adam", "study", folder=tmp_path)
+    assert ended.exit_code == 2 and "it is a study: name one of its trials, as study/trials/0" in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [("[]", "is not a run's history"), ('{"loss": 3}', "is not a run's history"), ("{", "is not a run's history")],

@@ -51,6 +51,7 @@ def test_a_run_writes_all_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert 100 < forecast.item() < 700  # in passengers, not in deviations
 
     assert "evaluate:  nablac eval runs/forecaster/1\n" in done.stderr
+    assert "predict:   nablac predict runs/forecaster/1 INPUT\n" in done.stderr
     again = invoke("eval", "runs/forecaster/1", "--json")
     assert json.loads(again.stdout)["loss"] == pytest.approx(history["val_loss"][best], rel=1e-5)
     assert invoke("train", FORECASTER, "--epochs", "1", "-q").exit_code == 0
@@ -186,7 +187,7 @@ def test_a_changed_model_does_not_resume(tmp_path: Path, monkeypatch: pytest.Mon
     series(tmp_path, list(range(60)))
     file = spec(tmp_path)
     assert invoke("train", file, "--epochs", "1", "-q", "-o", "run").exit_code == 0
-    spec(tmp_path, **{"units = 20..80": "units = 51"})
+    spec(tmp_path, **{"units = 20..80": "units = 20..82"})
     done = invoke("train", file, "--resume", "run")
     assert done.exit_code == 2 and "error[E841]: the model has changed since run began" in done.stderr
     none = invoke("train", file, "--resume", "nowhere")
