@@ -85,6 +85,8 @@ def evaluate(predictor: Predictor, data: Examples, part: str, judging: Judging) 
             task.target: backtest(predictor, task, data, part, judging.folds, judging.season, judging.batch)
             for task in _forecasts(tasks)
         }
+    if judging.season is not None and not any(task.what == "forecast" for task in tasks):
+        notes.append("`--season` is of a series, and the model was not trained on one: it changes nothing")
     noted = [note for result in results.values() if isinstance(result, NumberResult) for note in result.notes]
     return Evaluation(part, results, backtests, (*notes, *noted))
 

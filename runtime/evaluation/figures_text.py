@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from runtime.charts.readable_numbers import readable
-from runtime.evaluation.backtest import Backtest
+from runtime.evaluation.backtest import Backtest, Fold
 from runtime.evaluation.calibration import calibration_error
 from runtime.evaluation.class_results import ClassResult, LabelResult
 from runtime.evaluation.evaluation import Evaluation, Result
@@ -133,10 +133,18 @@ def _backtest_lines(result: Backtest) -> list[str]:
     for index in range(len(result.columns)):
         rows += column_rows(result, index)
         rows += [
-            number_cells(f"  rows {fold.rows[0] + 1:,} to {fold.rows[-1] + 1:,}", result.figures(index, [fold]))
+            number_cells(f"  {_rows_of(fold)}", result.figures(index, [fold]))
             for fold in result.folds[:_MOST_ROWS]
         ]
-    return [f"backtest: {backtest_heading(result)}", *table(NUMBER_HEADER, rows)]
+    lines = [f"backtest: {backtest_heading(result)}", *table(NUMBER_HEADER, rows)]
+    if len(result.folds) > _MOST_ROWS:
+        lines.append(f"  and {len(result.folds) - _MOST_ROWS} more folds, which --json and --report have")
+    return lines
+
+
+def _rows_of(fold: Fold) -> str:
+    first, last = int(fold.rows[0]) + 1, int(fold.rows[-1]) + 1
+    return f"row {first:,}" if first == last else f"rows {first:,} to {last:,}"
 
 
 def backtest_heading(result: Backtest) -> str:

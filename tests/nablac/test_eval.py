@@ -440,7 +440,7 @@ def test_a_target_that_no_output_is_compared_with_has_no_figures(tmp_path: Path)
     done = invoke("eval", tmp_path / "m.model", "--report", tmp_path / "report")
     assert done.exit_code == 0, done.output
     assert "`kind`: the loss does more with it" in done.stderr
-    assert "Loss and metrics of training" in (tmp_path / "report" / "report.html").read_text()
+    assert "Loss and metrics of the train block" in (tmp_path / "report" / "report.html").read_text()
 
 
 def test_pages_of_odd_data_are_whole(tmp_path: Path) -> None:
