@@ -102,9 +102,9 @@ def _result(
     rows, said, truth = gathered(parts, task.output, task.target)
     match task.what:
         case "classes":
-            return replace(class_result(task, rows, truth, said), lines=data.lines)
+            return replace(class_result(task, rows, truth, said), lines=data.lines, files=data.files)
         case "binary":
-            return replace(binary_result(task, rows, truth, said), lines=data.lines)
+            return replace(binary_result(task, rows, truth, said), lines=data.lines, files=data.files)
         case "labels":
             return label_result(task, rows, truth, said)
         case "margin":

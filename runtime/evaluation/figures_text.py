@@ -133,8 +133,7 @@ def _backtest_lines(result: Backtest) -> list[str]:
     for index in range(len(result.columns)):
         rows += column_rows(result, index)
         rows += [
-            number_cells(f"  {_rows_of(fold)}", result.figures(index, [fold]))
-            for fold in result.folds[:_MOST_ROWS]
+            number_cells(f"  {_rows_of(fold)}", result.figures(index, [fold])) for fold in result.folds[:_MOST_ROWS]
         ]
     lines = [f"backtest: {backtest_heading(result)}", *table(NUMBER_HEADER, rows)]
     if len(result.folds) > _MOST_ROWS:

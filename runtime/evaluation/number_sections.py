@@ -189,12 +189,12 @@ def _autocorrelation(result: NumberResult, column: int) -> list[Chart]:
             "Residuals: correlation with earlier ones",
             series,
             x_name="rows before",
-            y_name="correlation",
+            y_name=", ".join(filter(None, ["correlation", _first_step(result)])),
             whole_x=True,
             log_y=False,
             levels={"bound": bound, "other bound": -bound},
             legend=False,
-            note="; ".join(filter(None, [_first_step(result), "chance alone: inside the dashed lines 19 times in 20"])),
+            note="chance alone stays within the dashed lines 19 times in 20",
         )
     ]
 
