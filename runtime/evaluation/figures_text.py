@@ -158,11 +158,11 @@ def class_summary(result: ClassResult) -> list[tuple[str, str]]:
     """The figures of all classes together."""
     figures = result.figures
     area = "AUC" if figures.is_binary else "AUC, each class against the rest"
-    facts = [("accuracy", percent(figures.accuracy)), ("F1, mean of classes", number(figures.average()["f1"]))]
-    facts.append((area, number(figures.auc)))
+    facts = [("accuracy", percent(figures.accuracy)), ("F1, mean of classes", _aligned(figures.average()["f1"]))]
+    facts.append((area, _aligned(figures.auc)))
     if figures.probabilities is not None:
-        facts.append(("log loss", number(figures.log_loss)))
-        facts.append(("Brier score", number(figures.brier)))
+        facts.append(("log loss", _aligned(figures.log_loss)))
+        facts.append(("Brier score", _aligned(figures.brier)))
         facts.append(("calibration error", percent(calibration_error(figures.calibration))))
     return facts
 
