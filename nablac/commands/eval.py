@@ -186,8 +186,9 @@ def _print(name: str, evaluation: Evaluation, facts: dict[str, Any], figures: di
         return
     count = facts["examples"]
     click.echo(f"{name} on {count:,} example{'' if count == 1 else 's'} ({evaluation.part})")
+    width = max(map(len, figures), default=0)
     for key, value in figures.items():
-        click.echo(f"  {key:<16} {value:.6g}")
+        click.echo(f"  {key:<{max(width, 16)}} {value:.6g}")
     for line in evaluation_lines(evaluation):
         click.echo(encodable(line, sys.stdout))
 
