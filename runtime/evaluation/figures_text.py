@@ -240,7 +240,7 @@ def token_summary(result: TokenResult) -> list[tuple[str, str]]:
     return [
         ("perplexity", number(result.perplexity)),
         ("bits per token", number(result.bits)),
-        ("tokens told rightly", percent(result.accuracy)),
+        ("token accuracy", percent(result.accuracy)),
         ("tokens", f"{result.tokens:,}"),
     ]
 
