@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from runtime.charts.readable_numbers import decades, labels, readable, ticks, whole_ticks
 
 _AIR = 0.07  # of the range, beyond its ends
+_MOST_DISTINCT = 6  # values that have a tick each
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,15 @@ def whole_scale(values: Sequence[float]) -> Scale:
     low, high = min(values, default=0.0), max(values, default=1.0)
     marks = tuple((tick, f"{tick:,.0f}") for tick in whole_ticks(low, high))
     return Scale(low - 1, high + 1, marks) if low == high else Scale(low, high, marks)
+
+
+def with_ticks_at(scale: Scale, values: Sequence[float]) -> Scale:
+    """The scale with a tick at each of the distinct, increasing values, if they are few and there is room."""
+    shares = [scale.share(value) for value in values]
+    apart = all(after - before > 0.06 for before, after in pairwise(shares))
+    if 0 < len(values) <= _MOST_DISTINCT and apart:
+        return replace(scale, ticks=tuple((value, readable(value)) for value in values), minor=())
+    return scale
 
 
 def named_scale(names: Sequence[str]) -> Scale:
