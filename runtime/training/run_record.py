@@ -153,6 +153,8 @@ def read_record_and_facts(folder: Path) -> tuple[Record, dict[str, Any]]:
     if not os.path.isfile(folder / RECORD):
         if any(folder.glob(f"*/{RECORD}")):
             hint = f"it holds runs: name them, as {folder}/*"
+        elif any(folder.glob(f"trials/*/{RECORD}")):
+            hint = f"it is a study, whose trials are runs: name them, as {folder}/trials/*"
         raise NablacError(
             Diagnostic(codes.E841, f"{folder} is not the folder of a nablac run", place=str(folder), hint=hint)
         )
