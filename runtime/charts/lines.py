@@ -64,7 +64,7 @@ def line_chart(
     """A chart of several series. `levels` are dashed horizontal lines by name.
 
     With `whole_x`, values of x are counts such as epochs; with `times` they are seconds since 1970, and the
-    axis has dates. With `ticks_at_x`, the values of x have a tick each, if they are few.
+    axis has dates. With `ticks_at_x`, values of x that are whole or repeat have a tick each, if they are few.
 
     The y axis is logarithmic with `log_y`, or if it is None and values are positive and span more than two decades. It
     has about `about` ticks. `air` is left at both ends of the x axis, as a share of it.
@@ -85,7 +85,7 @@ def line_chart(
     else:
         x_scale = whole_scale(x_values) if whole_x else numeric_scale(x_values, logarithmic=log_x, air=air)
     if ticks_at_x:
-        x_scale = with_ticks_at(x_scale, sorted(set(x_values)))
+        x_scale = with_ticks_at(x_scale, x_values)
     y_scale = numeric_scale(y_values, logarithmic=log_y, about=about)
     x_axis, y_axis = panel.axes(x_scale, y_scale, x_name, y_name)
     for value in levels.values():

@@ -106,7 +106,7 @@ def _scale(dimension: Dimension) -> Scale:
     names = list(dict.fromkeys(value for value in dimension.values if isinstance(value, str)))
     if names:
         return named_scale(names)
-    numbers = sorted({_number(value) for value in dimension.values if value is not None})
+    numbers = [_number(value) for value in dimension.values if value is not None]
     scale = numeric_scale(numbers, logarithmic=dimension.logarithmic, air=0.04)
     return with_ticks_at(scale, numbers)
 

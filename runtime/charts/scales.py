@@ -10,6 +10,7 @@ from itertools import pairwise
 from runtime.charts.readable_numbers import decades, labels, readable, ticks, whole_ticks
 
 _AIR = 0.07  # of the range, beyond its ends
+_SMALLEST = 1e-300  # on a logarithmic scale: powers of ten end soon below
 _MOST_DISTINCT = 6  # values that have a tick each
 
 
@@ -53,7 +54,7 @@ def numeric_scale(
     low, high = min(values, default=0.0), max(values, default=1.0)
     if logarithmic is None:
         logarithmic = low > 0 and math.log10(high) - math.log10(low) > 2
-    if logarithmic and low > 0:
+    if logarithmic and low > _SMALLEST:
         return _logarithmic(math.log10(low), math.log10(high), about, air)
     low, high = _widened(low, high, air)
     marks = ticks(low, high, about)
@@ -68,12 +69,16 @@ def whole_scale(values: Sequence[float]) -> Scale:
 
 
 def with_ticks_at(scale: Scale, values: Sequence[float]) -> Scale:
-    """The scale with a tick at each of the distinct, increasing values, if they are few and there is room."""
-    shares = [scale.share(value) for value in values]
-    apart = all(after - before > 0.06 for before, after in pairwise(shares))
-    if 0 < len(values) <= _MOST_DISTINCT and apart:
-        return replace(scale, ticks=tuple((value, readable(value)) for value in values), minor=())
-    return scale
+    """The scale with a tick at each of the values, if they are whole or repeat, and are few with room between them."""
+    distinct = sorted(set(values))
+    if not 0 < len(distinct) <= _MOST_DISTINCT:
+        return scale
+    if len(distinct) == len(values) and any(value % 1 for value in distinct):
+        return scale
+    shares = [scale.share(value) for value in distinct]
+    if any(after - before <= 0.06 for before, after in pairwise(shares)):
+        return scale
+    return replace(scale, ticks=tuple((value, readable(value)) for value in distinct), minor=())
 
 
 def named_scale(names: Sequence[str]) -> Scale:

@@ -144,7 +144,7 @@ def _slice(facts: StudyFacts, rows: Sequence[TrialRow], name: str) -> Chart | No
         [series],
         x_name=name,
         log_x=name in facts.logarithmic,
-        ticks_at_x=all(isinstance(value, int) for value in values),  # options, or a short range
+        ticks_at_x=True,
         legend=False,
         air=0.03,
     )

@@ -215,16 +215,13 @@ def test_a_study_is_extended(tmp_path: Path) -> None:
 
 
 def test_variables_of_options_that_are_not_the_first_are_announced_and_drawn_on_their_scale(tmp_path: Path) -> None:
-    write_model(
-        tmp_path,
-        TEXT.replace(
-            "choice(adam(lr: log(1e-3..1e-1)), sgd(lr: 0.01..0.1))", "choice(adam(), sgd(lr: log(1e-3..1e-1)))"
-        ),
-    )
-    ended = tune(tmp_path, "--search", "grid", "--points", "2", "--set", "units=4", "--epochs", "1", "-o", "study")
+    optimizer = "choice(adam(), sgd(lr: log(1e-3..1e-1)))"
+    write_model(tmp_path, TEXT.replace("choice(adam(lr: log(1e-3..1e-1)), sgd(lr: 0.01..0.1))", optimizer))
+    options = ("--search", "grid", "--points", "7", "--set", "units=4", "--set", "act=tanh", "--epochs", "1")
+    ended = tune(tmp_path, *options, "-o", "study")
     assert "  sgd.lr: 0.001 to 0.1, any number, logarithmic\n" in ended.stderr
     chart = (tmp_path / "study" / "study.html").read_text().split(">val_loss by sgd.lr<")[-1].split("</svg>")[0]
-    assert ">0.01<" in chart
+    assert all(f">{rate}<" in chart for rate in (0.001, 0.01, 0.1))
 
 
 def test_the_columns_of_the_best_trials_are_in_the_order_of_the_table(tmp_path: Path) -> None:
