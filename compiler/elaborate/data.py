@@ -22,7 +22,7 @@ from compiler.elaborate.value_kinds import (
     POSITIVE,
     TEXT,
     TEXTS,
-    TWO_INDICES,
+    TWO_COLUMNS,
     Kind,
     one_of,
 )
@@ -93,7 +93,13 @@ SOURCES: dict[str, Declared] = {
     "images": Declared({"path": _FILE, "size": Parameter(COUNT, 0), "channels": Parameter(CHANNELS, 3)}),
     "text": Declared({"path": _FILE}, returns=A_TEXT),
     "pairs": Declared(
-        {"path": Parameter(TEXTS), "separator": Parameter(TEXT, "\t"), "columns": Parameter(TWO_INDICES, [])},
+        {"path": Parameter(TEXTS), "separator": Parameter(TEXT, "\t"), "columns": Parameter(TWO_COLUMNS, [])},
+        Rule(
+            "`separator` must be one character if `columns` are names",
+            lambda arguments: (
+                not any(isinstance(column, str) for column in arguments["columns"]) or len(arguments["separator"]) == 1
+            ),
+        ),
         returns=PAIRS,
     ),
 }

@@ -54,8 +54,12 @@ TEXT = Kind("a non-empty text", is_text)
 TEXTS = Kind("a text or a non-empty list of texts", are_texts)
 PATTERNS = Kind("a text or a list of texts", lambda value: are_texts(value) or value == [])  # possibly an empty one
 CHARACTER = Kind("one character", lambda value: isinstance(value, str) and len(value) == 1)
-TWO_INDICES = Kind(
-    "a list of two whole numbers from 0",
-    lambda value: isinstance(value, list) and len(value) == 2 and all(is_whole(item) and item >= 0 for item in value),
+TWO_COLUMNS = Kind(
+    "a list of two whole numbers from 0, or of two names",
+    lambda value: (
+        isinstance(value, list)
+        and len(value) == 2
+        and (all(is_whole(item) and item >= 0 for item in value) or all(map(is_text, value)))
+    ),
 )
 CHANNELS = Kind("1, 3 or 4", lambda value: is_whole(value) and value in (1, 3, 4))

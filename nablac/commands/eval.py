@@ -165,7 +165,7 @@ def command(
         figures |= scores
     units = figure_notes(training.inference, training.data)
     evaluation = judged(training, chosen, season, folds)
-    for line in (*units, *evaluation.notes):
+    for line in (*units, *(f"note: {line}" for line in evaluation.notes)):
         note(line, quiet)
     count = len(training.data.parts[chosen])
     facts = {"part": chosen, "examples": count, "scaled": bool(units), **figures, "figures": evaluation.to_json()}
@@ -186,8 +186,9 @@ def _print(name: str, evaluation: Evaluation, facts: dict[str, Any], figures: di
         return
     count = facts["examples"]
     click.echo(f"{name} on {count:,} example{'' if count == 1 else 's'} ({evaluation.part})")
+    width = max(map(len, figures), default=0)
     for key, value in figures.items():
-        click.echo(f"  {key:<16} {value:.6g}")
+        click.echo(f"  {key:<{max(width, 16)}} {value:.6g}")
     for line in evaluation_lines(evaluation):
         click.echo(encodable(line, sys.stdout))
 
@@ -219,7 +220,7 @@ def _compiled(model: ModelOptions, asked_for: _Asked, as_json: bool, quiet: bool
     batch = 1 if data.padded else asked_for.batch or predictor.batch()  # padding may be read as text
     evaluation = evaluate(predictor, data, PART, Judging(batch, season=asked_for.season, folds=asked_for.folds))
     for line in evaluation.notes:
-        note(line, quiet)
+        note(f"note: {line}", quiet)
     facts = {"part": PART, "examples": len(data), "scaled": False, "figures": evaluation.to_json()}
     _print(predictor.name, evaluation, facts, {}, as_json)
     if asked_for.report is not None:

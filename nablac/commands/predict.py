@@ -93,18 +93,19 @@ def command(
     _check_suffix(output)
     if steps is not None and of_all:
         raise click.UsageError("--steps is a forecast beyond the last row, and --all is about the past: choose one")
-    if output is not None and str(output) != STDOUT:
+    to_file = output is not None and str(output) != STDOUT
+    if output is not None and to_file:
         read = [path.removeprefix("@") for path in inputs]
         check_output(output, reads=[*options.files_read(), *([tokenizer] if tokenizer is not None else []), *read])
     predictor = set_up_predictor(options, tokenizer)
     request = Request(steps, of_all, keep, column, outputs, _character(separator), decimal, header)
     findings = Findings(skip_broken)
-    with _progress(quiet) as counted:
+    with _progress(quiet or (not to_file and sys.stdout.isatty())) as counted:
         sink = _Sink(output, as_json)
         sink.take(counted(predict(predictor, inputs, request, findings)))
     for line in findings.lines():
         note(line, quiet and not line.startswith(" "))
-    if output is not None and str(output) != STDOUT:
+    if to_file:
         if as_json:
             facts = {"output": str(output), "rows": sink.rows, "columns": sink.names, "skipped": findings.skipped}
             print_json(facts)
@@ -163,9 +164,9 @@ def _print(text: str) -> None:
 
 
 @contextmanager
-def _progress(quiet: bool) -> Iterator[Any]:
-    """On a terminal the rows so far, unless the results themselves go there; a function that passes results on."""
-    if quiet or not sys.stderr.isatty() or sys.stdout.isatty():
+def _progress(hidden: bool) -> Iterator[Any]:
+    """On a terminal the rows so far, unless that is hidden; a function that passes results on."""
+    if hidden or not sys.stderr.isatty():
         yield lambda results: results
         return
     from rich.console import Console

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from runtime.training.run_options import Options
     from runtime.training.training_run import Training
 
+_PREDICTABLE = ("csv", "parquet", "images", "digits", "pairs")  # sources of data whose form `nablac predict` reads
+
 
 @click.command()
 @resumable_options
@@ -252,6 +254,8 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
     if generates(training):
         note(f'generate:  nablac generate {_quoted(folder.path)} "TEXT"', quiet)
     else:
+        if training.spec.data and training.spec.data[0].name in _PREDICTABLE:
+            note(f"predict:   nablac predict {_quoted(folder.path)} INPUT", quiet)
         note(f"run:       nablac run {_quoted(folder.path / 'model.onnx')} INPUT", quiet)
     return 0
 

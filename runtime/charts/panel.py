@@ -133,11 +133,10 @@ class Panel:
             y = y_axis.at(value)
             self.parts.append(line(left, y, right, y, GRID))
             self.parts.append(text(left - 8, y + 4, label, fill=MUTED, anchor="end"))
-        for value, label in _apart(x_scale.ticks, x_axis):
-            x = x_axis.at(value)
+        for x, middle, label in _apart(x_scale.ticks, x_axis, self.width):
             if grid == "both":
                 self.parts.append(line(x, top, x, bottom, GRID))
-            self.parts.append(text(x, bottom + 20, label, fill=MUTED, anchor="middle"))
+            self.parts.append(text(middle, bottom + 20, label, fill=MUTED, anchor="middle"))
         shown = fit(x_name, right - left, 11)
         self.parts.append(text((left + right) / 2, bottom + 36, shown, fill=MUTED, anchor="middle", size=11))
         if y_name:
@@ -145,15 +144,19 @@ class Panel:
         return x_axis, y_axis
 
 
-def _apart(ticks: Sequence[tuple[float, str]], axis: Axis) -> list[tuple[float, str]]:
-    """The ticks of a horizontal axis whose labels do not overlap the one before."""
-    kept: list[tuple[float, str]] = []
+def _apart(ticks: Sequence[tuple[float, str]], axis: Axis, width: float) -> list[tuple[float, float, str]]:
+    """The ticks of a horizontal axis whose labels do not overlap the one before: pixel, middle of the label, label.
+
+    A wide label at an end of the axis is moved inwards, so that it stays inside of the panel.
+    """
+    kept: list[tuple[float, float, str]] = []
     free = -float("inf")
     for value, label in ticks:
-        half = text_width(label) / 2
-        if axis.at(value) - half > free:
-            kept.append((value, label))
-            free = axis.at(value) + half + 4
+        x, half = axis.at(value), text_width(label) / 2
+        middle = max(min(x, width - 4 - half), 4 + half)
+        if middle - half > free:
+            kept.append((x, middle, label))
+            free = middle + half + 4
     return kept
 
 

@@ -30,6 +30,7 @@ def images(stage: DataStage, context: Context) -> Examples:
     classes = known or tuple(folder.name for folder in folders)
     arrays: list[Array] = []
     labels: list[int] = []
+    files: list[str] = []
     for folder in folders:
         if folder.name not in classes:
             context.report_broken(str(folder), f"`{folder.name}` is none of the classes {', '.join(classes)}")
@@ -45,12 +46,14 @@ def images(stage: DataStage, context: Context) -> Examples:
                 continue
             arrays.append(array)
             labels.append(classes.index(folder.name))
+            files.append(f"{folder.name}/{file.name}")
     if not arrays:
         raise NablacError(Diagnostic(codes.E823, f"{path} holds no images", stage.span))
     examples = {"image": np.stack(arrays), "label": np.array(labels, np.int64)}
     return Examples(
-        examples, ("image",), ("label",), columns={"label": ("label",)}, classes={"label": classes}, path=str(path)
-    )
+        examples, ("image",), ("label",), columns={"label": ("label",)}, classes={"label": classes}, path=str(path),
+        files=tuple(files),
+    )  # fmt: skip
 
 
 def _class_folders(path: Path, stage: DataStage, context: Context) -> list[Path]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from compiler.model_spec import DataStage
 from grammar import codes
-from grammar.diagnostics import Diagnostic, NablacError
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.boundary import decode
 from runtime.data.context import Context
+from runtime.data.csv_file import Format, read_table
 from runtime.data.examples import Text
 from runtime.data.source_files import content_of
 
@@ -22,17 +24,21 @@ _MARKUP = re.compile(r"<[^<>]*>|&\w+;|\\n|\n")
 def pairs(stage: DataStage, context: Context) -> Text:
     """Lines of two texts with a separator between them, or the messages of a catalogue (.po) and their translations.
 
+    `columns` that are names are those of a CSV file with a header, whose cells may be quoted.
+
     `path` may be a pattern with `*`, or a list of paths; lines keep the order of the files. A repeated pair is skipped,
     so that no pair is in both training and validation. What is skipped is noted.
     """
     locations: dict[tuple[str, ...], str] = {}
     files = context.paths(stage.arguments["path"], stage.span)
     for path in files:
-        content = decode(content_of(path), str(path)).replace("\r\n", "\n")
+        raw = content_of(path)
         if path.suffix == ".po":
-            lines = _messages(content, path, context)
+            lines = _messages(_decoded(raw, path), path, context)
+        elif has_names(stage.arguments):
+            lines = _rows(raw, stage, path, context)
         else:
-            lines = _lines(content, stage, path, context)
+            lines = _lines(_decoded(raw, path), stage, path, context)
         for number, sides in lines:
             location = f"{path}:{number}"
             if sides in locations:
@@ -42,6 +48,34 @@ def pairs(stage: DataStage, context: Context) -> Text:
     if not locations:
         raise NablacError(Diagnostic(codes.E823, f"{files[0]} holds no pairs", stage.span))
     return Text(str(files[0]), list(locations), locations=list(locations.values()))
+
+
+def has_names(arguments: Mapping[str, Any]) -> bool:
+    """Whether pairs are two named columns of a table, and not the sides of lines."""
+    return any(isinstance(column, str) for column in arguments.get("columns") or ())
+
+
+def _decoded(content: bytes, path: Path) -> str:
+    return decode(content, str(path)).replace("\r\n", "\n")
+
+
+def _rows(content: bytes, stage: DataStage, path: Path, context: Context) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """The two named columns of each row."""
+    format = Format(stage.arguments["separator"], header=True)
+    table = read_table(content, str(path), format, context)
+    names = stage.arguments["columns"]
+    missing = next((name for name in names if name not in table.names), None)
+    if missing is not None:
+        listed = ", ".join(table.names)
+        near = did_you_mean(missing, table.names) or format.hint_of_header(table.names) or f"the columns are {listed}"
+        raise NablacError(Diagnostic(codes.E822, f"{path} has no column `{missing}`", stage.span, hint=near))
+    columns = [table.cells[table.names.index(name)] for name in names]
+    for number, *cells in zip(table.lines, *columns, strict=True):
+        sides = tuple(str(cell).strip() for cell in cells)
+        if all(sides):
+            yield number, sides
+        else:
+            context.report_broken(f"{path}:{number}", f"column `{names[sides.index('')]}`: the cell is empty")
 
 
 def _lines(content: str, stage: DataStage, path: Path, context: Context) -> Iterator[tuple[int, tuple[str, ...]]]:

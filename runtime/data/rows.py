@@ -74,7 +74,7 @@ class Rows:
         for name in names:
             if name not in self.cells:
                 near = (
-                    did_you_mean(name, self.cells)
+                    did_you_mean(name, self.cells.keys() - set(names))
                     or self.format.hint_of_header(list(self.cells))
                     or f"the columns are {_list(list(self.cells))}"
                 )

@@ -72,10 +72,11 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     starts = np.arange(0, len(table) - rows + 1, stride)
     starts = starts[numbers[starts + rows - 1] - numbers[starts] == rows - 1]
     if not len(starts):
+        rows_are = "1 row is" if len(table) == 1 else f"{len(table)} rows are"
         raise NablacError(
             Diagnostic(
                 codes.E823,
-                f"{len(table)} rows are too few for windows of {length} and a horizon of {horizon}",
+                f"{rows_are} too few for windows of {length} and a horizon of {horizon}",
                 stage.span,
                 hint="use a shorter window or more data",
             )

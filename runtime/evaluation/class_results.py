@@ -37,6 +37,7 @@ class ClassResult:
     figures: ClassFigures
     rows: Array
     lines: Array | None = None  # of the file that examples are from
+    files: tuple[str, ...] = ()  # that examples are, in the folder of the data
 
     def mistakes(self, most: int) -> list[Mistake]:
         """The examples of the highest loss, worst first; none where no probabilities are known."""
@@ -63,8 +64,10 @@ class ClassResult:
         return facts | {"worst": [self._mistake_to_json(mistake) for mistake in self.mistakes(_WORST)]}
 
     def _mistake_to_json(self, mistake: Mistake) -> dict[str, Any]:
-        line = {} if self.lines is None else {"line": int(self.lines[mistake.row])}
-        facts = {"example": mistake.row + 1, **line, "actual": mistake.actual, "predicted": mistake.predicted}
+        place: dict[str, Any] = {} if self.lines is None else {"line": int(self.lines[mistake.row])}
+        if self.files:
+            place["file"] = self.files[mistake.row]
+        facts = {"example": mistake.row + 1, **place, "actual": mistake.actual, "predicted": mistake.predicted}
         return {**facts, "probability": mistake.probability, "loss": mistake.loss}
 
 

@@ -69,7 +69,8 @@ def class_sections(result: ClassResult, data: Examples, prefix: str) -> list[Sec
             "loss": [readable(mistake.loss, 3) for mistake in worst],
         }
         wrong = sum(mistake.actual != mistake.predicted for mistake in worst)
-        said = f"The {len(worst)} examples of the highest loss, worst first; {wrong} of them are wrong."
+        shown = "The example" if len(worst) == 1 else f"The {len(worst)} examples"
+        said = f"{shown} of the highest loss, worst first; wrong: {wrong}."
         parts = [
             Paragraph(said, quiet=True),
             *shown_examples(data, [mistake.row for mistake in worst], captions, facts),

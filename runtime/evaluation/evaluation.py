@@ -85,6 +85,8 @@ def evaluate(predictor: Predictor, data: Examples, part: str, judging: Judging) 
             task.target: backtest(predictor, task, data, part, judging.folds, judging.season, judging.batch)
             for task in _forecasts(tasks)
         }
+    if judging.season is not None and not any(task.what == "forecast" for task in tasks):
+        notes.append("`--season` is of a series, and the model was not trained on one: it changes nothing")
     noted = [note for result in results.values() if isinstance(result, NumberResult) for note in result.notes]
     return Evaluation(part, results, backtests, (*notes, *noted))
 
@@ -100,9 +102,9 @@ def _result(
     rows, said, truth = gathered(parts, task.output, task.target)
     match task.what:
         case "classes":
-            return replace(class_result(task, rows, truth, said), lines=data.lines)
+            return replace(class_result(task, rows, truth, said), lines=data.lines, files=data.files)
         case "binary":
-            return replace(binary_result(task, rows, truth, said), lines=data.lines)
+            return replace(binary_result(task, rows, truth, said), lines=data.lines, files=data.files)
         case "labels":
             return label_result(task, rows, truth, said)
         case "margin":

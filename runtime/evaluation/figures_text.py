@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from runtime.charts.readable_numbers import readable
-from runtime.evaluation.backtest import Backtest
+from runtime.evaluation.backtest import Backtest, Fold
 from runtime.evaluation.calibration import calibration_error
 from runtime.evaluation.class_results import ClassResult, LabelResult
 from runtime.evaluation.evaluation import Evaluation, Result
@@ -133,10 +133,17 @@ def _backtest_lines(result: Backtest) -> list[str]:
     for index in range(len(result.columns)):
         rows += column_rows(result, index)
         rows += [
-            number_cells(f"  rows {fold.rows[0] + 1:,} to {fold.rows[-1] + 1:,}", result.figures(index, [fold]))
-            for fold in result.folds[:_MOST_ROWS]
+            number_cells(f"  {_rows_of(fold)}", result.figures(index, [fold])) for fold in result.folds[:_MOST_ROWS]
         ]
-    return [f"backtest: {backtest_heading(result)}", *table(NUMBER_HEADER, rows)]
+    lines = [f"backtest: {backtest_heading(result)}", *table(NUMBER_HEADER, rows)]
+    if len(result.folds) > _MOST_ROWS:
+        lines.append(f"  and {len(result.folds) - _MOST_ROWS} more folds, which --json and --report have")
+    return lines
+
+
+def _rows_of(fold: Fold) -> str:
+    first, last = int(fold.rows[0]) + 1, int(fold.rows[-1]) + 1
+    return f"row {first:,}" if first == last else f"rows {first:,} to {last:,}"
 
 
 def backtest_heading(result: Backtest) -> str:
@@ -151,11 +158,11 @@ def class_summary(result: ClassResult) -> list[tuple[str, str]]:
     """The figures of all classes together."""
     figures = result.figures
     area = "AUC" if figures.is_binary else "AUC, each class against the rest"
-    facts = [("accuracy", percent(figures.accuracy)), ("F1, mean of classes", number(figures.average()["f1"]))]
-    facts.append((area, number(figures.auc)))
+    facts = [("accuracy", percent(figures.accuracy)), ("F1, mean of classes", _aligned(figures.average()["f1"]))]
+    facts.append((area, _aligned(figures.auc)))
     if figures.probabilities is not None:
-        facts.append(("log loss", number(figures.log_loss)))
-        facts.append(("Brier score", number(figures.brier)))
+        facts.append(("log loss", _aligned(figures.log_loss)))
+        facts.append(("Brier score", _aligned(figures.brier)))
         facts.append(("calibration error", percent(calibration_error(figures.calibration))))
     return facts
 

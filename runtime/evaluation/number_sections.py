@@ -138,7 +138,8 @@ def _labels(result: NumberResult, data: Examples, axis: TimeAxis | None) -> list
 def _residuals(result: NumberResult, column: int) -> Chart:
     actual, predicted = _pairs(result, column)
     figures = result.figures(column)
-    note = f"mean {number(figures.bias, 3)}, deviation {number(figures.spread, 3)}; dashed: no error"
+    steps = "all steps: " if len(result.steps) > 1 else ""
+    note = f"{steps}mean {number(figures.bias, 3)}, deviation {number(figures.spread, 3)}; dashed: no error"
     values = (actual - predicted).tolist()
     return histogram("Residuals", values, x_name="actual - predicted", mark=0.0, note=note, height=440)
 
@@ -166,8 +167,13 @@ def _over_time(result: NumberResult, column: int, axis: TimeAxis | None) -> Char
     series = [Series("residual", at, residuals, style="dots", color=BLUE)]
     return line_chart(
         "Residuals over time", series, x_name=name, y_name="actual - predicted", times=times, levels={"no error": 0.0},
-        legend=False, log_y=False,
+        legend=False, log_y=False, note=_first_step(result),
     )  # fmt: skip
+
+
+def _first_step(result: NumberResult) -> str:
+    """Which of several steps a chart of residuals in the order of time is of."""
+    return f"{result.steps[0]} row{'' if result.steps[0] == 1 else 's'} ahead" if len(result.steps) > 1 else ""
 
 
 def _autocorrelation(result: NumberResult, column: int) -> list[Chart]:
@@ -183,7 +189,7 @@ def _autocorrelation(result: NumberResult, column: int) -> list[Chart]:
             "Residuals: correlation with earlier ones",
             series,
             x_name="rows before",
-            y_name="correlation",
+            y_name=", ".join(filter(None, ["correlation", _first_step(result)])),
             whole_x=True,
             log_y=False,
             levels={"bound": bound, "other bound": -bound},
@@ -235,21 +241,31 @@ def _worst(result: NumberResult, data: Examples, axis: TimeAxis | None) -> list[
     if axis is not None and result.about is not None:
         labels = [axis.label(int(result.about[index, step])) for index, step, _ in chosen]
         cells = [labels, *facts.values()]
-        return [Table([axis.name, *facts], [list(row) for row in zip(*cells, strict=True)])]
+        return [*_ranking(result), Table([axis.name, *facts], [list(row) for row in zip(*cells, strict=True)])]
     captions = [
         f"{actual}, predicted {guess}" for actual, guess in zip(facts["actual"], facts["predicted"], strict=True)
     ]
-    return shown_examples(data, [int(result.rows[index]) for index, _, _ in chosen], captions, facts)
+    rows = [int(result.rows[index]) for index, _, _ in chosen]
+    return [*_ranking(result), *shown_examples(data, rows, captions, facts)]
+
+
+def _ranking(result: NumberResult) -> list[Part]:
+    """How errors of several columns are compared."""
+    if len(result.columns) == 1:
+        return []
+    return [Paragraph("Largest first, as multiples of the RMSE of the column.", quiet=True)]
 
 
 def _largest(result: NumberResult) -> list[tuple[int, int, int]]:
     """The index, step and column of the largest errors, one for each example, or for each row of a series.
 
-    Errors of several columns are compared in units of each column's own.
+    Errors of several columns are compared in units of each column's own. A prediction that is no finite number is
+    worse than any that is one; where the actual number is none, there is no error.
     """
     error = np.abs(result.actual - result.predicted)
     sizes = [result.figures(column).rmse or 1.0 for column in range(len(result.columns))]
-    error = np.where(np.isfinite(error), error, -1.0) / np.array(sizes)
+    error = np.where(np.isfinite(result.predicted), error / np.array(sizes), np.inf)
+    error = np.where(np.isfinite(result.actual), error, -1.0)
     chosen: list[tuple[int, int, int]] = []
     seen: set[int] = set()
     for flat in np.argsort(-error, axis=None, kind="stable").tolist():
@@ -283,7 +299,8 @@ def backtest_section(result: Backtest, data: Examples, prefix: str) -> Section:
         rows += column_rows(result, index)
         for fold in result.folds:
             first, last = (axis.label(int(fold.rows[end])) for end in (0, -1))
-            rows.append(number_cells(f"{first} to {last}", result.figures(index, [fold])))
+            name = f"{first} to {last}" if len(fold.rows) > 1 else first
+            rows.append(number_cells(name, result.figures(index, [fold])))
     parts.append(_filled_table(["forecast", *NUMBER_HEADER[1:]], rows, strong=strong))
     by_step = [_backtest_by_step(result, index) for index in range(min(len(result.columns), _MOST_COLUMNS))]
     if len(result.by_step(0)) > 1:

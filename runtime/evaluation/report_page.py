@@ -50,7 +50,7 @@ def report_page(
     if generated:
         sections.append(_generated(generated))
     if measured:
-        sections.append(Section("Loss and metrics of training" if figures else "Notes", measured))
+        sections.append(Section("Loss and metrics of the train block" if figures else "Notes", measured))
     titles = ", ".join(result.task.title for result in evaluation.results.values())
     part = f"the {evaluation.part} part" if evaluation.part != "all" else "all of the data"
     where = f" of {data.path}" if data.path else ""

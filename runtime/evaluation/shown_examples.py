@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +27,7 @@ def shown_examples(data: Examples, rows: list[int], captions: list[str], facts: 
     pictures = [picture_of(data, row) for row in rows]
     if rows and all(picture is not None for picture in pictures):
         shown = [
-            Picture(png(picture), f"example {row}: {caption}", caption)
+            Picture(png(picture), *_words_of(data, row, caption))
             for picture, row, caption in zip(pictures, rows, captions, strict=True)
             if picture is not None
         ]
@@ -46,8 +47,17 @@ def shown_examples(data: Examples, rows: list[int], captions: list[str], facts: 
     return [Table(header, [list(row) for row in zip(*cells, strict=True)])]
 
 
+def _words_of(data: Examples, row: int, caption: str) -> tuple[str, str]:
+    """The alternative text of a picture, and its caption; both name the file, whose folder is the actual class."""
+    if data.files:
+        return f"{data.files[row]}: {caption}", f"{caption}: {PurePosixPath(data.files[row]).name}"
+    return f"example {row + 1}: {caption}", caption
+
+
 def place_of(data: Examples, row: int) -> str:
-    """Where an example is from: its line of the file, else its number from 1."""
+    """Where an example is from: its file, or its line of the file, else its number from 1."""
+    if data.files:
+        return data.files[row]
     if data.lines is not None:
         return f"line {data.lines[row]}"
     return str(row + 1)

@@ -14,6 +14,7 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean_file
 from runtime.boundary import names_in
 from runtime.data.csv_file import OF_COMMAND, PLAIN, Format
+from runtime.data.pairs import has_names
 from runtime.data.recipe import Recipe
 from runtime.prediction.answers import Answers
 from runtime.prediction.array_files import arrays_in, digits_in, is_arrays, predict_arrays
@@ -23,11 +24,11 @@ from runtime.prediction.predictor import Predictor, no_recipe
 from runtime.prediction.series import Window, forecast, predict_all
 from runtime.prediction.table_blocks import STDIN, Block, is_table, mapping_blocks, table_blocks, text_lines
 from runtime.prediction.table_rows import Columns, Keep, len_of, predict_rows
-from runtime.prediction.text_rows import Texts, predict_texts, text_input, texts_of_lines, texts_of_table
+from runtime.prediction.text_rows import Texts, predict_texts, text_input, texts_of_lines, texts_of_table, usual_column
 
 Inputs = Sequence[str] | Mapping[str, Any]  # names of files and folders, or columns by name
 _ROWS_AT_ONCE = 4096  # of a table that is read for the windows in it
-_LINES = (".txt", ".text", ".tsv")  # suffixes of files that have a text on each line
+_LINES = (".txt", ".text")  # suffixes of files that have a text on each line
 _TABLE = "the table"
 
 
@@ -47,7 +48,10 @@ class Request:
     def format(self, recipe: Recipe) -> Format:
         """The CSV format: by the options, or else that of the training data."""
         source = recipe.source
-        known = dict(source.arguments) if source is not None and source.name == "csv" else {}
+        is_csv = source is not None and (
+            source.name == "csv" or (source.name == "pairs" and has_names(source.arguments))
+        )
+        known = dict(source.arguments) if source is not None and is_csv else {}
         separator = self.separator or str(known.get("separator", OF_COMMAND.separator))
         decimal = self.decimal or str(known.get("decimal", OF_COMMAND.decimal))
         header = known.get("header") if self.header is None else self.header
@@ -68,8 +72,8 @@ def predict(predictor: Predictor, inputs: Inputs, request: Request, findings: Fi
         yield columns
     if not rows:
         place = ", ".join(inputs) if not isinstance(inputs, Mapping) else _TABLE
-        why = ": every one is broken" if findings.skipped else ""
-        raise NablacError(Diagnostic(codes.E823, f"no row is left to predict for{why}", place=place))
+        broken = "no row is left to predict for: every one is broken"
+        raise NablacError(Diagnostic(codes.E823, broken if findings.skipped else f"{place} has no rows", place=place))
 
 
 def _check(predictor: Predictor, inputs: Inputs, request: Request) -> None:
@@ -149,13 +153,15 @@ def _blocks(table: Any, format: Format, findings: Findings, most: int) -> Iterat
 
 def _texts(predictor: Predictor, path: Any, request: Request, findings: Findings) -> Iterator[Texts]:
     """The texts of an input: a column of a table, or the lines of any other file."""
-    is_lines = not isinstance(path, Mapping) and (path == STDIN or not is_table(path) or path.endswith(_LINES))
+    source = predictor.recipe.source
+    of_lines = _LINES if source is not None and has_names(source.arguments) else (*_LINES, ".tsv")
+    is_lines = not isinstance(path, Mapping) and (path == STDIN or not is_table(path) or path.endswith(of_lines))
     if is_lines and request.column is None:
         if is_images(path):
             raise _unfit(predictor, [path])
-        return texts_of_lines(text_lines(path), path, predictor)
+        return texts_of_lines(text_lines(path, findings), path, predictor)
     blocks = _blocks(path, request.format(predictor.recipe), findings, _ROWS_AT_ONCE)
-    return texts_of_table(blocks, request.column, request.keep)
+    return texts_of_table(blocks, request.column, usual_column(predictor), request.keep, findings)
 
 
 def _of_images(

@@ -51,7 +51,7 @@ class Predictor:
         metadata = runner.metadata
         recipe = recipe_in(metadata, tokenizer)
         if recipe is None or (recipe.source is None and not recipe.outputs):
-            raise no_recipe(runner.name)
+            raise no_recipe(runner.name, _hint_of(metadata))
         keys = random_keys(runner.signature.types)
         drawn = {name: np.array(seed, np.int64) for name in keys}
 
@@ -96,6 +96,13 @@ class Predictor:
 
 
 COMPILE_AGAIN = "compile the run again with this version of nablac, or feed arrays with `nablac run`"
+
+
+def _hint_of(metadata: Mapping[str, str]) -> str:
+    """What to do instead with a file that has no recipe, by what its metadata says it is."""
+    if "nablac.step" in metadata:
+        return "it is one step of a training: name the run, or a model that `nablac compile RUN` writes"
+    return COMPILE_AGAIN if "nablac.model" in metadata else "nablac has not compiled it: feed arrays with `nablac run`"
 
 
 def no_recipe(name: str, hint: str = COMPILE_AGAIN) -> NablacError:

@@ -167,8 +167,10 @@ def _check_feedback(predictor: Predictor, beyond: int, count: int) -> None:
     if missing:
         listed = ", ".join(f"`{name}`" for name in missing)
         message = f"{count} steps need later rows of {listed}, which the model reads and does not predict"
-        what = "row" if beyond == 1 else f"{beyond} rows"
-        hint = f"it predicts {what} at once; a model whose `window` has its inputs for targets goes on from its own"
+        what = "one row" if beyond == 1 else f"{beyond} rows"
+        hint = (
+            f"it predicts {what} at once; only a model that predicts every column it reads can be fed its predictions"
+        )
         raise NablacError(Diagnostic(codes.E882, message, place="--steps", hint=hint))
 
 

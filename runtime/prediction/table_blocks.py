@@ -91,12 +91,14 @@ def _blocks(path: str, format: Format, report: Report, most: int) -> Iterator[Bl
                     yield Block(rows, rows.cells)
 
 
-def text_lines(path: str) -> Iterator[tuple[int, str]]:
-    """The lines of a text file, without their breaks, with their numbers; blank ones are left out."""
+def text_lines(path: str, report: Report) -> Iterator[tuple[int, str]]:
+    """The lines of a text file, without their breaks, with their numbers; blank ones are left out, with a note."""
     with _opened(path) as (file, beginning):
         for number, line in enumerate(_lines(file, beginning, path), 1):
             if line.strip():
                 yield number, line.rstrip("\r\n")
+            else:
+                report.note(f"{path}:{number}", "a blank line is skipped")
 
 
 def is_table(path: str) -> bool:
@@ -171,7 +173,7 @@ def _lines(file: BinaryIO, beginning: bytes, path: str) -> Iterator[str]:
         except UnicodeDecodeError:
             message = f"this is not {encoding.removesuffix('-sig').upper()} text"
             hint = "save it as UTF-8 in an editor, or run `iconv -f latin1 -t utf-8`"
-            place = f"{path}, after line {number - 1}"  # a block of lines is decoded at once
+            place = f"{path}, after line {number - 1}" if number > 1 else path  # a block of lines is decoded at once
             raise BrokenFile(Diagnostic(codes.E821, message, place=place, hint=hint)) from None
         if len(line) >= _LONGEST_LINE:
             message = f"this line has more than {_LONGEST_LINE:,} characters"

@@ -10,6 +10,8 @@ from typing import Any
 from compiler.dims import Dim
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from grammar.visible import shortened
+from runtime.data.pairs import has_names
 from runtime.prediction.answers import Answers
 from runtime.prediction.findings import Findings
 from runtime.prediction.predictor import Predictor
@@ -49,19 +51,29 @@ def texts_of_lines(lines: Iterable[tuple[int, str]], path: str, predictor: Predi
     source = predictor.recipe.source
     arguments: dict[str, Any] = source.arguments if source is not None else {}
     separator, sides = str(arguments.get("separator", "\t")), arguments.get("columns") or [0, 1]
+    of_table = has_names(arguments)
     waiting = iter(lines)
     while part := list(islice(waiting, _AT_ONCE)):
         cells = [line.split(separator) for _, line in part]
-        texts = [row[sides[0]].strip() if len(row) > max(sides) else line for row, (_, line) in zip(cells, part)]
+        texts = [
+            line if of_table or len(row) <= max(sides) else row[sides[0]].strip()
+            for row, (_, line) in zip(cells, part, strict=True)
+        ]
         places = [f"{path}:{number}" for number, _ in part]
         yield Texts(texts, places, {TEXT: texts}, path)
 
 
-def texts_of_table(blocks: Iterable[Block], column: str | None, keep: Keep) -> Iterator[Texts]:
-    """The texts of a column: the one that is named, the one that is called `text`, or the only one."""
+def texts_of_table(
+    blocks: Iterable[Block], column: str | None, usual: str, keep: Keep, findings: Findings
+) -> Iterator[Texts]:
+    """The texts of a column: the one that is named, the one with the `usual` name, or the only one."""
+    name = column
     for block in blocks:
         rows = block.rows
-        name = column or _only_texts(block)
+        if name is None:
+            name = _only_texts(block, usual)
+            if name != usual:  # a name that is a text shows that the table has no row of names
+                findings.note(rows.path, f"the texts are those of column `{shortened(name)}`")
         if name not in rows.cells or name in rows.refused:
             hint = did_you_mean(name, rows.cells) or f"the columns are {', '.join(rows.cells)}"
             message = f"{rows.path} has no column `{name}`"
@@ -71,11 +83,17 @@ def texts_of_table(blocks: Iterable[Block], column: str | None, keep: Keep) -> I
         yield Texts(rows.cells[name], places, beside, rows.path)
 
 
-def _only_texts(block: Block) -> str:
+def usual_column(predictor: Predictor) -> str:
+    """The column of texts of the training data, if it has names; else `text`."""
+    source = predictor.recipe.source
+    return str(source.arguments["columns"][0]) if source is not None and has_names(source.arguments) else TEXT
+
+
+def _only_texts(block: Block, usual: str) -> str:
     """The column that holds the texts, where no other can; NablacError where it has to be named."""
     rows = block.rows
-    if TEXT in rows.cells or len(rows.cells) == 1:
-        return TEXT if TEXT in rows.cells else next(iter(rows.cells))
+    if usual in rows.cells or len(rows.cells) == 1:
+        return usual if usual in rows.cells else next(iter(rows.cells))
     texts = [
         name
         for name, cells in rows.cells.items()

@@ -151,10 +151,10 @@ def read_record_and_facts(folder: Path) -> tuple[Record, dict[str, Any]]:
     """The record of a run, and the facts for people to read, which depend on the version that wrote them."""
     hint = "name the folder that `nablac train` printed"
     if not os.path.isfile(folder / RECORD):
-        if any(folder.glob(f"*/{RECORD}")):
+        if any(folder.glob(f"trials/*/{RECORD}")):
+            hint = f"it is a study: name one of its trials, as {folder}/trials/0"
+        elif any(folder.glob(f"*/{RECORD}")):
             hint = f"it holds runs: name them, as {folder}/*"
-        elif any(folder.glob(f"trials/*/{RECORD}")):
-            hint = f"it is a study, whose trials are runs: name them, as {folder}/trials/*"
         raise NablacError(
             Diagnostic(codes.E841, f"{folder} is not the folder of a nablac run", place=str(folder), hint=hint)
         )

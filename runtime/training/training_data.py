@@ -170,7 +170,9 @@ def _join(examples: Examples, part: str, other: Examples, path: str) -> Examples
     parts = {**examples.parts, part: np.arange(count, count + len(other))}
     raw = {name: np.concatenate([array, other.raw[name]]) for name, array in examples.raw.items()}
     texts = [*examples.texts, *other.texts]
-    joined = replace(examples, arrays=arrays, parts=parts, texts=texts, lines=None, raw=raw, series=None, starts=None)
+    files = (*examples.files, *other.files)
+    joined = replace(examples, arrays=arrays, parts=parts, texts=texts, lines=None, files=files, raw=raw)
+    joined = replace(joined, series=None, starts=None)
     if examples.series is None or examples.starts is None or other.series is None or other.starts is None:
         return joined
     series, moved = examples.series.joined(other.series)

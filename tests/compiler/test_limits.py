@@ -179,3 +179,25 @@ def test_a_graph_of_a_hundred_thousand_operators_is_not_too_much_work() -> None:
         patch.setattr(checking, "Work", lambda: begun)
         check(program_of(Source("unrolled.model", model("for i in 0..5000 { x = tanh(x) + i }"))))
     assert 10 * (work.MOST_WORK - begun.left) < 0.6 * work.MOST_WORK
+
+
+RECURSION = {  # how a definition comes to apply itself, and what is said
+    "in its body": (
+        model("y = f(0)", "fn f(n) = f(n + 1)"),
+        "unbounded recursion: fn f applies itself (64 levels)",
+        "repeat with `for i in 0..n { ... }` instead",
+    ),
+    "in a default": (
+        model("x = x -> L()", "layer L(n = L()) { input x: [...]; output x -> n }"),
+        "unbounded recursion: a default of layer L creates another one (64 levels)",
+        "end it with another default, such as `none`",
+    ),
+}
+
+
+@pytest.mark.parametrize("where", RECURSION)
+def test_recursion_is_told_by_where_it_is(where: str) -> None:
+    text, message, hint = RECURSION[where]
+    with pytest.raises(NablacError) as caught:
+        check(program_of(Source("test.model", text)))
+    assert [(diagnostic.message, diagnostic.hint) for diagnostic in caught.value.diagnostics] == [(message, hint)]

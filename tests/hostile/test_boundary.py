@@ -145,7 +145,7 @@ CASES: dict[str, tuple[dict[str, Content], tuple[str, ...], str, str]] = {
         "there is no file",
     ),
     "a pipe": ({**of_data('csv("f")'), "f": os.mkfifo}, TRAIN, "E914", "not a file"),
-    "a pipe of arrays": ({**of_data('npz("f")'), "f": os.mkfifo}, TRAIN, "E914", "not a file"),
+    "a pipe of arrays": ({"m.model": trained('npz("f")'), "f": os.mkfifo}, TRAIN, "E914", "not a file"),
     "a pipe of weights": ({**loaded(b""), "f": os.mkfifo}, (*WEIGHTS, "f"), "E914", "not a file"),
     "a device": (of_data('csv("/dev/zero")'), TRAIN, "E914", "not a file"),
     "a device as a tokenizer": (

@@ -432,6 +432,15 @@ def test_a_season_that_is_longer_than_the_past_is_no_baseline(tmp_path: Path) ->
     assert list(facts["backtest"]["columns"]["a"]["baselines"]) == ["last value"]
 
 
+def test_what_changes_nothing_is_noted(tmp_path: Path) -> None:
+    outputs, type, loss, metric, target, _, _ = CLASSIFIERS["yes or no"]
+    _table(tmp_path)
+    values = {"outputs": outputs, "type": type, "loss": loss, "metric": metric, "target": target}
+    (tmp_path / "m.model").write_text(CLASSIFIER % values)
+    done = invoke("eval", tmp_path / "m.model", "--season", "7")
+    assert done.exit_code == 0 and "note: `--season` is of a series" in done.stderr
+
+
 def test_a_target_that_no_output_is_compared_with_has_no_figures(tmp_path: Path) -> None:
     _table(tmp_path)
     values = dict(zip(("outputs", "type", "loss", "metric", "target"), CLASSIFIERS["numbers"], strict=False))
@@ -440,7 +449,7 @@ def test_a_target_that_no_output_is_compared_with_has_no_figures(tmp_path: Path)
     done = invoke("eval", tmp_path / "m.model", "--report", tmp_path / "report")
     assert done.exit_code == 0, done.output
     assert "`kind`: the loss does more with it" in done.stderr
-    assert "Loss and metrics of training" in (tmp_path / "report" / "report.html").read_text()
+    assert "Loss and metrics of the train block" in (tmp_path / "report" / "report.html").read_text()
 
 
 def test_pages_of_odd_data_are_whole(tmp_path: Path) -> None:

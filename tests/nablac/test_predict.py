@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
@@ -15,7 +18,7 @@ import numpy as np
 import pytest
 
 import nablac
-from tests.command_line import Ended, invoke, shell
+from tests.command_line import Ended, invoke, shell, surroundings
 
 Array = Any
 
@@ -66,6 +69,16 @@ train Reviews {
     data pairs("reviews.tsv") -> tokens(length: 20, kind: "words", most: 40, target: "class")
 }
 """,
+    "labelled": """
+model Labelled {
+    input tokens: i64[batch, T]
+    output logits = tokens -> Embedding(60, 4) -> GRU(4) -> Dense(2)
+}
+train Labelled {
+    target label: i64[batch]; loss cross_entropy(logits, label); epochs 2; optimizer adam(lr: 1e-2)
+    data pairs("labelled.csv", separator: ",", columns: ["review", "mark"]) -> tokens(kind: "words", target: "class")
+}
+""",
     "digits": """
 model Digits { input image: [batch, 64]; output logits = image -> Dense(3) }
 train Digits {
@@ -103,6 +116,10 @@ def write_data(folder: Path) -> None:
             f"{'good nice' if row % 2 else 'bad poor'} film {row}\t{'pos' if row % 2 else 'neg'}\n" for row in range(40)
         )
     )
+    with (folder / "labelled.csv").open("w", newline="") as file:
+        marks = [("pos", "good, nice") if row % 2 else ("neg", 'bad "and"\npoor') for row in range(40)]
+        csv.writer(file).writerow(["id", "mark", "review"])
+        csv.writer(file).writerows([row, mark, f"{words} film {row}"] for row, (mark, words) in enumerate(marks))
     rows = generator.integers(0, 17, (12, 64))
     rows[0, 0] = 16
     (folder / "digits.csv").write_text("".join(f"{','.join(map(str, row))},{n % 3}\n" for n, row in enumerate(rows)))
@@ -237,6 +254,22 @@ def test_results_are_written_to_a_file(runs: Path, ending: str) -> None:
     )
 
 
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal of POSIX")
+@pytest.mark.parametrize(("arguments", "is_shown"), [(["-o", "seen.csv"], True), ([], False), (["-o", "-"], False)])
+def test_rows_are_counted_on_a_terminal_that_has_no_results(
+    runs: Path, arguments: list[str], is_shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(runs, "price")
+    monkeypatch.setenv("TERM", "xterm")
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "nablac", "predict", "price", "table.csv", *arguments]
+    done = subprocess.run(command, stdout=theirs, stderr=theirs, env=surroundings(), timeout=60)
+    with open(ours, "rb", buffering=0) as screen:
+        shown = screen.read(65536)
+    os.close(theirs)
+    assert (done.returncode, b"0:00:0" in shown) == (0, is_shown), shown
+
+
 def test_json_is_a_list_of_rows(runs: Path) -> None:
     done = invoke("predict", run(runs, "price"), "table.csv", "--json")
     rows = json.loads(done.stdout)
@@ -287,13 +320,19 @@ def test_texts_are_lines_and_columns(runs: Path) -> None:
     Path("new.txt").write_text("a nice film\n\nbad\n")
     Path("new.csv").write_text('id,review\n1,"a nice film"\n2,bad\n')
     Path("three.csv").write_text("id,review,title\n1,a nice film,no no\n2,bad,so so\n")
-    lines = rows_of(invoke("predict", "texts", "new.txt"))
+    said = invoke("predict", "texts", "new.txt")
+    assert said.stderr == "note: a blank line is skipped: new.txt:2\n"
+    lines = rows_of(said)
     assert [row["text"] for row in lines] == ["a nice film", "bad"]
-    table = rows_of(invoke("predict", "texts", "new.csv"))
+    said = invoke("predict", "texts", "new.csv")
+    assert said.stderr == "note: the texts are those of column `review`: new.csv\n"
+    table = rows_of(said)
     assert [row["id"] for row in table] == ["1", "2"]
     assert [row["probability_pos"] for row in table] == [row["probability_pos"] for row in lines]
     assert invoke("predict", "texts", "three.csv").exit_code == 2
     named = rows_of(invoke("predict", "texts", "three.csv", "--column", "review"))
+    Path("empty.txt").write_text("")
+    assert "error[E823]: empty.txt has no rows\n" in invoke("predict", "texts", "empty.txt").stderr
     assert [row["probability_pos"] for row in named] == [row["probability_pos"] for row in lines]
     assert rows_of(invoke("predict", "texts/model.onnx", "-", stdin="a nice film\n"))[0]["text"] == "a nice film"
     in_python = nablac.load("texts").predict({"text": ["bad"]})
@@ -305,6 +344,37 @@ def test_an_output_is_given_as_it_is_where_that_is_asked(runs: Path) -> None:
     assert [name for name in rows[0] if name.startswith("hidden_")] == [f"hidden_{index}" for index in range(8)]
     refused = invoke("predict", "table", "table.csv", "--output-of", "hiden")
     assert (refused.exit_code, "did you mean `hidden`?" in refused.stderr) == (2, True)
+
+
+def test_texts_and_labels_are_columns_of_a_table(runs: Path) -> None:
+    run(runs, "labelled")
+    said = invoke("predict", "labelled", "labelled.csv")
+    rows = rows_of(said)
+    assert (len(rows), rows[0]["id"], rows[0]["mark"], said.stderr) == (40, "0", "neg", "")
+    assert {"predicted_label", "probability_neg", "probability_pos"} < rows[0].keys()
+    assert invoke("predict", "labelled/model.onnx", "labelled.csv").exit_code == 0
+    Path("titled.csv").write_text('title,review\n"a, b","good, nice film 3"\n')
+    assert rows_of(invoke("predict", "labelled", "titled.csv"))[0]["probability_pos"] == rows[3]["probability_pos"]
+    Path("films.txt").write_text("good, nice film 3\n")
+    assert rows_of(invoke("predict", "labelled", "films.txt"))[0]["probability_pos"] == rows[3]["probability_pos"]
+    Path("films.tsv").write_text("n\treview\n1\tgood, nice film 3\n")
+    assert rows_of(invoke("predict", "labelled", "films.tsv"))[0]["probability_pos"] == rows[3]["probability_pos"]
+    Path("other.csv").write_text("reviews,mark\ngood,pos\n")
+    refused = invoke("train", "labelled.model", "--data", "other.csv")
+    assert (refused.exit_code, "E822" in refused.stderr, "did you mean `reviews`?" in refused.stderr) == (2, True, True)
+    Path("gap.csv").write_text("review,mark\ngood,pos\n ,neg\n")
+    refused = invoke("train", "labelled.model", "--data", "gap.csv")
+    assert refused.exit_code == 2 and "column `review`: the cell is empty" in refused.stderr
+
+
+def test_the_column_of_texts_is_the_same_in_all_blocks(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(runs, "texts")
+    monkeypatch.setattr("runtime.prediction.prediction._ROWS_AT_ONCE", 2)
+    Path("blocks.csv").write_text("tag,review\na,a nice film\nb,bad\nso so,bad\nno no,nice\n")
+    said = invoke("predict", "texts", "blocks.csv")
+    assert said.stderr == "note: the texts are those of column `review`: blocks.csv\n"
+    probabilities = [row["probability_pos"] for row in rows_of(said)]
+    assert probabilities[1] == probabilities[2] and len(set(probabilities)) == 3
 
 
 # The model, the arguments after it, and what is said
@@ -366,7 +436,14 @@ def test_an_onnx_file_without_a_recipe_says_what_to_do(runs: Path) -> None:
     assert done.exit_code == 2 and done.stderr.startswith(
         "error[E880]: bare.onnx does not say what data it was trained on"
     )
-    assert "`nablac run`" in done.stderr
+    assert "compile the run again with this version of nablac, or feed arrays with `nablac run`" in done.stderr
+    del model.metadata_props[:]
+    onnx.save(model, "foreign.onnx")
+    foreign = invoke("predict", "foreign.onnx", "table.csv")
+    assert foreign.exit_code == 2 and "nablac has not compiled it: feed arrays with `nablac run`" in foreign.stderr
+    assert invoke("compile", "price", "--train", "-o", "step.onnx").exit_code == 0
+    step = invoke("predict", "step.onnx", "table.csv")
+    assert step.exit_code == 2 and "it is one step of a training: name the run" in step.stderr
 
 
 def test_a_run_of_an_earlier_version_predicts(runs: Path) -> None:

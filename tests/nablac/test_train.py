@@ -51,6 +51,7 @@ def test_a_run_writes_all_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert 100 < forecast.item() < 700  # in passengers, not in deviations
 
     assert "evaluate:  nablac eval runs/forecaster/1\n" in done.stderr
+    assert "predict:   nablac predict runs/forecaster/1 INPUT\n" in done.stderr
     again = invoke("eval", "runs/forecaster/1", "--json")
     assert json.loads(again.stdout)["loss"] == pytest.approx(history["val_loss"][best], rel=1e-5)
     assert invoke("train", FORECASTER, "--epochs", "1", "-q").exit_code == 0
@@ -81,6 +82,7 @@ def spec(tmp_path: Path, data: str = "series.csv", **changed: str) -> str:
     """The forecaster on other data."""
     text = Path(FORECASTER).read_text().replace("data/airline-passengers.csv", data)
     for before, after in changed.items():
+        assert before in text
         text = text.replace(before, after)
     (tmp_path / "m.model").write_text(text)
     return "m.model"
@@ -185,7 +187,7 @@ def test_a_changed_model_does_not_resume(tmp_path: Path, monkeypatch: pytest.Mon
     series(tmp_path, list(range(60)))
     file = spec(tmp_path)
     assert invoke("train", file, "--epochs", "1", "-q", "-o", "run").exit_code == 0
-    spec(tmp_path, **{"units = 50": "units = 51"})
+    spec(tmp_path, **{"units = 20..80": "units = 20..82"})
     done = invoke("train", file, "--resume", "run")
     assert done.exit_code == 2 and "error[E841]: the model has changed since run began" in done.stderr
     none = invoke("train", file, "--resume", "nowhere")
@@ -195,7 +197,7 @@ def test_a_changed_model_does_not_resume(tmp_path: Path, monkeypatch: pytest.Mon
 def test_training_that_diverges_names_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     series(tmp_path, list(range(60)))
-    file = spec(tmp_path, **{"adam(lr: 1e-3)": "sgd(lr: 1e30)", "-> Dense(1)": "-> Dense(1) -> exp"})
+    file = spec(tmp_path, **{"adam(lr: log(2e-4..5e-3))": "sgd(lr: 1e30)", "-> Dense(1)": "-> Dense(1) -> exp"})
     done = invoke("train", file)
     assert done.exit_code == 2 and "error[E842]: the loss is " in done.stderr and "m.model:" in done.stderr
     assert "Traceback" not in done.output

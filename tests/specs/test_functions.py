@@ -196,11 +196,15 @@ METRICS = (
     ),
     loss(
         "precision(logits, target)",
-        lambda x, t: ((x > 0) * t).sum() / (x > 0).sum().clamp(min=1),
+        lambda x, t: ((x > 0) & (t > 0.5)).double().sum() / (x > 0).sum().clamp(min=1),
         **BINARY,
     ),
-    loss("recall(logits, target)", lambda x, t: ((x > 0) * t).sum() / t.sum().clamp(min=1), **BINARY),
-    loss("f1(logits, target)", lambda x, t: f1((x > 0).double(), t), **BINARY),
+    loss(
+        "recall(logits, target)",
+        lambda x, t: ((x > 0) & (t > 0.5)).double().sum() / (t > 0.5).sum().clamp(min=1),
+        **BINARY,
+    ),
+    loss("f1(logits, target)", lambda x, t: f1((x > 0).double(), (t > 0.5).double()), **BINARY),
     loss(
         "macro_f1(logits, label)",
         lambda x, t: torch.stack([f1((x.argmax(-1) == k).double(), (t == k).double()) for k in range(5)]).mean(),

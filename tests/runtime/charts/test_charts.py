@@ -201,6 +201,12 @@ def test_a_histogram_takes_any_values(values: list[float]) -> None:
     assert not list(outside(parsed(histogram("t", values, x_name="x", mark=0.0))))
 
 
+@pytest.mark.parametrize("values", [[0.0, 1.1e-133], [-1.1e-133, 0.0], [0.0, 1.234e299], [0.0, 123_400.0]])
+@pytest.mark.parametrize("width", [480, 200])
+def test_wide_labels_at_the_ends_of_an_axis_stay_inside(values: list[float], width: int) -> None:
+    assert not list(outside(parsed(histogram("t", values, x_name="x", width=width))))
+
+
 # Points
 
 

@@ -46,7 +46,10 @@ ARGUMENTS = {
         '`target` of `tokens` must be "text" or "class" or "number", got the text "clas"'
     ),
     'pairs("a", columns: ["a"])': (
-        "`columns` of `pairs` must be a list of two whole numbers from 0, got a list of 1 item"
+        "`columns` of `pairs` must be a list of two whole numbers from 0, or of two names, got a list of 1 item"
+    ),
+    'pairs("a", columns: ["a", "b"], separator: "||")': (
+        "`pairs`: `separator` must be one character if `columns` are names"
     ),
     'pairs("a", separator: "")': '`separator` of `pairs` must be a non-empty text, got the text ""',
     'npz("a") -> split(validation: "a")': ('`validation` of `split` must be a fraction in [0, 1), got the text "a"'),

@@ -182,12 +182,13 @@ def test_folders_of_images(tmp_path: Path) -> None:
     arguments = {"inputs": "x: f32[batch, 3, 4, 4]", "target": "t: i64[batch]"}
     examples = load(tmp_path, 'images("images", size: 4)', **arguments)  # type: ignore[arg-type]
     assert examples.arrays["t"].tolist() == [0, 0, 0, 1, 1, 1]
+    assert examples.files[:4] == ("cats/0.png", "cats/1.png", "cats/2.png", "dogs/0.png")
     assert examples.arrays["x"][:, 0].mean(axis=(1, 2)).tolist() == [0, 0, 0, 1, 1, 1]
     (tmp_path / "images" / "dogs" / "bad.png").write_bytes(b"no image")
     assert refused(tmp_path, 'images("images", size: 4)', **arguments).startswith(
         "E821 HERE/images/dogs/bad.png: this cannot be read as an image"
     )
-    assert len(load(tmp_path, 'images("images", size: 4)', skip_broken=True, **arguments)) == 6  # type: ignore[arg-type]
+    assert len(load(tmp_path, 'images("images", size: 4)', skip_broken=True, **arguments).files) == 6  # type: ignore[arg-type]
 
 
 def test_parquet(tmp_path: Path) -> None:

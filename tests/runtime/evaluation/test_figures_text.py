@@ -7,8 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from runtime.evaluation.figures_text import number_cells, percent, share, table
+from runtime.evaluation.backtest import Backtest, Fold
+from runtime.evaluation.evaluation import Evaluation
+from runtime.evaluation.figures_text import evaluation_lines, number_cells, percent, share, table
 from runtime.evaluation.number_figures import NumberFigures
+from runtime.evaluation.number_results import NumberResult
+from runtime.evaluation.tasks import Task
 
 SHARES = {0.5: "0.500", -0.25: "-0.250", 1e12: "1e12", None: "–", math.nan: "NaN", 12.0: "12.000"}
 
@@ -36,3 +40,20 @@ def test_numbers_are_aligned_and_empty_columns_left_out() -> None:
         "  x            1  10",
         "  long name  200   3",
     ]
+
+
+def test_folds_are_named_by_their_rows_and_those_beyond_the_most_are_counted() -> None:
+    ends = [(0, 2), *((row, row + 1) for row in range(2, 15))]
+    folds = []
+    for begin, end in ends:
+        rows = np.arange(begin, end)
+        numbers = rows[:, None].astype(float)
+        folds.append(Fold(rows, rows - begin + 1, numbers, numbers + 1, {}))
+    task = Task("forecast", "next", "y", "value", columns=("a",))
+    result = NumberResult(task, np.zeros(1, int), np.ones((1, 1, 1)), np.ones((1, 1, 1)), ("a",), (1,))
+    lines = evaluation_lines(
+        Evaluation("test", {"next": result}, {"next": Backtest(("a",), tuple(folds), True, None, 0)}, ())
+    )
+    assert any(line.startswith("    rows 1 to 2 ") for line in lines)
+    assert any(line.startswith("    row 3 ") for line in lines)
+    assert lines[-1] == "  and 2 more folds, which --json and --report have"

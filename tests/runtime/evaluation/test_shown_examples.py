@@ -36,6 +36,19 @@ def test_pictures(case: str) -> None:
         assert isinstance(part, Pictures) and [each.caption for each in part.pictures] == ["a", "b"]
 
 
+def test_pictures_have_the_names_of_their_files() -> None:
+    array = _PIXELS.reshape(3, 1, 4, 4)
+    data = Examples({"x": array}, ("x",), stages=(Stage("images"),), files=("a/1.png", "a/2.png", "b/1.png"))
+    (part,) = shown_examples(data, [2], ["b, taken for a"], {})
+    assert isinstance(part, Pictures)
+    assert (part.pictures[0].description, part.pictures[0].caption) == (
+        "b/1.png: b, taken for a",
+        "b, taken for a: 1.png",
+    )
+    (part,) = shown_examples(Examples({"x": array}, ("x",), stages=(Stage("images"),)), [2], ["b"], {})
+    assert isinstance(part, Pictures) and part.pictures[0].description == "example 3: b"
+
+
 def test_rows_have_their_columns_before_they_were_scaled_and_their_lines() -> None:
     data = Examples(
         {"x": np.zeros((2, 2), np.float32), "k": np.array([1, 0])},

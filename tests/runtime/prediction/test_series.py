@@ -181,6 +181,8 @@ def test_steps_that_need_what_nobody_knows_are_refused() -> None:
     table = {name: [1.0, 2.0, 3.0, 4.0] for name in ("v", "wind", "rain")}
     message = "2 steps need later rows of `wind`, `rain`, which the model reads and does not predict"
     assert refused(predictor, table, steps=2) == f"E882 --steps: {message}"
+    with pytest.raises(NablacError, match="it predicts one row at once; only a model that predicts every column"):
+        results(predictor, table, steps=2)
 
 
 def test_a_model_that_looks_at_no_later_row_has_no_forecast() -> None:

@@ -154,6 +154,13 @@ def test_a_misnamed_column_is_told_with_the_nearest(tmp_path: Path) -> None:
     assert diagnostic.message.endswith("t.csv has no column `height`") and diagnostic.hint == "did you mean `heigth`?"
 
 
+def test_a_column_that_the_model_reads_is_not_the_misnamed_one(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("petal_length,length\n1,2\n")
+    with pytest.raises(NablacError) as caught:
+        results(of_rows(weighed, inputs=("petal_length", "petal_width")), [str(tmp_path / "t.csv")])
+    assert caught.value.diagnostics[0].hint == "the columns are petal_length, length"
+
+
 def test_broken_rows_are_skipped_where_that_is_asked() -> None:
     findings = Findings(skip_broken=True)
     table = {"colour": ["red", "pink", "red"], "a": [1, 2, "x"], "id": [7, 8, 9]}

@@ -94,6 +94,7 @@ def test_folders_of_images_keep_the_numbers_of_their_classes(tmp_path: Path) -> 
     program = program_of(Source(str(tmp_path / "m.model"), text.format("other")))
     data = Training(TextSource(program)).data
     assert data.arrays["t"].tolist() == [0, 1, 1]
+    assert data.files == ("cat/1.png", "dog/1.png", "dog/1.png")
     with pytest.raises(NablacError) as caught:
         Training(text_source(text.format("more"), tmp_path)).data  # noqa: B018
     assert caught.value.diagnostics[0].message == "`bird` is none of the classes cat, dog"
