@@ -10,7 +10,6 @@ from itertools import pairwise
 from runtime.charts.readable_numbers import decades, labels, readable, ticks, whole_ticks
 
 _AIR = 0.07  # of the range, beyond its ends
-_SMALLEST = 1e-300  # on a logarithmic scale: powers of ten end soon below
 _MOST_DISTINCT = 6  # values that have a tick each
 
 
@@ -54,7 +53,7 @@ def numeric_scale(
     low, high = min(values, default=0.0), max(values, default=1.0)
     if logarithmic is None:
         logarithmic = low > 0 and math.log10(high) - math.log10(low) > 2
-    if logarithmic and low > _SMALLEST:
+    if logarithmic and low > 0:
         return _logarithmic(math.log10(low), math.log10(high), about, air)
     low, high = _widened(low, high, air)
     marks = ticks(low, high, about)
@@ -89,6 +88,8 @@ def named_scale(names: Sequence[str]) -> Scale:
 
 def _logarithmic(low: float, high: float, about: int, air: float) -> Scale:
     low, high = _widened(low, high, air)
+    if high < -300.0:  # too small for differences between ticks
+        return Scale(low, high, (), (), True)
     powers = decades(max(low, -307.0), min(high, 300.0))  # beyond are no numbers
     if len(powers) >= 2:
         marks = [10.0**power for power in powers]
