@@ -39,7 +39,8 @@ EXTRAS = {
 def command(as_json: bool, quiet: bool) -> int:
     """Check the installation.
 
-    Shows versions, onnxruntime's devices and optional packages, and lists known problems.
+    Shows versions, the folder of the models that come with nablac, onnxruntime's devices and optional packages, and
+    lists known problems.
     """
     facts = _facts()
     if as_json:
@@ -59,6 +60,7 @@ def command(as_json: bool, quiet: bool) -> int:
 
 def _facts() -> dict[str, Any]:
     import nablac
+    from specs import FOLDER
 
     core = {name: _version(name) for name in CORE}
     problems = [
@@ -85,6 +87,7 @@ def _facts() -> dict[str, Any]:
     return {
         "nablac": nablac.__version__,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        "models": str(FOLDER),
         "encoding": sys.stdout.encoding or "unknown",
         "core": {name: installed or "not installed" for name, installed in core.items()},
         "onnxruntime devices": devices,

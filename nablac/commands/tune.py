@@ -258,14 +258,14 @@ def _requested(record: StudyRecord, parameters: dict[str, Any]) -> StudyRecord:
 
 
 def _announce(study: OpenStudy, total: int) -> None:
-    from runtime.search.suggestions import describe_variable, variables_of
+    from runtime.search.suggestions import all_variables, describe_variable
 
     record = study.record
     how = {"grid": "a grid", "random": "at random", "tpe": "by TPE"}[record.search.kind]
     pruned = f", pruned by {record.search.pruner}" if record.search.pruner is not None else ""
     direction = "highest" if record.higher_is_better else "lowest"
     note(f"{study.folder}: {total:,} trials, {how}{pruned}, for the {direction} {record.monitor}")
-    for variable in variables_of(study.setup.source):
+    for variable in all_variables(study.setup.source):
         note(f"  {variable.name}: {describe_variable(variable)}")
     if not record.monitor.startswith("val_"):
         note(f"note: {record.monitor} is measured on the training examples; `validation 0.2` holds some of them out")
@@ -274,7 +274,7 @@ def _announce(study: OpenStudy, total: int) -> None:
 def _report(study: OpenStudy, total: int, interrupted: bool, as_json: bool, quiet: bool) -> int:
     """Write the results, show them and how to continue; returns the exit status."""
     from runtime.search.study_results import BEST, as_written, write_results
-    from runtime.search.trial_results import ENDED, ranked, trial_results
+    from runtime.search.trial_results import ENDED, ranked, trial_results, variable_columns
 
     trials = trial_results(study.study)
     best = write_results(study, trials, total)
@@ -293,7 +293,7 @@ def _report(study: OpenStudy, total: int, interrupted: bool, as_json: bool, quie
         print_json({**facts, "best": best.to_json() if best is not None else None, "model": model})
         return status
     if best is not None:
-        _print_table(study, ranked(trials, study.record.higher_is_better))
+        _print_table(study, ranked(trials, study.record.higher_is_better), variable_columns(trials))
         _print_ends(study, best, as_written(study, trials), quiet)
     failed = [trial for trial in trials if trial.state == "failed"]
     if failed:
@@ -305,13 +305,12 @@ def _report(study: OpenStudy, total: int, interrupted: bool, as_json: bool, quie
     return status
 
 
-def _print_table(study: OpenStudy, best: list[TrialResult]) -> None:
-    """Print the best trials, one a row."""
+def _print_table(study: OpenStudy, best: list[TrialResult], variables: list[str]) -> None:
+    """Print the best trials, one a row, with those of `variables` that they reached."""
     from runtime.search.study_page import show_value
-    from runtime.search.trial_results import variable_columns
 
     shown = best[:_SHOWN]
-    names = variable_columns(shown)
+    names = [name for name in variables if any(name in trial.values for trial in shown)]
     rows = [["trial", study.record.monitor, "epochs", "seconds", *names]]
     for trial in shown:
         values = [show_value(trial.values[name]) if name in trial.values else "" for name in names]
@@ -334,9 +333,15 @@ def _print_ends(study: OpenStudy, best: TrialResult, own: TrialResult | None, qu
     )
     files = [name for name in (PAGE, TABLE, BEST) if (study.folder / name).is_file()]
     click.echo(f"{study.folder}: {', '.join(files)}")
-    same = f"trials/{best.number if best.same_as is None else best.same_as}"
     note(f"train:     nablac train {_quoted(study.folder / BEST)}{_train_options(study.record)}", quiet)
-    note(f"evaluate:  nablac eval {_quoted(study.folder / same)}", quiet)
+    number = best.number if best.same_as is None else best.same_as
+    run = study.folder / "trials" / str(number)
+    if not run.is_dir() and best.folder is not None:  # with --storage, by a process with a folder of its own
+        run = Path(best.folder)
+    if run.is_dir():
+        note(f"evaluate:  nablac eval {_quoted(run)}", quiet)
+    else:
+        note(f"trial {number} was run on another machine, in {_quoted(run)}", quiet)
 
 
 def _train_options(record: StudyRecord) -> str:

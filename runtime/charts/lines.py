@@ -10,7 +10,7 @@ from runtime.charts.elements import circle, line, polyline
 from runtime.charts.palette import BEST, MUTED, SERIES, SURFACE, Color
 from runtime.charts.panel import HEIGHT, WIDTH, Chart, Entry, Panel
 from runtime.charts.readable_numbers import is_drawable, readable
-from runtime.charts.scales import Axis, numeric_scale, whole_scale
+from runtime.charts.scales import Axis, numeric_scale, whole_scale, with_ticks_at
 from runtime.charts.times import time_scale
 
 _DENSE = 4  # points for each pixel of width, from which a line is thinned out
@@ -50,6 +50,7 @@ def line_chart(
     log_x: bool = False,
     log_y: bool | None = None,
     whole_x: bool = False,
+    ticks_at_x: bool = False,
     times: bool = False,
     levels: Mapping[str, float] | None = None,
     highlight: Highlight | None = None,
@@ -63,7 +64,7 @@ def line_chart(
     """A chart of several series. `levels` are dashed horizontal lines by name.
 
     With `whole_x`, values of x are counts such as epochs; with `times` they are seconds since 1970, and the
-    axis has dates.
+    axis has dates. With `ticks_at_x`, values of x that are whole or repeat have a tick each, if they are few.
 
     The y axis is logarithmic with `log_y`, or if it is None and values are positive and span more than two decades. It
     has about `about` ticks. `air` is left at both ends of the x axis, as a share of it.
@@ -83,6 +84,8 @@ def line_chart(
         x_scale = time_scale(x_values)
     else:
         x_scale = whole_scale(x_values) if whole_x else numeric_scale(x_values, logarithmic=log_x, air=air)
+    if ticks_at_x:
+        x_scale = with_ticks_at(x_scale, x_values)
     y_scale = numeric_scale(y_values, logarithmic=log_y, about=about)
     x_axis, y_axis = panel.axes(x_scale, y_scale, x_name, y_name)
     for value in levels.values():

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 from runtime.charts.elements import fit, line, polyline, text, text_width
 from runtime.charts.palette import BEST, GRID, MUTED, RAMP, STEPS, SURFACE
 from runtime.charts.panel import EDGE, Chart, Entry, Panel
 from runtime.charts.readable_numbers import is_drawable, readable
-from runtime.charts.scales import Axis, Scale, named_scale, numeric_scale
+from runtime.charts.scales import Axis, Scale, named_scale, numeric_scale, with_ticks_at
 
 _HEIGHT, _NARROWEST, _SPACING = 380, 968, 104
 _MISSING = "none"
-_MOST_DISTINCT = 6  # numbers that are all written at an axis
 
 
 @dataclass(frozen=True)
@@ -108,13 +106,9 @@ def _scale(dimension: Dimension) -> Scale:
     names = list(dict.fromkeys(value for value in dimension.values if isinstance(value, str)))
     if names:
         return named_scale(names)
-    numbers = sorted({_number(value) for value in dimension.values if value is not None})
+    numbers = [_number(value) for value in dimension.values if value is not None]
     scale = numeric_scale(numbers, logarithmic=dimension.logarithmic, air=0.04)
-    shares = [scale.share(number) for number in numbers]
-    apart = all(after - before > 0.06 for before, after in pairwise(shares))
-    if 0 < len(numbers) <= _MOST_DISTINCT and apart:
-        return replace(scale, ticks=tuple((number, readable(number)) for number in numbers), minor=())
-    return scale
+    return with_ticks_at(scale, numbers)
 
 
 def _beside(dimension: Dimension, scale: Scale) -> float:

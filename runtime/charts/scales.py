@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from runtime.charts.readable_numbers import decades, labels, readable, ticks, whole_ticks
 
 _AIR = 0.07  # of the range, beyond its ends
+_MOST_DISTINCT = 6  # values that have a tick each
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,19 @@ def whole_scale(values: Sequence[float]) -> Scale:
     return Scale(low - 1, high + 1, marks) if low == high else Scale(low, high, marks)
 
 
+def with_ticks_at(scale: Scale, values: Sequence[float]) -> Scale:
+    """The scale with a tick at each of the values, if they are whole or repeat, and are few with room between them."""
+    distinct = sorted(set(values))
+    if not 0 < len(distinct) <= _MOST_DISTINCT:
+        return scale
+    if len(distinct) == len(values) and any(value % 1 for value in distinct):
+        return scale
+    shares = [scale.share(value) for value in distinct]
+    if any(after - before <= 0.06 for before, after in pairwise(shares)):
+        return scale
+    return replace(scale, ticks=tuple((value, readable(value)) for value in distinct), minor=())
+
+
 def named_scale(names: Sequence[str]) -> Scale:
     """A scale on which each name has its index, the first at the low end."""
     last = max(len(names) - 1, 0)
@@ -73,6 +88,8 @@ def named_scale(names: Sequence[str]) -> Scale:
 
 def _logarithmic(low: float, high: float, about: int, air: float) -> Scale:
     low, high = _widened(low, high, air)
+    if high < -300.0:  # too small for differences between ticks
+        return Scale(low, high, (), (), True)
     powers = decades(max(low, -307.0), min(high, 300.0))  # beyond are no numbers
     if len(powers) >= 2:
         marks = [10.0**power for power in powers]

@@ -139,8 +139,15 @@ def _slice(facts: StudyFacts, rows: Sequence[TrialRow], name: str) -> Chart | No
         return None
     objectives = [row.objective or 0.0 for row in chosen]
     series = Series(name, numbers, objectives, style="dots", color=ORANGE, tips=[_tip(row) for row in chosen])
-    logarithmic = name in facts.logarithmic
-    return line_chart(f"{facts.objective} by {name}", [series], x_name=name, log_x=logarithmic, legend=False, air=0.03)
+    return line_chart(
+        f"{facts.objective} by {name}",
+        [series],
+        x_name=name,
+        log_x=name in facts.logarithmic,
+        ticks_at_x=True,
+        legend=False,
+        air=0.03,
+    )
 
 
 def _parallel(facts: StudyFacts, rows: Sequence[TrialRow], names: Sequence[str]) -> Chart:

@@ -115,9 +115,11 @@ def read_study(folder: Path) -> StudyRecord:
 
 def _check_form(folder: Path, stored: Mapping[str, Any]) -> None:
     if stored.get("form") != FORM:
-        version = str(stored.get("nablac", "another version"))[:40]
-        message = f"the study in {folder} was written by nablac {version}, in another format"
-        raise cannot_resume(folder, message, f"resume it with `nablac=={version}`, or start a new study")
+        version = str(stored.get("nablac", ""))[:40]
+        by, hint = f"nablac {version}", f"resume it with `nablac=={version}`, or start a new study"
+        if not version:
+            by, hint = "another version of nablac", "start a new study"
+        raise cannot_resume(folder, f"the study in {folder} was written by {by}, in another format", hint)
 
 
 def check_same(before: StudyRecord, now: StudyRecord, study: Path) -> None:

@@ -7,17 +7,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState
 
 from compiler.elaborate.program import Program
 from compiler.elaborate.program_texts import SPEC
-from compiler.search import Numbers, choose_values
+from compiler.search import choose_values
 from grammar import syntax
 from runtime.atomic_files import replace, scratch, write_bytes
 from runtime.data.matching import PackagePath
 from runtime.search.study_page import study_page
-from runtime.search.suggestions import default_values, replay, variables_of
+from runtime.search.suggestions import default_values, replay
 from runtime.search.trial_results import TrialResult, ranked, table
 from runtime.search.trial_rows import StudyFacts
 
@@ -49,7 +50,6 @@ def as_written(study: OpenStudy, trials: Iterable[TrialResult]) -> TrialResult |
 
 def _facts(study: OpenStudy, trials: Iterable[TrialResult], total: int) -> StudyFacts:
     record = study.record
-    variables = variables_of(study.setup.source)
     own = as_written(study, trials)
     return StudyFacts(
         model=study.setup.name,
@@ -58,9 +58,10 @@ def _facts(study: OpenStudy, trials: Iterable[TrialResult], total: int) -> Study
         higher_is_better=record.higher_is_better,
         trials=total,
         logarithmic=frozenset(
-            variable.name
-            for variable in variables
-            if isinstance(variable.candidates, Numbers) and variable.candidates.scale == "log"
+            name
+            for trial in study.study.get_trials(deepcopy=False)
+            for name, distribution in trial.distributions.items()
+            if isinstance(distribution, FloatDistribution | IntDistribution) and distribution.log
         ),
         baseline=own.objective if own is not None else None,
         seed=record.search.seed if record.search.kind != "grid" else None,

@@ -63,6 +63,29 @@ def variables_of(source: TextSource) -> tuple[Variable, ...]:
     return choose_values(source, choose_default).variables
 
 
+def all_variables(source: TextSource) -> list[Variable]:
+    """The variables that are reached with default values, and then those inside the other options, each chosen once."""
+    variables: dict[str, Variable] = {}
+    waiting: list[dict[str, int]] = [{}]  # the options that are chosen instead of the first ones
+    while waiting:
+        indices = waiting.pop(0)
+
+        def choose(variable: Variable, indices: dict[str, int] = indices) -> int | float:
+            return indices.get(variable.name, choose_default(variable))
+
+        try:
+            reached = choose_values(source, choose).variables
+        except NablacError:  # an option that does not fit the default values of the others
+            continue
+        for variable in reached:
+            if variable.name not in variables:
+                variables[variable.name] = variable
+                if isinstance(variable.candidates, Options):
+                    others = range(1, len(variable.candidates.texts))
+                    waiting += [{**indices, variable.name: index} for index in others]
+    return list(variables.values())
+
+
 def default_values(source: TextSource) -> Values:
     """The values without a search: first options, middles of ranges."""
     return {variable.name: _default(variable) for variable in variables_of(source)}

@@ -337,6 +337,7 @@ def test_doctor_finds_what_is_installed() -> None:
     facts = json.loads(invoke("doctor", "--json").stdout)
     project = tomllib.loads((SPECS.parent / "pyproject.toml").read_text())["project"]
     assert list(facts["core"]) == [requirement.split(">=")[0] for requirement in project["dependencies"]]
+    assert (Path(facts["models"]) / "forecaster.model").is_file()
 
 
 HOSTILE = [

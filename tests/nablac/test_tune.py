@@ -214,6 +214,24 @@ def test_a_study_is_extended(tmp_path: Path) -> None:
     assert unclocked(tmp_path / "study") == unclocked(tmp_path / "whole")
 
 
+def test_variables_of_options_that_are_not_the_first_are_announced_and_drawn_on_their_scale(tmp_path: Path) -> None:
+    optimizer = "choice(adam(), sgd(lr: log(1e-3..1e-1)))"
+    write_model(tmp_path, TEXT.replace("choice(adam(lr: log(1e-3..1e-1)), sgd(lr: 0.01..0.1))", optimizer))
+    options = ("--search", "grid", "--points", "7", "--set", "units=4", "--set", "act=tanh", "--epochs", "1")
+    ended = tune(tmp_path, *options, "-o", "study")
+    assert "  sgd.lr: 0.001 to 0.1, any number, logarithmic\n" in ended.stderr
+    chart = (tmp_path / "study" / "study.html").read_text().split(">val_loss by sgd.lr<")[-1].split("</svg>")[0]
+    assert all(f">{rate}<" in chart for rate in (0.001, 0.01, 0.1))
+
+
+def test_the_columns_of_the_best_trials_are_in_the_order_of_the_table(tmp_path: Path) -> None:
+    write_model(tmp_path)
+    ended = tune(tmp_path, "--search", "grid", "--points", "2", "--epochs", "1", "-o", "study")
+    header = next(line for line in ended.stdout.splitlines() if line.startswith("trial ")).split()
+    columns = list(rows(tmp_path / "study")[0])
+    assert header[4:] == columns[2 : columns.index("val_loss")]
+
+
 def test_the_time_is_up_before_the_first_trial(tmp_path: Path) -> None:
     write_model(tmp_path)
     ended = tune(tmp_path, "--trials", "2", "--time", "0", "-o", "study")
@@ -240,6 +258,11 @@ def test_two_folders_share_a_storage(tmp_path: Path) -> None:
     tune(tmp_path, "--resume", "one", "-q", file="")
     assert unclocked(tmp_path / "one") == unclocked(tmp_path / "two")
     assert sorted(path.name for path in (tmp_path / "two" / "trials").iterdir()) == ["2", "3"]
+    best = min(rows(tmp_path / "one"), key=lambda row: float(row["val_loss"]))["trial"]
+    run = tmp_path / ("one" if best in ("0", "1") else "two") / "trials" / best
+    for name in ("one", "two"):
+        command = tune(tmp_path, "--resume", name, file="").stderr.splitlines()[-1]
+        assert (tmp_path / command.removeprefix("evaluate:  nablac eval ")).resolve() == run
 
 
 def test_a_moved_study_goes_on(tmp_path: Path) -> None:
@@ -362,7 +385,7 @@ def test_without_optuna_the_extra_is_named(tmp_path: Path, installed: object, me
         ),
         (lambda folder: (folder / "rows.csv").open("a").write("1,2,3\n"), "the data has changed since study began"),
         (lambda folder: (folder / "net.model").unlink(), "is missing"),
-        (lambda folder: (folder / "study" / "study.json").write_text("{}"), "was written by nablac another version"),
+        (lambda folder: (folder / "study" / "study.json").write_text("{}"), "was written by another version of nablac"),
         (lambda folder: (folder / "study" / "study.json").write_text("?"), "was not written by `nablac tune`"),
         (lambda folder: (folder / "study" / "study.json").unlink(), "study is not the folder of a study"),
     ],

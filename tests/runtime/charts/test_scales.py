@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.charts.readable_numbers import duration, is_drawable, labels, readable, ticks, whole_ticks
-from runtime.charts.scales import Axis, Scale, named_scale, numeric_scale, whole_scale
+from runtime.charts.scales import Axis, Scale, named_scale, numeric_scale, whole_scale, with_ticks_at
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False).filter(is_drawable)
 
@@ -127,3 +127,25 @@ def test_names_have_a_tick_each() -> None:
 def test_an_axis_may_go_either_way() -> None:
     scale = Scale(0.0, 10.0, ())
     assert [Axis(scale, 100.0, 0.0).at(value) for value in (0, 5, 10)] == [100, 50, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ([32, 16], ["16", "32"]),
+        ([0.01, 0.1, 0.01], ["0.01", "0.1"]),  # the options of a choice
+        ([0.1, 0.3, 0.7], None),  # draws from a range
+        ([0, 1, 100], None),  # without room
+        ([*range(7)], None),
+        ([], None),
+    ],
+)
+def test_values_that_are_whole_or_repeat_have_ticks(values: list[float], ticks: list[str] | None) -> None:
+    scale = numeric_scale(values)
+    labels = [label for _, label in with_ticks_at(scale, values).ticks]
+    assert labels == (ticks if ticks is not None else [label for _, label in scale.ticks])
+
+
+@pytest.mark.parametrize("values", [[5e-324, 2e-309], [1e-305, 1e-303]])
+def test_a_logarithmic_scale_of_the_smallest_numbers_has_no_ticks(values: list[float]) -> None:
+    assert numeric_scale(values, logarithmic=True).ticks == ()

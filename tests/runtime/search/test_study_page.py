@@ -72,6 +72,14 @@ def test_charts_are_of_the_progress_the_importances_and_all_trials() -> None:
     assert {"lr: 60%", "units: 30%", "cell: 10%"} <= set(titles)
 
 
+def test_whole_numbers_have_a_tick_each_if_they_are_few() -> None:
+    rows = [replace(row, values={"batch": row.values["units"], "rate": 0.03 * row.number}) for row in ROWS]
+    text = study_page(FACTS, rows, {"batch": 0.5, "rate": 0.5})
+    batch, rate = (text.split(f">val_loss by {name}<")[-1].split("</svg>")[0] for name in ("batch", "rate"))
+    assert all(f">{size}<" in batch for size in (8, 16, 64))
+    assert ">0.02<" in rate
+
+
 @pytest.mark.parametrize(
     ("rows", "sections"),
     [

@@ -10,7 +10,7 @@ from compiler.elaborate.models import TextSource
 from compiler.elaborate.program import program_of
 from compiler.search import Options
 from grammar.source import Source
-from runtime.search.suggestions import combinations, default_values, labels_of
+from runtime.search.suggestions import all_variables, combinations, default_values, labels_of
 
 
 def source(hypers: str, body: str = "x -> Dense(4)") -> TextSource:
@@ -87,3 +87,20 @@ def test_defaults_are_the_first_options_and_the_middles() -> None:
 
 def test_an_argument_of_a_layer_is_searched() -> None:
     assert default_values(source("size = 4", "x -> Dense(size) -> Dropout(0.0..0.4)")).keys() == {"Dropout.rate"}
+
+
+@pytest.mark.parametrize(
+    ("hypers", "body", "names"),
+    [
+        (
+            "layer = choice(Dense(4), Dense(2..8)), rate = 0.0..0.4",
+            "x -> layer -> Dropout(rate)",
+            "layer rate Dense.units",
+        ),
+        ("a = choice(1, choice(2, 3..5))", "x * a", "a a_2 a_3"),
+        ("n = choice(1, 2), w = choice(1, 2)", "x -> Dense(n) -> Dense(w if n == 1 else 1..3)", "n w Dense.units"),
+        ("n = choice(3, 0), w = 1..2", "x -> Dense(n) -> Dense(w)", "n w"),  # Dense(0) is an error
+    ],
+)
+def test_all_variables_include_those_inside_other_options(hypers: str, body: str, names: str) -> None:
+    assert [variable.name for variable in all_variables(source(hypers, body))] == names.split()
