@@ -64,6 +64,24 @@ def moments(texts: Sequence[str]) -> list[datetime] | None:
     return None
 
 
+def are_dates(cells: Sequence[Any]) -> bool:
+    """Whether all cells are dates or times, in any order: as Python has them, or texts of one form."""
+    if all(isinstance(cell, date) for cell in cells):
+        return bool(cells)
+    if not all(isinstance(cell, str) for cell in cells):
+        return False
+    texts = [cell.strip() for cell in cells]
+    return any(all(_fits(text, format) for text in texts) for format in _formats(texts[0]))
+
+
+def _fits(text: str, format: str) -> bool:
+    try:
+        datetime.strptime(text, format)
+    except ValueError:
+        return False
+    return True
+
+
 def _of_dates(texts: list[str]) -> Continued | None:
     """As the first way of writing dates that fits all; one in which every step is the same goes first."""
     candidates: list[Continued] = []
@@ -86,12 +104,7 @@ def _formats(text: str) -> Iterator[str]:
         for day, time, between, zone in product(_DATES, _TIMES, " T", _ZONES)
         if time or (between == " " and not zone)
     )
-    for format in (*whole, *_MONTHS):
-        try:
-            datetime.strptime(text, format)
-        except ValueError:
-            continue
-        yield format
+    return (format for format in (*whole, *_MONTHS) if _fits(text, format))
 
 
 def _writer(format: str, texts: list[str], moments: list[datetime]) -> Callable[[datetime], str] | None:

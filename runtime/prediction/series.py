@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.examples import Examples
 from runtime.prediction.answers import PREDICTED, Answers
-from runtime.prediction.dates import Continued, continued
+from runtime.prediction.dates import Continued, are_dates, continued
 from runtime.prediction.findings import Findings
 from runtime.prediction.predictor import Predictor
 from runtime.prediction.table_blocks import Block
@@ -219,6 +219,10 @@ def _going_on(series: _Series, unknown: set[str]) -> tuple[str, Continued] | Non
     return None
 
 
+def _are_dates_at_end(values: Sequence[Any]) -> bool:
+    return len(set(map(str, values[-_LOOKED_AT:]))) > 1 and are_dates(values[-_LOOKED_AT:])
+
+
 def _beyond(series: _Series, window: Window, keep: Keep, count: int, findings: Findings) -> Columns:
     """The kept columns of rows that are not there: dates that go on, and what has been the same all along."""
     if keep == "none":
@@ -226,6 +230,10 @@ def _beyond(series: _Series, window: Window, keep: Keep, count: int, findings: F
     unknown = {*series.names, *series.targets}
     dated = _going_on(series, unknown)
     kept: Columns = {}
+    undated = [name for name, values in series.values.items() if name not in unknown and _are_dates_at_end(values)]
+    if dated is None and undated:
+        message = f"the dates in `{undated[0]}` do not go on by one step, so the forecast has none"
+        findings.note(series.place, f"{message}; all rows of a file are read as one series")
     for name, values in series.values.items():
         if dated is not None and name == dated[0]:
             how = dated[1]

@@ -207,6 +207,17 @@ def test_dates_that_are_not_evenly_spaced_are_said() -> None:
     assert findings.lines() == ["note: the dates in `day` are not evenly spaced: they go on by 1 day: the table"]
 
 
+def test_series_one_after_another_in_each_row_of_a_file_are_said() -> None:
+    days = ["2024-01-01", "2024-01-01", "2024-01-02", "2024-01-02", "2024-01-03", "2024-01-03"]
+    findings = Findings()
+    columns = results(of_series(steps_on(1), 3), rising(6, day=days), findings=findings)
+    assert "day" not in columns
+    assert findings.lines() == [
+        "note: the dates in `day` do not go on by one step, so the forecast has none; "
+        "all rows of a file are read as one series: the table"
+    ]
+
+
 def test_a_series_from_the_last_to_the_first_is_said() -> None:
     findings = Findings()
     results(of_series(steps_on(1), 2), rising(3, year=[2003, 2002, 2001]), findings=findings)
