@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,10 +74,12 @@ def _importances(study: OpenStudy) -> dict[str, float]:
     done = [trial for trial in study.study.get_trials(deepcopy=False) if trial.state is TrialState.COMPLETE]
     if len(done) < _FEWEST:
         return {}
-    try:
-        return get_param_importances(study.study, evaluator=PedAnovaImportanceEvaluator())
-    except (ValueError, RuntimeError):  # if all trials are equal
-        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of variables that few trials have: their options are rare
+        try:
+            return get_param_importances(study.study, evaluator=PedAnovaImportanceEvaluator())
+        except (ValueError, RuntimeError):  # if all trials are equal
+            return {}
 
 
 def _write_best(study: OpenStudy, number: int) -> None:
