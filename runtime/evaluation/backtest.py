@@ -242,6 +242,6 @@ class _Forecaster:
         feeds = {
             name: self.predictor.feed(name, windows[:, :, columns], nowhere) for name, columns in self.columns.items()
         }
-        said = self.predictor.run(feeds)[self.task.output].astype(np.float64)
-        rows: Array = said.reshape(len(windows), self.window.horizon, len(self.targets))
+        predictions = self.predictor.run(feeds)[self.task.output].astype(np.float64)
+        rows: Array = predictions.reshape(len(windows), self.window.horizon, len(self.targets))
         return rows[:, self.window.seen :]

@@ -50,8 +50,8 @@ class Past:
         if not len(self.rows):
             return np.full((*rows.shape, self.numbers.shape[1]), np.nan)
         index = np.clip(np.searchsorted(self.rows, rows), 0, len(self.rows) - 1)
-        there = self.rows[index] == rows
-        return np.where(there[..., None], self.numbers[index], np.nan)
+        is_present = self.rows[index] == rows
+        return np.where(is_present[..., None], self.numbers[index], np.nan)
 
     def before(self, origins: Array, rows: Array) -> Array:
         """The values at `rows: [origins, steps]`, which lie before their origins; NaN beyond a border."""

@@ -92,13 +92,13 @@ class ClassFigures:
     @cached_property
     def classes(self) -> list[OfClass]:
         """The figures of each class."""
-        right, support, said = self.confusion.diagonal(), self.confusion.sum(axis=1), self.confusion.sum(axis=0)
+        right, support, predictions = self.confusion.diagonal(), self.confusion.sum(axis=1), self.confusion.sum(axis=0)
         return [
             OfClass(
                 name,
-                _share(right[index], said[index]),
+                _share(right[index], predictions[index]),
                 _share(right[index], support[index]),
-                _share(2 * right[index], support[index] + said[index]),
+                _share(2 * right[index], support[index] + predictions[index]),
                 int(support[index]),
                 self._auc(index),
             )
@@ -120,8 +120,8 @@ class ClassFigures:
         """
         occurring = [
             of_class
-            for of_class, said in zip(self.classes, self.confusion.sum(axis=0), strict=True)
-            if of_class.support or said
+            for of_class, predictions in zip(self.classes, self.confusion.sum(axis=0), strict=True)
+            if of_class.support or predictions
         ]
         weights = [of_class.support if weighted else 1 for of_class in occurring]
         if not sum(weights):

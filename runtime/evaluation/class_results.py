@@ -83,34 +83,34 @@ class LabelResult:
         return {"task": self.task.what, "output": self.task.output, **self.figures.to_json()}
 
 
-def class_result(task: Task, rows: Array, truth: Array, said: Array) -> ClassResult:
+def class_result(task: Task, rows: Array, truth: Array, predictions: Array) -> ClassResult:
     """The result of classes along the last axis, or of an output that is the class itself."""
     labels = truth.argmax(axis=-1) if truth.dtype.kind not in "iu" else truth
     positions = max(labels[0].size, 1) if len(labels) else 1
     repeated = np.repeat(rows, positions)
     labels = labels.reshape(-1).astype(np.int64)
     if task.kind == "class":
-        predicted = said.reshape(-1).astype(np.int64)
+        predicted = predictions.reshape(-1).astype(np.int64)
         count = max(int(max(labels.max(initial=0), predicted.max(initial=0))) + 1, len(task.classes))
         return ClassResult(task, ClassFigures(class_names(task, count), labels, predicted), repeated)
-    logs = log_probabilities_of(task.kind, said.reshape(-1, said.shape[-1]))
+    logs = log_probabilities_of(task.kind, predictions.reshape(-1, predictions.shape[-1]))
     known = (labels >= 0) & (labels < logs.shape[1])  # others are ignored by the loss
     names = class_names(task, logs.shape[1])
     figures, counted = ClassFigures.of(labels[known], names, log_probabilities=logs[known], rows=repeated[known])
     return ClassResult(task, figures, counted)
 
 
-def binary_result(task: Task, rows: Array, truth: Array, said: Array) -> ClassResult:
+def binary_result(task: Task, rows: Array, truth: Array, predictions: Array) -> ClassResult:
     """The result of one yes-or-no question."""
     labels = truth.reshape(-1) > 0.5
-    logs = log_probabilities_of(task.kind, said.reshape(-1))
+    logs = log_probabilities_of(task.kind, predictions.reshape(-1))
     figures, counted = ClassFigures.of(labels.astype(np.int64), class_names(task, 2), log_probabilities=logs, rows=rows)
     return ClassResult(task, figures, counted)
 
 
-def margin_result(task: Task, rows: Array, truth: Array, said: Array) -> ClassResult:
+def margin_result(task: Task, rows: Array, truth: Array, predictions: Array) -> ClassResult:
     """The result of scores whose sign is the answer, as of a hinge loss: they rank, and are no probabilities."""
-    scores = said.reshape(-1).astype(np.float64)
+    scores = predictions.reshape(-1).astype(np.float64)
     kept = ~np.isnan(scores)
     labels, predicted = (truth.reshape(-1)[kept] > 0).astype(np.int64), (scores[kept] > 0).astype(np.int64)
     left_out = int(kept.size - kept.sum())
@@ -118,10 +118,10 @@ def margin_result(task: Task, rows: Array, truth: Array, said: Array) -> ClassRe
     return ClassResult(task, figures, rows[kept])
 
 
-def label_result(task: Task, rows: Array, truth: Array, said: Array) -> LabelResult:
+def label_result(task: Task, rows: Array, truth: Array, predictions: Array) -> LabelResult:
     """The result of several yes-or-no questions about each example."""
     labels = (truth.reshape(len(rows), -1) > 0.5).astype(np.int64)
-    logs = log_probabilities_of(task.kind, said.reshape(len(rows), -1))
+    logs = log_probabilities_of(task.kind, predictions.reshape(len(rows), -1))
     counted = ~np.isnan(logs).any(axis=(1, 2))
     figures = tuple(
         ClassFigures.of(labels[:, index], ("0", "1"), log_probabilities=logs[:, index])[0]

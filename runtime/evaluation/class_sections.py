@@ -70,9 +70,9 @@ def class_sections(result: ClassResult, data: Examples, prefix: str) -> list[Sec
         }
         wrong = sum(mistake.actual != mistake.predicted for mistake in worst)
         shown = "The example" if len(worst) == 1 else f"The {len(worst)} examples"
-        said = f"{shown} of the highest loss, worst first; wrong: {wrong}."
+        predictions = f"{shown} of the highest loss, worst first; wrong: {wrong}."
         parts = [
-            Paragraph(said, quiet=True),
+            Paragraph(predictions, quiet=True),
             *shown_examples(data, [mistake.row for mistake in worst], captions, facts),
         ]
         sections.append(Section(f"{prefix}Worst examples", parts))
@@ -109,7 +109,7 @@ def token_sections(result: TokenResult, data: Examples, prefix: str) -> list[Sec
     rows = [[place_of(data, row), readable(bits, 3), text or ""] for row, bits, text in worst]
     sections = [Section(f"{prefix}Figures", [Facts(token_summary(result))])]
     if rows:
-        said = Paragraph("The texts that the model finds least likely, worst first.", quiet=True)
+        predictions = Paragraph("The texts that the model finds least likely, worst first.", quiet=True)
         table = Table(["text", "bits per token", "text as it stands"], rows)
-        sections.append(Section(f"{prefix}Least likely texts", [said, table]))
+        sections.append(Section(f"{prefix}Least likely texts", [predictions, table]))
     return sections

@@ -99,18 +99,18 @@ def _forecasts(tasks: list[Task]) -> Iterable[Task]:
 def _result(
     task: Task, predictor: Predictor, data: Examples, parts: list[PartOutputs], judging: Judging
 ) -> NumberResult | ClassResult | LabelResult:
-    rows, said, truth = gathered(parts, task.output, task.target)
+    rows, predictions, truth = gathered(parts, task.output, task.target)
     match task.what:
         case "classes":
-            return replace(class_result(task, rows, truth, said), lines=data.lines, files=data.files)
+            return replace(class_result(task, rows, truth, predictions), lines=data.lines, files=data.files)
         case "binary":
-            return replace(binary_result(task, rows, truth, said), lines=data.lines, files=data.files)
+            return replace(binary_result(task, rows, truth, predictions), lines=data.lines, files=data.files)
         case "labels":
-            return label_result(task, rows, truth, said)
+            return label_result(task, rows, truth, predictions)
         case "margin":
-            return margin_result(task, rows, truth, said)
+            return margin_result(task, rows, truth, predictions)
         case "forecast":
             window = Window.of(predictor.recipe)
             assert window is not None
-            return forecast_result(task, window, data, rows, truth, said, judging.season)
-    return regression_result(task, data, rows, truth, said)
+            return forecast_result(task, window, data, rows, truth, predictions, judging.season)
+    return regression_result(task, data, rows, truth, predictions)

@@ -69,15 +69,15 @@ def number_sections(result: NumberResult, data: Examples, prefix: str) -> list[S
 
 def _facts(result: NumberResult) -> Facts:
     figures = result.figures(0)
-    said = "" if len(result.columns) == 1 else f"of {result.columns[0]}"
-    unit = said or "in the units of the data"
+    predictions = "" if len(result.columns) == 1 else f"of {result.columns[0]}"
+    unit = predictions or "in the units of the data"
     facts: list[tuple[str, str] | tuple[str, str, str]] = [
         ("MAE", number(figures.mae), unit),
         ("RMSE", number(figures.rmse), unit),
-        ("R²", number(figures.r2, 3), said or "share of the variance explained"),
+        ("R²", number(figures.r2, 3), predictions or "share of the variance explained"),
     ]
     if figures.mape is not None:
-        facts.append(("MAPE", f"{readable(figures.mape, 3)}%", said or "of the actual value"))
+        facts.append(("MAPE", f"{readable(figures.mape, 3)}%", predictions or "of the actual value"))
     for name in result.forecasts:
         facts.append((f"skill against {name}", percent(result.skill(name, 0)), "of its MAE removed"))
     return Facts(facts)

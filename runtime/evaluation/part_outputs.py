@@ -55,9 +55,9 @@ def outputs_of(
     arrays = {**{name: array for name, array in data.arrays.items() if name not in raw}, **raw}
     examples = replace(data, arrays={**arrays, _ROW: np.arange(len(data))}, augmentations={})
     for feeds in Batches(examples, part, batch, padding=padding).epoch(0):
-        said = predictor.run({name: predictor.feed(name, feeds[name], data) for name in predictor.types})
+        predictions = predictor.run({name: predictor.feed(name, feeds[name], data) for name in predictor.types})
         targets = {name: feeds[name] for name in (*predictor.types, *data.targets)}
-        yield PartOutputs(feeds[_ROW], {name: said[name] for name in names}, targets)
+        yield PartOutputs(feeds[_ROW], {name: predictions[name] for name in names}, targets)
 
 
 def gathered(parts: list[PartOutputs], output: str, target: str) -> tuple[Array, Array, Array]:

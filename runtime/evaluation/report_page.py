@@ -71,5 +71,5 @@ def _sections(result: Result, data: Examples, prefix: str) -> list[Section]:
 
 def _generated(generated: Sequence[Generated]) -> Section:
     rows = [[f"{example.chrf:.1f}", example.source, example.text, example.truth] for example in generated]
-    said = Paragraph("The generated texts that are farthest from the true ones, by chrF of each.", quiet=True)
-    return Section("Generated texts", [said, Table(["chrF", "source", "generated", "true"], rows)])
+    predictions = Paragraph("The generated texts that are farthest from the true ones, by chrF of each.", quiet=True)
+    return Section("Generated texts", [predictions, Table(["chrF", "source", "generated", "true"], rows)])

@@ -32,9 +32,9 @@ class TokenResult:
     right: int = 0
     losses: dict[int, float] = field(default_factory=dict)
 
-    def add(self, rows: Array, truth: Array, said: Array) -> None:
+    def add(self, rows: Array, truth: Array, predictions: Array) -> None:
         """Count some texts: `truth: [texts, tokens]`, `said: [texts, tokens, vocabulary]`."""
-        for row, labels, scores in zip(rows.tolist(), truth, said, strict=True):
+        for row, labels, scores in zip(rows.tolist(), truth, predictions, strict=True):
             self._add_text(row, labels.reshape(-1), scores.reshape(-1, scores.shape[-1]))
 
     def _add_text(self, row: int, labels: Array, scores: Array) -> None:

@@ -88,14 +88,16 @@ class Answers:
         fitting = {name: array for name, array in plain.items() if array.shape[:1] == (examples,)}
         rows = examples * self.horizon
         columns: dict[str, Array] = {}
-        said: set[str] = set()
+        predictions: set[str] = set()
         targets = dict.fromkeys(meaning.target for meaning in self.recipe.outputs.values())
         for target in targets:
             of_target = self._target(target, fitting, rows, len(targets) > 1)
             columns |= of_target
-            said |= {name for name, meaning in self.recipe.outputs.items() if meaning.target == target and of_target}
+            predictions |= {
+                name for name, meaning in self.recipe.outputs.items() if meaning.target == target and of_target
+            }
         for name, array in plain.items():
-            if name in self.asked or not said:
+            if name in self.asked or not predictions:
                 columns |= self._as_it_is(name, array, examples)
         if not columns:
             listed = ", ".join(f"`{name}` {list(array.shape)}" for name, array in outputs.items())

@@ -72,10 +72,10 @@ def predict_arrays(predictor: Predictor, arrays: Mapping[str, Array], path: str,
         rows = slice(start, start + batch)
         examples = Examples({}, path=path)
         feeds = {name: predictor.feed(name, array[rows], examples) for name, array in taken.items()}
-        said = answers.columns(predictor.run(feeds), len(range(count)[rows]))
+        predictions = answers.columns(predictor.run(feeds), len(range(count)[rows]))
         places: Columns = {} if beside else {"row": np.arange(count)[rows] + 1}
-        kept = {name: array[rows] for name, array in beside.items() if name not in said}
-        yield {**places, **kept, **said}
+        kept = {name: array[rows] for name, array in beside.items() if name not in predictions}
+        yield {**places, **kept, **predictions}
 
 
 def _for_input(name: str, type: TensorType, arrays: Mapping[str, Array], predictor: Predictor, path: str) -> str:

@@ -41,9 +41,9 @@ def image_files(inputs: Sequence[str], findings: Findings) -> list[str]:
         if path.startswith(LIST):
             files += _listed(Path(path[1:]), findings)
         elif os.path.isdir(path):
-            there = [file for file in sorted(Path(path).rglob("*")) if file.suffix.lower() in ENDINGS]
-            files += [str(file) for file in there if file.is_file()]
-            if not there:
+            files_below = [file for file in sorted(Path(path).rglob("*")) if file.suffix.lower() in ENDINGS]
+            files += [str(file) for file in files_below if file.is_file()]
+            if not files_below:
                 hint = f"images are {', '.join(ENDINGS)}"
                 raise NablacError(Diagnostic(codes.E823, f"{path} holds no images", place=path, hint=hint))
         else:

@@ -141,15 +141,15 @@ def forecast(
         outputs = predictor.run(_feeds(predictor, numbers[None, end - window.length : end], series))
         # The rest of what this window predicts a later one predicts by later rows.
         stop = window.seen + 1 if end < len(series.numbers) else window.horizon
-        said = {name: column[window.seen : stop] for name, column in answers.columns(outputs, 1).items()}
-        parts.append(said)
+        predictions = {name: column[window.seen : stop] for name, column in answers.columns(outputs, 1).items()}
+        parts.append(predictions)
         if count > window.beyond:
-            numbers = np.concatenate([numbers, _fed_back(said, series.names)])
-    said = {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
+            numbers = np.concatenate([numbers, _fed_back(predictions, series.names)])
+    predictions = {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
     beside = _beyond(series, window, keep, count, findings)
     places: Columns = {} if beside else {ROW: series.rows[-1] + 1 + np.arange(1, count + 1)}
-    said = {STEP: np.arange(1, count + 1), **said}
-    yield {**places, **beside_predictions(beside, said, series.place, findings)}
+    predictions = {STEP: np.arange(1, count + 1), **predictions}
+    yield {**places, **beside_predictions(beside, predictions, series.place, findings)}
 
 
 def _check_feedback(predictor: Predictor, beyond: int, count: int) -> None:
@@ -174,20 +174,20 @@ def _check_feedback(predictor: Predictor, beyond: int, count: int) -> None:
         raise NablacError(Diagnostic(codes.E882, message, place="--steps", hint=hint))
 
 
-def _fed_back(said: Mapping[str, Array], names: list[str]) -> Array:
+def _fed_back(predictions: Mapping[str, Array], names: list[str]) -> Array:
     """Rows that were predicted, [rows, columns] as if they had been read; NablacError where one has no such column."""
-    missing = next((name for name in names if f"{PREDICTED}{name}" not in said), None)
+    missing = next((name for name in names if f"{PREDICTED}{name}" not in predictions), None)
     if missing is not None:
         message = f"no output of the model has numbers of `{missing}` alone, which a next step reads"
         raise NablacError(Diagnostic(codes.E882, message, place="--steps"))
-    return np.stack([np.asarray(said[f"{PREDICTED}{name}"], np.float64) for name in names], axis=1)
+    return np.stack([np.asarray(predictions[f"{PREDICTED}{name}"], np.float64) for name in names], axis=1)
 
 
 def _check_length(series: _Series, length: int) -> None:
     """NablacError where the last `length` rows are not there, or have a gap."""
-    there = len(series.rows)
-    if there < length:
-        counted = f"{there} row{'' if there == 1 else 's'}"
+    row_count = len(series.rows)
+    if row_count < length:
+        counted = f"{row_count} row{'' if row_count == 1 else 's'}"
         message = f"the series has {counted}, and the model reads the last {length}"
         raise NablacError(Diagnostic(codes.E883, message, place=series.place))
     last = series.rows[-length:]
@@ -295,22 +295,22 @@ def _windows(
 ) -> Iterator[Columns]:
     """The results of windows that begin at `starts`; those over a gap have none."""
     rows = np.array(series.rows)
-    there = len(rows)
+    row_count = len(rows)
     whole = [
         start
         for start in starts
-        if rows[min(start + window.rows, there) - 1] - rows[start] == min(window.rows, there - start) - 1
+        if rows[min(start + window.rows, row_count) - 1] - rows[start] == min(window.rows, row_count - start) - 1
     ]
     most = predictor.batch({name: (window.length, len(series.names)) for name in predictor.types})
     first = window.seen if window.seen < window.horizon else 0
     for begin in range(0, len(whole), most):
         chosen = np.array(whole[begin : begin + most])
         windows = series.numbers[chosen[:, None] + np.arange(window.length)]
-        said = answers.columns(predictor.run(_feeds(predictor, windows, series)), len(chosen))
+        predictions = answers.columns(predictor.run(_feeds(predictor, windows, series)), len(chosen))
         ahead = np.arange(first, window.horizon)
         about = (chosen[:, None] + window.begin + ahead).ravel()
         picked = (np.arange(len(chosen))[:, None] * window.horizon + ahead).ravel()
-        results = {name: column[picked] for name, column in said.items()}
+        results = {name: column[picked] for name, column in predictions.items()}
         beside = _beside(series, about, window, keep, findings)
         numbers = (rows[chosen][:, None] + window.begin + ahead + 1).ravel()
         places: Columns = {} if beside else {ROW: numbers}
@@ -322,13 +322,14 @@ def _windows(
 
 def _beside(series: _Series, about: Array, window: Window, keep: Keep, findings: Findings) -> Columns:
     """The kept columns of the rows that predictions are about; where these lie beyond the last, dates that go on."""
-    there = len(series.rows)
-    most = int(about.max(initial=0)) - there + 1
+    row_count = len(series.rows)
+    most = int(about.max(initial=0)) - row_count + 1
     beyond = _beyond(series, window, keep, most, findings) if most > 0 else {}
     kept: Columns = {}
     for name in kept_names(keep, series.values, set(series.names) - series.targets):
         values, after = series.values[name], beyond.get(name)
         kept[name] = [
-            values[row] if row < there else after[row - there] if after is not None else None for row in about.tolist()
+            values[row] if row < row_count else after[row - row_count] if after is not None else None
+            for row in about.tolist()
         ]
     return kept

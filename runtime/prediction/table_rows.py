@@ -21,9 +21,9 @@ Columns = dict[str, Any]  # of results: lists of values, or arrays, of one lengt
 Keep = Literal["other", "all", "none"]  # columns of a table beside the predictions; `other` than those that are read
 
 
-def kept_names(keep: Keep, there: Iterable[str], read: Container[str]) -> list[str]:
+def kept_names(keep: Keep, columns: Iterable[str], read: Container[str]) -> list[str]:
     """The columns to keep of those that are there, of which the model has `read` some."""
-    return [name for name in there if keep == "all" or (keep == "other" and name not in read)]
+    return [name for name in columns if keep == "all" or (keep == "other" and name not in read)]
 
 
 def input_columns(predictor: Predictor) -> list[str]:
@@ -58,18 +58,18 @@ def predict_rows(
             name: predictor.feed(name, table.numbers[:, _indices(names, predictor, name)], examples)
             for name in predictor.types
         }
-        said = answers.columns(predictor.run(feeds), len(table.kept))
+        predictions = answers.columns(predictor.run(feeds), len(table.kept))
         beside = kept_names(keep, block.values, names)
         kept = {name: _at(block.values[name], table.kept) for name in beside}
-        yield beside_predictions(kept, said, block.rows.path, findings)
+        yield beside_predictions(kept, predictions, block.rows.path, findings)
 
 
-def beside_predictions(kept: Columns, said: Mapping[str, Any], place: str, findings: Findings) -> Columns:
+def beside_predictions(kept: Columns, predictions: Mapping[str, Any], place: str, findings: Findings) -> Columns:
     """The kept columns and then the predictions; a column of the table with the name of one makes way."""
-    for name in [name for name in kept if name in said]:
+    for name in [name for name in kept if name in predictions]:
         findings.note(place, f"column `{name}` of the table makes way for the prediction of this name")
         del kept[name]
-    return {**kept, **said}
+    return {**kept, **predictions}
 
 
 def _indices(names: list[str], predictor: Predictor, name: str) -> list[int]:

@@ -129,6 +129,6 @@ def predict_texts(
         if not rows:
             continue
         batches = token_batches(rows, name, type, tokenizer.padding or PADDING, predictor.least.get(name, 1))
-        said = answers.columns(batches.run(predictor.run), len(rows))
+        predictions = answers.columns(batches.run(predictor.run), len(rows))
         beside: Columns = {column: [values[row] for row in kept] for column, values in part.beside.items()}
-        yield beside_predictions(beside, said, part.place, findings)
+        yield beside_predictions(beside, predictions, part.place, findings)

@@ -219,9 +219,9 @@ def test_the_numbers_are_those_of_run(runs: Path) -> None:
     run(runs, "price")
     invoke("run", "price", "table.csv", "-o", "by_run.csv", "-q")
     by_run = [float(row["y"]) for row in csv.DictReader(Path("by_run.csv").read_text().splitlines())]
-    said = values(rows_of(invoke("predict", "price", "table.csv")))
-    np.testing.assert_array_equal(np.float32(said["predicted_price"]), np.float32(by_run))
-    assert 90 < np.mean(said["predicted_price"]) < 130  # in the units of the column
+    predictions = values(rows_of(invoke("predict", "price", "table.csv")))
+    np.testing.assert_array_equal(np.float32(predictions["predicted_price"]), np.float32(by_run))
+    assert 90 < np.mean(predictions["predicted_price"]) < 130  # in the units of the column
 
 
 def test_columns_in_another_order_are_the_same_columns(runs: Path) -> None:
@@ -320,13 +320,13 @@ def test_texts_are_lines_and_columns(runs: Path) -> None:
     Path("new.txt").write_text("a nice film\n\nbad\n")
     Path("new.csv").write_text('id,review\n1,"a nice film"\n2,bad\n')
     Path("three.csv").write_text("id,review,title\n1,a nice film,no no\n2,bad,so so\n")
-    said = invoke("predict", "texts", "new.txt")
-    assert said.stderr == "note: a blank line is skipped: new.txt:2\n"
-    lines = rows_of(said)
+    predictions = invoke("predict", "texts", "new.txt")
+    assert predictions.stderr == "note: a blank line is skipped: new.txt:2\n"
+    lines = rows_of(predictions)
     assert [row["text"] for row in lines] == ["a nice film", "bad"]
-    said = invoke("predict", "texts", "new.csv")
-    assert said.stderr == "note: the texts are those of column `review`: new.csv\n"
-    table = rows_of(said)
+    predictions = invoke("predict", "texts", "new.csv")
+    assert predictions.stderr == "note: the texts are those of column `review`: new.csv\n"
+    table = rows_of(predictions)
     assert [row["id"] for row in table] == ["1", "2"]
     assert [row["probability_pos"] for row in table] == [row["probability_pos"] for row in lines]
     assert invoke("predict", "texts", "three.csv").exit_code == 2
@@ -348,9 +348,9 @@ def test_an_output_is_given_as_it_is_where_that_is_asked(runs: Path) -> None:
 
 def test_texts_and_labels_are_columns_of_a_table(runs: Path) -> None:
     run(runs, "labelled")
-    said = invoke("predict", "labelled", "labelled.csv")
-    rows = rows_of(said)
-    assert (len(rows), rows[0]["id"], rows[0]["mark"], said.stderr) == (40, "0", "neg", "")
+    predictions = invoke("predict", "labelled", "labelled.csv")
+    rows = rows_of(predictions)
+    assert (len(rows), rows[0]["id"], rows[0]["mark"], predictions.stderr) == (40, "0", "neg", "")
     assert {"predicted_label", "probability_neg", "probability_pos"} < rows[0].keys()
     assert invoke("predict", "labelled/model.onnx", "labelled.csv").exit_code == 0
     Path("titled.csv").write_text('title,review\n"a, b","good, nice film 3"\n')
@@ -371,9 +371,9 @@ def test_the_column_of_texts_is_the_same_in_all_blocks(runs: Path, monkeypatch: 
     run(runs, "texts")
     monkeypatch.setattr("runtime.prediction.prediction._ROWS_AT_ONCE", 2)
     Path("blocks.csv").write_text("tag,review\na,a nice film\nb,bad\nso so,bad\nno no,nice\n")
-    said = invoke("predict", "texts", "blocks.csv")
-    assert said.stderr == "note: the texts are those of column `review`: blocks.csv\n"
-    probabilities = [row["probability_pos"] for row in rows_of(said)]
+    predictions = invoke("predict", "texts", "blocks.csv")
+    assert predictions.stderr == "note: the texts are those of column `review`: blocks.csv\n"
+    probabilities = [row["probability_pos"] for row in rows_of(predictions)]
     assert probabilities[1] == probabilities[2] and len(set(probabilities)) == 3
 
 
@@ -417,10 +417,10 @@ def test_what_cannot_be_predicted_is_said_and_nothing_is_written(runs: Path, cas
     Path("empty.csv").write_text("a,b\n")
     Path("short.csv").write_text("temp,load\n1,2\n2,3\n")
     Path("broken.png").write_bytes(b"no image")
-    there = sorted(Path().iterdir())
+    before = sorted(Path().iterdir())
     done = invoke("predict", model, *arguments)
     assert (done.exit_code, message in done.stderr) == (2, True), done.stderr
-    assert sorted(Path().iterdir()) == there
+    assert sorted(Path().iterdir()) == before
 
 
 def test_an_onnx_file_without_a_recipe_says_what_to_do(runs: Path) -> None:
@@ -468,8 +468,8 @@ def test_python_says_what_it_was_given(runs: Path) -> None:
         model.predict(3)
     with pytest.raises(nablac.NablacError, match="does not say what data"):
         nablac.compile("price.model").predict("table.csv")
-    said = model.predict({"a": [1.0, "x"], "b": [2.0, 3.0]}, skip_broken=True)
-    assert said.rows == 1 and said.notes[0] == "1 broken row or file skipped:"
+    predictions = model.predict({"a": [1.0, "x"], "b": [2.0, 3.0]}, skip_broken=True)
+    assert predictions.rows == 1 and predictions.notes[0] == "1 broken row or file skipped:"
 
 
 class Frame:
@@ -485,6 +485,6 @@ class Frame:
 def test_a_data_frame_is_a_table(runs: Path) -> None:
     model = nablac.load(run(runs, "price"))
     columns = {"b": np.array([0.5, 1.0]), "id": ["x", "y"], "a": np.array([1, 2])}
-    said = model.predict(Frame(columns))
-    np.testing.assert_array_equal(said["predicted_price"], model.predict(columns)["predicted_price"])
-    assert said["id"].tolist() == ["x", "y"]
+    predictions = model.predict(Frame(columns))
+    np.testing.assert_array_equal(predictions["predicted_price"], model.predict(columns)["predicted_price"])
+    assert predictions["id"].tolist() == ["x", "y"]

@@ -61,9 +61,9 @@ def test_classes_without_names_are_numbers() -> None:
 
 
 def test_of_several_outputs_the_one_that_says_the_most_counts() -> None:
-    said = recipe(("a", "b"), best="class", y="logits", p="probabilities")
+    predictions = recipe(("a", "b"), best="class", y="logits", p="probabilities")
     outputs = {"best": np.array([1]), "y": np.zeros((1, 2), np.float32), "p": np.array([[0.75, 0.25]], np.float32)}
-    columns = Answers(said).columns(outputs, 1)
+    columns = Answers(predictions).columns(outputs, 1)
     assert {name: column.tolist() for name, column in columns.items()} == {
         "predicted_kind": ["a"],
         "probability_a": [0.75],
@@ -74,8 +74,8 @@ def test_of_several_outputs_the_one_that_says_the_most_counts() -> None:
 
 
 def test_a_yes_has_its_probability() -> None:
-    said = recipe((), ("rain", "wind"), y="binary_logits")
-    columns = Answers(said).columns({"y": np.array([[2.0, -2.0]], np.float32)}, 1)
+    predictions = recipe((), ("rain", "wind"), y="binary_logits")
+    columns = Answers(predictions).columns({"y": np.array([[2.0, -2.0]], np.float32)}, 1)
     assert columns["predicted_rain"].tolist() == [1] and columns["predicted_wind"].tolist() == [0]
     np.testing.assert_allclose(columns["probability_wind"], [0.11920292], rtol=1e-6)
 
@@ -96,28 +96,28 @@ def test_values_are_called_as_their_columns(case: str) -> None:
     shape, target, names = NAMES[case]
     array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     fitted = Fitted(targets={"t": target} if target else {}, classes={"kind": ("ash", "elm")})
-    said = Recipe(fitted, {"y": Meaning("value", "t")})
-    columns = Answers(said).columns({"y": array}, 2)
+    predictions = Recipe(fitted, {"y": Meaning("value", "t")})
+    columns = Answers(predictions).columns({"y": array}, 2)
     assert list(columns) == names
     np.testing.assert_array_equal(np.stack(list(columns.values()), axis=1), array.reshape(2, -1))
 
 
 def test_rows_of_a_horizon_follow_one_another() -> None:
-    said = Recipe(Fitted(targets={"t": ("u", "v")}), {"y": Meaning("value", "t")})
+    predictions = Recipe(Fitted(targets={"t": ("u", "v")}), {"y": Meaning("value", "t")})
     output = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
     for shape in ((2, 3, 2), (2, 6)):
-        columns = Answers(said, horizon=3).columns({"y": output.reshape(shape)}, 2)
+        columns = Answers(predictions, horizon=3).columns({"y": output.reshape(shape)}, 2)
         assert columns["predicted_v"].tolist() == [1, 3, 5, 7, 9, 11]
 
 
 def test_what_says_nothing_of_a_target_is_left_out_unless_it_is_asked_for() -> None:
     outputs = {"y": np.zeros((2, 1), np.float32), "hidden": np.ones((2, 2), np.float32), "one": np.float32(3)}
-    said = recipe((), ("price",), y="value")
-    assert list(Answers(said).columns(outputs, 2)) == ["predicted_price"]
-    assert list(Answers(said, ["hidden"]).columns(outputs, 2)) == ["predicted_price", "hidden_0", "hidden_1"]
+    predictions = recipe((), ("price",), y="value")
+    assert list(Answers(predictions).columns(outputs, 2)) == ["predicted_price"]
+    assert list(Answers(predictions, ["hidden"]).columns(outputs, 2)) == ["predicted_price", "hidden_0", "hidden_1"]
     assert list(Answers(Recipe()).columns(outputs, 2)) == ["y", "hidden_0", "hidden_1"]
     with pytest.raises(NablacError) as caught:
-        Answers(said, ["hiden"]).columns(outputs, 2)
+        Answers(predictions, ["hiden"]).columns(outputs, 2)
     assert (caught.value.diagnostics[0].code, caught.value.diagnostics[0].hint) == ("E802", "did you mean `hidden`?")
 
 
@@ -134,8 +134,8 @@ def test_an_output_without_rows_is_refused_where_it_is_asked_for_or_alone() -> N
 
 def test_two_targets_of_classes_tell_their_probabilities_apart() -> None:
     fitted = Fitted(classes={"a": ("x", "y")}, targets={"s": ("a",), "t": ("b",)})
-    said = Recipe(fitted, {"u": Meaning("logits", "s"), "v": Meaning("logits", "t")})
-    columns = Answers(said).columns({"u": np.eye(2, dtype=np.float32), "v": np.eye(2, dtype=np.float32)}, 2)
+    predictions = Recipe(fitted, {"u": Meaning("logits", "s"), "v": Meaning("logits", "t")})
+    columns = Answers(predictions).columns({"u": np.eye(2, dtype=np.float32), "v": np.eye(2, dtype=np.float32)}, 2)
     assert list(columns) == [
         "predicted_a",
         "probability_a_x",

@@ -126,9 +126,9 @@ def test_blocks_do_not_change_what_is_predicted(length: int, horizon: int, shift
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prediction, "_ROWS_AT_ONCE", most)
         assert [outcome(), outcome(all=True)] == whole
-    for said in whole:
-        if isinstance(said, dict) and count > 1:
-            assert said["predicted_v"] == [9.0 + row for row in said["row_of"]]
+    for predictions in whole:
+        if isinstance(predictions, dict) and count > 1:
+            assert predictions["predicted_v"] == [9.0 + row for row in predictions["row_of"]]
 
 
 def test_the_future_changes_nothing_of_the_past() -> None:

@@ -149,8 +149,8 @@ def test_a_fault_is_told_with_its_line(tmp_path: Path, case: str) -> None:
     with pytest.raises(NablacError) as caught:
         blocks_of(tmp_path / name, 1)
     (diagnostic,) = caught.value.diagnostics
-    said = f"{diagnostic.code} {diagnostic.place}: {diagnostic.message}".replace(str(tmp_path / name), "FILE")
-    assert said.startswith(expected)
+    predictions = f"{diagnostic.code} {diagnostic.place}: {diagnostic.message}".replace(str(tmp_path / name), "FILE")
+    assert predictions.startswith(expected)
 
 
 def test_broken_rows_are_counted_where_they_may_be_skipped(tmp_path: Path) -> None:

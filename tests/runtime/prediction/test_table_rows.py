@@ -38,9 +38,9 @@ def results(
 @given(st.permutations(["a", "b", "id", "t"]))
 def test_the_order_of_columns_changes_nothing(names: list[str]) -> None:
     table = {"a": [1.5, 2.0], "b": [0.25, -1.0], "id": ["x", "y"], "t": [7.0, 8.0]}
-    said = results(of_rows(weighed), {name: table[name] for name in names})
-    assert said["predicted_t"] == [150.25, 199.0]
-    assert list(said) == [*(name for name in names if name in ("id", "t")), "predicted_t"]
+    predictions = results(of_rows(weighed), {name: table[name] for name in names})
+    assert predictions["predicted_t"] == [150.25, 199.0]
+    assert list(predictions) == [*(name for name in names if name in ("id", "t")), "predicted_t"]
 
 
 # What is kept, and the columns of the results
@@ -54,8 +54,8 @@ KEPT: dict[Any, list[str]] = {
 @pytest.mark.parametrize("keep", KEPT)
 def test_what_stands_beside_the_predictions(keep: Any) -> None:
     table = {"id": ["x"], "b": [0.25], "a": [1.5], "t": [7.0]}
-    said = results(of_rows(weighed), table, keep=keep)
-    assert list(said) == KEPT[keep] and said["predicted_t"] == [150.25]
+    predictions = results(of_rows(weighed), table, keep=keep)
+    assert list(predictions) == KEPT[keep] and predictions["predicted_t"] == [150.25]
 
 
 def test_targets_need_not_be_there() -> None:
@@ -64,8 +64,8 @@ def test_targets_need_not_be_there() -> None:
 
 def test_a_column_called_as_a_prediction_makes_way() -> None:
     findings = Findings()
-    said = results(of_rows(weighed), {"a": [1.0], "b": [2.0], "predicted_t": ["old"]}, findings)
-    assert said == {"predicted_t": [102.0]}
+    predictions = results(of_rows(weighed), {"a": [1.0], "b": [2.0], "predicted_t": ["old"]}, findings)
+    assert predictions == {"predicted_t": [102.0]}
     assert findings.lines() == [
         "note: column `predicted_t` of the table makes way for the prediction of this name: the table"
     ]
@@ -81,8 +81,8 @@ def test_rows_are_fed_some_at_a_time(most: int, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(predictor_module, "_MOST_AT_ONCE", most)
     table = {"a": list(range(7)), "b": [0.0] * 7, "n": list(range(7))}
-    said = results(of_rows(counted), table)
-    assert said["predicted_t"] == [100.0 * row for row in range(7)] and said["n"] == list(range(7))
+    predictions = results(of_rows(counted), table)
+    assert predictions["predicted_t"] == [100.0 * row for row in range(7)] and predictions["n"] == list(range(7))
     assert max(sizes) <= most and sum(sizes) == 7
 
 
@@ -111,8 +111,8 @@ def of_colours() -> Predictor:
 
 
 def test_classes_are_those_of_the_training_and_have_their_names() -> None:
-    said = results(of_colours(), {"colour": [" red", "blue"], "a": [1, 2]})
-    assert said == {"predicted_t": ["yes", "no"], "probability_no": [0, 1], "probability_yes": [1, 0]}
+    predictions = results(of_colours(), {"colour": [" red", "blue"], "a": [1, 2]})
+    assert predictions == {"predicted_t": ["yes", "no"], "probability_no": [0, 1], "probability_yes": [1, 0]}
 
 
 # A table, and what is said of it
@@ -179,8 +179,8 @@ def test_a_csv_is_read_as_the_training_read_its_own(tmp_path: Path) -> None:
     (tmp_path / "plain.csv").write_text("a,b\n1.5,0.25\n")
     try:
         assert results(predictor, [str(tmp_path / "german.csv")])["predicted_t"] == [150.25]
-        said = results(predictor, [str(tmp_path / "plain.csv")], separator=",", decimal=".")
-        assert said["predicted_t"] == [150.25]
+        predictions = results(predictor, [str(tmp_path / "plain.csv")], separator=",", decimal=".")
+        assert predictions["predicted_t"] == [150.25]
     finally:
         stages[0].arguments.update(separator=",", decimal=".")
 
@@ -188,12 +188,12 @@ def test_a_csv_is_read_as_the_training_read_its_own(tmp_path: Path) -> None:
 def test_several_tables_follow_one_another(tmp_path: Path) -> None:
     (tmp_path / "1.csv").write_text("a,b,id\n1,0,x\n")
     (tmp_path / "2.csv").write_text("id,b,a\ny,0,2\n")
-    said = results(
+    predictions = results(
         of_rows(weighed),
         [str(tmp_path / "1.csv"), str(tmp_path / "2.csv")],
     )
-    assert said["predicted_t"] == [100, 200] and said["id"] == ["x", "y"]
-    assert said["file"] == [str(tmp_path / "1.csv"), str(tmp_path / "2.csv")]
+    assert predictions["predicted_t"] == [100, 200] and predictions["id"] == ["x", "y"]
+    assert predictions["file"] == [str(tmp_path / "1.csv"), str(tmp_path / "2.csv")]
 
 
 def test_arrays_are_taken_by_the_names_of_inputs(tmp_path: Path) -> None:

@@ -130,18 +130,25 @@ def test_floats_are_written_as_people_write_them() -> None:
 
 
 def test_predictions_are_columns(tmp_path: Path) -> None:
-    said = Predictions.of([{"id": ["a", "b"], "y": np.array([1, 2])}, {"id": ["c"], "y": np.array([3])}], ["note: one"])
-    assert (said.rows, list(said), said["y"].tolist(), said["id"].tolist()) == (
+    predicted_columns = Predictions.of(
+        [{"id": ["a", "b"], "y": np.array([1, 2])}, {"id": ["c"], "y": np.array([3])}], ["note: one"]
+    )
+    assert (
+        predicted_columns.rows,
+        list(predicted_columns),
+        predicted_columns["y"].tolist(),
+        predicted_columns["id"].tolist(),
+    ) == (
         3,
         ["id", "y"],
         [1, 2, 3],
         ["a", "b", "c"],
     )
-    assert repr(said) == "<Predictions: 3 rows of id, y>" and said.notes == ("note: one",)
-    said.write(tmp_path / "r.csv")
+    assert repr(predicted_columns) == "<Predictions: 3 rows of id, y>" and predicted_columns.notes == ("note: one",)
+    predicted_columns.write(tmp_path / "r.csv")
     assert (tmp_path / "r.csv").read_text() == "id,y\na,1\nb,2\nc,3\n"
     with pytest.raises(KeyError, match="did you mean `id`"):
-        said["idd"]
+        predicted_columns["idd"]
     with pytest.raises(NablacError) as caught:
-        said.write(tmp_path / "r.xlsx")
+        predicted_columns.write(tmp_path / "r.xlsx")
     assert caught.value.diagnostics[0].code == "E904"
