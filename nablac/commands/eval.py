@@ -11,8 +11,8 @@ import click
 
 from nablac.commands.evaluation_report import PAGE, check_report, footer, write_report
 from nablac.commands.options import (
-    PENALTY,
     ModelOptions,
+    beam_options,
     model_options,
     output_options,
     run_options,
@@ -74,22 +74,7 @@ _MOST_GENERATED = 24  # texts in a report
 )
 @click.option("--skip-broken", is_flag=True, help="Skip broken rows and files, and report their number.")
 @click.option("--generate", is_flag=True, help="Also generate from each source text, and report BLEU and chrF.")
-@click.option(
-    "--beams",
-    type=click.IntRange(1, 1000),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Generate by beam search with N beams.",
-)
-@click.option(
-    "--length-penalty",
-    type=PENALTY,
-    default=1.0,
-    show_default=True,
-    metavar="X",
-    help="Length penalty of beam search; above 0 favours long texts.",
-)
+@beam_options
 @click.option(
     "--tokenizer",
     type=click.Path(path_type=Path),

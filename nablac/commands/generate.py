@@ -14,9 +14,9 @@ import click
 
 from grammar import codes
 from nablac.commands.options import (
-    PENALTY,
     Finite,
     ModelOptions,
+    beam_options,
     model_options,
     output_options,
     refuse_options_of_compilation,
@@ -87,22 +87,7 @@ MOST_NEW_TOKENS = 100_000  # limit of --tokens
     metavar="X",
     help="Penalize tokens that occurred before; above 1 repeats less.",
 )
-@click.option(
-    "--beams",
-    type=click.IntRange(1, 1000),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Use beam search with N beams.",
-)
-@click.option(
-    "--length-penalty",
-    type=PENALTY,
-    default=1.0,
-    show_default=True,
-    metavar="X",
-    help="Length penalty of beam search; above 0 favours long texts.",
-)
+@beam_options
 @click.option("--stop", "stops", multiple=True, metavar="TEXT", help="Stop at this text. Can be repeated.")
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True, metavar="N", help="Prompts per batch.")
 @click.option(

@@ -15,7 +15,7 @@ from click.core import ParameterSource
 from compiler.types import FLOATS
 from nablac.commands.output import remember
 from runtime.backends import BACKENDS, DEVICES
-from runtime.training.run_options import LEAST
+from runtime.training.run_options import LEAST, MOST_VALIDATION
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,7 +36,7 @@ def whole_number(option: str) -> click.IntRange:
     return click.IntRange(LEAST[option])
 
 
-PENALTY = Finite(-10, 10)  # the exponent of a length: floats cannot compare scores beyond this
+_PENALTY = Finite(-10, 10)  # the exponent of a length: floats cannot compare scores beyond this
 
 
 def _remember_color(context: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -224,6 +224,56 @@ def run_options(command: F) -> F:
             default="cpu",
             show_default=True,
             help="Run on this device; cuda needs --backend ort.",
+        ),
+    )
+    return _with_options(command, options)
+
+
+def training_options(command: F) -> F:
+    """Add the options of how long a model is trained, and on which data."""
+    options = (
+        click.option(
+            "--epochs",
+            type=whole_number("epochs"),
+            metavar="N",
+            help="Train for N epochs.  [default: from the train block]",
+        ),
+        click.option(
+            "--validation",
+            type=Finite(0, MOST_VALIDATION),
+            metavar="FRACTION",
+            help="Use this fraction of the examples for validation.  [default: from the train block]",
+        ),
+        click.option(
+            "--patience",
+            type=whole_number("patience"),
+            metavar="N",
+            help="Stop after N epochs without improvement.  [default: from the train block]",
+        ),
+        click.option("--data", type=click.Path(), help="Train on this data instead of the file in the train block."),
+        click.option("--skip-broken", is_flag=True, help="Skip broken rows and files, and report their number."),
+    )
+    return _with_options(command, options)
+
+
+def beam_options(command: F) -> F:
+    """Add the options of beam search."""
+    options = (
+        click.option(
+            "--beams",
+            type=click.IntRange(1, 1000),
+            default=1,
+            show_default=True,
+            metavar="N",
+            help="Use beam search with N beams.",
+        ),
+        click.option(
+            "--length-penalty",
+            type=_PENALTY,
+            default=1.0,
+            show_default=True,
+            metavar="X",
+            help="Length penalty of beam search; above 0 favours long texts.",
         ),
     )
     return _with_options(command, options)

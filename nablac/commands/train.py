@@ -14,6 +14,7 @@ from nablac.commands.options import (
     output_options,
     resumable_options,
     run_options,
+    training_options,
     was_given,
     weight_options,
     whole_number,
@@ -23,7 +24,6 @@ from nablac.commands.progress import Progress
 from nablac.commands.runs import read_run
 from nablac.commands.signals import collected_signals
 from nablac.commands.training_setup import note_batchwise_loss, note_data, set_up_training
-from runtime.training.run_options import MOST_VALIDATION
 
 if TYPE_CHECKING:
     from runtime.training.folder import RunFolder
@@ -37,25 +37,10 @@ _PREDICTABLE = ("csv", "parquet", "images", "digits", "pairs")  # sources of dat
 @click.command()
 @resumable_options
 @run_options
-@click.option(
-    "--epochs", type=whole_number("epochs"), metavar="N", help="Train for N epochs.  [default: from the train block]"
-)
+@training_options
 @click.option(
     "--batch", type=whole_number("batch"), metavar="N", help="Examples per batch.  [default: from the train block]"
 )
-@click.option(
-    "--validation",
-    type=Finite(0, MOST_VALIDATION),
-    metavar="FRACTION",
-    help="Use this fraction of the examples for validation.  [default: from the train block]",
-)
-@click.option(
-    "--patience",
-    type=whole_number("patience"),
-    metavar="N",
-    help="Stop after N epochs without improvement.  [default: from the train block]",
-)
-@click.option("--data", type=click.Path(), help="Train on this data instead of the file in the train block.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this folder.  [default: runs/MODEL/N]")
 @click.option(
     "--resume", type=click.Path(path_type=Path), metavar="RUN", help="Resume a run from its latest checkpoint."
@@ -77,7 +62,6 @@ _PREDICTABLE = ("csv", "parquet", "images", "digits", "pairs")  # sources of dat
     metavar="N",
     help="Keep the latest N checkpoints.",
 )
-@click.option("--skip-broken", is_flag=True, help="Skip broken rows and files, and report their number.")
 @weight_options
 @output_options
 def command(

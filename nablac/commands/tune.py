@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablac.commands.options import Finite, output_options, run_options, text_options, was_given, whole_number
+from nablac.commands.options import Finite, output_options, run_options, text_options, training_options, was_given
 from nablac.commands.output import note, print_json
 from nablac.commands.signals import collected_signals
-from runtime.training.run_options import MOST_VALIDATION
+from runtime.search.search_kinds import PRUNERS, SEARCHES
 
 if TYPE_CHECKING:
     from runtime.search.studies import OpenStudy
     from runtime.search.study_record import StudyRecord
     from runtime.search.trial_results import TrialResult
 
-_SEARCHES = ("grid", "random", "tpe")
-_PRUNERS = ("median", "halving", "hyperband")
 _SHOWN = 10  # of the best trials, in the table at the end
 _MOST_JOBS = 256
 
@@ -31,7 +29,7 @@ _MOST_JOBS = 256
 @text_options
 @click.option(
     "--search",
-    type=click.Choice(_SEARCHES),
+    type=click.Choice(SEARCHES),
     default="tpe",
     show_default=True,
     help="Try every combination, random values, or values near those of good trials (TPE).",
@@ -59,7 +57,7 @@ _MOST_JOBS = 256
     help="Run K trials at a time.",
 )
 @click.option("--prune", is_flag=True, help="Stop trials early that are worse than others at that epoch.")
-@click.option("--pruner", type=click.Choice(_PRUNERS), help="The rule of --prune.  [default: median]")
+@click.option("--pruner", type=click.Choice(PRUNERS), help="The rule of --prune.  [default: median]")
 @click.option("--time", "minutes", type=Finite(0), metavar="MINUTES", help="Save and stop after this time.")
 @click.option(
     "--resume",
@@ -76,29 +74,13 @@ _MOST_JOBS = 256
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Write to this folder.  [default: studies/MODEL/N]"
 )
-@click.option(
-    "--epochs",
-    type=whole_number("epochs"),
-    metavar="N",
-    help="Train each trial for N epochs.  [default: from the train block]",
-)
-@click.option(
-    "--patience", type=whole_number("patience"), metavar="N", help="Stop a trial after N epochs without improvement."
-)
-@click.option(
-    "--validation",
-    type=Finite(0, MOST_VALIDATION),
-    metavar="FRACTION",
-    help="Use this fraction of the examples for validation.",
-)
-@click.option("--data", type=click.Path(), help="Train on this data instead of the file in the train block.")
+@training_options
 @click.option(
     "--weights",
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Start each trial from these weights.",
 )
-@click.option("--skip-broken", is_flag=True, help="Skip broken rows and files.")
 @run_options
 @output_options
 def command(
@@ -155,9 +137,9 @@ def _begin(
     """Start a new study."""
     import nablac
     from runtime.search.processes import share_of_processors
-    from runtime.search.resuming import complete_record
+    from runtime.search.resuming import new_record
     from runtime.search.studies import begin_study
-    from runtime.search.study_record import FORM, Search, StudyRecord, TrialOptions
+    from runtime.search.study_record import Search, TrialOptions
     from runtime.search.suggestions import require_variables
     from runtime.search.trial_setup import TrialSetup
     from runtime.training.training_data import path_of
@@ -186,24 +168,9 @@ def _begin(
     )
     setup = TrialSetup(file, options, folder, say=note)
     require_variables(setup.source)
-    storage = parameters["storage"]
-    record = StudyRecord(
-        form=FORM,
-        nablac=nablac.__version__,
-        file="",
-        path="",
-        folder=None,
-        storage=str(storage.resolve()) if storage is not None else None,
-        trials=trials,
-        threads=share_of_processors(jobs),
-        search=Search(parameters["search"], parameters["points"], parameters["seed"], kind),
-        options=options,
-        monitor="",
-        higher_is_better=False,
-        text="",
-        examples="",
-    )
-    record, epochs = complete_record(setup, record)
+    search = Search(parameters["search"], parameters["points"], parameters["seed"], kind)
+    threads = share_of_processors(jobs)
+    record, epochs = new_record(setup, search, nablac.__version__, parameters["storage"], trials, threads)
     return begin_study(output, record, setup, epochs)
 
 

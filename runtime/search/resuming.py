@@ -1,7 +1,8 @@
-"""Resuming a study: opening it from its folder, and checking that nothing has changed."""
+"""The record of a new study, and resuming one: opening it from its folder, and checking that nothing has changed."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from compiler.elaborate.program_texts import SPEC, fingerprint
 from runtime.data.examples import digest
 from runtime.search.studies import OpenStudy, open_study
-from runtime.search.study_record import TEXTS, StudyRecord, cannot_resume, check_same, read_study
+from runtime.search.study_record import FORM, TEXTS, Search, StudyRecord, cannot_resume, check_same, read_study
 from runtime.search.trial_setup import TrialSetup
 
 
@@ -28,14 +29,27 @@ def resume_study(folder: Path, say: Callable[[str], object] = lambda text: None)
     return open_study(folder, record, setup, training.settings().epochs)
 
 
-def complete_record(setup: TrialSetup, unfinished: StudyRecord) -> tuple[StudyRecord, int]:
-    """The record of a new study, completed with facts of its program and data, and the epochs of a trial."""
+def new_record(
+    setup: TrialSetup, search: Search, version: str, storage: Path | None, trials: int | None, threads: int | None
+) -> tuple[StudyRecord, int]:
+    """The record of a new study, whose folder is not known yet, and the epochs of a trial.
+
+    `version` is that of nablac. NablacError if the monitored quantity is not measured.
+    """
     training = setup.training(setup.source)
     examples = digest(training.data)
-    loop = training.loop()  # NablacError if the monitored quantity is not measured
-    record = replace(
-        unfinished,
+    loop = training.loop()
+    record = StudyRecord(
+        form=FORM,
+        nablac=version,
+        file="",
+        path=os.path.realpath(setup.file),
         folder=str(setup.folder) if setup.folder is not None else None,
+        storage=str(storage.resolve()) if storage is not None else None,
+        trials=trials,
+        threads=threads,
+        search=search,
+        options=setup.options,
         monitor=loop.monitor,
         higher_is_better=loop.settings.higher_is_better,
         text=fingerprint(setup.source.program),

@@ -16,7 +16,8 @@ from optuna.study import StudyDirection
 from compiler.elaborate.program_texts import collect_texts
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.atomic_files import Unwritable, move_folder, scratch, write_bytes
+from runtime.atomic_files import move_folder, scratch, write_bytes
+from runtime.new_folders import FolderKind, make_parent, new_folder
 from runtime.search.journal import locks_of, open_journal, refusal
 from runtime.search.study_record import STUDY, TEXTS, TRIALS, StudyRecord, write_study
 from runtime.search.study_sampler import SeededSampler, pruner
@@ -26,6 +27,7 @@ from runtime.search.trial_setup import TrialSetup
 
 MOST_COMBINATIONS = 1000  # of a grid without `--trials`
 DEFAULT_TRIALS = 20  # of a random or TPE search
+_KIND = FolderKind("study", STUDY, codes.E872)
 _NAME, _ABOUT = "nablac", "nablac"  # the name of the study in its storage, and of an attribute of it
 
 
@@ -54,22 +56,13 @@ def begin_study(path: Path | None, record: StudyRecord, setup: TrialSetup, epoch
 
     If the record names a storage that has this study already, the folder joins it.
     """
-    target = path or _next(Path("studies") / setup.name.lower())
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        message, hint = f"{target} already exists and is not empty", "use another `-o` for a new study"
-        if (target / STUDY).is_file():
-            hint = f"`--resume {target}` resumes this study; {hint}"
-        raise NablacError(Diagnostic(codes.E872, message, place=str(target), hint=hint))
+    target = new_folder(path, Path("studies") / setup.name.lower(), _KIND)
     # Enumerated before anything is written: it may be too large.
     grid = _grid(setup, record.search.points, record.trials) if record.search.kind == "grid" else None
-    file = os.path.realpath(setup.file)
-    record = replace(record, file=os.path.relpath(file, os.path.realpath(target)), path=file)
+    record = replace(record, file=os.path.relpath(record.path, os.path.realpath(target)))
     if record.storage is not None:
         open_study(target, record, setup, epochs)  # refuses the storage of another study before creating the folder
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Unwritable(target, error) from error
+    make_parent(target)
     with scratch(target) as draft:
         (draft / TRIALS).mkdir()
         for file, text in collect_texts(setup.source.program).items():
@@ -149,9 +142,3 @@ def _grid(setup: TrialSetup, points: int, wanted: int | None) -> list[Values]:
         )
         raise NablacError(Diagnostic(codes.E873, message, place=str(setup.file), hint=hint))
     return values
-
-
-def _next(base: Path) -> Path:
-    """The folder with the next number."""
-    taken = [int(folder.name) for folder in base.glob("*") if folder.name.isdigit()] if base.is_dir() else []
-    return base / str(max(taken, default=0) + 1)

@@ -15,12 +15,11 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.atomic_files import write_bytes
 from runtime.boundary import LARGEST_JSON, read_file
+from runtime.search.search_kinds import PRUNERS, SEARCHES
 from runtime.typed import read_as
 
 STUDY, JOURNAL, TRIALS = "study.json", "journal.log", "trials"
 TEXTS = "spec"  # the folder of the texts that the study began with
-SEARCHES = ("grid", "random", "tpe")
-PRUNERS = ("median", "halving", "hyperband")
 FORM = 1  # the format version of study.json and of the storage
 _LOCAL = ("file", "path", "folder", "storage", "trials", "threads", "nablac")  # which may differ between processes
 

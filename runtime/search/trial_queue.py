@@ -31,7 +31,6 @@ class TrialQueue:
         self.name = secrets.token_hex(8)
         self._locks = locks
         self._own = FileLock(locks / self.name, thread_local=False)
-        self._claims = FileLock(locks / "claims", thread_local=False)
         self._held: set[int] = set()
 
     def __enter__(self) -> TrialQueue:
@@ -44,7 +43,7 @@ class TrialQueue:
 
     def claim(self) -> optuna.Trial | None:
         """A trial whose worker has died, or else the first that waits; None if there is neither."""
-        with self._claims:
+        with hold_claims(self._locks):
             trials = self.study.get_trials(deepcopy=False)
             trial = None
             for other in trials:

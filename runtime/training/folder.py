@@ -21,6 +21,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from runtime.atomic_files import Unwritable, move_folder, scratch, write_bytes
 from runtime.data.fitted import DATA, TOKENS
 from runtime.data.recipe import write_recipe
+from runtime.new_folders import FolderKind, make_parent, new_folder
 from runtime.training.checkpoints import Position, save_checkpoint
 from runtime.training.curves import curves
 from runtime.training.events import EventWriter
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from runtime.training.loop import Loop
 
 WEIGHTS, _LOCK = "weights.safetensors", "lock"
+_RUN = FolderKind("run", RECORD, codes.E843)
 _OWN = frozenset((RECORD, WEIGHTS, _LOCK, DATA, TOKENS, SPEC, IMPORTED, "checkpoints", "skipped.txt")) | {
     *("history.csv", "history.json", "curves.svg", "model.onnx")
 }
@@ -88,17 +90,8 @@ class RunFolder:
 
         It is created atomically and contains a first checkpoint, so that a killed run can always be resumed.
         """
-        target = path or _next(Path("runs") / training.name.lower())
-        if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            message, hint = f"{target} already exists and is not empty", "use another `-o` for a new run"
-            if (target / RECORD).is_file():
-                hint = f"`--resume {target}` resumes this run; {hint}"
-            raise NablacError(Diagnostic(codes.E843, message, place=str(target), hint=hint))
-        try:
-            if not target.parent.exists():
-                target.parent.mkdir(parents=True)
-        except OSError as error:
-            raise Unwritable(target, error) from error
+        target = new_folder(path, Path("runs") / training.name.lower(), _RUN)
+        make_parent(target)
         with scratch(target) as draft:
             (draft / "checkpoints").mkdir()
             for name, text in collect_texts(training.text.program).items():
@@ -152,9 +145,3 @@ class RunFolder:
         save_trained(self.path / WEIGHTS, trained)
         model = export(training.model_graph(), weights=trained.weights, metadata=training.metadata())
         return save(model, self.path / "model.onnx", trained.weights)[0]
-
-
-def _next(base: Path) -> Path:
-    """The folder with the next free number."""
-    taken = [int(folder.name) for folder in base.glob("*") if folder.name.isdigit()] if base.is_dir() else []
-    return base / str(max(taken, default=0) + 1)

@@ -1,0 +1,44 @@
+"""Folders that a command creates: under a given name, or under the next number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from grammar.codes import Code
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.atomic_files import Unwritable
+
+
+@dataclass(frozen=True)
+class FolderKind:
+    """What a folder is of, such as a run: its name in messages, the file by which it is told, and its error code."""
+
+    name: str
+    record: str
+    code: Code
+
+
+def new_folder(path: Path | None, base: Path, kind: FolderKind) -> Path:
+    """`path`, or the next number under `base`; NablacError for anything but an empty folder that is there already."""
+    target = path or _next(base)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        message, hint = f"{target} already exists and is not empty", f"use another `-o` for a new {kind.name}"
+        if (target / kind.record).is_file():
+            hint = f"`--resume {target}` resumes this {kind.name}; {hint}"
+        raise NablacError(Diagnostic(kind.code, message, place=str(target), hint=hint))
+    return target
+
+
+def make_parent(target: Path) -> None:
+    """Create the folder of a folder; Unwritable if that fails."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unwritable(target, error) from error
+
+
+def _next(base: Path) -> Path:
+    """The folder with the next number."""
+    taken = [int(folder.name) for folder in base.glob("*") if folder.name.isdigit()] if base.is_dir() else []
+    return base / str(max(taken, default=0) + 1)
