@@ -53,12 +53,8 @@ def continued(cells: Sequence[Any]) -> Continued | None:
 
 def moments(texts: Sequence[str]) -> list[datetime] | None:
     """Cells as dates and times that go forward, without time zones; None where they are anything else."""
-    cells = [text.strip() for text in texts]
-    for format in _formats(cells[0]) if cells else ():
-        try:
-            times = [datetime.strptime(text, format).replace(tzinfo=None) for text in cells]
-        except ValueError:
-            continue
+    for _, zoned in _readings([text.strip() for text in texts]):
+        times = [moment.replace(tzinfo=None) for moment in zoned]
         if all(first < second for first, second in pairwise(times)):
             return times
     return None
@@ -70,26 +66,13 @@ def are_dates(cells: Sequence[Any]) -> bool:
         return bool(cells)
     if not all(isinstance(cell, str) for cell in cells):
         return False
-    texts = [cell.strip() for cell in cells]
-    return any(all(_fits(text, format) for text in texts) for format in _formats(texts[0]))
-
-
-def _fits(text: str, format: str) -> bool:
-    try:
-        datetime.strptime(text, format)
-    except ValueError:
-        return False
-    return True
+    return any(True for _ in _readings([cell.strip() for cell in cells]))
 
 
 def _of_dates(texts: list[str]) -> Continued | None:
     """As the first way of writing dates that fits all; one in which every step is the same goes first."""
     candidates: list[Continued] = []
-    for format in _formats(texts[0]):
-        try:
-            moments = [datetime.strptime(text, format) for text in texts]
-        except ValueError:
-            continue
+    for format, moments in _readings(texts):
         write = _writer(format, texts, moments)
         way = _by_step(moments, write) if write is not None else None
         if way is not None:
@@ -97,14 +80,18 @@ def _of_dates(texts: list[str]) -> Continued | None:
     return next((way for way in candidates if way.regular), candidates[0] if candidates else None)
 
 
-def _formats(text: str) -> Iterator[str]:
-    """The ways of writing dates that fit a text."""
+def _readings(texts: list[str]) -> Iterator[tuple[str, list[datetime]]]:
+    """The ways of writing dates that fit all texts, and the moments that the texts are by each; none of no text."""
     whole = (
         f"{day}{time.format(between)}{zone}"
         for day, time, between, zone in product(_DATES, _TIMES, " T", _ZONES)
         if time or (between == " " and not zone)
     )
-    return (format for format in (*whole, *_MONTHS) if _fits(text, format))
+    for format in (*whole, *_MONTHS) if texts else ():
+        try:
+            yield format, [datetime.strptime(text, format) for text in texts]
+        except ValueError:
+            continue
 
 
 def _writer(format: str, texts: list[str], moments: list[datetime]) -> Callable[[datetime], str] | None:

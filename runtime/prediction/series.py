@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -210,17 +210,22 @@ def _feeds(predictor: Predictor, windows: Array, series: _Series) -> dict[str, A
 
 def _going_on(series: _Series, unknown: set[str]) -> tuple[str, Continued] | None:
     """The column that says when a row is, and how it goes on: the first that is a date, or that counts."""
-    at_once = min(len(series.rows), _LOOKED_AT)
     for name, values in series.values.items():
         if name not in unknown:
-            how = continued(values[-at_once:])
+            how = continued(values[-_LOOKED_AT:])
             if how is not None:
                 return name, how
     return None
 
 
-def _are_dates_at_end(values: Sequence[Any]) -> bool:
-    return len(set(map(str, values[-_LOOKED_AT:]))) > 1 and are_dates(values[-_LOOKED_AT:])
+def _note_undated(series: _Series, unknown: set[str], findings: Findings) -> None:
+    """Note the first column of dates, none of which goes on: there may be several series in the file."""
+    for name, values in series.values.items():
+        last = values[-_LOOKED_AT:]
+        if name not in unknown and len(set(map(str, last))) > 1 and are_dates(last):
+            message = f"the dates in `{name}` do not go on by one step, so the forecast has none"
+            findings.note(series.place, f"{message}; all rows of a file are read as one series")
+            return
 
 
 def _beyond(series: _Series, window: Window, keep: Keep, count: int, findings: Findings) -> Columns:
@@ -230,10 +235,8 @@ def _beyond(series: _Series, window: Window, keep: Keep, count: int, findings: F
     unknown = {*series.names, *series.targets}
     dated = _going_on(series, unknown)
     kept: Columns = {}
-    undated = [name for name, values in series.values.items() if name not in unknown and _are_dates_at_end(values)]
-    if dated is None and undated:
-        message = f"the dates in `{undated[0]}` do not go on by one step, so the forecast has none"
-        findings.note(series.place, f"{message}; all rows of a file are read as one series")
+    if dated is None:
+        _note_undated(series, unknown, findings)
     for name, values in series.values.items():
         if dated is not None and name == dated[0]:
             how = dated[1]
