@@ -33,7 +33,8 @@ def new_folder(path: Path | None, base: Path, kind: FolderKind) -> Path:
 def make_parent(target: Path) -> None:
     """Create the folder of a folder; Unwritable if that fails."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.parent.exists():  # a file in its place is told better where the folder is written
+            target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Unwritable(target, error) from error
 
