@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from compiler.dims import Size
 from compiler.graph import Graph, Operator
+from compiler.targets import Target
 from compiler.types import TensorType
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ class Emit(Protocol):
     """Writes ONNX nodes for one graph; values are names, arrays become initializers, None is an absent input."""
 
     opset: int
+    target: Target
 
     def __call__(self, onnx_type: str, *operands: str | Array | None, **attributes: Any) -> str:
         """Write a node of one result; returns its name."""

@@ -17,8 +17,8 @@ from compiler.elaborate.program import load as load_program
 from compiler.graph import Graph
 from compiler.lazy import LazyModule
 from compiler.model_spec import ModelSource, ModelSpec, SpecSource
-from compiler.onnx.targets import LARGEST_FILE
 from compiler.passes.pipeline import optimize
+from compiler.targets import LARGEST_FILE
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Source

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from compiler.onnx.targets import LARGEST_FILE
+from compiler.targets import LARGEST_FILE
 from runtime.atomic_files import Unwritable, atomic_write, is_stream, put, replace, resolve_link, scratch, write_bytes
 
 if TYPE_CHECKING:

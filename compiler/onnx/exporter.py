@@ -15,9 +15,9 @@ from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.onnx.protos import constant_name, names_read, rename, supports_bf16, value_info
 from compiler.onnx.sizes import Sizes
-from compiler.onnx.targets import HIGHEST_OPSET, IR_VERSION, LARGEST_FILE, LOWEST_OPSET, loaded_by
 from compiler.operators.leaves import Constant, Placeholder, Stored
 from compiler.passes.pipeline import Stage, run_stage
+from compiler.targets import HIGHEST_OPSET, IR_VERSION, LARGEST_FILE, LOWEST_OPSET, ORT_CPU, Target, loaded_by
 from compiler.types import DType, TensorType, TypeMismatch
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
@@ -62,6 +62,7 @@ def export(
     metadata: Mapping[str, str] | None = None,
     largest: int = LARGEST_FILE,
     fed: Collection[str] = (),
+    target: Target = ORT_CPU,
 ) -> onnx.ModelProto:
     """The graph as an ONNX model.
 
@@ -71,12 +72,12 @@ def export(
     `largest` bytes together, the model contains references to them, and `runtime.onnx_file.save` writes their arrays.
     NablacError if the graph cannot be exported.
     """
-    graph = run_stage(graph, Stage.EXPORT)
+    graph = run_stage(graph, Stage.EXPORT, target)
     lowest = needed_opset(graph)
     if opset is not None and not lowest <= opset <= HIGHEST_OPSET:
         raise _opset_error(graph, opset, lowest)
     opset = opset or best_opset(graph)
-    writer = Writer(graph, opset)
+    writer = Writer(graph, opset, target=target)
     proto = writer.write(weights, largest, fed)
     model = onnx.helper.make_model(proto, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=IR_VERSION)
     model.producer_name = "nablac"
@@ -112,9 +113,10 @@ def end_names(graph: Graph) -> tuple[str, ...]:
 class Writer:
     """Writes one graph, as the `Emit` of its operators; a nested graph has its own writer with this one as `outer`."""
 
-    def __init__(self, graph: Graph, opset: int, outer: Writer | None = None) -> None:
+    def __init__(self, graph: Graph, opset: int, outer: Writer | None = None, *, target: Target = ORT_CPU) -> None:
         self.graph = graph
         self.opset = opset
+        self.target: Target = outer.target if outer is not None else target
         self.outer = outer
         self.root: Writer = outer.root if outer is not None else self
         self.nodes: list[onnx.NodeProto] = []

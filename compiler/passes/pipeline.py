@@ -15,6 +15,7 @@ from functools import cache, partial
 from compiler.graph import Graph
 from compiler.passes.bodies import Rewrite, everywhere, nodes_in_all
 from compiler.passes.rules import Keeps, Rules, apply_rules
+from compiler.targets import ORT_CPU, Target
 from grammar.record import Record
 
 
@@ -57,19 +58,19 @@ class Settings(Record):
 # The table
 
 
-def _gradient_check() -> tuple[Pass, ...]:
+def _gradient_check(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.gradient_cuts import remove_gradient_cuts
 
     return (Pass("remove-gradient-cuts", remove_gradient_cuts, "bits"),)
 
 
-def _before_gradient() -> tuple[Pass, ...]:
+def _before_gradient(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.pools import POOL_BEFORE_RELU
 
     return (_by_rules("pool-before-relu", POOL_BEFORE_RELU),)
 
 
-def _after_gradient() -> tuple[Pass, ...]:
+def _after_gradient(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.merge_scans import merge_scans
     from compiler.passes.pools import merge_pools
 
@@ -79,7 +80,7 @@ def _after_gradient() -> tuple[Pass, ...]:
     )
 
 
-def _model() -> tuple[Pass, ...]:
+def _model(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.code_motion import hoist_steps, sink_results
     from compiler.passes.common_subexpressions import eliminate_common_subexpressions
     from compiler.passes.fold_constants import fold_constants
@@ -112,7 +113,7 @@ def _model() -> tuple[Pass, ...]:
     )
 
 
-def _export() -> tuple[Pass, ...]:
+def _export(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.join_masks import join_masks
     from compiler.passes.keep_padding import PADDING
     from compiler.passes.narrow_ranges import RANGES
@@ -124,7 +125,7 @@ def _export() -> tuple[Pass, ...]:
     )
 
 
-_TABLE: dict[Stage, Callable[[], tuple[Pass, ...]]] = {
+_TABLE: dict[Stage, Callable[[Target], tuple[Pass, ...]]] = {
     Stage.GRADIENT_CHECK: _gradient_check,
     Stage.BEFORE_GRADIENT: _before_gradient,
     Stage.AFTER_GRADIENT: _after_gradient,
@@ -135,9 +136,9 @@ OPTIMIZING = (Stage.AFTER_GRADIENT, Stage.MODEL)
 
 
 @cache
-def passes_of(*stages: Stage) -> tuple[Pass, ...]:
+def passes_of(*stages: Stage, target: Target = ORT_CPU) -> tuple[Pass, ...]:
     """The passes of these stages in the order in which they run; a pass may run several times."""
-    return tuple(pass_ for stage in stages for pass_ in _TABLE[stage]())
+    return tuple(pass_ for stage in stages for pass_ in _TABLE[stage](target))
 
 
 def pass_names() -> tuple[str, ...]:
@@ -166,10 +167,10 @@ def pass_settings(disabled: Collection[str] = (), observe: Callable[[PassRun], N
         _settings.reset(token)
 
 
-def run_stage(graph: Graph, stage: Stage, *, disabled: Collection[str] = ()) -> Graph:
-    """`graph` after the passes of a stage, without those `disabled` here or in `pass_settings`."""
+def run_stage(graph: Graph, stage: Stage, target: Target = ORT_CPU, *, disabled: Collection[str] = ()) -> Graph:
+    """`graph` after the passes of a stage for a target, without those `disabled` here or in `pass_settings`."""
     settings = _settings.get()
-    for pass_ in passes_of(stage):
+    for pass_ in passes_of(stage, target=target):
         if pass_.name in disabled or pass_.name in settings.disabled:
             continue
         if settings.observe is None:
@@ -182,11 +183,13 @@ def run_stage(graph: Graph, stage: Stage, *, disabled: Collection[str] = ()) -> 
     return graph
 
 
-def optimize(graph: Graph, *, disabled: Collection[str] = ()) -> Graph:
-    """An equivalent graph of the same inputs and outputs that runs faster; passes named in `disabled` do not run.
+def optimize(graph: Graph, target: Target = ORT_CPU, *, disabled: Collection[str] = ()) -> Graph:
+    """An equivalent graph of the same inputs and outputs that runs faster on a target.
+
+    Passes named in `disabled` do not run.
 
     Dead code needs no pass: a graph is what its outputs and updates reach.
     """
     for stage in OPTIMIZING:
-        graph = run_stage(graph, stage, disabled=disabled)
+        graph = run_stage(graph, stage, target, disabled=disabled)
     return graph

@@ -12,12 +12,12 @@ import nablac
 from compiler.dims import Dim
 from compiler.graph import Graph, Value
 from compiler.onnx.exporter import end_names, export, needed_opset
-from compiler.onnx.targets import HIGHEST_OPSET, LOWEST_OPSET
 from compiler.operators.leaves import constant, size_of
 from compiler.operators.linear import MatMul
 from compiler.operators.powers import Exp
 from compiler.operators.reductions import Mean
 from compiler.operators.shaping import Expand, Reshape, Transpose
+from compiler.targets import HIGHEST_OPSET, LOWEST_OPSET
 from compiler.types import DType
 from grammar.diagnostics import NablacError
 from runtime.numpy_executor import run

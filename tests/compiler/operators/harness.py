@@ -382,8 +382,8 @@ def run_onnx(
 def run_every_way(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
     """The outputs as written and after the passes, by NumPy and by onnxruntime, where that has the kernels."""
     from compiler.onnx.exporter import needed_opset
-    from compiler.onnx.targets import HIGHEST_OPSET
     from compiler.passes.pipeline import optimize
+    from compiler.targets import HIGHEST_OPSET
 
     better = optimize(graph)
     ways = {
