@@ -10,6 +10,7 @@ from compiler.elaborate.binding import bind_hypers, check_hyper
 from compiler.elaborate.definition_bodies import declared_inputs
 from compiler.elaborate.frame import CallSite, Frame
 from compiler.elaborate.interruptions import CallAborted
+from compiler.elaborate.layer_copies import Recording, application_key, copy_application
 from compiler.elaborate.search_ranges import resolve_range
 from compiler.elaborate.session import MOST_CALLS, Session, calls
 from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Defined, Instance, Scope, describe
@@ -82,6 +83,20 @@ def apply_instance(session: Session, instance: Instance, arguments: list[Argumen
             hint="run it along an axis: `scan(cell)(xs, axis: 1)`",
         )
     claim_path(session, instance)
+    key = application_key(session, instance, arguments)
+    if key is None:
+        return _run_body(session, instance, arguments, span)
+    copied = copy_application(session, key, instance, arguments, span)
+    if copied is not None:
+        return copied
+    recording = Recording(session, instance, arguments)
+    outputs = _run_body(session, instance, arguments, span)
+    recording.keep(key, outputs)
+    return outputs
+
+
+def _run_body(session: Session, instance: Instance, arguments: list[Argument], span: Span) -> CompileTimeValue:
+    """The outputs of an instance's body, run in a frame of its own; UNKNOWN after an error in its inputs."""
     with entered(session, instance, arguments, span) as frame:
         try:
             session.run(instance.defined.syntax.body)

@@ -6,11 +6,12 @@ modules depend on the session and not on each other. `compiler.elaborate` import
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from compiler.dims import DimError, countable
+from compiler.elaborate.applications import Application
 from compiler.elaborate.frame import CallSite, Frame, ScanContext
 from compiler.elaborate.interruptions import AlreadyReported, BudgetExceeded
 from compiler.elaborate.placement import misplaced
@@ -107,6 +108,7 @@ class Session:
         self.updates: dict[str, Value] = {}
         self.layers: dict[str, Layer] = {}
         self.spreads: list[tuple[Value, Value, Form]] = []  # a spread, the data, and its form: see `spread`
+        self.applications: dict[Hashable, Application] = {}  # by what they depend on: see `layer_copies`
         self.key: Value | None = None
         self.piped: list[Argument] = []
         self.placed: list[bool] = []  # for each piped value, whether `_` has used it

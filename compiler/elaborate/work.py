@@ -18,6 +18,7 @@ MOST_WORK = 8_000_000
 EXPRESSION = 1  # or an iteration of a loop, or an argument
 CALL = 30
 NODE = 25
+COPY = 5  # a node that is copied with its layer
 DERIVED = 5 * NODE  # a node that a gradient flows through
 OUTPUT = 1_600  # of a model: computing, writing and comparing it
 PIECE = 200  # an expression in the braces of a message, which is parsed

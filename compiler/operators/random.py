@@ -7,9 +7,10 @@ over the element number and then over its sum with the key.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
-from compiler.attribute_kinds import ElementType, Extents, Integer
+from compiler.attribute_kinds import ElementType, Extents, Text
 from compiler.dims import product
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
@@ -57,10 +58,21 @@ class Draw(Operator):
 
 
 class FoldKey(Draw):
-    """A key derived from a key, a number and the static `tag`, different for different ones; from 0 to 2**31 - 1."""
+    """A key derived from a key, a number and the name of a stream of draws, different for different ones.
+
+    Keys are from 0 to 2**31 - 1.
+    """
 
     name = "fold_key"
-    tag: Integer = 0
+    stream: Text = ""
+
+    @cached_property
+    def tag(self) -> int:
+        """The 31-bit number of the stream: the 32-bit FNV-1a hash of its name, shifted by one bit."""
+        number = 0x811C9DC5
+        for byte in self.stream.encode():
+            number = (number ^ byte) * 0x01000193 & 0xFFFFFFFF
+        return number >> 1
 
     def infer(self, key: TensorType, number: TensorType) -> TensorType:
         for operand in (key, number):

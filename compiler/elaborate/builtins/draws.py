@@ -87,24 +87,16 @@ RANDOM = Module(
 
 
 def random_key(session: Session, span: Span) -> Value:
-    """The key of the next draw: the graph's `seed` folded with a salt from the path, and with the step in a scan."""
+    """The key of the next draw: the graph's `seed` folded with the path and number of the draw, and a scan's step."""
     if session.key is None:
         with origin(span, ""):
             session.key = Input("seed", TensorType(DType.I64))()
     seed, frame = session.key, session.frame
     session.charge(NODE + len(frame.path) * ITEM, span)
-    salt = _salt(f"{frame.path}/{frame.draws}")
+    stream = f"{frame.path}/{frame.draws}"
     frame.draws += 1
-    key = session.make(lambda: FoldKey(salt)(seed, constant(0, DType.I64)), span)
+    key = session.make(lambda: FoldKey(stream)(seed, constant(0, DType.I64)), span)
     if session.scans:
         step = session.scans[-1].step
-        key = session.make(lambda: FoldKey(salt)(key, step), span)
+        key = session.make(lambda: FoldKey(stream)(key, step), span)
     return key
-
-
-def _salt(text: str) -> int:
-    """A stable 31-bit number for a text: the 32-bit FNV-1a hash, shifted by one bit."""
-    number = 0x811C9DC5
-    for byte in text.encode():
-        number = (number ^ byte) * 0x01000193 & 0xFFFFFFFF
-    return number >> 1
