@@ -393,6 +393,20 @@ class Graph:
         return dag
 
 
+class DeferredGraph(Graph):
+    """A graph that is built when it is first read, as that of an initial value, which only a run reads."""
+
+    def __init__(self, build: Callable[[], Graph]) -> None:
+        vars(self)["_build"] = build
+
+    def __getattr__(self, name: str) -> Any:
+        build = vars(self).pop("_build", None)
+        if build is None:
+            raise AttributeError(name)
+        vars(self).update(vars(build()))
+        return getattr(self, name)
+
+
 def apply(name: str, *operands: Operand) -> Value:
     """Apply the attribute-less operator `name`; numbers become constants of the first value's dtype."""
     dtype = next(operand.type.dtype for operand in operands if isinstance(operand, Value))

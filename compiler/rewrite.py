@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from compiler.graph import Graph, Node, Value, origin
 
@@ -52,6 +52,23 @@ def with_ends(graph: Graph, new: Mapping[Value, Value]) -> Graph:
         graph.doc,
         graph.layers,
     )
+
+
+def nodes_up_to(ends: Iterable[Value], stops: Collection[Node]) -> tuple[Node, ...]:
+    """The nodes that `ends` reach without passing through `stops`, producers first; `stops` are not among them."""
+    order: dict[Node, None] = {}
+    waiting = [end.node for end in ends]
+    while waiting:
+        node = waiting[-1]
+        missing = [producer for value in node.operands if (producer := value.node) not in order]
+        missing = [producer for producer in missing if producer not in stops]
+        if missing and node not in order and node not in stops:
+            waiting += missing
+            continue
+        waiting.pop()
+        if node not in stops:
+            order[node] = None
+    return tuple(order)
 
 
 def reached(ends: Iterable[Value], stops: Iterable[Value]) -> set[Node]:

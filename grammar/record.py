@@ -26,6 +26,9 @@ class Record:
 
     def __init__(self, *values: Any, **named: Any) -> None:
         fields = self.fields
+        if len(values) == len(fields) and not named:  # the common case, in which nothing can be wrong
+            self.__dict__.update(zip(fields, values))
+            return
         values_by_name = dict(zip(fields, values)) | named
         if len(values_by_name) < len(values) + len(named) or values_by_name.keys() - fields.keys():
             raise TypeError(f"{type(self).__name__} has the fields {', '.join(fields)}")

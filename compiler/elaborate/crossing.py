@@ -15,6 +15,7 @@ from compiler.operators.arithmetic import Elementwise
 from compiler.operators.comparison import Where
 from compiler.operators.leaves import Input
 from compiler.operators.reductions import Reduction
+from compiler.rewrite import nodes_up_to
 from grammar import codes
 from grammar.diagnostics import Label, NablacError
 from grammar.source import Span
@@ -22,13 +23,21 @@ from grammar.source import Span
 
 def refuse_crossing(session: Session, value: Value, known: Collection[Value], span: Span) -> None:
     """NablacError if a loss or metric broadcasts examples against examples; `known` are the model's own values."""
-    model = set(Graph({}, {str(index): value for index, value in enumerate(known)}))
-    nodes = [node for node in Graph({}, {"value": value}) if node not in model]
+    model = {own.node for own in known}
+    squares = [node for node in nodes_up_to([value], model) if _is_square(node)]
+    if not squares:
+        return
     fed = {node.result for node in Graph({}, {"value": value}) if isinstance(node.op, Input)}
     leading = {input.shape[0] for input in fed if input.shape and input.shape[0] != 1}
-    for node in nodes:
-        if isinstance(node.op, (Elementwise, Where)) and (crossed := _crossed(node, leading, model)):
+    for node in squares:
+        if crossed := _crossed(node, leading, model):
             raise _fault(session, node, *crossed, span)
+
+
+def _is_square(node: Node) -> bool:
+    """Whether a node broadcasts, and two axes of its result have one size."""
+    shape = node.results[0].shape
+    return isinstance(node.op, (Elementwise, Where)) and len(set(shape)) < len(shape)
 
 
 def _crossed(node: Node, leading: Collection[Size], model: Collection[Node]) -> tuple[Value, Value] | None:

@@ -133,8 +133,8 @@ class _Reader:
 
     def _rebuild_scalar(self, node: Node, new: Mapping[Value, Value]) -> Value:
         """A scalar in f64, computed from parts."""
-        if isinstance(node.op, Constant):
-            return constant(float(node.op.compute()), DType.F64)
+        if isinstance(node.op, Constant) and (number := node.op.scalar()) is not None:  # not an array: NumPy is large
+            return constant(float(number), DType.F64)
         if isinstance(node.op, (Cast, StopGradient)) and _is_scalar_computation(node):
             return new[node.operands[0]]
         if _is_scalar_computation(node):
