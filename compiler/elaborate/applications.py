@@ -39,5 +39,5 @@ class Application:
 
     @cached_property
     def size(self) -> int:
-        """How many nodes a copy has."""
-        return of_graph(self.nodes)
+        """How many nodes, parameters and layers a copy has."""
+        return of_graph(self.nodes) + len(self.parameters) + len(self.layers)
