@@ -169,10 +169,16 @@ class Attention(Operator):
         return 24 if lowest and not more and self.before == 0 else 0
 
     def lower(self, emit: Emit, q: str, k: str, v: str, *others: str) -> str:
-        native = self.native_opset(emit.type(q))
+        return self.lower_typed(emit, (q, k, v), (emit.type(q), emit.type(k), emit.type(v)), others)
+
+    def lower_typed(
+        self, emit: Emit, operands: Sequence[str], types: Sequence[TensorType], others: Sequence[str] = ()
+    ) -> str:
+        """`lower`, of queries, keys and values with these types."""
+        (q, k, v), (type, keys, values) = operands, types
+        native = self.native_opset(type)
         if native and emit.opset >= native:
             return emit("Attention", q, k, v, scale=float(self.scale), is_causal=int(self.causal))
-        type, keys, values = emit.type(q), emit.type(k), emit.type(v)
         if type.shape[1] != keys.shape[1]:
             k, v = _repeat_groups(emit, k, keys, type.shape[1]), _repeat_groups(emit, v, values, type.shape[1])
         scores = emit("MatMul", q, emit("Transpose", k, perm=(0, 1, 3, 2)))

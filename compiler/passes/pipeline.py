@@ -84,10 +84,13 @@ def _model(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.code_motion import hoist_steps, sink_results
     from compiler.passes.common_subexpressions import eliminate_common_subexpressions
     from compiler.passes.fold_constants import fold_constants
+    from compiler.passes.fuse_activations import ACTIVATIONS
     from compiler.passes.fuse_attention import fuse_attention
     from compiler.passes.fuse_bias import BIAS
+    from compiler.passes.fuse_normalizations import MEANS, NORMALIZATIONS
     from compiler.passes.fuse_recurrences import fuse_recurrences
     from compiler.passes.fuse_softmax import SOFTMAX
+    from compiler.passes.pack_attention import PACKED
     from compiler.passes.regroup_steps import regroup_steps
     from compiler.passes.simplify import IDENTITIES
 
@@ -108,12 +111,18 @@ def _model(target: Target) -> tuple[Pass, ...]:
         *clean_up,
         _by_rules("fuse-softmax", SOFTMAX),
         Pass("fuse-attention", fuse_attention, "rounding"),
+        _by_rules("pack-attention", PACKED),
         _by_rules("fuse-bias", BIAS),
+        _by_rules("merge-means", MEANS, in_bodies=True),
+        _by_rules("fuse-normalizations", NORMALIZATIONS, in_bodies=True),
+        _by_rules("fuse-activations", ACTIVATIONS, in_bodies=True),
         *clean_up,
     )
 
 
 def _export(target: Target) -> tuple[Pass, ...]:
+    from compiler.passes.fuse_batch_norm import BATCH_NORM
+    from compiler.passes.fuse_gemm import GEMM
     from compiler.passes.join_masks import join_masks
     from compiler.passes.keep_padding import PADDING
     from compiler.passes.narrow_ranges import RANGES
@@ -122,6 +131,8 @@ def _export(target: Target) -> tuple[Pass, ...]:
         Pass("join-masks", join_masks, "bits"),
         _by_rules("narrow-ranges", RANGES),
         _by_rules("keep-padding", PADDING),
+        _by_rules("fuse-batch-norm", BATCH_NORM),
+        _by_rules("fuse-gemm", GEMM, in_bodies=True),
     )
 
 
