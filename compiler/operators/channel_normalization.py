@@ -88,12 +88,13 @@ class GroupNormalization(ChannelNormalization):
         return _scaled(normal.reshape(x.shape), scale, shift)
 
     def lower_wide(self, emit: Emit, x: str, type: TensorType, vectors: tuple[str, ...]) -> str:
-        form = cheapest(emit.target, self.name, "instance", channels=type.shape[1], extent=product(type.shape[2:]))
+        batch, channels, *extent = type.shape
+        sizes = {"batch": batch, "channels": channels, "extent": product(extent)}
+        form = cheapest(emit.target, self.name, "instance", **sizes)
         if form == "operator" and type.dtype is DType.F32 and emit.opset >= 21:
             return emit("GroupNormalization", x, *vectors, epsilon=float(self.eps), num_groups=self.groups)
-        channels = type.shape[1]
         assert isinstance(channels, int)
-        grouped_type = type.with_shape(type.shape[0], self.groups, channels // self.groups * product(type.shape[2:]))
+        grouped_type = type.with_shape(batch, self.groups, channels // self.groups * product(extent))
         grouped = emit("Reshape", x, emit.sizes(grouped_type.shape), allowzero=1)
         ones, zeros = (np.full(self.groups, number, type.dtype.numpy) for number in (1, 0))
         if type.dtype is DType.F32:

@@ -78,8 +78,8 @@ class Gelu(FusedActivation):
         else:
             result = error_function(x * number(math.sqrt(0.5)))
         result += number(1)
+        result *= number(0.5)  # before x, which may be the largest number
         result *= x
-        result *= number(0.5)
         return np.asarray(result)
 
     def lower_native(self, emit: Emit, x: str) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from compiler.attribute_kinds import Flag, Integer, Number
+from compiler.attribute_kinds import INTERNAL, Flag, Integer, Number
 from compiler.dims import Size
 from compiler.graph import Operator
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
-from compiler.operators.attention import LATER, Attention
+from compiler.operators.attention import Attention
 from compiler.types import TensorType, TypeMismatch
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ else:
 class PackedAttention(Operator):
     """Attention of `q: [batch, T, heads * d]`, `k: [batch, S, groups * d]` and `v: [batch, S, groups * e]`.
 
-    The result is `[batch, T, heads * e]`. With `causal`, keys later than the query have scores of the smallest number.
-    ONNX's operator takes these axes too, from opset 24 on in onnxruntime; below it, heads get an axis of their own.
+    The result is `[batch, T, heads * e]`. `scale`, `steps` and `zeroed` are those of `Attention`, and no step has an
+    operand. ONNX's operator takes these axes too, from opset 24 on; below it, heads get an axis of their own.
     """
 
     name = "packed_attention"
@@ -33,13 +33,13 @@ class PackedAttention(Operator):
     heads: Integer
     groups: Integer
     scale: Number
-    never: Number = 0.0
-    causal: Flag = False
+    steps: Annotated[tuple[tuple[str, float], ...], INTERNAL] = ()
+    zeroed: Flag = False
 
     @property
     def by_heads(self) -> Attention:
         """The operator on tensors with an axis of heads."""
-        return Attention(self.scale, ((LATER, self.never),) if self.causal else ())
+        return Attention(self.scale, self.steps, 0, self.zeroed)
 
     def infer(self, q: TensorType, k: TensorType, v: TensorType) -> TensorType:
         apart = (self._apart(q, self.heads), self._apart(k, self.groups), self._apart(v, self.groups))
@@ -70,7 +70,7 @@ class PackedAttention(Operator):
         native = self.native_opset(types[0])
         if native and emit.opset >= native:
             heads = {"q_num_heads": self.heads, "kv_num_heads": self.groups}
-            return emit("Attention", q, k, v, scale=float(self.scale), is_causal=int(self.causal), **heads)
+            return emit("Attention", q, k, v, scale=float(self.scale), is_causal=int(self.by_heads.causal), **heads)
         apart = [self._apart(type, self.groups if index else self.heads) for index, type in enumerate(types)]
         operands = []
         for name, type in zip((q, k, v), apart, strict=True):

@@ -44,8 +44,9 @@ _ROOT = math.sqrt(2 / math.pi)
 _CUBIC = 0.044715
 _square = either(mul(x, x), pow_(x, 2))
 _cube = either(mul(_square, x), pow_(x, 3))
-_cubic = either(_times(_cube, _CUBIC), mul(_times(_square, _CUBIC), x), mul(mul(_times(x, _CUBIC), x), x))
-_slope = add(_times(_square, _CUBIC), 1)
+_scaled_square = either(_times(_square, _CUBIC), mul(_times(x, _CUBIC), x))
+_cubic = either(_times(_cube, _CUBIC), mul(_scaled_square, x))
+_slope = add(_scaled_square, 1)
 _polynomial = either(add(x, _cubic), mul(x, _slope))
 _scaled_polynomial = either(
     _times(_polynomial, _ROOT),

@@ -17,9 +17,9 @@ from compiler.passes.rules import Rules, pattern_of, rule, variables
 from compiler.types import DType
 
 x, y, b, number = variables("x y b number")
-add, mul, matmul = pattern_of(Add), pattern_of(Mul), pattern_of(MatMul)
+add, mul, matmul, gemm = pattern_of(Add), pattern_of(Mul), pattern_of(MatMul), pattern_of(Gemm)
 turned = pattern_of(Transpose)
-product = matmul(x, y).named("product").only_use
+product = pattern_of(MatMul, Gemm)(x, y).named("product").only_use
 
 
 def _takes(product: Value, b: Value) -> bool:
@@ -28,6 +28,12 @@ def _takes(product: Value, b: Value) -> bool:
     if not matrices or product.type.dtype not in (DType.F32, DType.F64):
         return False
     return _fits(product, b)
+
+
+def _gemm(product: Value) -> Gemm:
+    """The operator of a product, to be changed into one with a bias."""
+    op = product.node.op
+    return op if isinstance(op, Gemm) else Gemm()
 
 
 def _fits(product: Value, b: Value) -> bool:
@@ -46,43 +52,37 @@ def _is_matrix(x: Value) -> bool:
 
 GEMM: Rules = (
     rule(
-        "x @ y + b",
-        add(product, b),
-        lambda x, y, b: Gemm()(x, y, b),
-        when=_takes,
-        keeps="rounding",
-    ),
-    rule(
-        "alpha * (x @ y) + b",
-        add(mul(product, number).only_use, b),
-        lambda x, y, b, number: Gemm(number_of(number) or 0.0)(x, y, b),
-        when=lambda product, b, number: _takes(product, b) and _is_finite(number),
-        keeps="rounding",
-    ),
-    rule(
-        "a right side transposed, with a bias",
-        pattern_of(Gemm)(x, turned(y, permutation=(1, 0)).only_use, b).named("gemm"),
-        lambda x, y, b, gemm: gemm.node.op.replace(right_transposed=not gemm.node.op.right_transposed)(x, y, b),
-        keeps="rounding",
-    ),
-    rule(
-        "a left side transposed, with a bias",
-        pattern_of(Gemm)(turned(x, permutation=(1, 0)).only_use, y, b).named("gemm"),
-        lambda x, y, b, gemm: gemm.node.op.replace(left_transposed=not gemm.node.op.left_transposed)(x, y, b),
-        keeps="rounding",
-    ),
-    rule(
-        "a right side transposed",
-        matmul(x, turned(y, permutation=(1, 0)).only_use),
+        "x @ y^T",
+        matmul(x, turned(y, permutation=(1, 0))),
         lambda x, y: Gemm(right_transposed=True)(x, y),
         when=_is_matrix,
         keeps="rounding",
     ),
     rule(
-        "a left side transposed",
-        matmul(turned(x, permutation=(1, 0)).only_use, y),
+        "x^T @ y",
+        matmul(turned(x, permutation=(1, 0)), y),
         lambda x, y: Gemm(left_transposed=True)(x, y),
         when=lambda x, y: _is_matrix(x) and y.type.rank == 2,
+        keeps="rounding",
+    ),
+    rule(
+        "x^T @ y^T",
+        gemm(turned(x, permutation=(1, 0)), y, left_transposed=False).named("product"),
+        lambda x, y, product: product.node.op.replace(left_transposed=True)(x, y),
+        keeps="rounding",
+    ),
+    rule(
+        "x @ y + b",
+        add(product, b),
+        lambda x, y, b, product: _gemm(product)(x, y, b),
+        when=_takes,
+        keeps="rounding",
+    ),
+    rule(
+        "number * (x @ y) + b",
+        add(mul(product, number).only_use, b),
+        lambda x, y, b, product, number: _gemm(product).replace(alpha=number_of(number))(x, y, b),
+        when=lambda product, b, number: _takes(product, b) and _is_finite(number),
         keeps="rounding",
     ),
 )

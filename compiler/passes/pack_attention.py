@@ -7,7 +7,7 @@ after it go. Elsewhere the scores need the axis of heads.
 from __future__ import annotations
 
 from compiler.graph import Value
-from compiler.operators.attention import LATER, Attention
+from compiler.operators.attention import Attention
 from compiler.operators.packed_attention import PackedAttention
 from compiler.operators.shaping import Reshape, Transpose
 from compiler.passes.rules import Application, Pattern, Rules, pattern_of, rule, variables
@@ -27,14 +27,13 @@ _fused = pattern_of(Attention)(_by_heads(q, "queries"), _by_heads(k, "keys"), _b
 def _are_side_by_side(q: Value, k: Value, v: Value, queries: Value, keys: Value, values: Value, fused: Value) -> bool:
     pairs = ((q, queries), (k, keys), (v, values))
     split = all(x.type.rank == 3 and (x.shape[0], x.shape[1]) == (heads.shape[0], heads.shape[2]) for x, heads in pairs)
-    return split and fused.node.op.native_opset(queries.type) > 0
+    return split and fused.node.op.native_opset(queries.type) > 0  # without operands, and no keys before the queries
 
 
 def _pack(q: Value, k: Value, v: Value, keys: Value, fused: Value) -> Value:
     op, heads, groups = fused.node.op, fused.shape[1], keys.shape[1]
     assert isinstance(op, Attention) and isinstance(heads, int) and isinstance(groups, int)
-    never = next((number for kind, number in op.steps if kind == LATER), 0.0)
-    return PackedAttention(heads, groups, op.scale, never, op.causal)(q, k, v)
+    return PackedAttention(heads, groups, op.scale, op.steps, op.zeroed)(q, k, v)
 
 
 PACKED: Rules = (

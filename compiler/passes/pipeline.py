@@ -111,12 +111,12 @@ def _model(target: Target) -> tuple[Pass, ...]:
         *clean_up,
         _by_rules("fuse-softmax", SOFTMAX),
         Pass("fuse-attention", fuse_attention, "rounding"),
-        _by_rules("pack-attention", PACKED),
         _by_rules("fuse-bias", BIAS),
         _by_rules("merge-means", MEANS, in_bodies=True),
         _by_rules("fuse-normalizations", NORMALIZATIONS, in_bodies=True),
         _by_rules("fuse-activations", ACTIVATIONS, in_bodies=True),
         *clean_up,
+        _by_rules("pack-attention", PACKED),
     )
 
 
