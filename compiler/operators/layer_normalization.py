@@ -55,7 +55,7 @@ class TrailingNormalization(Operator):
         )
         if not native or emit.opset < native or form != "operator":
             return self._decompose(emit, x, type, affine)
-        operands = affine or (_ones(emit, type, sizes),)
+        operands = affine or (ones(emit, type, sizes),)
         return emit(self.onnx, x, *operands, axis=type.axis(self.axis), epsilon=float(self.eps))
 
     def _decompose(self, emit: Emit, x: str, type: TensorType, affine: tuple[str, ...]) -> str:
@@ -126,19 +126,19 @@ def standardized(x: Array, axes: tuple[int, ...], eps: float) -> Array:
 def lower_standardized(emit: Emit, x: str, dtype: DType, axes: tuple[int, ...], eps: float, *, centred: bool) -> str:
     """`x`, centred or not, over the root of the mean of its squares and `eps`, as basic ONNX operators."""
     if centred:
-        x = emit("Sub", x, _mean(emit, x, axes))
-    variance = _mean(emit, emit("Mul", x, x), axes)
+        x = emit("Sub", x, lower_mean(emit, x, axes))
+    variance = lower_mean(emit, emit("Mul", x, x), axes)
     return emit("Div", x, emit("Sqrt", emit("Add", variance, np.array(eps, dtype.numpy))))
 
 
-def _mean(emit: Emit, x: str, axes: tuple[int, ...]) -> str:
+def lower_mean(emit: Emit, x: str, axes: tuple[int, ...]) -> str:
     """The mean over axes, which stay with length 1."""
     if emit.opset < 18:  # from which on the axes are an input
         return emit("ReduceMean", x, axes=axes, keepdims=1)
     return emit("ReduceMean", x, np.array(axes, np.int64), keepdims=1)
 
 
-def _ones(emit: Emit, type: TensorType, sizes: tuple[Size, ...]) -> str | Array:
+def ones(emit: Emit, type: TensorType, sizes: tuple[Size, ...]) -> str | Array:
     """A scale of ones."""
     numbers = [size for size in sizes if isinstance(size, int)]
     if len(numbers) == len(sizes) and math.prod(numbers) <= _LARGEST_ONES:

@@ -20,6 +20,7 @@ from compiler.operators.making import number_of, reshape
 from compiler.operators.powers import Pow, Sqrt
 from compiler.operators.reductions import Mean, Sum
 from compiler.operators.shaping import Reshape, Unsqueeze
+from compiler.operators.standardization import Standardization
 from compiler.passes.rules import Application, Pattern, Rules, either, pattern_of, rule, variables
 from compiler.types import DType
 
@@ -69,10 +70,16 @@ def _inverse_root(square: Pattern) -> tuple[Application, Pattern]:
     return root, either(div(1, root), reciprocal(root), pow_(inside, -0.5), sqrt(div(1, inside)))
 
 
+def _square(pattern: Pattern) -> Pattern:
+    return either(mul(pattern, pattern), pow_(pattern, 2))
+
+
 average = mean(x, keep=True).named("average")
 centred = sub(x, average)
-root, inverse = _inverse_root(either(mul(centred, centred), mul(sub(average, x), sub(average, x))))
-rms, inverse_rms = _inverse_root(mul(x, x))
+root, inverse = _inverse_root(either(_square(centred), mul(sub(average, x), sub(average, x))))
+rms, inverse_rms = _inverse_root(_square(x))
+_layer = either(div(centred, root), mul(centred, inverse))
+_root_mean_square = either(div(x, rms), mul(x, inverse_rms))
 slope = either(mul(inverse, g), div(g, root))
 
 
@@ -97,16 +104,19 @@ def _centred_fits(variance: Value, average: Value, eps: Value) -> bool:
     return _fits(variance, eps) and _axis(variance) == _axis(average)
 
 
-def _layer_norm(x: Value, variance: Value, eps: Value) -> Value:
+def _attributes(variance: Value, eps: Value) -> tuple[int, float]:
+    """The axis and the eps of a normalisation that fits."""
     axis = _axis(variance)
     assert axis is not None
-    return LayerNormalization(axis, _eps(eps))(x)
+    return axis, _eps(eps)
+
+
+def _layer_norm(x: Value, variance: Value, eps: Value) -> Value:
+    return LayerNormalization(*_attributes(variance, eps))(x)
 
 
 def _rms_norm(x: Value, variance: Value, eps: Value) -> Value:
-    axis = _axis(variance)
-    assert axis is not None
-    return RMSNormalization(axis, _eps(eps))(x)
+    return RMSNormalization(*_attributes(variance, eps))(x)
 
 
 # Scales and shifts
@@ -155,10 +165,29 @@ def _group_norm(x: Value, norm: Value, y: Value, g: Value, b: Value) -> Value:
 grouped = pattern_of(Reshape)(layer_norm(pattern_of(Reshape)(x)).named("norm")).named("y")
 channelwise = layer_norm(x).named("norm")
 
+# On the loss of a training step, before it is differentiated: scales and shifts stay operators of their own.
+STANDARDIZATIONS: Rules = (
+    rule(
+        "layer norm",
+        _layer,
+        lambda x, variance, eps: Standardization(*_attributes(variance, eps), centred=True).apply(x).results[0],
+        when=_centred_fits,
+        keeps="rounding",
+        closed=True,
+    ),
+    rule(
+        "rms norm",
+        _root_mean_square,
+        lambda x, variance, eps: Standardization(*_attributes(variance, eps), centred=False).apply(x).results[0],
+        when=_fits,
+        keeps="rounding",
+        closed=True,
+    ),
+)
 NORMALIZATIONS: Rules = (
     rule(
         "layer norm",
-        either(div(centred, root), mul(centred, inverse)),
+        _layer,
         _layer_norm,
         when=_centred_fits,
         keeps="rounding",
@@ -182,7 +211,7 @@ NORMALIZATIONS: Rules = (
     ),
     rule(
         "rms norm",
-        either(div(x, rms), mul(x, inverse_rms)),
+        _root_mean_square,
         _rms_norm,
         when=_fits,
         keeps="rounding",

@@ -65,9 +65,13 @@ def _gradient_check(target: Target) -> tuple[Pass, ...]:
 
 
 def _before_gradient(target: Target) -> tuple[Pass, ...]:
+    from compiler.passes.fuse_normalizations import STANDARDIZATIONS
     from compiler.passes.pools import POOL_BEFORE_RELU
 
-    return (_by_rules("pool-before-relu", POOL_BEFORE_RELU),)
+    return (
+        _by_rules("pool-before-relu", POOL_BEFORE_RELU),
+        _by_rules("standardize-before-gradient", STANDARDIZATIONS),
+    )
 
 
 def _after_gradient(target: Target) -> tuple[Pass, ...]:

@@ -15,6 +15,7 @@ from compiler.operators.gemm import Gemm
 from compiler.operators.layer_normalization import LayerNormalization, RMSNormalization
 from compiler.operators.leaves import Input
 from compiler.operators.packed_attention import PackedAttention
+from compiler.operators.standardization import Standardization
 from compiler.types import DType, TensorType
 from tests.compiler.operators.harness import (
     OperatorCases,
@@ -42,6 +43,15 @@ def packed(heads: int, groups: int, causal: bool = False) -> Any:
     return oracle
 
 
+def standardized(axes: tuple[int, ...], eps: float, centred: bool = True) -> Any:
+    def oracle(x: Any) -> Any:
+        x = x - x.mean(axes, keepdim=True) if centred else x
+        inverse = (x.square().mean(axes, keepdim=True) + eps).rsqrt()
+        return x * inverse, inverse
+
+    return oracle
+
+
 CASES = (
     case("layer norm", LayerNormalization(-1, 1e-3), x=(2, 5, 6), g=(6,), b=(6,), named=BATCH, order=0,
          oracle=lambda x, g, b: F.layer_norm(x, (6,), g, b, 1e-3)),
@@ -53,6 +63,9 @@ CASES = (
          oracle=lambda x, g: F.rms_norm(x, (6,), g, 1e-3)),
     case("rms norm alone", RMSNormalization(1, 1e-3), x=(2, 4, 6), named={"batch": 2}, order=0,
          oracle=lambda x: F.rms_norm(x, (4, 6), None, 1e-3)),
+    case("standardization", Standardization(-2, 1e-3), x=(2, 5, 6), named=BATCH, oracle=standardized((1, 2), 1e-3)),
+    case("standardization by the root mean square", Standardization(-1, 1e-3, False), x=(2, 5, 6), named=BATCH,
+         oracle=standardized((2,), 1e-3, centred=False)),
     case("instance norm", InstanceNormalization(1e-3), x=(2, 4, 5, 3), g=(4,), b=(4,), named=BATCH, order=0,
          oracle=lambda x, g, b: F.instance_norm(x, None, None, g, b, eps=1e-3)),
     case("group norm", GroupNormalization(1e-3, 2), x=(2, 4, 5, 3), g=(4,), b=(4,), named=BATCH, order=0,
@@ -93,7 +106,8 @@ def test_the_lowest_opset_gives_the_same(case: Any) -> None:
     feeds = case.feeds(arrays, graph)
     given = run_onnx(graph, feeds, opset=17)
     assert given is not None
-    np.testing.assert_allclose(given["result"], run_numpy(graph, feeds)["result"], rtol=1e-5, atol=1e-5)
+    for name, expected in run_numpy(graph, feeds).items():
+        np.testing.assert_allclose(given[name], expected, rtol=1e-5, atol=1e-5)
 
 
 NAN, INF = float("nan"), float("inf")
