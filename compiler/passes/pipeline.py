@@ -94,7 +94,6 @@ def _model(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.fuse_normalizations import MEANS, NORMALIZATIONS
     from compiler.passes.fuse_recurrences import fuse_recurrences
     from compiler.passes.fuse_softmax import SOFTMAX
-    from compiler.passes.pack_attention import PACKED
     from compiler.passes.regroup_steps import regroup_steps
     from compiler.passes.simplify import IDENTITIES
 
@@ -120,7 +119,6 @@ def _model(target: Target) -> tuple[Pass, ...]:
         _by_rules("fuse-normalizations", NORMALIZATIONS, in_bodies=True),
         _by_rules("fuse-activations", ACTIVATIONS, in_bodies=True),
         *clean_up,
-        _by_rules("pack-attention", PACKED),
     )
 
 
@@ -130,11 +128,13 @@ def _export(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.join_masks import join_masks
     from compiler.passes.keep_padding import PADDING
     from compiler.passes.narrow_ranges import RANGES
+    from compiler.passes.pack_attention import PACKED
 
     return (
         Pass("join-masks", join_masks, "bits"),
         _by_rules("narrow-ranges", RANGES),
         _by_rules("keep-padding", PADDING),
+        _by_rules("pack-attention", PACKED),
         _by_rules("fuse-batch-norm", BATCH_NORM),
         _by_rules("fuse-gemm", GEMM, in_bodies=True),
     )
