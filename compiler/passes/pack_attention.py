@@ -10,9 +10,9 @@ from compiler.graph import Value
 from compiler.operators.attention import Attention
 from compiler.operators.packed_attention import PackedAttention
 from compiler.operators.shaping import Reshape, Transpose
-from compiler.passes.rules import Application, Pattern, Rules, pattern_of, rule, variables
+from compiler.passes.rules import Application, Pattern, Rules, either, pattern_of, rule, variables
 
-q, k, v = variables("q k v")
+q, k, v, mask = variables("q k v mask")
 _SWAPPED = (0, 2, 1, 3)
 
 
@@ -21,19 +21,23 @@ def _by_heads(x: Pattern, name: str) -> Application:
     return pattern_of(Transpose)(pattern_of(Reshape)(x), permutation=_SWAPPED).named(name)
 
 
-_fused = pattern_of(Attention)(_by_heads(q, "queries"), _by_heads(k, "keys"), _by_heads(v, "values")).named("fused")
+_operands = (_by_heads(q, "queries"), _by_heads(k, "keys"), _by_heads(v, "values"))
+_fused = either(
+    pattern_of(Attention)(*_operands).named("fused"), pattern_of(Attention)(*_operands, mask).named("fused")
+)
 
 
 def _are_side_by_side(q: Value, k: Value, v: Value, queries: Value, keys: Value, values: Value, fused: Value) -> bool:
     pairs = ((q, queries), (k, keys), (v, values))
     split = all(x.type.rank == 3 and (x.shape[0], x.shape[1]) == (heads.shape[0], heads.shape[2]) for x, heads in pairs)
-    return split and fused.node.op.native_opset(queries.type) > 0  # without operands, and no keys before the queries
+    return split and fused.node.op.native_opset(queries.type) > 0
 
 
-def _pack(q: Value, k: Value, v: Value, keys: Value, fused: Value) -> Value:
+def _pack(q: Value, k: Value, v: Value, mask: Value | None, keys: Value, fused: Value) -> Value:
     op, heads, groups = fused.node.op, fused.shape[1], keys.shape[1]
     assert isinstance(op, Attention) and isinstance(heads, int) and isinstance(groups, int)
-    return PackedAttention(heads, groups, op.scale, op.steps, op.zeroed)(q, k, v)
+    others = () if mask is None else (mask,)
+    return PackedAttention(heads, groups, op.scale, op.steps, op.zeroed)(q, k, v, *others)
 
 
 PACKED: Rules = (

@@ -31,13 +31,15 @@ torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
 F = torch.nn.functional
 BATCH = {"batch": 2, "T": 5}
 FLOATS = (DType.F32, DType.F64, DType.F16)
+KEYS = np.array([[True] * 4 + [False] * 3, [False] * 7]).reshape(2, 1, 1, 7)
 LOWEST = -3.4028234663852886e38
 
 
 def packed(heads: int, groups: int, causal: bool = False) -> Any:
-    def oracle(q: Any, k: Any, v: Any) -> Any:
+    def oracle(q: Any, k: Any, v: Any, mask: Any = None) -> Any:
         q, k, v = (x.unflatten(-1, (n, -1)).transpose(1, 2) for x, n in ((q, heads), (k, groups), (v, groups)))
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=0.5, enable_gqa=heads != groups)
+        y = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal, scale=0.5, enable_gqa=heads != groups)
+        y = y if mask is None else torch.where(mask.any(-1, True), y, 0.0)
         return y.transpose(1, 2).flatten(2)
 
     return oracle
@@ -88,6 +90,9 @@ CASES = (
          oracle=lambda x, y, b: 0.5 * x.T @ y.T - 2 * b),
     case("packed attention", PackedAttention(2, 2, 0.5), q=(2, 5, 6), k=(2, 7, 6), v=(2, 7, 8), order=0,
          named={"batch": 2, "T": 5, "S": 7}, oracle=packed(2, 2), dtypes=(DType.F32, DType.F64)),
+    case("masked packed attention", PackedAttention(2, 2, 0.5, (("mask", LOWEST),), True), q=(2, 5, 6), k=(2, 7, 6),
+         v=(2, 7, 8), mask=KEYS, order=0, named={"batch": 2, "T": 5, "S": 7}, oracle=packed(2, 2),
+         dtypes=(DType.F32, DType.F64)),
     case("causal packed attention of shared heads", PackedAttention(4, 2, 0.5, ((LATER, LOWEST),)), q=(2, 5, 12),
          k=(2, 5, 6), v=(2, 5, 4), order=0, named=BATCH, oracle=packed(4, 2, causal=True),
          dtypes=(DType.F32, DType.F64)),
