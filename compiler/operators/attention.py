@@ -48,6 +48,7 @@ class Attention(Operator):
     sums = True
     edges = ("scores that are not finite beside a single mask: NaN, where the equations mask them",)
     public = False
+    recognised = True
     scale: Number
     steps: Annotated[tuple[tuple[str, float], ...], INTERNAL] = ()
     before: Extent = 0

@@ -25,6 +25,7 @@ class ChannelNormalization(Operator):
     """A normalisation of `x: [batch, channels, ...]` with vectors of one number for each channel."""
 
     public = False
+    recognised = True
     wide = True
     eps: Number = 1e-5
 

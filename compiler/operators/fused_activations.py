@@ -25,6 +25,7 @@ class FusedActivation(Elementwise):
     """A function of one float tensor, which is an ONNX operator of its own; 16-bit floats are computed in f32."""
 
     public = False
+    recognised = True
     kinds = ("float",)
     operand_names = ("x",)
     allocates = True

@@ -24,6 +24,7 @@ class Gemm(Operator):
 
     name = "gemm"
     public = False
+    recognised = True
     allocates = True
     wide = True
     alpha: Number = 1.0

@@ -27,6 +27,7 @@ class TrailingNormalization(Operator):
     """A normalisation over the axes from `axis` on, with a scale and a shift of exactly their shape, both optional."""
 
     public = False
+    recognised = True
     wide = True
     axis: Axis = -1
     eps: Number = 1e-5

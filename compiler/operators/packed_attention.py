@@ -29,6 +29,7 @@ class PackedAttention(Operator):
 
     name = "packed_attention"
     public = False
+    recognised = True
     sums = True
     heads: Integer
     groups: Integer
