@@ -109,7 +109,7 @@ def test_transposed_weights_are_not_activations(name: str, most: int) -> None:
 @pytest.mark.parametrize(
     ("name", "recognised"),
     [
-        ("transformer", {"layer_normalization": 10, "attention": 6}),
+        ("transformer", {"attention": 6, "layer_normalization": 10}),
         ("lstm", {"lstm": 1}),
         ("gru", {"gru": 4}),
         ("mlp", {}),
