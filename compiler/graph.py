@@ -149,6 +149,7 @@ class Operator(Record, ABC):
     name: ClassVar[str]
     opset: ClassVar[int] = 17  # the lowest ONNX opset that `lower` needs
     public: ClassVar[bool] = True  # may be called by its name in the language
+    recognised: ClassVar[bool] = False  # passes create it, from equations of a model
     sums: ClassVar[bool] = (
         False  # rounds an inner sum to 16 bits, as the equations do; a runtime's fused kernel may not
     )

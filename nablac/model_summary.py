@@ -10,10 +10,8 @@ from typing import Any
 
 from compiler.dims import DimError, Size, evaluate, symbols
 from compiler.graph import Graph, Layer, Node
-from compiler.operators.attention import Attention
 from compiler.operators.control import Scan
 from compiler.operators.leaves import Buffer, Constant, Parameter, Source, Stored
-from compiler.operators.recurrent import Recurrent
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.visible import visible
@@ -128,7 +126,7 @@ def summarize(
         list(rows.values()),
         _peak(graph, all_sizes, constant),
         {name: str(unit) for name, unit in (units or {}).items()},
-        dict(Counter(node.op.name for node, _ in _every_node(graph) if isinstance(node.op, (Attention, Recurrent)))),
+        dict(Counter(node.op.name for node, _ in _every_node(graph) if node.op.recognised)),
         _of_loss(graph, whole) if whole is not None else {},
     )
 

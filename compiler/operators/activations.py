@@ -112,7 +112,7 @@ class Erf(Unary):
     number_function = math.erf
 
     def compute(self, x: Array) -> Array:
-        return np.asarray(_erf(np.asarray(x)), x.dtype)
+        return np.asarray(error_function(np.asarray(x)), x.dtype)
 
     def derivative(self, x: Value, result: Value) -> Value:
         return exp(-(x * x)) * (2 / math.sqrt(math.pi))
@@ -153,7 +153,8 @@ _ONE_FROM_SINGLE = 4.0
 _BLOCK = 32768  # elements that stay in the processor's cache through all passes over them
 
 
-def _erf(x: Array) -> Array:
+def error_function(x: Array) -> Array:
+    """Erf of floats, in a new array of f64 for those, and of f32 for narrower ones."""
     wide = x.astype(np.float64 if x.dtype.itemsize == 8 else np.float32).reshape(-1)
     kernel = _erf_double if x.dtype.itemsize == 8 else _erf_single
     for start in range(0, wide.size, _BLOCK):

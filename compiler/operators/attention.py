@@ -40,14 +40,15 @@ class Attention(Operator):
 
     The NumPy runtime takes queries in blocks, so that the scores of a long sequence are never all in memory (Rabe and
     Staats 2021), and skips later keys where their weights are exactly 0. ONNX's own operator adds its masks, and
-    onnxruntime's gives 0 for rows of -infinity: it is used without steps, and in f32 for later keys that are hidden by
-    the smallest number, where it differs only for scores that are not finite. Everything else is decomposed.
+    onnxruntime's gives 0 for rows of -infinity: it is used without steps, and in f32 for later keys or a `zeroed` mask
+    hidden by the smallest number, where it differs only for scores that are not finite. All else is decomposed.
     """
 
     name = "attention"
     sums = True
-    edges = ("scores that are not finite beside a mask of later keys alone: NaN, where the equations mask them",)
+    edges = ("scores that are not finite beside a single mask: NaN, where the equations mask them",)
     public = False
+    recognised = True
     scale: Number
     steps: Annotated[tuple[tuple[str, float], ...], INTERNAL] = ()
     before: Extent = 0
@@ -165,14 +166,23 @@ class Attention(Operator):
         if not self.steps:
             return 24
         ((kind, never), *more) = self.steps
-        lowest = kind == LATER and q.dtype is DType.F32 and never <= float(np.finfo(np.float32).min)
-        return 24 if lowest and not more and self.before == 0 else 0
+        lowest = q.dtype is DType.F32 and never <= float(np.finfo(np.float32).min)
+        if not lowest or more:
+            return 0
+        return 24 if (kind == LATER and self.before == 0) or (kind == MASK and self.zeroed) else 0
 
     def lower(self, emit: Emit, q: str, k: str, v: str, *others: str) -> str:
-        native = self.native_opset(emit.type(q))
+        return self.lower_typed(emit, (q, k, v), (emit.type(q), emit.type(k), emit.type(v)), others)
+
+    def lower_typed(
+        self, emit: Emit, operands: Sequence[str], types: Sequence[TensorType], others: Sequence[str] = ()
+    ) -> str:
+        """`lower`, of queries, keys and values with these types."""
+        (q, k, v), (type, keys, values) = operands, types
+        native = self.native_opset(type)
         if native and emit.opset >= native:
-            return emit("Attention", q, k, v, scale=float(self.scale), is_causal=int(self.causal))
-        type, keys, values = emit.type(q), emit.type(k), emit.type(v)
+            mask = self.native_mask(emit, types, others)
+            return emit("Attention", q, k, v, mask, scale=float(self.scale), is_causal=int(self.causal))
         if type.shape[1] != keys.shape[1]:
             k, v = _repeat_groups(emit, k, keys, type.shape[1]), _repeat_groups(emit, v, values, type.shape[1])
         scores = emit("MatMul", q, emit("Transpose", k, perm=(0, 1, 3, 2)))
@@ -191,6 +201,17 @@ class Attention(Operator):
         if self.zeroed and hiding is not None:
             weights = emit("Where", hiding, weights, np.array(0, type.dtype.numpy))
         return emit("MatMul", weights, v)
+
+    def native_mask(self, emit: Emit, types: Sequence[TensorType], others: Sequence[str]) -> str | None:
+        """The mask as an operand of ONNX's operator, with a row for each query, which onnxruntime insists on."""
+        if not others:
+            return None
+        (mask,) = others
+        pairs, shape = (types[0].shape[2], types[1].shape[2]), emit.type(mask).shape
+        if shape[-2:] == pairs and len(shape) in (2, 4):
+            return mask
+        leading = shape[:-2] if len(shape) > 2 else ()
+        return emit("Expand", mask, emit.sizes((*(1,) * (2 - len(leading)), *leading, *pairs)))
 
     def _causal_mask(self, emit: Emit, queries: Size, keys: Size) -> str:
         """The mask of keys that are no later than a query, `[T, S]`."""

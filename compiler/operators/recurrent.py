@@ -33,6 +33,7 @@ class Recurrent(Operator):
     """One direction of a recurrence over axis 0."""
 
     public = False
+    recognised = True
     gates: ClassVar[int]
     states: ClassVar[int] = 1
     onnx: ClassVar[str]

@@ -65,9 +65,13 @@ def _gradient_check(target: Target) -> tuple[Pass, ...]:
 
 
 def _before_gradient(target: Target) -> tuple[Pass, ...]:
+    from compiler.passes.fuse_normalizations import STANDARDIZATIONS
     from compiler.passes.pools import POOL_BEFORE_RELU
 
-    return (_by_rules("pool-before-relu", POOL_BEFORE_RELU),)
+    return (
+        _by_rules("pool-before-relu", POOL_BEFORE_RELU),
+        _by_rules("standardize-before-gradient", STANDARDIZATIONS),
+    )
 
 
 def _after_gradient(target: Target) -> tuple[Pass, ...]:
@@ -84,8 +88,10 @@ def _model(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.code_motion import hoist_steps, sink_results
     from compiler.passes.common_subexpressions import eliminate_common_subexpressions
     from compiler.passes.fold_constants import fold_constants
+    from compiler.passes.fuse_activations import ACTIVATIONS
     from compiler.passes.fuse_attention import fuse_attention
     from compiler.passes.fuse_bias import BIAS
+    from compiler.passes.fuse_normalizations import MEANS, NORMALIZATIONS
     from compiler.passes.fuse_recurrences import fuse_recurrences
     from compiler.passes.fuse_softmax import SOFTMAX
     from compiler.passes.regroup_steps import regroup_steps
@@ -109,19 +115,28 @@ def _model(target: Target) -> tuple[Pass, ...]:
         _by_rules("fuse-softmax", SOFTMAX),
         Pass("fuse-attention", fuse_attention, "rounding"),
         _by_rules("fuse-bias", BIAS),
+        _by_rules("merge-means", MEANS, in_bodies=True),
+        _by_rules("fuse-normalizations", NORMALIZATIONS, in_bodies=True),
+        _by_rules("fuse-activations", ACTIVATIONS, in_bodies=True),
         *clean_up,
     )
 
 
 def _export(target: Target) -> tuple[Pass, ...]:
+    from compiler.passes.fuse_batch_norm import BATCH_NORM
+    from compiler.passes.fuse_gemm import GEMM
     from compiler.passes.join_masks import join_masks
     from compiler.passes.keep_padding import PADDING
     from compiler.passes.narrow_ranges import RANGES
+    from compiler.passes.pack_attention import PACKED
 
     return (
         Pass("join-masks", join_masks, "bits"),
         _by_rules("narrow-ranges", RANGES),
         _by_rules("keep-padding", PADDING),
+        _by_rules("pack-attention", PACKED),
+        _by_rules("fuse-batch-norm", BATCH_NORM),
+        _by_rules("fuse-gemm", GEMM, in_bodies=True),
     )
 
 

@@ -7,6 +7,11 @@ A pattern is made by calling operators on variables, and reads as the expression
     rule("x + -0", add(x, zero), lambda x: x, when=adds_nothing)
     rule("-(-x)", neg(neg(x)), lambda x: x)
 
+What people write in several ways is one pattern with alternatives, and numbers that they round are `near` them:
+
+    half = either(mul(x, 0.5), div(x, 2))
+    third = mul(x, near(1 / 3))
+
 `apply_rules` does the rest for all rules: it looks up those that may match by the operator at a pattern's root, tries
 the operands of commutative operators both ways, counts users, rejects a replacement of another type, keeps origins, and
 continues until no rule applies.
@@ -28,6 +33,7 @@ from grammar.record import Record
 
 Keeps = Literal["bits", "rounding"]  # every bit of every result, or every result to within rounding
 
+_WRITTEN = 1e-8  # relative: the precision to which a number such as 0.70710678 is written out
 _LARGEST_CONSTANT = 4096  # bytes of a constant whose elements are compared with a number
 _MOST_SWEEPS = 100  # after which the rules are taken not to terminate
 _LONGEST_CHAIN = 50  # rules applied to the replacement of a rule, and so on
@@ -60,21 +66,42 @@ class Application(Record):
         return self.replace(used_once=True)
 
 
-Pattern = Variable | Application | int | float  # a number is a constant of this number in every element
+class Near(Record):
+    """A constant that is this number in every element, to within the precision of its dtype."""
+
+    number: float
+
+
+class Either(Record):
+    """Any of several patterns, tried in order."""
+
+    patterns: tuple[Pattern, ...]
+
+    @property
+    def operators(self) -> tuple[type[Operator], ...]:
+        """The operators that a value that matches may be the result of."""
+        applied = (pattern for pattern in self.patterns if isinstance(pattern, (Application, Either)))
+        return tuple(dict.fromkeys(operator for pattern in applied for operator in pattern.operators))
+
+
+# A number is a constant of exactly this number in every element.
+Pattern = Variable | Application | Either | Near | int | float
 Bindings = dict["str | Application", Any]
 
 
 class Rule(Record):
     """What matches `pattern` is replaced by the result of `make`, if `when` holds.
 
-    Both functions are called with those of the pattern's variables that their parameters name.
+    Both functions are called with those of the pattern's variables that their parameters name. A `closed` rule does not
+    apply if a value inside the match, other than the root, is used outside it: that value would be computed anyway.
     """
 
     name: str
-    pattern: Application
+    pattern: Application | Either
     make: Callable[..., Value | tuple[Value, ...]]
     when: Callable[..., bool]
     keeps: Keeps = "bits"
+    closed: bool = False
 
 
 Rules = tuple[Rule, ...]
@@ -94,17 +121,28 @@ def pattern_of(*operators: type[Operator]) -> Callable[..., Application]:
     return pattern
 
 
+def near(number: float) -> Near:
+    """A pattern of a constant that is this number to within the precision of its dtype, or to 8 digits in f64."""
+    return Near(number)
+
+
+def either(*patterns: Pattern) -> Either:
+    """A pattern that matches what any of these does."""
+    return Either(patterns)
+
+
 def rule(
     name: str,
-    pattern: Application,
+    pattern: Application | Either,
     make: Callable[..., Value | tuple[Value, ...]],
     *,
     when: Callable[..., bool] = lambda: True,
     keeps: Keeps = "bits",
+    closed: bool = False,
 ) -> Rule:
     """A rule; ValueError where a function has a parameter that is not a variable of the pattern."""
     names = set(_names(pattern))
-    return Rule(name, pattern, _call_by_name(make, names), _call_by_name(when, names), keeps)
+    return Rule(name, pattern, _call_by_name(make, names), _call_by_name(when, names), keeps, closed)
 
 
 def _names(pattern: Pattern) -> Iterator[str]:
@@ -114,8 +152,11 @@ def _names(pattern: Pattern) -> Iterator[str]:
         if pattern.name is not None:
             yield pattern.name
         for inner in (*pattern.operands, *pattern.attributes.values()):
-            if isinstance(inner, (Variable, Application)):
+            if isinstance(inner, (Variable, Application, Either)):
                 yield from _names(inner)
+    elif isinstance(pattern, Either):
+        for inner in pattern.patterns:
+            yield from _names(inner)
 
 
 def _call_by_name(function: _F, names: set[str]) -> _F:
@@ -124,7 +165,7 @@ def _call_by_name(function: _F, names: set[str]) -> _F:
     unknown = set(parameters) - names
     if unknown:
         raise ValueError(f"the pattern has no {', '.join(sorted(unknown))}")
-    return lambda **bound: function(**{name: bound[name] for name in parameters})  # type: ignore[return-value]
+    return lambda **bound: function(**{name: bound.get(name) for name in parameters})  # type: ignore[return-value]
 
 
 def is_everywhere(value: Value, number: float) -> bool:
@@ -137,6 +178,18 @@ def is_everywhere(value: Value, number: float) -> bool:
     return bool(op.data) and (op.compute() == number).all() if op.type.rank else op.scalar() == number
 
 
+def is_near(value: Value, number: float) -> bool:
+    """Whether all elements of a value are known to be this number, to within the precision of its dtype."""
+    op = value.node.op
+    if isinstance(op, Expand):
+        return is_near(value.node.operands[0], number)
+    if not isinstance(op, Constant) or not op.data or len(op.data) > _LARGEST_CONSTANT:
+        return False
+    tolerance = max(value.type.dtype.eps, _WRITTEN) if value.type.dtype.is_float else 0
+    difference = abs(op.compute().astype(float) - number)
+    return bool((difference <= tolerance * abs(number)).all())
+
+
 # The driver
 
 
@@ -146,7 +199,7 @@ def apply_rules(graph: Graph, rules: Rules) -> Graph:
     Nodes that a rule creates get the origin of the node they replace. RuntimeError where the rules do not terminate.
     """
     index = _by_root(rules)
-    counts_users = any(map(_counts_users, (candidate.pattern for candidate in rules)))
+    counts_users = any(candidate.closed or _counts_users(candidate.pattern) for candidate in rules)
     for _ in range(_MOST_SWEEPS):
         if not any(type(node.op) in index for node in graph):
             return graph
@@ -160,6 +213,8 @@ def apply_rules(graph: Graph, rules: Rules) -> Graph:
 
 
 def _counts_users(pattern: Pattern) -> bool:
+    if isinstance(pattern, Either):
+        return any(map(_counts_users, pattern.patterns))
     return isinstance(pattern, Application) and (pattern.used_once or any(map(_counts_users, pattern.operands)))
 
 
@@ -231,7 +286,7 @@ class _Sweep:
         for bound in self._matches(rule.pattern, node, {}):
             names = {key if isinstance(key, str) else key.name: value for key, value in bound.items()}
             arguments = {name: value for name, value in names.items() if name is not None}
-            if not rule.when(**arguments):
+            if (rule.closed and not self._is_closed(bound, node)) or not rule.when(**arguments):
                 continue
             with origin(node.origin.span, node.origin.path):
                 replacement = rule.make(**arguments)
@@ -240,8 +295,19 @@ class _Sweep:
                 return values
         return None
 
-    def _matches(self, pattern: Application, node: Node, bound: Bindings) -> Iterator[Bindings]:
+    def _is_closed(self, bound: Bindings, root: Node) -> bool:
+        """Whether all users of the values that a match computes, but for those of its root, are part of it."""
+        nodes = {value.node for key, value in bound.items() if isinstance(key, Application)}
+        uses = Counter(operand for node in nodes for operand in node.operands)
+        return all(node is root or self.users[node.results[0]] == uses[node.results[0]] for node in nodes)
+
+    def _matches(self, pattern: Application | Either, node: Node, bound: Bindings) -> Iterator[Bindings]:
         """The bindings of every way in which a node matches."""
+        if isinstance(pattern, Either):
+            for alternative in pattern.patterns:
+                if isinstance(alternative, (Application, Either)):
+                    yield from self._matches(alternative, node, bound)
+            return
         if type(node.op) not in pattern.operators or len(node.operands) != len(pattern.operands):
             return
         bound = {**bound, pattern: node.results[0]}
@@ -268,6 +334,14 @@ class _Sweep:
         if isinstance(pattern, (int, float)):
             if is_everywhere(value, pattern):
                 yield bound
+            return
+        if isinstance(pattern, Near):
+            if is_near(value, pattern.number):
+                yield bound
+            return
+        if isinstance(pattern, Either):
+            for alternative in pattern.patterns:
+                yield from self._value_matches(alternative, value, bound)
             return
         key = pattern.name if isinstance(pattern, Variable) else pattern
         if key in bound:

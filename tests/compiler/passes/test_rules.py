@@ -12,7 +12,18 @@ from compiler.operators.pooling import MaxPool, MaxPoolIndices
 from compiler.operators.powers import Exp
 from compiler.operators.reductions import Sum
 from compiler.operators.shaping import Expand, Transpose
-from compiler.passes.rules import Application, Rule, apply_rules, is_everywhere, pattern_of, rule, variables
+from compiler.passes.rules import (
+    Application,
+    Rule,
+    apply_rules,
+    either,
+    is_everywhere,
+    is_near,
+    near,
+    pattern_of,
+    rule,
+    variables,
+)
 from compiler.types import DType, TensorType
 from grammar.source import Source, Span
 
@@ -177,3 +188,77 @@ def test_a_function_asks_for_what_the_pattern_has() -> None:
 def test_patterns_are_compared_by_identity() -> None:
     assert isinstance(neg(x), Application)
     assert neg(x) != neg(x)
+
+
+ALTERNATIVES = rule("exp(x) or -x, twice", either(mul(either(exp(x), neg(x)), 2), relu(exp(x))), lambda x: Abs()(x))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (Exp()(A) * 2, "abs(a)"),
+        (-A * 2, "abs(a)"),
+        (Relu()(Exp()(A)), "abs(a)"),
+        (Relu()(-A), "relu(neg(a))"),
+        (Abs()(A) * 2, "mul(abs(a), constant())"),
+    ],
+    ids=["the first inside", "the second inside", "the second outside", "a mixture", "another"],
+)
+def test_a_pattern_has_alternatives(value: Value, expected: str) -> None:
+    assert text(rewritten(value, ALTERNATIVES)) == expected
+
+
+def test_a_variable_of_another_alternative_is_none() -> None:
+    seen: list[Value | None] = []
+
+    def record(x: Value, y: Value | None) -> Value:
+        seen.append(y)
+        return x
+
+    choose = rule("either", either(mul(exp(x), y), exp(x)), record)
+    rewritten(Exp()(A), choose)
+    rewritten(Exp()(A) * B, choose)
+    assert seen[0] is None
+
+
+@pytest.mark.parametrize(
+    ("dtype", "written", "number", "close"),
+    [
+        (DType.F32, 0.7071068, 0.5**0.5, True),
+        (DType.F32, 0.70711, 0.5**0.5, False),
+        (DType.F64, 0.70710678, 0.5**0.5, True),
+        (DType.F64, 0.7071068, 0.5**0.5, False),
+        (DType.F16, 0.044715, 0.044715, True),
+        (DType.F16, 0.0452, 0.044715, False),
+        (DType.I64, 3, 3, True),
+        (DType.I64, 4, 3, False),
+        (DType.F32, float("nan"), 1.0, False),
+    ],
+)
+def test_a_number_is_near_to_the_precision_of_its_dtype(
+    dtype: DType, written: float, number: float, close: bool
+) -> None:
+    assert is_near(constant(written, dtype), number) is close
+    assert is_near(Expand((2, 3))(constant(written, dtype)), number) is close
+
+
+def test_what_is_not_a_constant_is_near_to_nothing() -> None:
+    assert not is_near(A, 1.0)
+
+
+THIRD = rule("exp(x) / 3", mul(exp(x), near(1 / 3)), lambda x: Abs()(x))
+
+
+def test_a_pattern_holds_a_number_to_within_its_precision() -> None:
+    assert text(rewritten(Exp()(A) * 0.33333333, THIRD)) == "abs(a)"
+    assert text(rewritten(Exp()(A) * 0.3333, THIRD)) == "mul(exp(a), constant())"
+
+
+def test_a_closed_rule_needs_all_users_of_what_is_inside() -> None:
+    power = exp(x)
+    square = rule("exp(x) * exp(x)", mul(power, power), lambda x: Abs()(x), closed=True)
+    inside = Exp()(A)
+    assert text(rewritten(inside * inside, square)) == "abs(a)"
+    assert text(rewritten(Sub()(inside * inside, inside), square)) == "sub(mul(exp(a), exp(a)), exp(a))"
+    twice = rewritten(Add()(inside * inside, B), square)
+    assert text(twice) == "add(abs(a), b)"

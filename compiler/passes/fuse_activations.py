@@ -1,0 +1,97 @@
+"""Activations, written out, become operators: GELU, hard sigmoid and swish, Mish, SiLU, in the forms people write.
+
+Numbers such as `sqrt(2 / pi)` may be rounded to eight digits. What is close to an activation but another function, such
+as `x * sigmoid(1.702 * x)`, is left alone, and so is one whose parts are used elsewhere, as by its gradient.
+"""
+
+from __future__ import annotations
+
+import math
+
+from compiler.operators.activations import Erf, Relu, Sigmoid, Softplus, Tanh
+from compiler.operators.arithmetic import Add, Clip, Div, Maximum, Minimum, Mul, Neg, Reciprocal
+from compiler.operators.casting import Cast
+from compiler.operators.fused_activations import Gelu, HardSigmoid, HardSwish, Mish, Silu
+from compiler.operators.powers import Exp, Log, Log1p, Pow
+from compiler.passes.rules import Either, Pattern, Rules, either, near, pattern_of, rule, variables
+from compiler.types import DType
+
+(x,) = variables("x")
+add, mul, div, pow_, neg, clip = (pattern_of(operator) for operator in (Add, Mul, Div, Pow, Neg, Clip))
+exp, log, log1p, erf, tanh, cast = (pattern_of(operator) for operator in (Exp, Log, Log1p, Erf, Tanh, Cast))
+maximum, minimum, relu, reciprocal = (pattern_of(operator) for operator in (Maximum, Minimum, Relu, Reciprocal))
+sigmoid, softplus, hard_sigmoid = pattern_of(Sigmoid), pattern_of(Softplus), pattern_of(HardSigmoid)
+
+
+def _times(pattern: Pattern, number: float) -> Either:
+    """A pattern multiplied by a number, or divided by its reciprocal."""
+    return either(mul(pattern, near(number)), div(pattern, near(1 / number)))
+
+
+def _with_gate(gate: Pattern) -> Either:
+    """`0.5 * x * (1 + gate)`, multiplied in any order or multiplied out."""
+    above = add(gate, 1)
+    return either(
+        _times(mul(x, above), 0.5),
+        mul(_times(x, 0.5), above),
+        mul(x, either(_times(above, 0.5), add(_times(gate, 0.5), 0.5))),
+        add(_times(x, 0.5), mul(_times(x, 0.5), gate)),
+        _times(add(x, mul(x, gate)), 0.5),
+    )
+
+
+_ROOT = math.sqrt(2 / math.pi)
+_CUBIC = 0.044715
+_square = either(mul(x, x), pow_(x, 2))
+_cube = either(mul(_square, x), pow_(x, 3))
+_scaled_square = either(_times(_square, _CUBIC), mul(_times(x, _CUBIC), x))
+_cubic = either(_times(_cube, _CUBIC), mul(_scaled_square, x))
+_slope = add(_scaled_square, 1)
+_polynomial = either(add(x, _cubic), mul(x, _slope))
+_scaled_polynomial = either(
+    _times(_polynomial, _ROOT),
+    mul(_times(x, _ROOT), _slope),
+    add(_times(x, _ROOT), _times(_cube, _ROOT * _CUBIC)),
+)
+
+_raised = add(x, 3)
+_six = either(
+    clip(_raised, low=0, high=6),
+    minimum(either(relu(_raised), maximum(_raised, 0)), 6),
+    maximum(minimum(_raised, 6), 0),
+    clip(either(relu(_raised), maximum(_raised, 0)), low=None, high=6),
+)
+_above_exp = add(exp(neg(x)), 1)
+_logistic = either(sigmoid(x), reciprocal(_above_exp), div(1, _above_exp))
+_softplus = either(softplus(x), log1p(exp(x)), log(add(exp(x), 1)))
+
+_IN_F32 = pattern_of(Gelu, HardSigmoid, HardSwish, Mish, Silu)
+
+ACTIVATIONS: Rules = (
+    rule("gelu", _with_gate(erf(_times(x, math.sqrt(0.5)))), lambda x: Gelu()(x), keeps="rounding", closed=True),
+    rule("gelu by tanh", _with_gate(tanh(_scaled_polynomial)), lambda x: Gelu(True)(x), keeps="rounding", closed=True),
+    rule(
+        "hard sigmoid",
+        either(_times(_six, 1 / 6), clip(add(_times(x, 1 / 6), 0.5), low=0, high=1)),
+        lambda x: HardSigmoid()(x),
+        keeps="rounding",
+        closed=True,
+    ),
+    rule(
+        "hard swish",
+        either(mul(x, hard_sigmoid(x)), _times(mul(x, _six), 1 / 6), mul(_times(x, 1 / 6), _six)),
+        lambda x: HardSwish()(x),
+        keeps="rounding",
+        closed=True,
+    ),
+    rule("mish", mul(x, tanh(_softplus)), lambda x: Mish()(x), keeps="rounding", closed=True),
+    rule("silu", either(mul(x, _logistic), div(x, _above_exp)), lambda x: Silu()(x), keeps="rounding", closed=True),
+    rule(
+        "an activation of 16 bits in f32",
+        cast(_IN_F32(cast(x, dtype=DType.F32)).named("activation")),
+        lambda x, activation: activation.node.op(x),
+        when=lambda x: x.type.dtype.is_half,
+        keeps="rounding",
+        closed=True,
+    ),
+)
