@@ -52,7 +52,7 @@ def command(
         report = compare(
             model.graph,
             exported,
-            model.weights,
+            model.read_weights(),
             seed=options.seed,
             tolerance=tolerance,
             text=model.elaborated,
