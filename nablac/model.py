@@ -71,7 +71,8 @@ class Model:
         self._weights: dict[str, Array] | None = None
         self._trained: Trained | None = None  # weights that were loaded or trained, with their scalings
         self._handed_out = False  # whether a caller has the arrays, and may change them in place
-        self._runners: dict[tuple[str, ...], ModelRunner] = {}  # by the names of the weights that a call feeds
+        # By the names of the weights that calls feed: those that feed none, and the last that did.
+        self._runners: dict[tuple[str, ...], ModelRunner] = {}
 
     @property
     def name(self) -> str:
@@ -200,7 +201,8 @@ class Model:
         runner = self._runners.get(fed)
         if runner is None or not runner.is_current(weights):
             runner = ModelRunner(self.graph, weights, self.backend, self.device, fed, live=self._handed_out)
-            self._runners[fed] = runner
+            unfed = {key: kept for key, kept in self._runners.items() if not key}
+            self._runners = {**unfed, fed: runner}
         outputs, updates = runner.run(feeds, sizes, weights)
         weights.update(updates)
         return outputs
