@@ -253,6 +253,13 @@ class Operator(Record, ABC):
         """(size, minimum) pairs: the operator is undefined where a size of its operands is below its minimum."""
         return ()
 
+    def memory_order(self, operand: int, rank: int) -> tuple[int, ...] | None:
+        """The order of an operand's axes in memory, the slowest first, that spares its NumPy kernel a copy.
+
+        None where the kernel reads it row by row. A runtime lays out known weights like this, once.
+        """
+        return None
+
     def native_opset(self, *operands: Any) -> int:
         """The opset from which a single ONNX operator implements it for these types; 0 where none does."""
         return 0

@@ -200,6 +200,12 @@ class TensorType:
         """The number of elements."""
         return product(self.shape)
 
+    @property
+    def numeric_shape(self) -> tuple[int, ...]:
+        """The shape of a type whose sizes are all numbers."""
+        assert all(isinstance(size, int) for size in self.shape), f"{self} has sizes known only when the model runs"
+        return self.shape  # type: ignore[return-value]
+
     def with_shape(self, *shape: Size) -> TensorType:
         """This type with another shape."""
         return TensorType(self.dtype, shape)

@@ -9,15 +9,16 @@ __all__ = ["Model", "NablacError", "__version__", "compile", "load"]
 
 if TYPE_CHECKING:
     from grammar.diagnostics import NablacError
-    from nablac.model import Model, compile, load
+    from nablac.compiling import compile, load
+    from nablac.model import Model
 
 
 def __getattr__(name: str) -> Any:
     """Import the compiler when it is first used; `nablac --help` does not need it."""
     if name in ("Model", "compile", "load"):
-        from nablac import model
+        from nablac import compiling
 
-        return getattr(model, name)
+        return getattr(compiling, name)
     if name == "NablacError":
         from grammar.diagnostics import NablacError
 

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from warnings import warn
 
-from compiler.elaborate.models import TextSource
-from compiler.elaborate.presets import parse_settings
-from compiler.elaborate.program import Program, program_of
-from compiler.elaborate.program import load as load_program
 from compiler.graph import Graph
 from compiler.lazy import LazyModule
 from compiler.model_spec import ModelSource, ModelSpec, SpecSource
 from compiler.passes.pipeline import optimize
 from compiler.targets import LARGEST_FILE
-from grammar import codes
-from grammar.diagnostics import Diagnostic, NablacError
-from grammar.source import Source
-from nablac.arguments import arrays_of, float_type, plain
+from nablac.arguments import arrays_of, plain
 from runtime.backends import check_backend
 
 if TYPE_CHECKING:
@@ -31,6 +23,7 @@ if TYPE_CHECKING:
 
     from compiler.types import Array
     from compiler.units import Unit
+    from nablac.model_runner import ModelRunner
     from nablac.model_summary import Summary
     from runtime.data.fitted import Fitted
     from runtime.data.recipe import Recipe
@@ -77,7 +70,9 @@ class Model:
         self._folder = folder
         self._weights: dict[str, Array] | None = None
         self._trained: Trained | None = None  # weights that were loaded or trained, with their scalings
-        self._runner: Any = None
+        self._handed_out = False  # whether a caller has the arrays, and may change them in place
+        # By the names of the weights that calls feed: those that feed none, and the last that did.
+        self._runners: dict[tuple[str, ...], ModelRunner] = {}
 
     @property
     def name(self) -> str:
@@ -86,7 +81,18 @@ class Model:
 
     @property
     def weights(self) -> dict[str, Array]:
-        """All parameters and buffers by path, including those that only the loss reads."""
+        """All parameters and buffers by path, including those that only the loss reads.
+
+        An array that takes the place of another counts from the next call on. One that is changed in place does so on
+        the NumPy backend, which from now on computes nothing from weights before a call.
+        """
+        if not self._handed_out:
+            self._handed_out = True
+            self._runners.clear()
+        return self.read_weights()
+
+    def read_weights(self) -> dict[str, Array]:
+        """The contents of `weights`, for a caller that changes none of them."""
         if self._weights is None:
             from compiler.training.losses import whole_graph
             from runtime.initialization import initialize
@@ -125,7 +131,8 @@ class Model:
         """Take the weights and units of a trained model; returns this model."""
         from runtime.training.trained import raw_graph
 
-        self._trained, self._weights, self._runner = trained, None, None
+        self._trained, self._weights, self._handed_out = trained, None, False
+        self._runners.clear()
         self.elaborated = raw_graph(self.spec, trained.fitted)
         self.graph = optimize(self.elaborated)
         self.__dict__.pop("_signature", None)
@@ -162,14 +169,14 @@ class Model:
 
         check_output(path, SAFETENSORS)
         step = self._trained.step if self._trained is not None else None
-        save_trained(path, Trained(self.weights, self.fitted, step))
+        save_trained(path, Trained(self.read_weights(), self.fitted, step))
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
         """Run the model on arrays by input name; NablacError if one is missing or does not fit."""
         from runtime.stopped import StoppedByData
         from runtime.table_lookups import outside_of_table
 
-        arrays, sizes = self._signature.check(self._seeded(inputs), held=self.weights)
+        arrays, sizes = self._signature.check(self._seeded(inputs), held=self.read_weights())
         self._tables.check(arrays, sizes)
         try:
             return self._run(arrays, sizes)
@@ -187,35 +194,18 @@ class Model:
         return predictions(self, inputs, skip_broken, options)
 
     def _run(self, feeds: Mapping[str, Array], sizes: dict[str, int]) -> dict[str, Array]:
-        from compiler.onnx.exporter import end_names
+        from nablac.model_runner import ModelRunner
 
-        if self.backend == "numpy":
-            if self._runner is None:
-                from runtime.numpy_executor import NumpyRunner
-
-                self._runner = NumpyRunner(self.graph, self.weights)
-            outputs: dict[str, Array]
-            outputs, updates = self._runner.run_step_checked(feeds, sizes)
-            self._runner.weights.update(updates)
-        else:
-            if self._runner is None:
-                from runtime.onnx_session import OnnxRunner
-
-                self._runner = OnnxRunner(self._executable().SerializeToString(), device=self.device)
-            buffers = {path: self.weights[path] for path in self.graph.updates if path in self._runner.inputs}
-            arrays = self._runner.run({**{name: feeds[name] for name in self.graph.inputs}, **buffers})
-            results = [arrays[name] for name in end_names(self.graph)]
-            outputs = dict(zip(self.graph.outputs, results, strict=False))
-            updates = dict(zip(self.graph.updates, results[len(outputs) :], strict=True))
-        self.weights.update(updates)
+        weights = self.read_weights()
+        fed = tuple(name for name in feeds if name not in self.graph.inputs)
+        runner = self._runners.get(fed)
+        if runner is None or not runner.is_current(weights):
+            runner = ModelRunner(self.graph, weights, self.backend, self.device, fed, live=self._handed_out)
+            unfed = {key: kept for key, kept in self._runners.items() if not key}
+            self._runners = {**unfed, fed: runner}
+        outputs, updates = runner.run(feeds, sizes, weights)
+        weights.update(updates)
         return outputs
-
-    def _executable(self) -> onnx.ModelProto:
-        """The model for onnxruntime, with the buffers that a call changes as inputs."""
-        from compiler.onnx.exporter import export
-
-        constant = {path: array for path, array in self.weights.items() if path not in self.graph.updates}
-        return export(self.graph, weights=constant, fed=tuple(self.graph.updates))
 
     @cached_property
     def _signature(self) -> Signature:
@@ -229,36 +219,57 @@ class Model:
 
         return TableCheck(self.graph)
 
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What an ONNX file of the model says of its data: units, a tokenizer, the recipe."""
+        from runtime.training.trained import model_metadata
+
+        return model_metadata(self.spec, self.fitted)
+
     def onnx(
         self,
         opset: int | None = None,
         metadata: Mapping[str, str] | None = None,
         *,
         largest: int = LARGEST_FILE,
+        keep_weights: bool = False,
     ) -> onnx.ModelProto:
         """The model as ONNX, with `metadata` added to its own.
 
-        Weights are stored in it, but those of more than `largest` bytes only as references to an external file.
+        What depends on weights alone is stored computed, and its docstring names the weights that it comes from; with
+        `keep_weights` all are stored by their names. Those of more than `largest` bytes are only referred to.
         """
         from compiler.onnx.exporter import export
-        from runtime.training.trained import model_metadata
+        from compiler.passes.known_weights import with_known_weights
 
-        metadata = {**model_metadata(self.spec, self.fitted), **(metadata or {})}
-        return export(self.graph, opset=opset, weights=self.weights, metadata=metadata, largest=largest)
+        known = with_known_weights(self.graph, self.read_weights(), keep=keep_weights)
+        metadata = {**self.metadata, **(metadata or {})}
+        return export(known.graph, opset=opset, weights=known.weights, metadata=metadata, largest=largest)
 
     def to_onnx(
-        self, path: str | Path, opset: int | None = None, metadata: Mapping[str, str] | None = None
+        self,
+        path: str | Path,
+        opset: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+        *,
+        keep_weights: bool = False,
     ) -> list[Path]:
-        """Write the model to an ONNX file atomically; weights beyond 2 GiB go to a second file beside it.
+        """Write the model to an ONNX file atomically (see `onnx`); weights beyond 2 GiB go to a second file beside it.
 
         Returns the files written, the model's own first.
         """
+        from compiler.onnx.exporter import export
+        from compiler.passes.known_weights import with_known_weights
         from grammar.file_kinds import ONNX
         from runtime.onnx_file import save
         from runtime.outputs import check_output
 
         check_output(path, ONNX)
-        return save(self.onnx(opset, metadata, largest=0), path, self.weights)
+        known = with_known_weights(self.graph, self.read_weights(), keep=keep_weights)
+        metadata = {**self.metadata, **(metadata or {})}
+        return save(
+            export(known.graph, opset=opset, weights=known.weights, metadata=metadata, largest=0), path, known.weights
+        )
 
     def summary(self, **sizes: int) -> str:
         """Layers, output shapes, parameters, operations and memory as text."""
@@ -298,7 +309,11 @@ class Model:
         defaults = {"backend": self.backend, "device": self.device, "seed": self.seed}
         chosen = options_of({**defaults, **{name: plain(value) for name, value in options.items()}})
         # Without weights, initial values are drawn from the seed of this training.
-        start = Trained(self.weights, self.fitted) if self._weights is not None or self._trained is not None else None
+        start = (
+            Trained(self.read_weights(), self.fitted)
+            if self._weights is not None or self._trained is not None
+            else None
+        )
         training = Training(self._source, chosen, start, folder=self._folder)
         if data is not None:
             training.examples = from_arrays(arrays_of(data), "data")
@@ -335,7 +350,7 @@ class Model:
         spec = in_raw_data(self._source.spec(training=self._training), self.fitted)
         graph = gradient_graph(spec, [wrt] if isinstance(wrt, str) else wrt, second=second)
         differentiated = Model(ModelSpec(graph, self.hypers), seed=self.seed, backend=self.backend, device=self.device)
-        differentiated._weights = initialize(differentiated.graph, self.seed, self.weights)
+        differentiated._weights = initialize(differentiated.graph, self.seed, self.read_weights())
         return differentiated
 
     def _seeded(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -362,87 +377,3 @@ class Model:
         inputs = ", ".join(f"{name}: {value.type}" for name, value in self.graph.inputs.items())
         outputs = ", ".join(f"{name}: {value.type}" for name, value in self.graph.outputs.items())
         return f"<Model {self.name}({inputs}) -> {outputs}>"
-
-
-def compile(
-    path_or_text: str | Path,
-    *,
-    model: str | None = None,
-    preset: str | None = None,
-    seed: int = 0,
-    dtype: Any = "f32",
-    training: bool = False,
-    backend: str = "numpy",
-    device: str = "cpu",
-    **hypers: Any,
-) -> Model:
-    """Compile a `.model` file, or the text of one, to a model ready to be called.
-
-    NablacError holds every mistake in the text. `dtype` is a float type, by nablac's or NumPy's name. `hypers` override
-    the model's hyperparameters; a text is read as the language reads it.
-    """
-    text = str(path_or_text)
-    is_text = isinstance(path_or_text, str) and ("\n" in text or "{" in text or not text.strip())
-    program = program_of(Source("<text>", text)) if is_text else load_program(text)
-    return from_program(
-        program,
-        model=model,
-        preset=preset,
-        hypers={name: plain(value) for name, value in hypers.items()},
-        seed=seed,
-        dtype=dtype,
-        training=training,
-        backend=backend,
-        device=device,
-    )
-
-
-def load(
-    path: str | Path,
-    weights: str | Path | None = None,
-    rename: str | Path | Iterable[str | Path] = (),
-    **settings: Any,
-) -> Model:
-    """Compile a `.model` file and load its weights from a `.safetensors` file, as `Model.load` does.
-
-    `path` may be the folder of a run instead, for the trained model.
-    """
-    if not Path(path).is_dir():
-        if not Path(path).exists():
-            raise NablacError(Diagnostic(codes.E901, f"there is no run or file {path}", place=str(path)))
-        if weights is None:
-            raise NablacError(
-                Diagnostic(codes.E901, "no weights are named", place=str(path), hint="`compile` needs none")
-            )
-        return compile(path, **settings).load(weights, rename)
-    from compiler.elaborate.program_texts import SPEC
-    from runtime.training.folder import weights_of
-    from runtime.training.run_record import read_record
-
-    run = Path(path)
-    record = read_record(run)
-    choices = record.choices
-    hypers = parse_settings(choices.set)
-    recorded = {"model": choices.model, "preset": choices.preset, "dtype": choices.dtype, **hypers}
-    model = compile(run / SPEC, **{**recorded, **settings})
-    model._folder = record.data_folder(run)
-    return model.load(weights or weights_of(run), rename)
-
-
-def from_program(
-    program: Program,
-    *,
-    model: str | None = None,
-    preset: str | None = None,
-    hypers: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    dtype: Any = "f32",
-    training: bool = False,
-    backend: str = "numpy",
-    device: str = "cpu",
-) -> Model:
-    """The optimised model of a parsed program."""
-    source = TextSource(program, model, preset, dict(hypers or {}), float_type(dtype))
-    spec = source.spec(training=training)
-    source = replace(source, model=spec.graph.name)
-    return Model(spec, seed=seed, backend=backend, device=device, source=source, training=training)

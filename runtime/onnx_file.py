@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -40,7 +41,7 @@ def save(
         str(target).encode("utf-8")
     except UnicodeEncodeError:  # onnx and onnxruntime could not open it
         raise Unwritable(target, ValueError("its name is not UTF-8")) from None
-    if sum(len(_content(tensor, arrays)) for tensor in model.graph.initializer) <= largest:
+    if sum(map(_size, model.graph.initializer)) <= largest:
         with atomic_write(target) as temporary, temporary.open("wb") as file:
             _write_whole(model, arrays, file)
         written = [target]
@@ -94,6 +95,15 @@ def _content(tensor: onnx.TensorProto, weights: Mapping[str, Array]) -> bytes | 
     return np.require(weights[tensor.name], dtype, "C").reshape(-1).view(np.uint8).data
 
 
+def _size(tensor: onnx.TensorProto) -> int:
+    """The bytes of a tensor's content, which is not read for that."""
+    import onnx
+
+    if not _is_outside(tensor):
+        return len(tensor.raw_data)
+    return int(math.prod(tensor.dims) * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+
+
 def _write_whole(model: onnx.ModelProto, weights: Mapping[str, Array], file: BinaryIO) -> None:
     """Write the model with its weights as one protobuf message, with one weight in memory at a time.
 
@@ -112,8 +122,9 @@ def _write_whole(model: onnx.ModelProto, weights: Mapping[str, Array], file: Bin
     heads: list[bytes] = []
     sizes: list[int] = []
     for tensor in outside:
-        head = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims).SerializeToString()
-        length = len(_content(tensor, weights))
+        described = {"data_type": tensor.data_type, "dims": tensor.dims, "doc_string": tensor.doc_string or None}
+        head = onnx.TensorProto(name=tensor.name, **described).SerializeToString()
+        length = _size(tensor)
         head += _field(onnx.TensorProto, "raw_data", length)
         heads.append(_field(onnx.GraphProto, "initializer", len(head) + length) + head)
         sizes.append(length)

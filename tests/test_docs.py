@@ -21,7 +21,7 @@ from compiler.operators import OPERATORS
 from grammar.diagnostics import NablacError, render_all
 from grammar.source import Source
 from nablac.commands import COMMANDS
-from nablac.model import from_program
+from nablac.compiling import from_program
 from runtime.verification import compare
 
 ROOT = Path(__file__).parents[1]

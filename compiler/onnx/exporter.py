@@ -5,6 +5,7 @@ Exported models pass `onnx.checker` with full shape inference and load in onnxru
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.onnx.protos import constant_name, names_read, rename, supports_bf16, value_info
 from compiler.onnx.sizes import Sizes
-from compiler.operators.leaves import Constant, Placeholder, Stored
+from compiler.operators.leaves import Constant, Derived, Placeholder, Stored
 from compiler.passes.pipeline import Stage, run_stage
 from compiler.targets import HIGHEST_OPSET, IR_VERSION, LARGEST_FILE, LOWEST_OPSET, ORT_CPU, Target, loaded_by
 from compiler.types import DType, TensorType, TypeMismatch
@@ -236,16 +237,14 @@ class Writer:
         names = end_names(self.graph)
         for name in names:
             self.taken[name] = 0
-        stored: list[str] = []
+        stored: dict[str, Stored] = {}
         for node in self.graph:
             if isinstance(node.op, Stored):
-                known = node.op.path in self.types
                 self._bind(node.result, node.op.path)
-                if not known:
-                    stored.append(node.op.path)
-        inputs += [value_info(path, self.types[path]) for path in stored if weights is None or path in fed]
+                stored.setdefault(node.op.path, node.op)
+        inputs += [value_info(path, op.type) for path, op in stored.items() if weights is None or path in fed]
         if weights is not None:
-            self._store([path for path in stored if path not in fed], weights, largest)
+            self._store([op for path, op in stored.items() if path not in fed], weights, largest)
         self.lower_nodes()
         outputs = self.finish(names, keep={*self.graph.inputs, *stored})
         used = {name for node in self.nodes for name in names_read(node)}
@@ -370,30 +369,32 @@ class Writer:
         produced = {output for node in self.nodes for output in node.output} - set(outputs)
         return [value_info(name, type) for name, type in self.infos.items() if name in produced]
 
-    def _store(self, paths: Sequence[str], weights: Mapping[str, Array], largest: int) -> None:
-        """Add weights as initializers; NablacError holds every missing one and every wrong shape."""
-        beside = sum(np.asarray(weights[path]).nbytes for path in paths if path in weights) > largest
+    def _store(self, stored: Sequence[Stored], weights: Mapping[str, Array], largest: int) -> None:
+        """Add weights as initializers; NablacError holds every missing one and every wrong shape.
+
+        One that is only referred to is not read, unless its shape has to be checked.
+        """
         wrong: list[Diagnostic] = []
         location = f"the weights of {self.graph.name}"
-        for path in paths:
-            type = self.types[path]
-            if path not in weights:
-                wrong.append(Diagnostic(codes.E701, f"`{path}`: {type} is missing", place=location))
-                continue
-            array = np.asarray(weights[path])
-            if array.shape != type.shape:
-                message = f"`{path}` is {list(array.shape)}, and the model has {type}"
+        for op in stored:
+            if op.path not in weights:
+                wrong.append(Diagnostic(codes.E701, f"`{op.path}`: {op.type} is missing", place=location))
+            elif not isinstance(op, Derived) and (shape := np.shape(weights[op.path])) != op.type.shape:
+                message = f"`{op.path}` is {list(shape)}, and the model has {op.type}"
                 wrong.append(Diagnostic(codes.E703, message, place=location))
-                continue
-            if beside:
-                tensor = onnx.TensorProto(name=path, data_type=type.dtype.onnx, dims=array.shape)
-                tensor.data_location = onnx.TensorProto.EXTERNAL
-                self.initializers[path] = tensor
-            else:
-                array = np.require(array, type.dtype.numpy, "C")
-                self.initializers[path] = onnx.numpy_helper.from_array(array, path)
         if wrong:
             raise NablacError(*wrong)
+        beside = sum(math.prod(op.type.numeric_shape) * op.type.dtype.bytes for op in stored) > largest
+        for op in stored:
+            if beside:
+                tensor = onnx.TensorProto(name=op.path, data_type=op.type.dtype.onnx, dims=op.type.numeric_shape)
+                tensor.data_location = onnx.TensorProto.EXTERNAL
+            else:
+                array = np.require(weights[op.path], op.type.dtype.numpy, "C")
+                tensor = onnx.numpy_helper.from_array(array, op.path)
+            if isinstance(op, Derived):
+                tensor.doc_string = f"computed from {', '.join(op.sources)}"
+            self.initializers[op.path] = tensor
 
     def _bind(self, value: Value, name: str) -> None:
         self.names[value] = name

@@ -11,6 +11,7 @@ from compiler.dims import Size, product
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
+from compiler.memory_layout import laid_out
 from compiler.operators.making import padded_part, slice_, sum_
 from compiler.types import DType, TensorType, TypeMismatch, same_dtype
 from compiler.window import Window
@@ -105,6 +106,7 @@ class Conv(SlidingWindow, Operator):
             for axis in range(rank)
         ]
         channels, filters = w.shape[1], w.shape[0] // self.groups
+        w = laid_out(w, _taps_first(rank, 1, 0))
         y = np.zeros((x.shape[0], *sizes, w.shape[0]), x.dtype)
         for tap in every(*(range(size) for size in w.shape[2:])):
             window = x[_tap_window(tap, sizes, strides, dilations)]
@@ -147,6 +149,9 @@ class Conv(SlidingWindow, Operator):
             return None
         others = tuple(0 if index % rank == spatial else pad for index, pad in enumerate(pads))
         return self.replace(pads=others)(items, *(window.whole(operand) for operand in (w, *bias)))
+
+    def memory_order(self, operand: int, rank: int) -> tuple[int, ...] | None:
+        return _taps_first(rank - 2, 1, 0) if operand == 1 else None
 
     def lower(self, emit: Emit, x: str, w: str, *bias: str) -> str:
         strides, pads, dilations = self.settings(emit.type(x).rank - 2)
@@ -209,6 +214,7 @@ class ConvTranspose(SlidingWindow, Operator):
             for axis in range(rank)
         ]
         channels, filters = w.shape[0] // self.groups, w.shape[1]
+        w = laid_out(w, _taps_first(rank, 0, 1))
         y = np.zeros((x.shape[0], *full, filters * self.groups), x.dtype)
         x = _channels_last(x)
         for tap in every(*(range(size) for size in w.shape[2:])):
@@ -224,6 +230,9 @@ class ConvTranspose(SlidingWindow, Operator):
         to_x = _crop_to(Conv(self.strides, self.pads, self.dilations, self.groups)(grad, w), x.type)
         to_w = ConvWeightGradient(w.shape[2:], self.strides, self.pads, self.dilations, self.groups)(grad, x)
         return to_x, to_w
+
+    def memory_order(self, operand: int, rank: int) -> tuple[int, ...] | None:
+        return _taps_first(rank - 2, 0, 1) if operand == 1 else None
 
     def lower(self, emit: Emit, x: str, w: str) -> str:
         type, kernel = emit.type(x), emit.type(w)
@@ -329,6 +338,11 @@ def _crop_to(value: Value, type: TensorType) -> Value:
         return value
     axes = tuple(range(2, type.rank))
     return slice_(value, axes, (0,) * len(axes), type.shape[2:])
+
+
+def _taps_first(rank: int, rows: int, columns: int) -> tuple[int, ...]:
+    """The axes of a kernel of `rank` spatial axes such that each tap is a matrix of its own, ready for a product."""
+    return (*range(2, 2 + rank), rows, columns)
 
 
 def _tap(w: Array, tap: tuple[int, ...], rows: Any, columns: Any) -> Array:

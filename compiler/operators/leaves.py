@@ -75,6 +75,13 @@ class Buffer(Stored):
     name = "buffer"
 
 
+class Derived(Stored):
+    """A tensor computed from stored ones before the graph runs: a packed, transposed or scaled weight."""
+
+    name = "derived"
+    sources: Annotated[tuple[str, ...], INTERNAL] = ()  # the paths of the tensors that it was computed from
+
+
 class Constant(Source):
     """A tensor known at compile time; `data` is its bytes, little-endian, row by row."""
 

@@ -90,6 +90,9 @@ class Recurrent(Operator):
         """The attributes of the ONNX operator besides size and direction."""
         return {}
 
+    def memory_order(self, operand: int, rank: int) -> tuple[int, ...] | None:
+        return (*range(rank - 2), rank - 1, rank - 2) if operand == 2 else None  # the step's product is `h @ r.T`
+
     def flops(self, x: TensorType, w: TensorType, r: TensorType, b: TensorType, *first: TensorType) -> Size:
         return 2 * x.shape[0] * x.shape[1] * self.gates * self.hidden * (x.shape[2] + self.hidden)
 

@@ -26,6 +26,7 @@ class Stage(StrEnum):
     BEFORE_GRADIENT = "before gradient"  # on the loss of a training step
     AFTER_GRADIENT = "after gradient"  # on any graph, for what differentiation leaves behind
     MODEL = "model"  # on any graph
+    WEIGHTS = "weights"  # on a graph whose weights are known
     EXPORT = "export"  # on a graph that becomes ONNX, for what onnxruntime needs
 
 
@@ -84,10 +85,20 @@ def _after_gradient(target: Target) -> tuple[Pass, ...]:
     )
 
 
-def _model(target: Target) -> tuple[Pass, ...]:
-    from compiler.passes.code_motion import hoist_steps, sink_results
+def _clean_up() -> tuple[Pass, ...]:
     from compiler.passes.common_subexpressions import eliminate_common_subexpressions
     from compiler.passes.fold_constants import fold_constants
+    from compiler.passes.simplify import IDENTITIES
+
+    return (
+        _by_rules("simplify", IDENTITIES, in_bodies=True),
+        Pass("fold-constants", everywhere(fold_constants), "bits"),
+        Pass("common-subexpressions", everywhere(eliminate_common_subexpressions), "bits"),
+    )
+
+
+def _model(target: Target) -> tuple[Pass, ...]:
+    from compiler.passes.code_motion import hoist_steps, sink_results
     from compiler.passes.fuse_activations import ACTIVATIONS
     from compiler.passes.fuse_attention import fuse_attention
     from compiler.passes.fuse_bias import BIAS
@@ -95,13 +106,8 @@ def _model(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.fuse_recurrences import fuse_recurrences
     from compiler.passes.fuse_softmax import SOFTMAX
     from compiler.passes.regroup_steps import regroup_steps
-    from compiler.passes.simplify import IDENTITIES
 
-    clean_up = (
-        _by_rules("simplify", IDENTITIES, in_bodies=True),
-        Pass("fold-constants", everywhere(fold_constants), "bits"),
-        Pass("common-subexpressions", everywhere(eliminate_common_subexpressions), "bits"),
-    )
+    clean_up = _clean_up()
     return (
         *clean_up,
         Pass("sink-results", sink_results, "rounding"),
@@ -120,6 +126,12 @@ def _model(target: Target) -> tuple[Pass, ...]:
         _by_rules("fuse-activations", ACTIVATIONS, in_bodies=True),
         *clean_up,
     )
+
+
+def _weights(target: Target) -> tuple[Pass, ...]:
+    from compiler.passes.fold_affine import AFFINE, fold_affine
+
+    return (Pass("fold-affine", fold_affine, "rounding", AFFINE), *_clean_up())
 
 
 def _export(target: Target) -> tuple[Pass, ...]:
@@ -145,6 +157,7 @@ _TABLE: dict[Stage, Callable[[Target], tuple[Pass, ...]]] = {
     Stage.BEFORE_GRADIENT: _before_gradient,
     Stage.AFTER_GRADIENT: _after_gradient,
     Stage.MODEL: _model,
+    Stage.WEIGHTS: _weights,
     Stage.EXPORT: _export,
 }
 OPTIMIZING = (Stage.AFTER_GRADIENT, Stage.MODEL)

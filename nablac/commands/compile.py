@@ -17,6 +17,7 @@ from runtime.atomic_files import resolve_link, scratch
 if TYPE_CHECKING:
     import onnx
 
+    from compiler.passes.known_weights import KnownWeights
     from compiler.passes.pipeline import PassRun
     from nablac.model import Model
     from runtime.text.tokenizers import Tokenizer
@@ -65,6 +66,11 @@ def _report_pass(run: PassRun) -> None:
     callback=_known_passes,
     help="Disable a compiler pass; -v lists the passes. Can be repeated.",
 )
+@click.option(
+    "--keep-weights",
+    is_flag=True,
+    help="Store every weight by its own name, and compute what depends on weights alone at each run.",
+)
 @click.option("--no-verify", is_flag=True, help="Skip the comparison with the NumPy runtime.")
 @weight_options
 @output_options
@@ -76,6 +82,7 @@ def command(
     as_decode: bool,
     tokenizer: Path | None,
     disabled_passes: tuple[str, ...],
+    keep_weights: bool,
     no_verify: bool,
     as_json: bool,
     quiet: bool,
@@ -85,10 +92,14 @@ def command(
     FILE is a .model file, or the folder of a run, for the trained model in the units of its data. Without --weights,
     the weights are initial values drawn from --seed.
 
+    What depends on weights alone, as the scale of a batch norm, is computed now, and stored in place of the weights
+    that nothing else reads. With --keep-weights each weight is stored by its own name, so that another can take its
+    place.
+
     With --train, the file is one training step. Its inputs are the batch, the state (parameters, buffers, optimizer),
     `step` (from 1) and `seed`; a train block with `plateau` adds `rate`, a factor of the learning rate. Its outputs are
     the loss, the metrics and the next state, as `NAME.next`. The initial state is written to a .safetensors file of the
-    same name.
+    same name. Its weights are inputs, by their own names.
 
     With --decode, a folder is written: `step.onnx` takes the next tokens and the state cached from earlier ones, and
     `start.onnx`, if the model needs one, runs once per text. `nablac generate` runs such a folder.
@@ -120,8 +131,8 @@ def command(
     if as_decode:
         from nablac.commands.decode_step import write_decode
 
-        return write_decode(model, target, texts, file_options)
-    return _write_model(model, target, texts, options.seed, file_options)
+        return write_decode(model, target, texts, file_options, keep_weights)
+    return _write_model(model, target, texts, options.seed, file_options, keep_weights)
 
 
 def _tokenizer(model: Model, file: Path | None) -> Tokenizer | None:
@@ -133,29 +144,39 @@ def _tokenizer(model: Model, file: Path | None) -> Tokenizer | None:
     return model.fitted.tokenizer if model.fitted is not None else None
 
 
-def _write_model(model: Model, target: Path, tokenizer: Tokenizer | None, seed: int, file_options: FileOptions) -> int:
+def _write_model(
+    model: Model,
+    target: Path,
+    tokenizer: Tokenizer | None,
+    seed: int,
+    file_options: FileOptions,
+    keep_weights: bool,
+) -> int:
     """Write a model to `target`, after verifying it if that is asked for; returns the exit status."""
     import onnx
 
+    from compiler.onnx.exporter import export
+    from compiler.passes.known_weights import with_known_weights
     from runtime.onnx_file import move, save
     from runtime.text.tokenizers import KEY
     from runtime.text.vocabulary_checks import check_tables
 
-    metadata: dict[str, str] = {}
+    metadata = model.metadata
     if tokenizer is not None:
         check_tables(tokenizer, model.elaborated)
         metadata[KEY] = tokenizer.to_json()
     with scratch(target) as folder:  # moved to its own name only once it is verified
         with stage("initialized") if model.is_drawn else nullcontext():
-            arrays = model.weights
+            model.read_weights()
         with stage("exported"):
-            proto = model.onnx(file_options.opset, metadata, largest=0)  # weights are written from their arrays
-        with stage("written"):
-            drafts = save(proto, folder / resolve_link(target).name, arrays)
+            known = with_known_weights(model.graph, model.read_weights(), keep=keep_weights)
+            proto = export(known.graph, opset=file_options.opset, weights=known.weights, metadata=metadata, largest=0)
+        with stage("written"):  # weights from their arrays
+            drafts = save(proto, folder / resolve_link(target).name, known.weights)
         with stage("checked"):
             onnx.checker.check_model(str(drafts[0]), full_check=True)
         with stage("verified") if file_options.verify else nullcontext():
-            report = _verified(model, drafts[0], seed) if file_options.verify else None
+            report = _verified(model, known, drafts[0], seed) if file_options.verify else None
         written = move(drafts, target) if report is None or report.agrees else []
     if report is not None and not report.agrees:
         worst = report.worst
@@ -164,7 +185,7 @@ def _write_model(model: Model, target: Path, tokenizer: Tokenizer | None, seed: 
         return 1
     for name in report.uncompared if report is not None else ():
         note(f"warning: `{name}` is NaN everywhere on random inputs: it was not compared")
-    facts = _facts(model, proto, target, written, report)
+    facts = _facts(model, known, proto, target, written, report)
     if file_options.as_json:
         print_json(facts)
     if file_options.as_json or file_options.quiet:
@@ -172,22 +193,35 @@ def _write_model(model: Model, target: Path, tokenizer: Tokenizer | None, seed: 
     buffers = f" and {facts['buffers']:,} in buffers" if facts["buffers"] else ""
     click.echo(
         f"{target}: {model.name}, {facts['nodes']} nodes, {facts['parameters']:,} parameters{buffers}, "
-        f"opset {facts['opset']}, IR {facts['ir']}, {facts['bytes']:,} bytes"
+        f"{_form_of_weights(known)}, opset {facts['opset']}, IR {facts['ir']}, {facts['bytes']:,} bytes"
     )
     if report is not None:
         note(f"verified against the NumPy runtime: worst relative difference {report.worst.error:.1e}")
     return 0
 
 
+def _form_of_weights(known: KnownWeights) -> str:
+    """What has become of the weights, for the report."""
+    if not known.derived:
+        return "weights by name"
+    sources = len(known.sources)
+    return f"weights folded ({len(known.derived)} computed from {sources})"
+
+
 def _facts(
-    model: Model, proto: onnx.ModelProto, target: Path, written: list[Path], report: Report | None
+    model: Model,
+    known: KnownWeights,
+    proto: onnx.ModelProto,
+    target: Path,
+    written: list[Path],
+    report: Report | None,
 ) -> dict[str, Any]:
     """The facts on the written file that `--json` prints."""
     from runtime.initialization import stored_operators
 
     counts: Counter[str] = Counter()
     for op in stored_operators(model.graph):
-        counts[op.name] += int(model.weights[op.path].size)
+        counts[op.name] += int(model.read_weights()[op.path].size)
     return {
         "output": str(target),
         "model": model.name,
@@ -196,6 +230,9 @@ def _facts(
         "nodes": len(proto.graph.node),
         "parameters": counts["parameter"],
         "buffers": counts["buffer"],
+        "weights": "folded" if known.derived else "named",
+        "computed_weights": len(known.derived),
+        "computed_from": len(known.sources),
         "bytes": sum(path.stat().st_size for path in written),
         "inputs": {key: str(value.type) for key, value in model.graph.inputs.items()},
         "outputs": {key: str(value.type) for key, value in model.graph.outputs.items()},
@@ -204,13 +241,13 @@ def _facts(
     }
 
 
-def _verified(model: Model, draft: Path, seed: int) -> Report | None:
+def _verified(model: Model, known: KnownWeights, draft: Path, seed: int) -> Report | None:
     """Compare the written file with the NumPy runtime; None, with a note, if onnxruntime lacks a kernel."""
     from runtime.verification import compare, sample_sizes
 
-    sizes = list(sample_sizes(model.graph))
-    if sum(array.nbytes for array in model.weights.values()) > _LARGE:
+    sizes, weights = list(sample_sizes(model.graph)), model.read_weights()
+    if sum(array.nbytes for array in weights.values()) > _LARGE:
         sizes = sizes[-1:]
     with skip_without_kernels(draft):
-        return compare(model.graph, draft, model.weights, sizes=sizes, seed=seed, text=model.elaborated)
+        return compare(model.graph, draft, weights, sizes=sizes, seed=seed, text=model.elaborated, folded=known)
     return None

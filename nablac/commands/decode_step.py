@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from runtime.text.tokenizers import Tokenizer
 
 
-def write_decode(model: Model, target: Path, tokenizer: Tokenizer | None, file_options: FileOptions) -> int:
+def write_decode(
+    model: Model, target: Path, tokenizer: Tokenizer | None, file_options: FileOptions, keep_weights: bool = False
+) -> int:
     """Write `target`/step.onnx and, if something is computed once per text, `target`/start.onnx; the exit status."""
     import onnx
 
     from compiler.decode import decode
     from compiler.onnx.exporter import export
+    from compiler.passes.known_weights import with_known_weights
     from compiler.passes.pipeline import optimize
     from runtime.atomic_files import Unwritable
     from runtime.generation.decode_checks import check_causal, worst_difference
@@ -36,7 +39,8 @@ def write_decode(model: Model, target: Path, tokenizer: Tokenizer | None, file_o
 
     graph = model.elaborated
     step = decode(graph)
-    check_causal(graph, step.tokens, step.output, model.weights)
+    weights = model.read_weights()
+    check_causal(graph, step.tokens, step.output, weights)
     step = replace(step, start=optimize(step.start), step=optimize(step.step))
     layout = Layout.of(step)
     metadata = {"nablac.model": model.name, KEY: layout.to_json(), **length_metadata(graph)}
@@ -48,16 +52,17 @@ def write_decode(model: Model, target: Path, tokenizer: Tokenizer | None, file_o
     worst = None
     if file_options.verify:
         with skip_without_kernels():
-            worst = worst_difference(graph, step, model.weights, "ort")
+            worst = worst_difference(graph, step, weights, "ort")
     if worst is not None and worst > tolerance_of(graphs.values()):
         note(f"not written: token by token, the scores differ by {worst:.1e} from those of the whole model")
         return 1
     sizes: dict[str, int] = {}
     with scratch(target) as folder:  # both files are complete before either is moved to its name
         for name, exported in graphs.items():
-            proto = export(exported, opset=file_options.opset, weights=model.weights, metadata=metadata, largest=0)
+            known = with_known_weights(exported, weights, keep=keep_weights)
+            proto = export(known.graph, opset=file_options.opset, weights=known.weights, metadata=metadata, largest=0)
             sizes[name] = len(proto.graph.node)
-            save(proto, folder / name, model.weights)
+            save(proto, folder / name, known.weights)
             onnx.checker.check_model(str(folder / name), full_check=True)
         try:
             target.mkdir(parents=True, exist_ok=True)

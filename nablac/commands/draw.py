@@ -160,7 +160,7 @@ def _draw_attention(
             f"{file} is compiled, and its attention is one operator: give the run's folder, or the .model file"
         )
     model, tokenizer = text_model(options, tokenizer_file)
-    maps = attention_of(model.elaborated, model.weights, tokenizer, text, layer)
+    maps = attention_of(model.elaborated, model.read_weights(), tokenizer, text, layer)
     write_bytes(output, attention_svg(maps.weights, maps.rows, maps.columns, f"{model.name}: {maps.layer}").encode())
     if as_json:
         print_json({"output": str(output), "layer": maps.layer, "rows": maps.rows, "columns": maps.columns})

@@ -221,7 +221,9 @@ def _generator(options: ModelOptions, tokenizer_file: Path | None, no_cache: boo
     if options.device == "cuda" and options.backend == "numpy":
         raise click.UsageError("the NumPy runtime runs on the CPU only; add `--backend ort`")
     model, tokenizer = text_model(options, tokenizer_file)
-    return Generator.of_graph(model.elaborated, model.weights, tokenizer, options.backend, options.device, not no_cache)
+    return Generator.of_graph(
+        model.elaborated, model.read_weights(), tokenizer, options.backend, options.device, not no_cache
+    )
 
 
 def _read_prompts(path: Path) -> list[Prompt]:

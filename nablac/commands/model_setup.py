@@ -21,7 +21,7 @@ def set_up_model(options: ModelOptions) -> Model:
     from compiler.elaborate.presets import parse_settings
     from compiler.elaborate.program import load
     from compiler.elaborate.values import show
-    from nablac.model import from_program
+    from nablac.compiling import from_program
 
     hypers = parse_settings(options.set)
     with stage(f"{options.file}: read"):

@@ -106,7 +106,7 @@ def command(
         results = fed.run(lambda feeds: model(**feeds))
         _note_units({key: unit.kind for key, unit in model.units.items()}, reading.say)
         classes = list(fitted.labels) if fitted is not None else []
-        if model.is_drawn and model.weights:
+        if model.is_drawn and model.read_weights():
             note_untrained(quiet, f"--seed {options.seed}")
     results = {name: storable(array) for name, array in results.items()}
     if output is not None:

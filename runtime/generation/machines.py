@@ -89,13 +89,17 @@ class OnnxMachine:
 
 
 def machine(graph: Graph, weights: Mapping[str, Array], backend: str, device: str) -> Machine:
-    """A graph on a backend."""
+    """A graph on a backend, with what depends on weights alone computed now."""
+    from compiler.passes.known_weights import with_known_weights
+    from compiler.targets import NUMPY, ORT_CPU
+
+    known = with_known_weights(graph, weights, NUMPY if backend == "numpy" else ORT_CPU)
     if backend == "numpy":
-        return NumpyMachine(graph, weights)
+        return NumpyMachine(known.graph, known.weights)
     from compiler.onnx.exporter import end_names, export
 
-    names = dict(zip(end_names(graph), (*graph.outputs, *graph.updates), strict=True))
-    return OnnxMachine(export(graph, weights=weights).SerializeToString(), device, names)
+    names = dict(zip(end_names(known.graph), (*graph.outputs, *graph.updates), strict=True))
+    return OnnxMachine(export(known.graph, weights=known.weights).SerializeToString(), device, names)
 
 
 def select(feeds: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

@@ -140,8 +140,10 @@ class RunFolder:
     def finish(self, training: Training, trained: Trained) -> Path | None:
         """Write the final weights, and the model compiled with them; returns the path of the model."""
         from compiler.onnx.exporter import export
+        from compiler.passes.known_weights import with_known_weights
         from runtime.onnx_file import save
 
         save_trained(self.path / WEIGHTS, trained)
-        model = export(training.model_graph(), weights=trained.weights, metadata=training.metadata())
-        return save(model, self.path / "model.onnx", trained.weights)[0]
+        known = with_known_weights(training.model_graph(), trained.weights)
+        model = export(known.graph, weights=known.weights, metadata=training.metadata(), largest=0)
+        return save(model, self.path / "model.onnx", known.weights)[0]

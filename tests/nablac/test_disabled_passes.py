@@ -46,7 +46,7 @@ def kinds(file: Path) -> set[str]:
 
 def test_every_pass_is_listed_with_its_nodes(file: Path) -> None:
     runs = LINE.findall(compiled(file, "-v").stderr)
-    stages = (Stage.AFTER_GRADIENT, Stage.MODEL, Stage.EXPORT)
+    stages = (Stage.AFTER_GRADIENT, Stage.MODEL, Stage.WEIGHTS, Stage.EXPORT)
     expected = [(stage, item.name) for stage in stages for item in passes_of(stage)]
     assert [(stage, name) for stage, name, _, _ in runs] == expected
     counts = {name: (int(before), int(after)) for _, name, before, after in runs}

@@ -1,0 +1,102 @@
+"""From a `.model` file, a text or the folder of a run to a compiled model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from compiler.elaborate.models import TextSource
+from compiler.elaborate.presets import parse_settings
+from compiler.elaborate.program import Program, program_of
+from compiler.elaborate.program import load as load_program
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
+from grammar.source import Source
+from nablac.arguments import float_type, plain
+from nablac.model import Model
+
+
+def compile(
+    path_or_text: str | Path,
+    *,
+    model: str | None = None,
+    preset: str | None = None,
+    seed: int = 0,
+    dtype: Any = "f32",
+    training: bool = False,
+    backend: str = "numpy",
+    device: str = "cpu",
+    **hypers: Any,
+) -> Model:
+    """Compile a `.model` file, or the text of one, to a model ready to be called.
+
+    NablacError holds every mistake in the text. `dtype` is a float type, by nablac's or NumPy's name. `hypers` override
+    the model's hyperparameters; a text is read as the language reads it.
+    """
+    text = str(path_or_text)
+    is_text = isinstance(path_or_text, str) and ("\n" in text or "{" in text or not text.strip())
+    program = program_of(Source("<text>", text)) if is_text else load_program(text)
+    return from_program(
+        program,
+        model=model,
+        preset=preset,
+        hypers={name: plain(value) for name, value in hypers.items()},
+        seed=seed,
+        dtype=dtype,
+        training=training,
+        backend=backend,
+        device=device,
+    )
+
+
+def load(
+    path: str | Path,
+    weights: str | Path | None = None,
+    rename: str | Path | Iterable[str | Path] = (),
+    **settings: Any,
+) -> Model:
+    """Compile a `.model` file and load its weights from a `.safetensors` file, as `Model.load` does.
+
+    `path` may be the folder of a run instead, for the trained model.
+    """
+    if not Path(path).is_dir():
+        if not Path(path).exists():
+            raise NablacError(Diagnostic(codes.E901, f"there is no run or file {path}", place=str(path)))
+        if weights is None:
+            raise NablacError(
+                Diagnostic(codes.E901, "no weights are named", place=str(path), hint="`compile` needs none")
+            )
+        return compile(path, **settings).load(weights, rename)
+    from compiler.elaborate.program_texts import SPEC
+    from runtime.training.folder import weights_of
+    from runtime.training.run_record import read_record
+
+    run = Path(path)
+    record = read_record(run)
+    choices = record.choices
+    hypers = parse_settings(choices.set)
+    recorded = {"model": choices.model, "preset": choices.preset, "dtype": choices.dtype, **hypers}
+    model = compile(run / SPEC, **{**recorded, **settings})
+    model._folder = record.data_folder(run)
+    return model.load(weights or weights_of(run), rename)
+
+
+def from_program(
+    program: Program,
+    *,
+    model: str | None = None,
+    preset: str | None = None,
+    hypers: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    dtype: Any = "f32",
+    training: bool = False,
+    backend: str = "numpy",
+    device: str = "cpu",
+) -> Model:
+    """The optimised model of a parsed program."""
+    source = TextSource(program, model, preset, dict(hypers or {}), float_type(dtype))
+    spec = source.spec(training=training)
+    source = replace(source, model=spec.graph.name)
+    return Model(spec, seed=seed, backend=backend, device=device, source=source, training=training)
