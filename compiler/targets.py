@@ -25,6 +25,7 @@ class Target(Record):
     name: str
     title: str
     highest_opset: int = HIGHEST_OPSET
+    omits_initial_states: bool = True  # runs recurrences whose initial states are left out, which are then 0
 
 
 NUMPY = Target("numpy", "the NumPy runtime")

@@ -125,12 +125,14 @@ class Writer:
         self.producers: dict[str, Operator] = {}
         self.transposed: dict[str, bool] = {}  # results that a transpose may be moved to: whether a cast may follow it
         self.infos: dict[str, TensorType] = {}  # the results of the nodes here whose types the graph states
+        self.guarded: dict[str, str] = {}  # sequences, and what `refuse_empty` gave for them
         self.current: Node | None = None
         if outer is None:
             self.initializers: dict[str, onnx.TensorProto] = {}
             self.constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
             self.taken: dict[str, int] = {}  # every name, with the last suffix tried
             self.begun: set[str] = set()  # the paths of layers that have nodes
+            self.checked: dict[str, frozenset[str]] = {}  # the sizes that are at least 1 where this result exists
             self.computed_sizes = Sizes(graph, self, self._operand)
 
     # Emit
@@ -150,6 +152,9 @@ class Writer:
             self._trace(node, source)
         self.nodes.append(node)
         self._pass_transpose(onnx_type, inputs, outputs)
+        checked = self.root.checked
+        if checked and (behind := [checked[name] for name in inputs if name in checked]):
+            checked.update(dict.fromkeys(outputs, frozenset[str]().union(*behind)))
         return outputs
 
     def _pass_transpose(self, onnx_type: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
@@ -185,13 +190,17 @@ class Writer:
     def producer(self, name: str) -> Operator | None:
         return self.producers.get(name)
 
-    def refuse_empty(self, value: str, sequence: str, sizes: Sequence[Size]) -> str:
-        dims = [str(size) for size in sizes if isinstance(size, Dim) and positive(size)]
-        if dims:
-            empty = self("Cast", self("Equal", self("Size", sequence), np.array([0])), to=DType.I64.onnx)
-            value = self("Gather", value, empty, axis=0)  # index 1 is out of range, which is an error
-            self.nodes[-1].name = self.unique(f"{' and '.join(dims)} must be at least 1")
-        return value
+    def refuse_empty(self, sequence: str, sizes: Sequence[Size]) -> str:
+        dims = frozenset(str(size) for size in sizes if isinstance(size, Dim) and positive(size))
+        if dims <= self.root.checked.get(sequence, frozenset()):
+            return sequence
+        if sequence not in self.guarded:
+            # The same shape, but that the last size is to be found: of no elements that is an error.
+            guarded = self("Reshape", sequence, np.array([0, 0, -1]))
+            self.nodes[-1].name = self.unique(f"{' and '.join(map(str, sizes))} must be at least 1")
+            self.root.checked[guarded] = dims
+            self.guarded[sequence] = guarded
+        return self.guarded[sequence]
 
     def may_cast_transposed(self, name: str) -> bool:
         return self.transposed.get(name, False)

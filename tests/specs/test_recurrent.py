@@ -242,7 +242,7 @@ FUSED = {
     "LSTM(4, reverse: true)": {"lstm": 1},
     "GRU(4)": {"gru": 1},
     "GRU(4, reset_after: false)": {"gru": 1},
-    "Bidirectional(LSTM(4))": {"lstm": 2},
+    "Bidirectional(LSTM(4))": {"lstm": 1},
 }
 
 
