@@ -17,18 +17,76 @@ LARGEST_FILE = (2 << 30) - (64 << 20)  # bytes of weights in one file: protobuf 
 
 
 class Target(Record):
-    """What a graph is optimised for: it decides which of several equivalent forms a computation gets.
+    """What a graph is optimised and written for: it decides which of several equivalent forms a computation gets.
 
-    `name` is that of `--target`, and of its rows in the table of costs.
+    The fields besides name and opsets are facts about what the runtime has, or computes right. A lowering or a rule
+    asks for the fact that it depends on, never for the target's name.
     """
 
-    name: str
+    name: str  # that of `--target`, and of its rows in the table of costs
     title: str
+    lowest_opset: int = LOWEST_OPSET
     highest_opset: int = HIGHEST_OPSET
+    device: str | None = None  # the processor that nodes without a kernel leave; None if there is only one
+    kernels: str | None = None  # the table of its kernels; None if it runs every operator that is written for it
+    has_range: bool = True  # has Range
+    has_scatter_add: bool = True  # scatters by addition
+    has_bit_operators: bool = True  # has BitShift, BitwiseAnd and BitwiseXor, and unsigned integers
+    has_whole_i64: bool = True  # computes with integers beyond 32 bits; otherwise they are clamped or cut
+    shares_heads: bool = True  # its Attention shares keys and values among query heads
+    has_lone_reverse: bool = True  # runs a recurrence that is reverse only
+    has_reset_before: bool = True  # has GRU with the reset gate before the product (`linear_before_reset=0`)
+    captures_values: bool = True  # nested graphs read any value of the outer one, not weights and constants alone
+    counts_axes_back: bool = True  # reads negative axes and absent attributes as the specification has it
+    differentiates_scans: bool = True  # runs the backward recurrences of a gradient
+
+    def has_kernel(self, onnx_type: str, dtype: str, opset: int) -> bool:
+        """Whether the device has a kernel for an ONNX operator at an opset, on a main operand of this element type.
+
+        Element types are nablac's, and `u16`, `u32` and `u64`. Always true where no table says what the runtime has.
+        """
+        if self.kernels is None:
+            return True
+        from compiler.kernels.tables import has_kernel
+
+        return has_kernel(self.kernels, onnx_type, dtype, opset)
 
 
 NUMPY = Target("numpy", "the NumPy runtime")
-ORT_CPU = Target("ort-cpu", "onnxruntime on a CPU")
+ORT_CPU = Target("ort-cpu", "onnxruntime on a CPU", kernels="ort-cpu")
+ORT_CUDA = Target(
+    "ort-cuda",
+    "onnxruntime on an NVIDIA GPU",
+    device="CUDA",
+    kernels="ort-cuda",
+    has_bit_operators=False,
+    has_reset_before=False,
+)
+ORT_WEB = Target("ort-web", "onnxruntime in a browser, on WebGPU", device="WebGPU", kernels="ort-web")
+TENSORRT = Target(
+    "tensorrt",
+    "TensorRT, by itself or in onnxruntime",
+    device="TensorRT",
+    kernels="tensorrt",
+    has_bit_operators=False,
+    has_scatter_add=False,
+)
+PORTABLE = Target(
+    "portable",
+    "any client that reads ONNX",
+    highest_opset=17,
+    has_range=False,
+    has_scatter_add=False,
+    has_bit_operators=False,
+    has_whole_i64=False,
+    shares_heads=False,
+    has_lone_reverse=False,
+    has_reset_before=False,
+    captures_values=False,
+    counts_axes_back=False,
+    differentiates_scans=False,
+)
+EXPORT_TARGETS = {target.name: target for target in (ORT_CPU, ORT_CUDA, ORT_WEB, TENSORRT, PORTABLE)}
 
 
 @dataclass(frozen=True)
