@@ -24,6 +24,8 @@ from pathlib import Path
 
 import onnx
 
+from compiler.kernels.tables import main_operand
+
 FOLDER = Path(__file__).parent.parent / "compiler" / "kernels"
 LOWEST, HIGHEST = 17, 24  # opsets; kernels for none of them are left out
 WEB_OPSET = 21  # many versions of operators that came after it are not registered for WebGPU
@@ -50,12 +52,11 @@ _WITHOUT_KERNEL = ("Identity", "Reshape", "Shape", "Size", "Squeeze", "Unsqueeze
 Row = tuple[int, int | None, str]
 
 
-def main_parameter(name: str, version: int) -> str | None:
-    """The type parameter of an operator's main operand or result: the first that allows several types."""
+def main_parameter(name: str, version: int) -> str:
+    """The type parameter of an operator's main operand."""
+    results, index = main_operand(name, version)
     schema = onnx.defs.get_schema(name, version, "")
-    allowed = {constraint.type_param_str: len(constraint.allowed_type_strs) for constraint in schema.type_constraints}
-    used = [str(formal.type_str) for formal in (*schema.inputs, *schema.outputs) if formal.type_str in allowed]
-    return next((parameter for parameter in used if allowed[parameter] > 1), used[0] if used else None)
+    return str((schema.outputs if results else schema.inputs)[index].type_str)
 
 
 def row(name: str, first: int, last: int | None, types: Mapping[str, Iterable[str]]) -> Row | None:
@@ -66,7 +67,7 @@ def row(name: str, first: int, last: int | None, types: Mapping[str, Iterable[st
         parameter = main_parameter(name, first)
     except onnx.defs.SchemaError:
         return None
-    listed = types.get(parameter or "", ())
+    listed = types.get(parameter, ())
     names = sorted({_NAMES[type] for type in (text[7:-1] for text in listed) if type in _NAMES})
     return (first, last, " ".join(names)) if names else None
 

@@ -49,6 +49,23 @@ def has_kernel(table: str, onnx_type: str, dtype: str, opset: int) -> bool:
 
 
 @cache
+def main_operand(onnx_type: str, opset: int) -> tuple[bool, int]:
+    """Which operand of an ONNX operator a table's types are about: whether it is a result, and its index.
+
+    It is the first operand whose type may vary, else the first such result, else the first operand.
+    """
+    import onnx
+
+    schema = onnx.defs.get_schema(onnx_type, opset, "")
+    allowed = {constraint.type_param_str: len(constraint.allowed_type_strs) for constraint in schema.type_constraints}
+    for results, formals in ((False, schema.inputs), (True, schema.outputs)):
+        for index, formal in enumerate(formals):
+            if allowed.get(formal.type_str, 0) > 1:
+                return results, index
+    return not schema.inputs, 0
+
+
+@cache
 def _since(onnx_type: str, opset: int) -> int:
     """The version of an ONNX operator at an opset: the opset that last changed it."""
     import onnx
