@@ -22,6 +22,7 @@ from grammar.source import Span
 if TYPE_CHECKING:
     import networkx as nx
 
+    from compiler.targets import Target
     from compiler.types import Array
 
 
@@ -251,6 +252,10 @@ class Operator(Record, ABC):
     def least_sizes(self, *operands: Any) -> Iterable[tuple[Size, int]]:
         """(size, minimum) pairs: the operator is undefined where a size of its operands is below its minimum."""
         return ()
+
+    def lowest_opset(self, target: Target) -> int:
+        """The lowest ONNX opset that `lower` needs for a target."""
+        return self.opset
 
     def native_opset(self, *operands: Any) -> int:
         """The opset from which a single ONNX operator implements it for these types; 0 where none does."""

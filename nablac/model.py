@@ -18,7 +18,7 @@ from compiler.graph import Graph
 from compiler.lazy import LazyModule
 from compiler.model_spec import ModelSource, ModelSpec, SpecSource
 from compiler.passes.pipeline import optimize
-from compiler.targets import LARGEST_FILE
+from compiler.targets import LARGEST_FILE, ORT_CPU, Target, target_named
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Source
@@ -235,21 +235,30 @@ class Model:
         metadata: Mapping[str, str] | None = None,
         *,
         largest: int = LARGEST_FILE,
+        target: str | Target = ORT_CPU,
     ) -> onnx.ModelProto:
-        """The model as ONNX, with `metadata` added to its own.
+        """The model as ONNX for a target, with `metadata` added to its own.
 
-        Weights are stored in it, but those of more than `largest` bytes only as references to an external file.
+        `target` is a target of `nablac compile`, or its name: it decides the opset and which operators are used.
+        Weights are stored in the model, but those of more than `largest` bytes only as references to an external file.
         """
         from compiler.onnx.exporter import export
         from runtime.training.trained import model_metadata
 
         metadata = {**model_metadata(self.spec, self.fitted), **(metadata or {})}
-        return export(self.graph, opset=opset, weights=self.weights, metadata=metadata, largest=largest)
+        target = target_named(target)
+        graph = self.graph if target is ORT_CPU else optimize(self.elaborated, target)
+        return export(graph, opset=opset, weights=self.weights, metadata=metadata, largest=largest, target=target)
 
     def to_onnx(
-        self, path: str | Path, opset: int | None = None, metadata: Mapping[str, str] | None = None
+        self,
+        path: str | Path,
+        opset: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+        *,
+        target: str | Target = ORT_CPU,
     ) -> list[Path]:
-        """Write the model to an ONNX file atomically; weights beyond 2 GiB go to a second file beside it.
+        """Write the model for a target to an ONNX file atomically; weights beyond 2 GiB go to a second file beside it.
 
         Returns the files written, the model's own first.
         """
@@ -258,7 +267,7 @@ class Model:
         from runtime.outputs import check_output
 
         check_output(path, ONNX)
-        return save(self.onnx(opset, metadata, largest=0), path, self.weights)
+        return save(self.onnx(opset, metadata, largest=0, target=target), path, self.weights)
 
     def summary(self, **sizes: int) -> str:
         """Layers, output shapes, parameters, operations and memory as text."""

@@ -114,7 +114,7 @@ class Recurrent(Operator):
         steps = emit.refuse_empty(steps, (length, batch))  # on empty inputs the kernels crash the process
         begun: list[str | None] = [pad_empty(emit, state, batch, axis=1) for state in first]
         zero = np.zeros((), emit.type(x).dtype.numpy)
-        if not begun and not emit.target.omits_initial_states:
+        if not begun and not emit.target.reads_defaults:
             shape = emit.sizes((len(self.backwards), batch, self.hidden))
             shape = shape if positive(batch) else emit("Max", shape, np.array(1))
             begun = [emit("Expand", zero, shape)] * self.states

@@ -61,7 +61,7 @@ def _fuse(cell: Cell, target: Target, node: Node) -> Sequence[Value] | None:
     for pattern in patterns_of(cell):
         for vertices in _isomorphisms(pattern, step):
             recognised = _Recognised(cell, pattern, step, vertices, node, scan)
-            if recognised.is_faster_than_scan(target) and (results := recognised.results()) is not None:
+            if recognised.suits(target) and (results := recognised.results()) is not None:
                 return results
     return None
 
@@ -115,8 +115,10 @@ class _Recognised:
         """The number of units: the size of the state."""
         return next(iter(self.scan.body.inputs.values())).shape[-1]
 
-    def is_faster_than_scan(self, target: Target) -> bool:
-        """Whether the operator takes less time than the Scan, as far as that was measured."""
+    def suits(self, target: Target) -> bool:
+        """Whether a target has the operator, and takes less time for it than for the Scan, as far as was measured."""
+        if self.pattern.attributes.get("linear_before_reset") is False and not target.has_reset_before:
+            return False
         time, batch, _ = self.node.operands[self.scan.states].shape
         return cheapest(target, self.cell, "operator", steps=time, batch=batch, hidden=self.hidden) == "operator"
 

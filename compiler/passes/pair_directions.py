@@ -6,14 +6,15 @@ operator as a forward one. Keeps the bits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from compiler.graph import Graph, Node, Value, origin
 from compiler.operators.recurrent import Recurrent
-from compiler.operators.shaping import Concat, Reshape, Squeeze, Transpose
+from compiler.operators.shaping import Concat, Flip, Reshape, Squeeze, Transpose
 from compiler.operators.slicing import Slice
 from compiler.passes.rules import Rules, pattern_of, rule, variables
-from compiler.rewrite import replace, with_ends
+from compiler.rewrite import replace, rewrite, with_ends
+from compiler.targets import Target
 
 y, axis, last, order = variables("y axis last order")
 concat, squeeze, slice_, transpose = (
@@ -26,11 +27,21 @@ _forward = squeeze(slice_(y, axes=axis, starts=(0,), stops=(1,), steps=()), axes
 _backward = squeeze(slice_(y, axes=axis, starts=(1,), stops=(2,), steps=()), axes=axis)
 
 
-def pair_directions(graph: Graph) -> Graph:
-    """`graph` with each such pair as one operator."""
+def pair_directions(target: Target, graph: Graph) -> Graph:
+    """`graph` with each such pair as one operator; a lone backward one runs forwards where the target needs it so."""
     while (pair := _first_pair(graph)) is not None:
         graph = _with_pair(graph, *pair)
-    return graph
+    return graph if target.has_lone_reverse else rewrite(graph, _forwards)
+
+
+def _forwards(node: Node) -> Sequence[Value] | None:
+    """A backward operator as a forward one over the reversed sequence."""
+    if not isinstance(node.op, Recurrent) or node.op.direction != "reverse":
+        return None
+    steps = Flip((0,))
+    forward = node.op.replace(direction="forward")
+    outputs, *finals = forward.apply(steps(node.operands[0]), *node.operands[1:]).results
+    return [steps(outputs), *finals]
 
 
 def _first_pair(graph: Graph) -> tuple[Node, Node] | None:

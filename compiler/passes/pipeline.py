@@ -104,7 +104,7 @@ def _model(target: Target) -> tuple[Pass, ...]:
         Pass("fuse-rnn", partial(fuse_recurrences, "rnn", target), "rounding"),
         Pass("fuse-lstm", partial(fuse_recurrences, "lstm", target), "rounding"),
         Pass("fuse-gru", partial(fuse_recurrences, "gru", target), "rounding"),
-        Pass("pair-directions", pair_directions, "bits"),
+        Pass("pair-directions", partial(pair_directions, target), "bits"),
         _by_rules("join-directions", JOINED),
         Pass("regroup-steps", regroup_steps, "rounding"),
         Pass("hoist-steps", hoist_steps, "rounding"),

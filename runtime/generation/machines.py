@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from compiler.graph import Graph
+from compiler.targets import ORT_CPU, Target
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -88,14 +89,14 @@ class OnnxMachine:
         return self.runner.array(value)
 
 
-def machine(graph: Graph, weights: Mapping[str, Array], backend: str, device: str) -> Machine:
-    """A graph on a backend."""
+def machine(graph: Graph, weights: Mapping[str, Array], backend: str, device: str, target: Target = ORT_CPU) -> Machine:
+    """A graph on a backend; onnxruntime runs it as it is written for `target`."""
     if backend == "numpy":
         return NumpyMachine(graph, weights)
     from compiler.onnx.exporter import end_names, export
 
     names = dict(zip(end_names(graph), (*graph.outputs, *graph.updates), strict=True))
-    return OnnxMachine(export(graph, weights=weights).SerializeToString(), device, names)
+    return OnnxMachine(export(graph, weights=weights, target=target).SerializeToString(), device, names)
 
 
 def select(feeds: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
