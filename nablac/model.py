@@ -18,7 +18,7 @@ from compiler.graph import Graph
 from compiler.lazy import LazyModule
 from compiler.model_spec import ModelSource, ModelSpec, SpecSource
 from compiler.passes.pipeline import optimize
-from compiler.targets import LARGEST_FILE, ORT_CPU, Target, target_named
+from compiler.targets import LARGEST_FILE, NUMPY, ORT_CPU, Target, target_named
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Source
@@ -67,7 +67,6 @@ class Model:
         check_backend(backend, device)
         self.spec = spec  # in the units of training
         self.elaborated = spec.graph  # before any pass
-        self.graph = optimize(spec.graph)
         self.hypers = dict(spec.hypers)
         self.seed = seed
         self.backend = backend
@@ -82,7 +81,7 @@ class Model:
     @property
     def name(self) -> str:
         """The name of the model."""
-        return self.graph.name
+        return self.elaborated.name
 
     @property
     def weights(self) -> dict[str, Array]:
@@ -116,6 +115,11 @@ class Model:
 
         return recipe_of(self.spec, self.fitted)
 
+    @cached_property
+    def graph(self) -> Graph:
+        """The graph that is written to a file by default, and that onnxruntime runs."""
+        return optimize(self.elaborated)
+
     @property
     def is_drawn(self) -> bool:
         """Whether the weights are initial values, neither loaded nor trained."""
@@ -127,7 +131,7 @@ class Model:
 
         self._trained, self._weights, self._runner = trained, None, None
         self.elaborated = raw_graph(self.spec, trained.fitted)
-        self.graph = optimize(self.elaborated)
+        self.__dict__.pop("graph", None)
         self.__dict__.pop("_signature", None)
         self.__dict__.pop("_looked_up", None)
         return self
@@ -193,7 +197,7 @@ class Model:
             if self._runner is None:
                 from runtime.numpy_executor import NumpyRunner
 
-                self._runner = NumpyRunner(self.graph, self.weights)
+                self._runner = NumpyRunner(optimize(self.elaborated, NUMPY), self.weights)
             outputs: dict[str, Array]
             outputs, updates = self._runner.run_step_checked(feeds, sizes)
             self._runner.weights.update(updates)
@@ -221,7 +225,7 @@ class Model:
     def _signature(self) -> Signature:
         from runtime.signature import Signature
 
-        return Signature.of(self.graph)
+        return Signature.of(self.elaborated)
 
     @cached_property
     def _tables(self) -> TableCheck:
@@ -349,7 +353,7 @@ class Model:
 
     def _seeded(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The inputs with the model's seed, if the model makes random draws and `seed` is not among them."""
-        if "seed" in self.graph.inputs and "seed" not in inputs:
+        if "seed" in self.elaborated.inputs and "seed" not in inputs:
             return {**inputs, "seed": self.seed}
         return dict(inputs)
 

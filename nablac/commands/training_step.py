@@ -31,7 +31,6 @@ def write_step(options: ModelOptions, path: Path, file_options: FileOptions) -> 
     from compiler.passes.pipeline import optimize
     from runtime.onnx_file import save
     from runtime.training.run_options import Options
-    from runtime.training.steppers import DISABLED_PASSES
     from runtime.verification import tolerance_of
     from runtime.weights import save_weights
 
@@ -44,7 +43,7 @@ def write_step(options: ModelOptions, path: Path, file_options: FileOptions) -> 
         note("note: batches are not scaled here: a run's folder records how its data is scaled", file_options.quiet)
     state = training.first_state()
     target = file_options.target
-    graph = optimize(training.step.graph, target, disabled=DISABLED_PASSES)
+    graph = optimize(training.step.graph, target)
     model = export(graph, opset=file_options.opset, weights=None, metadata=_metadata(training), target=target)
     onnx.checker.check_model(model, full_check=True)
     worst = None
@@ -90,10 +89,10 @@ def _compare(training: Training, seed: int, target: Target) -> float:
     import numpy as np
 
     from compiler.passes.pipeline import optimize
-    from runtime.training.steppers import DISABLED_PASSES, NumpyStepper, OnnxStepper, StepperSetup
+    from runtime.training.steppers import NumpyStepper, OnnxStepper, StepperSetup
     from runtime.verification import random_feeds, relative_error, sample_sizes
 
-    step = optimize(training.step.measured, target, disabled=DISABLED_PASSES)
+    step = optimize(training.step.measured, target)
     evaluation, state = training.loss_graph, training.first_state()
     setup = StepperSetup(step, evaluation, state, training.step.averages)
     steppers = NumpyStepper(setup), OnnxStepper(setup, target=target)

@@ -14,9 +14,6 @@ from compiler.targets import ORT_CPU, Target
 if TYPE_CHECKING:
     from compiler.types import Array
 
-# onnxruntime's RNN operator is slower than the same recurrence as a Scan, up to twice.
-DISABLED_PASSES = ("fuse-rnn",)
-
 
 class Stepper(Protocol):
     """The interface of a backend to the loop."""

@@ -22,7 +22,7 @@ cell Written() {
     output h'
 }
 model M {
-    input xs: [time, batch, 2]
+    input xs: [time, 1, 2]
     output y = scan(Written(), axis: 0)(xs)
 }
 """
