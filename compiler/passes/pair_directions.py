@@ -16,12 +16,13 @@ from compiler.passes.rules import Rules, pattern_of, rule, variables
 from compiler.rewrite import replace, rewrite, with_ends
 from compiler.targets import Target
 
-y, axis, last, order = variables("y axis last order")
-concat, squeeze, slice_, transpose = (
+y, axis, last, order, outer = variables("y axis last order outer")
+concat, squeeze, slice_, transpose, reshape = (
     pattern_of(Concat),
     pattern_of(Squeeze),
     pattern_of(Slice),
     pattern_of(Transpose),
+    pattern_of(Reshape),
 )
 _forward = squeeze(slice_(y, axes=axis, starts=(0,), stops=(1,), steps=()), axes=axis)
 _backward = squeeze(slice_(y, axes=axis, starts=(1,), stops=(2,), steps=()), axes=axis)
@@ -81,8 +82,13 @@ def _join(y: Value, axis: tuple[int, ...], order: tuple[int, ...] | None = None)
     (directions,) = axis
     others = [index for index in range(y.type.rank) if index != directions]
     kept = others if order is None else [others[index] for index in order]
-    turned = Transpose((*kept[:-1], directions, kept[-1]))(y)
-    return Reshape((*turned.shape[:-2], 2 * turned.shape[-1]))(turned)
+    return _side_by_side(y, (*kept[:-1], directions, kept[-1]))
+
+
+def _side_by_side(y: Value, order: tuple[int, ...]) -> Value:
+    """`y` with its axes in this order, the last two of them as one."""
+    turned = Transpose(order)(y)
+    return Reshape((*turned.shape[:-2], turned.shape[-2] * turned.shape[-1]))(turned)
 
 
 JOINED: Rules = (
@@ -98,9 +104,21 @@ JOINED: Rules = (
         _join,
         when=lambda y, last, order: _is_last(y, last) and order[-1] == y.type.rank - 2,
     ),
+    rule(  # as between two layers
+        "joined and turned",
+        transpose(reshape(transpose(y, permutation=order)).named("joined").only_use, permutation=outer),
+        lambda y, order, outer: _side_by_side(y, (*(order[index] for index in outer[:-1]), *order[-2:])),
+        when=lambda joined, outer: _joins_last_axes(joined) and outer[-1] == joined.type.rank - 1,
+    ),
 )
 
 
 def _is_last(y: Value, axis: int) -> bool:
     """Whether an axis of one direction of `y` is the last."""
     return axis in (-1, y.type.rank - 2)
+
+
+def _joins_last_axes(joined: Value) -> bool:
+    """Whether a reshape makes one axis of the last two."""
+    turned = joined.node.operands[0].shape
+    return turned[:-2] == joined.shape[:-1] and len(turned) == len(joined.shape) + 1
