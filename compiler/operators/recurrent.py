@@ -216,18 +216,19 @@ class LSTM(Recurrent):
         gate, squash, show = self.activations
         steps = self.project_inputs(x, w, b[: 4 * n] + b[4 * n :])
         turned = np.ascontiguousarray(r.T)
+        products, gates = np.empty_like(steps, shape=steps.shape[1:]), np.empty_like(c, shape=(4, *c.shape))
+        i, o, f, candidate = gates
         c = c.copy()
         for time in order:
-            step = steps[time]
-            step += h @ turned
-            i, o, f, candidate = (step[:, start : start + n] for start in range(0, 4 * n, n))
+            np.matmul(h, turned, out=products)
+            np.add(_by_gate(steps[time], 4), _by_gate(products, 4), out=gates)
             if peephole:
                 i += peephole[0][:n] * c
                 f += peephole[0][2 * n :] * c
                 gate.compute(i, i)
                 gate.compute(f, f)
             else:
-                gate.compute(step[:, : 3 * n], step[:, : 3 * n])
+                gate.compute(gates[:3], gates[:3])
             squash.compute(candidate, candidate)
             c *= f
             candidate *= i
@@ -270,17 +271,20 @@ class GRU(Recurrent):
         if not self.linear_before_reset:
             bias[2 * n :] += beside_state[2 * n :]
         steps = self.project_inputs(x, w, bias)
-        gates, candidate = np.ascontiguousarray(r[: 2 * n].T), np.ascontiguousarray(r[2 * n :].T)
+        turned, candidate = np.ascontiguousarray(r[: 2 * n].T), np.ascontiguousarray(r[2 * n :].T)
+        products, gates = np.empty_like(h, shape=(len(h), 2 * n)), np.empty_like(h, shape=(2, *h.shape))
+        z, reset = gates
         for time in order:
-            step = steps[time]
-            both = step[:, : 2 * n]
-            both += h @ gates
-            gate.compute(both, both)
-            z, reset, new = both[:, :n], both[:, n:], step[:, 2 * n :]
+            np.matmul(h, turned, out=products)
+            np.add(_by_gate(steps[time, :, : 2 * n], 2), _by_gate(products, 2), out=gates)
+            gate.compute(gates, gates)
             if self.linear_before_reset:
-                new += reset * (h @ candidate + beside_state[2 * n :])
+                new = h @ candidate
+                new += beside_state[2 * n :]
+                new *= reset
             else:
-                new += (reset * h) @ candidate
+                new = (reset * h) @ candidate
+            new += steps[time, :, 2 * n :]
             squash.compute(new, new)
             output = outputs[time]
             np.subtract(h, new, out=output)
@@ -291,3 +295,12 @@ class GRU(Recurrent):
 
     def onnx_attributes(self) -> dict[str, Any]:
         return {**super().onnx_attributes(), "linear_before_reset": int(self.linear_before_reset)}
+
+
+def _by_gate(gates: Array, number: int) -> Array:
+    """[batch, gates * hidden] as a view [gates, batch, hidden].
+
+    Each gate of a sum of such views is contiguous, for which NumPy's functions take down to half of the time.
+    """
+    batch, width = gates.shape
+    return gates.reshape(batch, number, width // number).transpose(1, 0, 2)
