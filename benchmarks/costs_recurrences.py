@@ -17,13 +17,13 @@ import numpy as np
 import onnxruntime
 
 import compiler
+import nablac
 from compiler.graph import Graph
 from compiler.onnx.exporter import export
 from compiler.passes.pipeline import optimize
 from compiler.targets import NUMPY, ORT_CPU, Target
 from runtime.initialization import initialize
 from runtime.numpy_executor import NumpyRunner
-from tests.models import elaborate
 
 LAYERS = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
 # Steps, batch, units
@@ -56,7 +56,7 @@ RUNS = {ORT_CPU.name: run_on_onnxruntime, NUMPY.name: run_on_numpy}
 def rows(choice: str, steps: int, batch: int, hidden: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """The target and a row of the table for each form of a choice."""
     layer = f"{LAYERS[choice]}({hidden}, sequences: true)"
-    raw = elaborate(f"model M {{ input xs: [batch, time, {hidden}]; output y = xs -> {layer} }}\n")
+    raw = nablac.compile(f"model M {{ input xs: [batch, time, {hidden}]; output y = xs -> {layer} }}\n").elaborated
     weights = initialize(raw, 0)
     x = np.random.default_rng(0).normal(size=(batch, steps, hidden)).astype(np.float32)
     graphs = {
