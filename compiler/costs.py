@@ -15,6 +15,7 @@ from compiler.dims import Size
 from compiler.targets import Target
 from grammar.record import Record
 
+_NOISE = 1.15  # a ratio of times that two measurements of one thing may have
 _TYPICAL = 32  # the value of a size that is known only when the model runs, as of the batch
 
 
@@ -29,8 +30,8 @@ class Measurement(Record):
 def cheapest(target: Target, choice: str, default: str, **sizes: Size) -> str:
     """The form of `choice` that is fastest on a target at the measured sizes nearest to these.
 
-    `default` is returned where nothing is measured. Sizes are compared by their ratios. One that is known only when the
-    model runs counts as a typical one.
+    `default` is returned where nothing is measured, and where it is as fast but for noise. Sizes are compared by their
+    ratios. One that is known only when the model runs counts as a typical one.
     """
     measured = _measurements().get((target.name, choice), ())
     if not measured:
@@ -41,7 +42,9 @@ def cheapest(target: Target, choice: str, default: str, **sizes: Size) -> str:
         return sum(math.log2(max(at[name], 1) / max(number, 1)) ** 2 for name, number in numbers.items())
 
     nearest = min(measured, key=lambda measurement: distance(measurement.sizes)).sizes
-    return min((row for row in measured if row.sizes == nearest), key=lambda row: row.us).form
+    times = {row.form: row.us for row in measured if row.sizes == nearest}
+    fastest = min(times, key=lambda form: times[form])
+    return default if times.get(default, math.inf) <= _NOISE * times[fastest] else fastest
 
 
 @cache

@@ -22,6 +22,7 @@ from grammar.source import Span
 if TYPE_CHECKING:
     import networkx as nx
 
+    from compiler.targets import Target
     from compiler.types import Array
 
 
@@ -259,6 +260,10 @@ class Operator(Record, ABC):
         None where the kernel reads it row by row. A runtime lays out known weights like this, once.
         """
         return None
+
+    def lowest_opset(self, target: Target) -> int:
+        """The lowest ONNX opset that `lower` needs for a target."""
+        return self.opset
 
     def native_opset(self, *operands: Any) -> int:
         """The opset from which a single ONNX operator implements it for these types; 0 where none does."""

@@ -43,10 +43,10 @@ class Emit(Protocol):
     def type(self, name: str) -> TensorType:
         """The type of an operand."""
 
-    def refuse_empty(self, value: str, sequence: str, sizes: Sequence[Size]) -> str:
-        """`value`, whose first axis is 1, behind a check: the runtime raises an error where the sequence is empty.
+    def refuse_empty(self, sequence: str, sizes: Sequence[Size]) -> str:
+        """`sequence`, whose first two axes have these `sizes`, behind a check: the runtime raises an error if one is 0.
 
-        Only those of the sequence's sizes are checked that the model requires to be at least 1.
+        Only those of the sizes are checked that the model requires to be at least 1, and only once.
         """
 
     def producer(self, name: str) -> Operator | None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.record import Record
 
 LOWEST_OPSET = 17
@@ -17,18 +19,90 @@ LARGEST_FILE = (2 << 30) - (64 << 20)  # bytes of weights in one file: protobuf 
 
 
 class Target(Record):
-    """What a graph is optimised for: it decides which of several equivalent forms a computation gets.
+    """What a graph is optimised and written for: it decides which of several equivalent forms a computation gets.
 
-    `name` is that of `--target`, and of its rows in the table of costs.
+    The fields besides name and opsets are facts about what the runtime has, or computes right. A lowering or a rule
+    asks for the fact that it depends on, never for the target's name.
     """
 
-    name: str
+    name: str  # that of `--target`, and of its rows in the table of costs
     title: str
     highest_opset: int = HIGHEST_OPSET
+    device: str | None = None  # the processor that nodes without a kernel leave; None if there is only one
+    kernels: str | None = None  # the table of its kernels; None if it runs every operator that is written for it
+    has_range: bool = True  # has Range
+    has_scatter_add: bool = True  # scatters by addition
+    has_bit_operators: bool = True  # has BitShift, BitwiseAnd and BitwiseXor, and unsigned integers
+    has_whole_i64: bool = True  # computes with integers beyond 32 bits; otherwise they are clamped or cut
+    has_lone_reverse: bool = True  # runs a recurrence that is reverse only
+    has_reset_before: bool = True  # has GRU with the reset gate before the product (`linear_before_reset=0`)
+    captures_values: bool = True  # nested graphs read any value of the outer one, not weights and constants alone
+    reads_defaults: bool = True  # takes absent attributes and absent initial states as the specification has it
+    has_mixed_powers: bool = True  # has Pow of a float and an integer, and Abs of integers
+    differentiates_scans: bool = True  # runs the backward recurrences of a gradient
+
+    @property
+    def largest_index(self) -> int:
+        """The largest index that it reads as it is; one this large stands for the end of an axis of any length."""
+        return 2**63 - 1 if self.has_whole_i64 else 2**31 - 1
+
+    def has_kernel(self, onnx_type: str, dtype: str, opset: int) -> bool:
+        """Whether the device has a kernel for an ONNX operator at an opset, on a main operand of this element type.
+
+        Element types are nablac's, and `u16`, `u32` and `u64`. Always true where no table says what the runtime has.
+        """
+        if self.kernels is None:
+            return True
+        from compiler.kernels.tables import has_kernel
+
+        return has_kernel(self.kernels, onnx_type, dtype, opset)
 
 
 NUMPY = Target("numpy", "the NumPy runtime")
-ORT_CPU = Target("ort-cpu", "onnxruntime on a CPU")
+ORT_CPU = Target("ort-cpu", "onnxruntime on a CPU", kernels="ort-cpu")
+ORT_CUDA = Target(
+    "ort-cuda",
+    "onnxruntime on an NVIDIA GPU",
+    device="CUDA",
+    kernels="ort-cuda",
+    has_bit_operators=False,
+    has_reset_before=False,
+)
+ORT_WEB = Target("ort-web", "onnxruntime in a browser, on WebGPU", device="WebGPU", kernels="ort-web")
+TENSORRT = Target(
+    "tensorrt",
+    "TensorRT, by itself or in onnxruntime",
+    device="TensorRT",
+    kernels="tensorrt",
+    has_bit_operators=False,
+    has_scatter_add=False,
+)
+PORTABLE = Target(
+    "portable",
+    "any client that reads ONNX",
+    highest_opset=17,
+    has_range=False,
+    has_scatter_add=False,
+    has_bit_operators=False,
+    has_whole_i64=False,
+    has_lone_reverse=False,
+    has_reset_before=False,
+    captures_values=False,
+    reads_defaults=False,
+    has_mixed_powers=False,
+    differentiates_scans=False,
+)
+EXPORT_TARGETS = {target.name: target for target in (ORT_CPU, ORT_CUDA, ORT_WEB, TENSORRT, PORTABLE)}
+
+
+def target_named(name: str | Target) -> Target:
+    """The target of this name, that `--target` takes; a target stands for itself. NablacError for an unknown name."""
+    if isinstance(name, Target):
+        return name
+    if name not in EXPORT_TARGETS:
+        hint = did_you_mean(str(name), EXPORT_TARGETS) or f"the targets are {', '.join(EXPORT_TARGETS)}"
+        raise NablacError(Diagnostic(codes.E910, f"there is no target `{name}`", place="target", hint=hint))
+    return EXPORT_TARGETS[name]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from compiler.graph import Graph
 from compiler.lazy import LazyModule
 from compiler.model_spec import ModelSource, ModelSpec, SpecSource
 from compiler.passes.pipeline import optimize
-from compiler.targets import LARGEST_FILE
+from compiler.targets import LARGEST_FILE, NUMPY, ORT_CPU, Target, target_named
 from nablac.arguments import arrays_of, plain
 from runtime.backends import check_backend
 
@@ -60,7 +60,6 @@ class Model:
         check_backend(backend, device)
         self.spec = spec  # in the units of training
         self.elaborated = spec.graph  # before any pass
-        self.graph = optimize(spec.graph)
         self.hypers = dict(spec.hypers)
         self.seed = seed
         self.backend = backend
@@ -77,7 +76,7 @@ class Model:
     @property
     def name(self) -> str:
         """The name of the model."""
-        return self.graph.name
+        return self.elaborated.name
 
     @property
     def weights(self) -> dict[str, Array]:
@@ -122,6 +121,11 @@ class Model:
 
         return recipe_of(self.spec, self.fitted)
 
+    @cached_property
+    def graph(self) -> Graph:
+        """The graph that is written to a file by default, and that onnxruntime runs."""
+        return optimize(self.elaborated)
+
     @property
     def is_drawn(self) -> bool:
         """Whether the weights are initial values, neither loaded nor trained."""
@@ -134,7 +138,7 @@ class Model:
         self._trained, self._weights, self._handed_out = trained, None, False
         self._runners.clear()
         self.elaborated = raw_graph(self.spec, trained.fitted)
-        self.graph = optimize(self.elaborated)
+        self.__dict__.pop("graph", None)
         self.__dict__.pop("_signature", None)
         self.__dict__.pop("_looked_up", None)
         return self
@@ -200,7 +204,8 @@ class Model:
         fed = tuple(name for name in feeds if name not in self.graph.inputs)
         runner = self._runners.get(fed)
         if runner is None or not runner.is_current(weights):
-            runner = ModelRunner(self.graph, weights, self.backend, self.device, fed, live=self._handed_out)
+            graph = optimize(self.elaborated, NUMPY) if self.backend == "numpy" else self.graph
+            runner = ModelRunner(graph, weights, self.backend, self.device, fed, live=self._handed_out)
             unfed = {key: kept for key, kept in self._runners.items() if not key}
             self._runners = {**unfed, fed: runner}
         outputs, updates = runner.run(feeds, sizes, weights)
@@ -211,7 +216,7 @@ class Model:
     def _signature(self) -> Signature:
         from runtime.signature import Signature
 
-        return Signature.of(self.graph)
+        return Signature.of(self.elaborated)
 
     @cached_property
     def _tables(self) -> TableCheck:
@@ -233,18 +238,33 @@ class Model:
         *,
         largest: int = LARGEST_FILE,
         keep_weights: bool = False,
+        target: str | Target = ORT_CPU,
     ) -> onnx.ModelProto:
-        """The model as ONNX, with `metadata` added to its own.
+        """The model as ONNX for a target, with `metadata` added to its own.
 
-        What depends on weights alone is stored computed, and its docstring names the weights that it comes from; with
+        `target` is a target of `nablac compile`, or its name: it decides the opset and which operators are used. What
+        depends on weights alone is stored computed, and its docstring names the weights that it comes from; with
         `keep_weights` all are stored by their names. Those of more than `largest` bytes are only referred to.
         """
         from compiler.onnx.exporter import export
+
+        known = self.for_target(target, keep_weights=keep_weights)
+        metadata = {**self.metadata, **(metadata or {})}
+        target = target_named(target)
+        return export(
+            known.graph, opset=opset, weights=known.weights, metadata=metadata, largest=largest, target=target
+        )
+
+    def for_target(self, target: str | Target = ORT_CPU, *, keep_weights: bool = False) -> KnownWeights:
+        """The graph optimised for a target, with its weights; what depends on weights alone is one of them.
+
+        With `keep_weights` all are there by their names.
+        """
         from compiler.passes.known_weights import with_known_weights
 
-        known = with_known_weights(self.graph, self.read_weights(), keep=keep_weights)
-        metadata = {**self.metadata, **(metadata or {})}
-        return export(known.graph, opset=opset, weights=known.weights, metadata=metadata, largest=largest)
+        target = target_named(target)
+        graph = self.graph if target is ORT_CPU else optimize(self.elaborated, target)
+        return with_known_weights(graph, self.read_weights(), target, keep=keep_weights)
 
     def to_onnx(
         self,
@@ -253,23 +273,22 @@ class Model:
         metadata: Mapping[str, str] | None = None,
         *,
         keep_weights: bool = False,
+        target: str | Target = ORT_CPU,
     ) -> list[Path]:
-        """Write the model to an ONNX file atomically (see `onnx`); weights beyond 2 GiB go to a second file beside it.
+        """Write the model for a target to an ONNX file atomically; weights beyond 2 GiB go to a second file beside it.
 
         Returns the files written, the model's own first.
         """
         from compiler.onnx.exporter import export
-        from compiler.passes.known_weights import with_known_weights
         from grammar.file_kinds import ONNX
         from runtime.onnx_file import save
         from runtime.outputs import check_output
 
         check_output(path, ONNX)
-        known = with_known_weights(self.graph, self.read_weights(), keep=keep_weights)
-        metadata = {**self.metadata, **(metadata or {})}
-        return save(
-            export(known.graph, opset=opset, weights=known.weights, metadata=metadata, largest=0), path, known.weights
-        )
+        known = self.for_target(target, keep_weights=keep_weights)
+        metadata, target = {**self.metadata, **(metadata or {})}, target_named(target)
+        proto = export(known.graph, opset=opset, weights=known.weights, metadata=metadata, largest=0, target=target)
+        return save(proto, path, known.weights)
 
     def summary(self, **sizes: int) -> str:
         """Layers, output shapes, parameters, operations and memory as text."""
@@ -355,7 +374,7 @@ class Model:
 
     def _seeded(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The inputs with the model's seed, if the model makes random draws and `seed` is not among them."""
-        if "seed" in self.graph.inputs and "seed" not in inputs:
+        if "seed" in self.elaborated.inputs and "seed" not in inputs:
             return {**inputs, "seed": self.seed}
         return dict(inputs)
 

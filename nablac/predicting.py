@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 class Trained(Protocol):
     """The part of `Model` that predictions need."""
 
-    graph: Graph
+    @property
+    def graph(self) -> Graph:
+        """The optimised graph."""
+
     elaborated: Graph
 
     @property

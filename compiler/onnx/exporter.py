@@ -14,11 +14,13 @@ from compiler.dims import Dim, Size, positive
 from compiler.graph import Graph, Node, Operator, Origin, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
-from compiler.onnx.protos import constant_name, names_read, rename, supports_bf16, value_info
+from compiler.onnx.device import leaving_nodes
+from compiler.onnx.opsets import best_opset, check_opset, needed_opset
+from compiler.onnx.protos import LAYER, SOURCE, constant_name, names_read, rename, supports_bf16, value_info
 from compiler.onnx.sizes import Sizes
 from compiler.operators.leaves import Constant, Derived, Placeholder, Stored
 from compiler.passes.pipeline import Stage, run_stage
-from compiler.targets import HIGHEST_OPSET, IR_VERSION, LARGEST_FILE, LOWEST_OPSET, ORT_CPU, Target, loaded_by
+from compiler.targets import IR_VERSION, LARGEST_FILE, ORT_CPU, Target
 from compiler.types import DType, TensorType, TypeMismatch
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
@@ -34,25 +36,6 @@ else:
 
 # Operators that onnxruntime's optimizer does not move transposes through; it moves them through others, or drops those.
 _KEEPS_LAYOUT = frozenset({"Attention", "Conv", "ConvTranspose", "GRU", "LSTM", "MatMul", "RNN", "Scan", "Shape"})
-SOURCE, LAYER = "source", "layer"  # keys of a node's metadata: `file:line:column`, and the layer's path
-
-
-def needed_opset(graph: Graph) -> int:
-    """The lowest opset that every operator of the graph, nested ones included, can be lowered to."""
-    return max((_lowest(node) for node in graph), default=LOWEST_OPSET)
-
-
-def best_opset(graph: Graph) -> int:
-    """The lowest opset at which every operator of the graph is lowered to as few nodes as can be."""
-    opset = needed_opset(graph)
-    for node in graph:
-        native = node.op.native_opset(*(operand.type for operand in node.operands))
-        opset = max(opset, native, *(best_opset(body) for body in node.op.graphs))
-    return opset
-
-
-def _lowest(node: Node) -> int:
-    return max(LOWEST_OPSET, node.op.opset, *(needed_opset(body) for body in node.op.graphs))
 
 
 def export(
@@ -69,18 +52,27 @@ def export(
 
     Parameters and buffers become initializers named by their paths; those in `fed`, and all if `weights` is None,
     become inputs after the others. Outputs keep their names, and next values of buffers become outputs `<path>.next`
-    (see `end_names`). The default opset is the lowest that needs the fewest nodes. If the weights are larger than
+    (see `end_names`). The default opset is the lowest that needs the
+    fewest nodes, or at which fewer nodes leave the target's device. If the weights are larger than
     `largest` bytes together, the model contains references to them, and `runtime.onnx_file.save` writes their arrays.
     NablacError if the graph cannot be exported.
     """
     graph = run_stage(graph, Stage.EXPORT, target)
-    lowest = needed_opset(graph)
-    if opset is not None and not lowest <= opset <= HIGHEST_OPSET:
-        raise _opset_error(graph, opset, lowest)
-    opset = opset or best_opset(graph)
-    writer = Writer(graph, opset, target=target)
-    proto = writer.write(weights, largest, fed)
-    model = onnx.helper.make_model(proto, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=IR_VERSION)
+    check_opset(graph, opset, target)
+    opsets = {best_opset(graph, target), needed_opset(graph, target)} if opset is None else {opset}
+    if target.device is None:
+        opsets = {max(opsets)}
+
+    def write(opset: int) -> onnx.ModelProto:
+        proto = Writer(graph, opset, target=target).write(weights, largest, fed)
+        imports = [onnx.helper.make_opsetid("", opset)]
+        return onnx.helper.make_model(proto, opset_imports=imports, ir_version=IR_VERSION)
+
+    def nodes(model: onnx.ModelProto) -> tuple[int, int]:
+        """How many nodes leave the device, and how many there are."""
+        return sum(row.count for row in leaving_nodes(model, target)), len(model.graph.node)
+
+    model = min((write(opset) for opset in sorted(opsets)), key=nodes)
     model.producer_name = "nablac"
     model.producer_version = _version()
     model.doc_string = graph.doc or ""
@@ -126,12 +118,14 @@ class Writer:
         self.producers: dict[str, Operator] = {}
         self.transposed: dict[str, bool] = {}  # results that a transpose may be moved to: whether a cast may follow it
         self.infos: dict[str, TensorType] = {}  # the results of the nodes here whose types the graph states
+        self.guarded: dict[str, str] = {}  # sequences, and what `refuse_empty` gave for them
         self.current: Node | None = None
         if outer is None:
             self.initializers: dict[str, onnx.TensorProto] = {}
             self.constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
             self.taken: dict[str, int] = {}  # every name, with the last suffix tried
             self.begun: set[str] = set()  # the paths of layers that have nodes
+            self.checked: dict[str, frozenset[str]] = {}  # the sizes that are at least 1 where this result exists
             self.computed_sizes = Sizes(graph, self, self._operand)
 
     # Emit
@@ -151,6 +145,9 @@ class Writer:
             self._trace(node, source)
         self.nodes.append(node)
         self._pass_transpose(onnx_type, inputs, outputs)
+        checked = self.root.checked
+        if checked and (behind := [checked[name] for name in inputs if name in checked]):
+            checked.update(dict.fromkeys(outputs, frozenset[str]().union(*behind)))
         return outputs
 
     def _pass_transpose(self, onnx_type: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
@@ -186,13 +183,17 @@ class Writer:
     def producer(self, name: str) -> Operator | None:
         return self.producers.get(name)
 
-    def refuse_empty(self, value: str, sequence: str, sizes: Sequence[Size]) -> str:
-        dims = [str(size) for size in sizes if isinstance(size, Dim) and positive(size)]
-        if dims:
-            empty = self("Cast", self("Equal", self("Size", sequence), np.array([0])), to=DType.I64.onnx)
-            value = self("Gather", value, empty, axis=0)  # index 1 is out of range, which is an error
-            self.nodes[-1].name = self.unique(f"{' and '.join(dims)} must be at least 1")
-        return value
+    def refuse_empty(self, sequence: str, sizes: Sequence[Size]) -> str:
+        dims = frozenset(str(size) for size in sizes if isinstance(size, Dim) and positive(size))
+        if dims <= self.root.checked.get(sequence, frozenset()):
+            return sequence
+        if sequence not in self.guarded:
+            # The same shape, but that the last size is to be found: of no elements that is an error.
+            guarded = self("Reshape", sequence, np.array([0, 0, -1]))
+            self.nodes[-1].name = self.unique(f"{' and '.join(map(str, sizes))} must be at least 1")
+            self.root.checked[guarded] = dims
+            self.guarded[sequence] = guarded
+        return self.guarded[sequence]
 
     def may_cast_transposed(self, name: str) -> bool:
         return self.transposed.get(name, False)
@@ -417,18 +418,6 @@ class Writer:
             if array.dtype.name not in ("uint16", "uint32", "uint64"):  # which the language does not have
                 root.types[name] = TensorType(DType.of(array), array.shape)
         return root.constants[key]
-
-
-def _opset_error(graph: Graph, opset: int, lowest: int) -> NablacError:
-    if opset < lowest:
-        needs = f"`{max(graph, key=_lowest).op.name}` needs {lowest}"
-        if lowest == LOWEST_OPSET:
-            needs = f"{lowest} is the lowest supported"
-        message = f"{graph.name} cannot be written in opset {opset}: {needs}"
-    else:
-        message = f"opset {opset} is above {HIGHEST_OPSET}, the highest supported"
-    hint = f"choose one from {lowest} to {HIGHEST_OPSET}; {lowest} is supported by {', '.join(loaded_by(lowest))}"
-    return NablacError(Diagnostic(codes.E907, message, place="opset", hint=hint))
 
 
 @cache

@@ -10,6 +10,7 @@ from compiler.dims import Size
 from compiler.graph import Operator
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
+from compiler.operators.shaping import lower_positions
 from compiler.types import DType, TensorType, TypeMismatch, broadcast_shapes, same_dtype
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ class Attention(Operator):
                 mask = next(waiting) if kind == MASK else self._causal_mask(emit, type.shape[2], keys.shape[2])
                 scores = emit("Where", mask, scores, numbers)
                 hiding = mask if hiding is None else emit("And", hiding, mask)
-        weights = emit("Softmax", scores, axis=-1)
+        weights = emit("Softmax", scores, axis=3)
         if self.zeroed and hiding is not None:
             weights = emit("Where", hiding, weights, np.array(0, type.dtype.numpy))
         return emit("MatMul", weights, v)
@@ -215,7 +216,7 @@ class Attention(Operator):
 
     def _causal_mask(self, emit: Emit, queries: Size, keys: Size) -> str:
         """The mask of keys that are no later than a query, `[T, S]`."""
-        query, key = (_positions(emit, size) for size in (queries, keys))
+        query, key = (lower_positions(emit, size) for size in (queries, keys))
         if self.before != 0:
             query = emit("Add", query, emit.sizes((self.before,)))
         return emit("LessOrEqual", key, emit("Unsqueeze", query, np.array([1])))
@@ -249,7 +250,3 @@ def _repeat_groups(emit: Emit, x: str, type: TensorType, heads: Size) -> str:
     apart = emit("Unsqueeze", x, np.array([2]))
     copies = emit("Expand", apart, emit.sizes((batch, groups, heads // groups, length, d)))
     return emit("Reshape", copies, emit.sizes((batch, heads, length, d)))
-
-
-def _positions(emit: Emit, size: Size) -> str:
-    return emit("Range", np.array(0), emit("Squeeze", emit.sizes((size,)), np.array([0])), np.array(1))

@@ -36,29 +36,30 @@ else:
     np = LazyModule("numpy")
 
 
-def pad_empty(emit: Emit, value: str, *sizes: Size) -> str:
-    """`value`, padded with a zero along those of its first axes, of these `sizes`, that may be empty and are.
+def pad_empty(emit: Emit, value: str, *sizes: Size, axis: int = 0) -> str:
+    """`value`, padded with a zero along those of its axes from `axis` on, of these `sizes`, that may be empty and are.
 
     onnxruntime runs no Scan over an empty sequence, and its LSTM and GRU crash the process for an empty batch.
     """
     if all(map(positive, sizes)):
         return value
-    others = emit.type(value).rank - len(sizes)
+    rank = emit.type(value).rank
     empty = emit("Cast", emit("Equal", emit.sizes(sizes), np.array([0])), to=DType.I64.onnx)
-    begin = np.zeros(len(sizes) + others, np.int64)
+    begin = np.zeros(rank + axis, np.int64)
+    others = rank - axis - len(sizes)
     end = (empty, np.zeros(others, np.int64)) if others else (empty,)
     return emit("Pad", value, emit("Concat", begin, *end, axis=0))
 
 
-def drop_padding(emit: Emit, value: str, *sizes: Size) -> str:
-    """A result computed from values of `pad_empty`, without the padding."""
+def drop_padding(emit: Emit, value: str, *sizes: Size, axes: Sequence[int] = ()) -> str:
+    """A result computed from values of `pad_empty`, whose `axes` have these sizes, without the padding."""
     if all(map(positive, sizes)):
         return value
-    axes = np.arange(len(sizes))
-    return emit("Slice", value, np.zeros_like(axes), emit.sizes(sizes), axes)
+    cut = np.array(axes or range(len(sizes)))
+    return emit("Slice", value, np.zeros_like(cut), emit.sizes(sizes), cut)
 
 
-def states_of_steps(emit: Emit, length: Size, first: Sequence[str], final: Sequence[str]) -> Sequence[str]:
+def states_of_steps(emit: Emit, length: Size, first: Sequence[str | Array], final: Sequence[str]) -> Sequence[str]:
     """The states after the steps along sequences of `pad_empty`: the first ones where there was no step."""
     if positive(length):
         return final

@@ -13,7 +13,7 @@ from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.leaves import size_of
 from compiler.operators.making import cast, filled, transpose, unsqueeze
-from compiler.operators.shaping import DataMovement
+from compiler.operators.shaping import DataMovement, lower_positions
 from compiler.types import DType, TensorType, TypeMismatch, same_dtype
 from compiler.window import Window
 
@@ -88,7 +88,7 @@ class Take(Indexed):
         return taken
 
     def lower(self, emit: Emit, x: str, indices: str) -> str:
-        return emit("Gather", x, indices, axis=self.axis)
+        return emit("Gather", x, indices, axis=emit.type(x).axis(self.axis))
 
 
 class GatherElements(Indexed):
@@ -116,7 +116,7 @@ class GatherElements(Indexed):
         return ScatterElements(self.axis, "add")(filled(0, x.type), indices, grad), None
 
     def lower(self, emit: Emit, x: str, indices: str) -> str:
-        return emit("GatherElements", x, indices, axis=self.axis)
+        return emit("GatherElements", x, indices, axis=emit.type(x).axis(self.axis))
 
 
 class ScatterElements(Indexed):
@@ -164,7 +164,7 @@ class ScatterElements(Indexed):
         return kept, None, GatherElements(self.axis)(grad, indices)
 
     def lower(self, emit: Emit, x: str, indices: str, updates: str) -> str:
-        attributes: dict[str, int | str] = {"axis": self.axis, "reduction": self.reduction}
+        attributes: dict[str, int | str] = {"axis": emit.type(x).axis(self.axis), "reduction": self.reduction}
         return _lower_scatter(emit, "ScatterElements", x, indices, updates, attributes)
 
 
@@ -278,7 +278,7 @@ class OneHot(Operator):
         # ONNX's OneHot lacks kernels for most dtypes, and counts negative indices from the end.
         rank = emit.type(indices).rank
         axis = self.axis % (rank + 1)
-        positions = emit("Range", np.array(0), emit("Squeeze", emit.sizes((self.depth,)), np.array([0])), np.array(1))
+        positions = lower_positions(emit, self.depth)
         after = tuple(range(1, rank - axis + 1))
         positions = emit("Unsqueeze", positions, np.array(after, np.int64)) if after else positions
         equal = emit("Equal", emit("Unsqueeze", _to_i64(emit, indices), np.array([axis])), positions)
@@ -309,7 +309,7 @@ class Iota(Operator):
         return ()
 
     def lower(self, emit: Emit) -> str:
-        numbers = emit("Range", np.array(0), emit("Squeeze", emit.sizes((self.size,)), np.array([0])), np.array(1))
+        numbers = lower_positions(emit, self.size)
         return numbers if self.dtype == DType.I64 else emit("Cast", numbers, to=self.dtype.onnx)
 
     def flops(self) -> Size:

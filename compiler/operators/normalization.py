@@ -67,7 +67,7 @@ class Softmax(AlongAxis):
         return (result * (grad - sum_(grad * result, (self.axis,), keep=True)),)
 
     def lower(self, emit: Emit, x: str) -> str:
-        return emit("Softmax", x, axis=self.axis)
+        return emit("Softmax", x, axis=emit.type(x).axis(self.axis))
 
 
 class LogSoftmax(AlongAxis):
@@ -85,8 +85,9 @@ class LogSoftmax(AlongAxis):
         return (grad - Softmax(self.axis)(x) * sum_(grad, (self.axis,), keep=True),)
 
     def lower(self, emit: Emit, x: str) -> str:
+        axis = emit.type(x).axis(self.axis)
         if emit.type(x).dtype != DType.F64:
-            return emit("LogSoftmax", x, axis=self.axis)
+            return emit("LogSoftmax", x, axis=axis)
         # In a row with an infinity onnxruntime's kernel for f64 gives -inf instead of NaN; its softmax does not.
-        total = emit("ReduceSum", emit("Softmax", x, axis=self.axis), np.array([self.axis], np.int64), keepdims=1)
-        return emit("Add", emit("LogSoftmax", x, axis=self.axis), emit("Sub", total, total))
+        total = emit("ReduceSum", emit("Softmax", x, axis=axis), np.array([axis], np.int64), keepdims=1)
+        return emit("Add", emit("LogSoftmax", x, axis=axis), emit("Sub", total, total))

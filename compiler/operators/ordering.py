@@ -58,12 +58,13 @@ class ArgExtremum(Operator):
         return (None,)
 
     def lower(self, emit: Emit, x: str) -> str:
+        axis = emit.type(x).axis(self.axis)
         if emit.type(x).dtype.is_integer:
-            return emit(self.onnx, x, axis=self.axis, keepdims=int(self.keep))
+            return emit(self.onnx, x, axis=axis, keepdims=int(self.keep))
         # Faster than onnxruntime's own ArgMax, which skips NaN unless it comes first.
         largest = x if self.largest else emit("Neg", x)
-        _, positions = emit.many(2, "TopK", largest, np.array([1], np.int64), axis=self.axis, largest=1, sorted=1)
-        return positions if self.keep else emit("Squeeze", positions, np.array([self.axis], np.int64))
+        _, positions = emit.many(2, "TopK", largest, np.array([1], np.int64), axis=axis, largest=1, sorted=1)
+        return positions if self.keep else emit("Squeeze", positions, np.array([axis], np.int64))
 
     def flops(self, x: TensorType) -> Size:
         return x.elements
@@ -184,4 +185,4 @@ class TopK(Operator):
         return (scatter_elements(filled(0, x.type), result[1], grad[0], self.axis, "add"),)
 
     def lower(self, emit: Emit, x: str) -> tuple[str, ...]:
-        return emit.many(2, "TopK", x, emit.sizes((self.k,)), axis=self.axis, largest=1, sorted=1)
+        return emit.many(2, "TopK", x, emit.sizes((self.k,)), axis=emit.type(x).axis(self.axis), largest=1, sorted=1)

@@ -15,6 +15,7 @@ from compiler.dims import product
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
+from compiler.operators.shaping import lower_positions
 from compiler.types import DType, TensorType, TypeMismatch
 
 if TYPE_CHECKING:
@@ -130,8 +131,7 @@ class Fill(Draw):
             return mix(mix(numbers) + _words(key)[0]).reshape(self.shape)
 
     def lower_bits(self, emit: Emit, key: str, lane: int) -> str:
-        count = emit("Squeeze", emit.sizes((product(self.shape),)), np.array([0]))
-        numbers = emit("Cast", emit("Range", np.array(0), count, np.array(1)), to=12)
+        numbers = emit("Cast", lower_positions(emit, product(self.shape)), to=12)
         spread = emit("Mul", numbers, np.array(GOLDEN, np.uint32))
         if lane:
             spread = emit("Add", spread, np.array(lane, np.uint32))

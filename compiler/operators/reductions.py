@@ -30,7 +30,6 @@ class Reduction(Operator):
     axes: AnyAxes = None
     keep: Flag = False
     onnx: ClassVar[str]
-    opset = 18  # from which on the axes are an input
     kinds: ClassVar[tuple[str, ...]] = ("float", "int")
     combines: ClassVar[Literal["sum", "max", "min"] | None] = None  # how the results of two parts combine
     has_identity: ClassVar[bool] = True  # is defined over axes of length 0
@@ -75,7 +74,7 @@ class Reduction(Operator):
 
     def lower_fold(self, emit: Emit, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
         """Reduce one axis or more of `x`, whose dtype onnxruntime has a kernel for."""
-        return emit(self.onnx, x, np.array(axes, np.int64), keepdims=int(self.keep))
+        return _reduce(emit, self.onnx, x, axes, self.keep)
 
     def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
@@ -92,7 +91,7 @@ class Reduction(Operator):
     def with_nan(self, emit: Emit, result: str, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
         """`result`, but NaN where an element is NaN, which onnxruntime's own maximum and minimum skip."""
         flags = emit("Cast", emit("IsNaN", x), to=DType.U8.onnx)
-        one = emit("ReduceMax", flags, np.array(axes, np.int64), keepdims=int(self.keep))
+        one = _reduce(emit, "ReduceMax", flags, axes, self.keep)
         return emit("Where", emit("Cast", one, to=DType.BOOL.onnx), np.array(np.nan, type.dtype.numpy), result)
 
     def flops(self, x: TensorType) -> Size:
@@ -106,7 +105,6 @@ class Sum(Reduction):
     combines = "sum"
     allocates = True
     wide = True
-    opset = 17
 
     def lower_fold(self, emit: Emit, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
         if type.dtype.is_float:
@@ -263,6 +261,13 @@ class Any_(Quantifier):
 
     def compute(self, x: Array) -> Array:
         return np.asarray(np.any(x, axis=self.axes, keepdims=self.keep))
+
+
+def _reduce(emit: Emit, onnx_type: str, x: str, axes: tuple[int, ...], keep: bool) -> str:
+    """Write an ONNX reduction, whose axes are an input since opset 18, and since 13 for ReduceSum; then attributes."""
+    if emit.opset >= 18 or onnx_type == "ReduceSum":
+        return emit(onnx_type, x, np.array(axes, np.int64), keepdims=int(keep))
+    return emit(onnx_type, x, axes=axes, keepdims=int(keep))
 
 
 def _kept(type: TensorType, axes: tuple[int, ...]) -> tuple[Size, ...]:

@@ -23,6 +23,9 @@ else:
     np = LazyModule("numpy")
 
 
+_LONGEST_CONSTANT = 1 << 16  # numbers that are stored for a runtime that cannot count
+
+
 class DataMovement(Operator):
     """An operator that moves elements and computes nothing."""
 
@@ -33,6 +36,16 @@ class DataMovement(Operator):
 
     def flops(self, *operands: TensorType) -> Size:
         return 0
+
+
+def lower_positions(emit: Emit, count: Size) -> str:
+    """The numbers from 0 to `count - 1`, as an i64 vector."""
+    if emit.target.has_range:
+        return emit("Range", np.array(0), emit("Squeeze", emit.sizes((count,)), np.array([0])), np.array(1))
+    if isinstance(count, int) and count <= _LONGEST_CONSTANT:
+        return emit.sizes(range(count))
+    ones = emit("Expand", np.array([1]), emit.sizes((count,)))
+    return emit("Sub", emit("CumSum", ones, np.array(0), exclusive=0, reverse=0), np.array([1]))
 
 
 class Transpose(DataMovement):
@@ -238,7 +251,8 @@ class Squeeze(DataMovement):
         return Squeeze(dropped)(window.of(x, kept[axis]))
 
     def lower(self, emit: Emit, x: str) -> str:
-        return emit("Squeeze", x, np.array(self.axes, np.int64)) if self.axes else emit("Identity", x)
+        axes = np.array(emit.type(x).distinct_axes(self.axes), np.int64)
+        return emit("Squeeze", x, axes) if self.axes else emit("Identity", x)
 
 
 class Unsqueeze(DataMovement):
@@ -280,7 +294,9 @@ class Unsqueeze(DataMovement):
         return Unsqueeze(added)(window.of(x, axis - sum(new < axis for new in added)))
 
     def lower(self, emit: Emit, x: str) -> str:
-        return emit("Unsqueeze", x, np.array(self.axes, np.int64)) if self.axes else emit("Identity", x)
+        type = emit.type(x)
+        axes = np.array(type.distinct_axes(self.axes, among=type.rank + len(self.axes)), np.int64)
+        return emit("Unsqueeze", x, axes) if self.axes else emit("Identity", x)
 
 
 class Concat(DataMovement):
@@ -348,7 +364,7 @@ class Concat(DataMovement):
         return preceded(window, axis, first, last)
 
     def lower(self, emit: Emit, *operands: str) -> str:
-        return emit("Concat", *operands, axis=self.axis)
+        return emit("Concat", *operands, axis=emit.type(operands[0]).axis(self.axis))
 
 
 class Split(DataMovement):
@@ -357,7 +373,6 @@ class Split(DataMovement):
     name = "split"
     positions = "some"
     views_operand = True
-    opset = 18
     public = False
     sizes: Extents
     axis: Axis = 0
@@ -385,7 +400,7 @@ class Split(DataMovement):
         return (Concat(self.axis)(*parts),)
 
     def lower(self, emit: Emit, x: str) -> tuple[str, ...]:
-        return emit.many(len(self.sizes), "Split", x, emit.sizes(self.sizes), axis=self.axis)
+        return emit.many(len(self.sizes), "Split", x, emit.sizes(self.sizes), axis=emit.type(x).axis(self.axis))
 
 
 class Flip(DataMovement):
@@ -416,10 +431,13 @@ class Flip(DataMovement):
         return (self(grad),)
 
     def lower(self, emit: Emit, x: str) -> str:
-        if not self.axes:
-            return emit("Identity", x)
-        back, front = np.full(len(self.axes), -1, np.int64), np.full(len(self.axes), np.iinfo(np.int64).min, np.int64)
-        return emit("Slice", x, back, front, np.array(self.axes, np.int64), back)
+        return lower_flip(emit, x, emit.type(x).distinct_axes(self.axes)) if self.axes else emit("Identity", x)
+
+
+def lower_flip(emit: Emit, x: str, axes: tuple[int, ...]) -> str:
+    """`x` with the order along axes reversed, which are counted from the front."""
+    back, front = np.full(len(axes), -1, np.int64), np.full(len(axes), -emit.target.largest_index - 1, np.int64)
+    return emit("Slice", x, back, front, np.array(axes, np.int64), back)
 
 
 class Tile(DataMovement):

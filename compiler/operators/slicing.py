@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from compiler.attribute_kinds import TEXT, Axes, Bounds, Extents, Integers, Number
-from compiler.dims import LARGEST, Size, Symbol
+from compiler.dims import Size, Symbol
 from compiler.graph import Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
@@ -119,7 +119,8 @@ class Slice(DataMovement):
             return result if ranges else emit("Identity", x)
         axes, starts, stops, steps = zip(*cuts, strict=True)
         # A stop at the end of the axis is written as the largest integer, so that the size need not be computed.
-        ends = [LARGEST if stop == shape[axis] else stop for axis, stop in zip(axes, stops, strict=True)]
+        end = emit.target.largest_index
+        ends = [end if stop == shape[axis] else stop for axis, stop in zip(axes, stops, strict=True)]
         numbers, strides = np.array(axes, np.int64), np.array(steps, np.int64)
         result = emit("Slice", result, emit.sizes(starts), emit.sizes(ends), numbers, strides)
         unsure = {cut[0]: _count(cut) for cut in cuts if _may_be_outside(cut, shape)}

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Size
 from compiler.graph import Graph, Value
-from compiler.operators.arithmetic import Add
+from compiler.operators.arithmetic import Add, Neg, Sub
 from compiler.operators.leaves import Constant
 from compiler.operators.linear import MatMul
 from compiler.operators.shaping import Concat
+from compiler.passes.spelled_activations import activation_of
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -25,19 +26,23 @@ _NEXT = 1_000_000  # vertices of next values are numbered from here on, in the o
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """`vector @ matrix[start:stop]` for `rows = (start, stop)`, as for a part of a concatenation; None for all rows."""
+    """`vector @ matrix[start:stop]` for `rows = (start, stop)`, as for a part of a concatenation; None for all rows.
+
+    `sign` is -1 for its negative.
+    """
 
     vector: Value
     matrix: Value
+    sign: int
     rows: tuple[Size, Size] | None = None
 
 
 @dataclass(eq=False)
 class Affine:
-    """The sum of `products`, plus the `vectors`; matrices and vectors come from outside the step."""
+    """The sum of `products`, plus the `vectors` with their signs; matrices and vectors come from outside the step."""
 
     products: list[Product] = field(default_factory=list)
-    vectors: list[Value] = field(default_factory=list)
+    vectors: list[tuple[Value, int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +93,11 @@ class _Reader:
         """Label a value's vertex and draw its operands' edges."""
         leaves = list(_addends(value))
         affine = Affine()
-        rest = [leaf for leaf in leaves if not self._absorb(leaf, affine)]
+        rest = [(leaf, sign) for leaf, sign in leaves if not self._absorb(leaf, sign, affine)]
         if affine.products and rest:
             term = self._add_vertex("affine")
             self._describe_affine(term, affine)
-            self.structure.add_edge(term, vertex, operand=0)
+            self.structure.add_edge(term, vertex, operand=1)
             self._describe_sum(rest, vertex)
         elif affine.products:
             self._describe_affine(vertex, affine)
@@ -101,14 +106,18 @@ class _Reader:
         else:
             self._describe_node(value, vertex)
 
-    def _describe_sum(self, addends: list[Value], vertex: int) -> None:
+    def _describe_sum(self, addends: list[tuple[Value, int]], vertex: int) -> None:
         self._label(vertex, "sum")
-        for addend in addends:
-            self._add_edge(addend, vertex)
+        for addend, sign in addends:
+            self._add_edge(addend, vertex, sign)
 
     def _describe_node(self, value: Value, vertex: int) -> None:
         node = value.node
-        if isinstance(node.op, Constant):
+        activation = activation_of(value)
+        if activation is not None and node in self.inside:
+            self._label(vertex, activation[0])
+            self._add_edge(activation[1], vertex)
+        elif isinstance(node.op, Constant):
             self._label(vertex, ("constant", node.op.scalar() if not node.op.type.shape else node.op))
         elif node not in self.inside:
             self._label(vertex, "outside")
@@ -123,17 +132,19 @@ class _Reader:
         for vector in dict.fromkeys(product.vector for product in affine.products):
             self._add_edge(vector, vertex)
 
-    def _absorb(self, addend: Value, affine: Affine) -> bool:
+    def _absorb(self, addend: Value, sign: int, affine: Affine) -> bool:
         """Whether an addend is part of an affine term; if so, it is added to it."""
         node = addend.node
         if isinstance(node.op, MatMul) and self._is_fixed(node.operands[1]) and node.operands[1].type.rank == 2:
             vector, matrix = node.operands
             if self._is_fixed(vector):
                 return False
-            affine.products += _products(vector, matrix)
+            if isinstance(vector.node.op, Neg):
+                vector, sign = vector.node.operands[0], -sign
+            affine.products += _products(vector, matrix, sign)
             return True
-        if self._is_fixed(addend) and addend.type.rank <= 1:
-            affine.vectors.append(addend)
+        if self._is_fixed(addend) and all(size == 1 for size in addend.shape[:-1]):
+            affine.vectors.append((addend, sign))
             return True
         return False
 
@@ -162,25 +173,30 @@ class _Reader:
         self.structure.add_edge(self.vertices[value], to, operand=operand)
 
 
-def _products(vector: Value, matrix: Value) -> Iterator[Product]:
+def _products(vector: Value, matrix: Value, sign: int) -> Iterator[Product]:
     """A product as one `Product`, or one for each part if the vector is a concatenation."""
     op = vector.node.op
     if not isinstance(op, Concat) or op.axis not in (-1, vector.type.rank - 1):
-        yield Product(vector, matrix)
+        yield Product(vector, matrix, sign)
         return
     start: Size = 0
     for part in vector.node.operands:
         stop = start + part.shape[-1]
-        yield Product(part, matrix, (start, stop))
+        yield Product(part, matrix, sign, (start, stop))
         start = stop
 
 
-def _addends(value: Value) -> Iterator[Value]:
-    """The terms of a sum, for any grouping."""
-    waiting = [value]
+def _addends(value: Value) -> Iterator[tuple[Value, int]]:
+    """The terms of a sum, for any grouping, with 1 or -1 as their signs."""
+    waiting = [(value, 1)]
     while waiting:
-        current = waiting.pop()
-        if isinstance(current.node.op, Add):
-            waiting.extend(reversed(current.node.operands))
+        current, sign = waiting.pop()
+        op, operands = current.node.op, current.node.operands
+        if isinstance(op, Add):
+            waiting.extend((operand, sign) for operand in reversed(operands))
+        elif isinstance(op, Sub):
+            waiting.extend(((operands[1], -sign), (operands[0], sign)))
+        elif isinstance(op, Neg):
+            waiting.append((operands[0], -sign))
         else:
-            yield current
+            yield current, sign

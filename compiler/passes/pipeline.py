@@ -105,6 +105,7 @@ def _model(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.fuse_normalizations import MEANS, NORMALIZATIONS
     from compiler.passes.fuse_recurrences import fuse_recurrences
     from compiler.passes.fuse_softmax import SOFTMAX
+    from compiler.passes.pair_directions import JOINED, pair_directions
     from compiler.passes.regroup_steps import regroup_steps
 
     clean_up = _clean_up()
@@ -112,9 +113,11 @@ def _model(target: Target) -> tuple[Pass, ...]:
         *clean_up,
         Pass("sink-results", sink_results, "rounding"),
         *clean_up,
-        Pass("fuse-rnn", partial(fuse_recurrences, "rnn"), "rounding"),
-        Pass("fuse-lstm", partial(fuse_recurrences, "lstm"), "rounding"),
-        Pass("fuse-gru", partial(fuse_recurrences, "gru"), "rounding"),
+        Pass("fuse-rnn", partial(fuse_recurrences, "rnn", target), "rounding"),
+        Pass("fuse-lstm", partial(fuse_recurrences, "lstm", target), "rounding"),
+        Pass("fuse-gru", partial(fuse_recurrences, "gru", target), "rounding"),
+        Pass("pair-directions", partial(pair_directions, target), "bits"),
+        _by_rules("join-directions", JOINED),
         Pass("regroup-steps", regroup_steps, "rounding"),
         Pass("hoist-steps", hoist_steps, "rounding"),
         *clean_up,

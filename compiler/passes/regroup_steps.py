@@ -3,6 +3,7 @@
 - `(s * a) * b`, where `a` and `b` are known before the steps, becomes `s * (a * b)`, and `a * b` is hoisted (see
   `code_motion`). One of them must be at most 1, as a gate is, so that their product does not overflow where the two
   products with `s` did not;
+- in a sum, what is known before the steps is added up first, so that it is hoisted as one: a projection and its bias;
 - `s @ A + t @ B` becomes one product, `concat([s, t]) @ concat([A, B])`, as for the gradients of a cell's gates.
 
 Keeps results to within rounding.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from functools import reduce
 
 from compiler.graph import Graph, Node, Value, origin
 from compiler.operators.activations import Sigmoid, Tanh
@@ -20,6 +22,7 @@ from compiler.operators.arithmetic import Add, Mul, Neg, Sub
 from compiler.operators.control import Scan
 from compiler.operators.leaves import Constant
 from compiler.operators.linear import MatMul
+from compiler.operators.making import add
 from compiler.operators.powers import Pow
 from compiler.operators.shaping import Concat, DataMovement
 from compiler.rewrite import rebuild, rewrite, with_ends
@@ -79,7 +82,10 @@ class _Regrouping:
         return regrouped if not factor.type.rank or factor.type == regrouped.type else None
 
     def _sum(self, node: Node) -> Value | None:
-        """Products with matrices known before the steps as one product, if only their sum is used."""
+        """Products with matrices known before the steps as one product, and what is known then as one addend.
+
+        A product that is used elsewhere stays.
+        """
         if not isinstance(node.op, Add) or not self._moves(node.result):
             return None
         if self.uses[node.result] == 1 and node.result in self.added:
@@ -87,13 +93,18 @@ class _Regrouping:
         terms = self._terms(node)
         products = [term for term in terms if self._joins(term, node.result)]
         if len(products) < 2:
+            products = []
+        known = [term for term in terms if not self._moves(term)]
+        if not products and len(known) < 2:
             return None
-        lefts, rights = zip(*(self.new[term].node.operands for term in products), strict=True)
-        total = Concat(-1)(*lefts) @ Concat(0)(*rights)
-        for term in terms:
-            if term not in products:
-                total = total + self.new[term]
-        return total
+        addends = [self.new[term] for term in terms if term not in products and term not in known]
+        if products:
+            lefts, rights = zip(*(self.new[term].node.operands for term in products), strict=True)
+            addends.insert(0, Concat(-1)(*lefts) @ Concat(0)(*rights))
+        if known:
+            addends.append(reduce(add, (self.new[term] for term in known)))
+        total = reduce(add, addends)
+        return total if total.type == node.result.type else None
 
     def _terms(self, node: Node) -> list[Value]:
         """The terms of a sum, for any grouping."""

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from compiler.targets import EXPORT_TARGETS, ORT_CPU
 from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import FileOptions, ModelOptions, model_options, output_options, weight_options
 from nablac.commands.output import detail, is_verbose, note, print_json, skip_without_kernels, stage
+from nablac.commands.target_report import say_what_leaves, target_facts
 from runtime.atomic_files import resolve_link, scratch
 
 if TYPE_CHECKING:
@@ -49,8 +51,14 @@ def _report_pass(run: PassRun) -> None:
 @model_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this path.  [default: NAME.onnx]")
 @click.option(
-    "--opset", type=int, metavar="N", help="Target this ONNX opset.  [default: the lowest that supports the model]"
+    "--target",
+    "target_name",
+    type=click.Choice(tuple(EXPORT_TARGETS)),
+    default=ORT_CPU.name,
+    show_default=True,
+    help="Write the file for this runtime: its opset, and the operators that it has.",
 )
+@click.option("--opset", type=int, metavar="N", help="Write this ONNX opset.  [default: the best of the target's]")
 @click.option(
     "--train", "as_step", is_flag=True, help="Compile the training step; writes its initial state to a file beside it."
 )
@@ -77,6 +85,7 @@ def _report_pass(run: PassRun) -> None:
 def command(
     options: ModelOptions,
     output: Path | None,
+    target_name: str,
     opset: int | None,
     as_step: bool,
     as_decode: bool,
@@ -111,7 +120,7 @@ def command(
 
     observe = _report_pass if is_verbose() else None
     click.get_current_context().with_resource(pass_settings(disabled_passes, observe))
-    file_options = FileOptions(opset, not no_verify, as_json, quiet)
+    file_options = FileOptions(opset, not no_verify, as_json, quiet, EXPORT_TARGETS[target_name])
     if as_step and as_decode:
         raise click.UsageError("--train and --decode write different files: choose one")
     if as_step and tokenizer is not None:
@@ -123,16 +132,16 @@ def command(
         check_output(step, ONNX, options.files_read())
         check_output(step.with_suffix(".safetensors"), SAFETENSORS, options.files_read())
         return write_step(options, step, file_options)
-    target = output or options.beside(".decode" if as_decode else ".onnx")
-    for written in [target / START, target / STEP] if as_decode else [target]:
+    path = output or options.beside(".decode" if as_decode else ".onnx")
+    for written in [path / START, path / STEP] if as_decode else [path]:
         check_output(written, ONNX, [*options.files_read(), *([tokenizer] if tokenizer is not None else [])])
     model = set_up_model(options)
     texts = _tokenizer(model, tokenizer)
     if as_decode:
         from nablac.commands.decode_step import write_decode
 
-        return write_decode(model, target, texts, file_options, keep_weights)
-    return _write_model(model, target, texts, options.seed, file_options, keep_weights)
+        return write_decode(model, path, texts, file_options)
+    return _write_model(model, path, texts, options.seed, file_options)
 
 
 def _tokenizer(model: Model, file: Path | None) -> Tokenizer | None:
@@ -144,19 +153,11 @@ def _tokenizer(model: Model, file: Path | None) -> Tokenizer | None:
     return model.fitted.tokenizer if model.fitted is not None else None
 
 
-def _write_model(
-    model: Model,
-    target: Path,
-    tokenizer: Tokenizer | None,
-    seed: int,
-    file_options: FileOptions,
-    keep_weights: bool,
-) -> int:
-    """Write a model to `target`, after verifying it if that is asked for; returns the exit status."""
+def _write_model(model: Model, path: Path, tokenizer: Tokenizer | None, seed: int, file_options: FileOptions) -> int:
+    """Write a model to `path`, after verifying it if that is asked for; returns the exit status."""
     import onnx
 
     from compiler.onnx.exporter import export
-    from compiler.passes.known_weights import with_known_weights
     from runtime.onnx_file import move, save
     from runtime.text.tokenizers import KEY
     from runtime.text.vocabulary_checks import check_tables
@@ -165,19 +166,26 @@ def _write_model(
     if tokenizer is not None:
         check_tables(tokenizer, model.elaborated)
         metadata[KEY] = tokenizer.to_json()
-    with scratch(target) as folder:  # moved to its own name only once it is verified
+    with scratch(path) as folder:  # moved to its own name only once it is verified
         with stage("initialized") if model.is_drawn else nullcontext():
             model.read_weights()
         with stage("exported"):
-            known = with_known_weights(model.graph, model.read_weights(), keep=keep_weights)
-            proto = export(known.graph, opset=file_options.opset, weights=known.weights, metadata=metadata, largest=0)
+            known = model.for_target(file_options.target, keep_weights=file_options.keep_weights)
+            proto = export(
+                known.graph,
+                opset=file_options.opset,
+                weights=known.weights,
+                metadata=metadata,
+                largest=0,
+                target=file_options.target,
+            )
         with stage("written"):  # weights from their arrays
-            drafts = save(proto, folder / resolve_link(target).name, known.weights)
+            drafts = save(proto, folder / resolve_link(path).name, known.weights)
         with stage("checked"):
             onnx.checker.check_model(str(drafts[0]), full_check=True)
         with stage("verified") if file_options.verify else nullcontext():
             report = _verified(model, known, drafts[0], seed) if file_options.verify else None
-        written = move(drafts, target) if report is None or report.agrees else []
+        written = move(drafts, path) if report is None or report.agrees else []
     if report is not None and not report.agrees:
         worst = report.worst
         where = f"{worst.sizes}, {worst.feeds} inputs"
@@ -185,16 +193,18 @@ def _write_model(
         return 1
     for name in report.uncompared if report is not None else ():
         note(f"warning: `{name}` is NaN everywhere on random inputs: it was not compared")
-    facts = _facts(model, known, proto, target, written, report)
+    facts = _facts(model, known, proto, path, written, report) | target_facts(file_options.target, [proto])
     if file_options.as_json:
         print_json(facts)
     if file_options.as_json or file_options.quiet:
         return 0
     buffers = f" and {facts['buffers']:,} in buffers" if facts["buffers"] else ""
     click.echo(
-        f"{target}: {model.name}, {facts['nodes']} nodes, {facts['parameters']:,} parameters{buffers}, "
-        f"{_form_of_weights(known)}, opset {facts['opset']}, IR {facts['ir']}, {facts['bytes']:,} bytes"
+        f"{path}: {model.name}, {facts['nodes']} nodes, {facts['parameters']:,} parameters{buffers}, "
+        f"{_form_of_weights(known)}, opset {facts['opset']}, IR {facts['ir']}, {facts['bytes']:,} bytes, "
+        f"for {facts['target']}"
     )
+    say_what_leaves(file_options.target, facts["leaving"])
     if report is not None:
         note(f"verified against the NumPy runtime: worst relative difference {report.worst.error:.1e}")
     return 0
@@ -209,12 +219,7 @@ def _form_of_weights(known: KnownWeights) -> str:
 
 
 def _facts(
-    model: Model,
-    known: KnownWeights,
-    proto: onnx.ModelProto,
-    target: Path,
-    written: list[Path],
-    report: Report | None,
+    model: Model, known: KnownWeights, proto: onnx.ModelProto, path: Path, written: list[Path], report: Report | None
 ) -> dict[str, Any]:
     """The facts on the written file that `--json` prints."""
     from runtime.initialization import stored_operators
@@ -223,7 +228,7 @@ def _facts(
     for op in stored_operators(model.graph):
         counts[op.name] += int(model.read_weights()[op.path].size)
     return {
-        "output": str(target),
+        "output": str(path),
         "model": model.name,
         "opset": proto.opset_import[0].version,
         "ir": proto.ir_version,

@@ -10,17 +10,18 @@ import click
 
 from nablac.commands.options import FileOptions
 from nablac.commands.output import note, print_json, skip_without_kernels
+from nablac.commands.target_report import say_what_leaves, target_facts
 from runtime.atomic_files import scratch
 
 if TYPE_CHECKING:
+    import onnx
+
     from nablac.model import Model
     from runtime.text.tokenizers import Tokenizer
 
 
-def write_decode(
-    model: Model, target: Path, tokenizer: Tokenizer | None, file_options: FileOptions, keep_weights: bool = False
-) -> int:
-    """Write `target`/step.onnx and, if something is computed once per text, `target`/start.onnx; the exit status."""
+def write_decode(model: Model, output: Path, tokenizer: Tokenizer | None, file_options: FileOptions) -> int:
+    """Write `output`/step.onnx and, if something is computed once per text, `output`/start.onnx; the exit status."""
     import onnx
 
     from compiler.decode import decode
@@ -37,11 +38,11 @@ def write_decode(
     from runtime.text.vocabulary_checks import check_tables
     from runtime.verification import tolerance_of
 
-    graph = model.elaborated
+    graph, target = model.elaborated, file_options.target
     step = decode(graph)
     weights = model.read_weights()
     check_causal(graph, step.tokens, step.output, weights)
-    step = replace(step, start=optimize(step.start), step=optimize(step.step))
+    step = replace(step, start=optimize(step.start, target), step=optimize(step.step, target))
     layout = Layout.of(step)
     metadata = {"nablac.model": model.name, KEY: layout.to_json(), **length_metadata(graph)}
     metadata["nablac.tokens"] = str(graph.outputs[step.output].shape[-1])
@@ -52,33 +53,42 @@ def write_decode(
     worst = None
     if file_options.verify:
         with skip_without_kernels():
-            worst = worst_difference(graph, step, weights, "ort")
+            worst = worst_difference(graph, step, weights, "ort", target=target)
     if worst is not None and worst > tolerance_of(graphs.values()):
         note(f"not written: token by token, the scores differ by {worst:.1e} from those of the whole model")
         return 1
-    sizes: dict[str, int] = {}
-    with scratch(target) as folder:  # both files are complete before either is moved to its name
+    protos: dict[str, onnx.ModelProto] = {}
+    with scratch(output) as folder:  # both files are complete before either is moved to its name
         for name, exported in graphs.items():
-            known = with_known_weights(exported, weights, keep=keep_weights)
-            proto = export(known.graph, opset=file_options.opset, weights=known.weights, metadata=metadata, largest=0)
-            sizes[name] = len(proto.graph.node)
+            known = with_known_weights(exported, weights, target, keep=file_options.keep_weights)
+            protos[name] = proto = export(
+                known.graph,
+                opset=file_options.opset,
+                weights=known.weights,
+                metadata=metadata,
+                largest=0,
+                target=target,
+            )
             save(proto, folder / name, known.weights)
             onnx.checker.check_model(str(folder / name), full_check=True)
         try:
-            target.mkdir(parents=True, exist_ok=True)
+            output.mkdir(parents=True, exist_ok=True)
             for written in sorted(folder.iterdir()):
-                written.replace(target / written.name)
+                written.replace(output / written.name)
         except OSError as error:
-            raise Unwritable(target, error) from error
+            raise Unwritable(output, error) from error
     caches = {name: f"{dtype}[{', '.join(map(str, shape))}]" for name, (dtype, shape) in layout.caches.items()}
+    sizes = {name: len(proto.graph.node) for name, proto in protos.items()}
+    reported = target_facts(target, protos.values())
     if file_options.as_json:
-        facts = {"output": str(target), "nodes": sizes, "tokens": layout.tokens, "scores": layout.output}
+        facts = {"output": str(output), "nodes": sizes, "tokens": layout.tokens, "scores": layout.output}
         kept = {"context": layout.context, "states": layout.states, "caches": caches}
-        print_json({**facts, **kept, "worst_error": worst})
+        print_json({**facts, **kept, **reported, "worst_error": worst})
     if file_options.as_json or file_options.quiet:
         return 0
     for name, count in sizes.items():
-        click.echo(f"{target / name}: {count} nodes")
+        click.echo(f"{output / name}: {count} nodes, opset {protos[name].opset_import[0].version}, for {target.name}")
+    say_what_leaves(target, reported["leaving"])
     state = f"{len(layout.states)} states, {len(layout.caches)} caches, {len(layout.context)} values of the start"
     note(f"one step takes `{layout.tokens}` and {state}; feed each `NAME.next` as `NAME` to the next step")
     if worst is not None:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from compiler.targets import ORT_CPU, Target
 from compiler.types import FLOATS
 from nablac.commands.output import remember
 from runtime.backends import BACKENDS, DEVICES
@@ -104,10 +105,11 @@ class ModelOptions:
 class FileOptions:
     """How an ONNX file is written and reported."""
 
-    opset: int | None  # None for the lowest that supports the graph
+    opset: int | None  # None for the best of the target's
     verify: bool  # against the NumPy runtime, before the file is moved to its name
     as_json: bool
     quiet: bool
+    target: Target = ORT_CPU  # what the file is written for
 
 
 _MODEL = (

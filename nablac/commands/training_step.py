@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from compiler.targets import Target
 from nablac.commands.options import FileOptions, ModelOptions, was_given
 from nablac.commands.output import note, print_json, skip_without_kernels
 from nablac.commands.runs import read_run
+from nablac.commands.target_report import say_what_leaves, target_facts
 from nablac.commands.training_setup import set_up_training
 
 if TYPE_CHECKING:
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 _STEPS = 3  # compared between both runtimes before the file is written
 
 
-def write_step(options: ModelOptions, target: Path, file_options: FileOptions) -> int:
-    """Write `target` and its `.safetensors`, both or neither; returns the exit status."""
+def write_step(options: ModelOptions, path: Path, file_options: FileOptions) -> int:
+    """Write `path` and its `.safetensors`, both or neither; returns the exit status."""
     import onnx
 
     from compiler.elaborate.data import SCALES
@@ -29,7 +31,6 @@ def write_step(options: ModelOptions, target: Path, file_options: FileOptions) -
     from compiler.passes.pipeline import optimize
     from runtime.onnx_file import save
     from runtime.training.run_options import Options
-    from runtime.training.steppers import DISABLED_PASSES
     from runtime.verification import tolerance_of
     from runtime.weights import save_weights
 
@@ -41,29 +42,33 @@ def write_step(options: ModelOptions, target: Path, file_options: FileOptions) -
     if not training.raw and any(stage.name in SCALES for stage in training.spec.data):
         note("note: batches are not scaled here: a run's folder records how its data is scaled", file_options.quiet)
     state = training.first_state()
-    graph = optimize(training.step.graph, disabled=DISABLED_PASSES)
-    model = export(graph, opset=file_options.opset, weights=None, metadata=_metadata(training))
+    target = file_options.target
+    graph = optimize(training.step.graph, target)
+    model = export(graph, opset=file_options.opset, weights=None, metadata=_metadata(training), target=target)
     onnx.checker.check_model(model, full_check=True)
     worst = None
     if file_options.verify:
         with skip_without_kernels():
-            worst = _compare(training, options.seed)
+            worst = _compare(training, options.seed, target)
     if worst is not None and worst > tolerance_of([training.step.graph], _STEPS):
         note(f"not written: after {_STEPS} steps the losses of onnxruntime and NumPy differ by {worst:.1e}")
         return 1
     names = [value.name for value in model.graph.input]
     needed = state.keys() & set(names)
-    state_file = target.with_suffix(".safetensors")
+    state_file = path.with_suffix(".safetensors")
     save_weights(state_file, {name: state[name] for name in sorted(needed)})  # before the step, which needs it
-    save(model, target)
+    save(model, path)
     inputs = [name for name in names if name not in needed]
+    reported = target_facts(target, [model])
     if file_options.as_json:
-        facts = {"output": str(target), "state": str(state_file), "inputs": inputs, "outputs": list(graph.outputs)}
+        facts = {"output": str(path), "state": str(state_file), "inputs": inputs, "outputs": list(graph.outputs)}
+        facts |= reported
         print_json({**facts, "states": len(needed), "nodes": len(model.graph.node), "worst_error": worst})
     if file_options.as_json or file_options.quiet:
         return 0
-    opset_shown = f"opset {model.opset_import[0].version}, IR {model.ir_version}"
-    click.echo(f"{target}: one training step of {training.name}, {len(model.graph.node)} nodes, {opset_shown}")
+    opset_shown = f"opset {model.opset_import[0].version}, IR {model.ir_version}, for {target.name}"
+    click.echo(f"{path}: one training step of {training.name}, {len(model.graph.node)} nodes, {opset_shown}")
+    say_what_leaves(target, reported["leaving"])
     click.echo(f"{state_file}: {len(needed)} tensors of initial state")
     note(f"feed {', '.join(inputs)} and the state; `NAME.next` is the state for the next step")
     if worst is not None:
@@ -79,16 +84,18 @@ def _metadata(training: Training) -> dict[str, str]:
     return {"nablac.step": training.name, "nablac.states": json.dumps(states, ensure_ascii=False)}
 
 
-def _compare(training: Training, seed: int) -> float:
+def _compare(training: Training, seed: int, target: Target) -> float:
     """The largest relative difference between the losses of both runtimes over a few steps on random batches."""
     import numpy as np
 
+    from compiler.passes.pipeline import optimize
     from runtime.training.steppers import NumpyStepper, OnnxStepper, StepperSetup
     from runtime.verification import random_feeds, relative_error, sample_sizes
 
-    step, evaluation, state = training.step_graph, training.loss_graph, training.first_state()
+    step = optimize(training.step.measured, target)
+    evaluation, state = training.loss_graph, training.first_state()
     setup = StepperSetup(step, evaluation, state, training.step.averages)
-    steppers = NumpyStepper(setup), OnnxStepper(setup)
+    steppers = NumpyStepper(setup), OnnxStepper(setup, target=target)
     feeds: dict[str, Any] = dict(random_feeds(step, list(sample_sizes(step))[-1], seed))  # the largest
     dtypes = {name: value.type.dtype.numpy for name, value in (evaluation.inputs | step.inputs).items()}
     worst = 0.0

@@ -11,6 +11,7 @@ from compiler.decode import Decode
 from compiler.dims import Dim, symbols
 from compiler.graph import Graph, Value
 from compiler.operators.leaves import Source
+from compiler.targets import ORT_CPU, Target
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.generation.decoders import Cached, Layout, Recomputing
@@ -55,14 +56,19 @@ def check_causal(graph: Graph, tokens: str, output: str, weights: Mapping[str, A
 
 
 def worst_difference(
-    graph: Graph, step: Decode, weights: Mapping[str, Array], backend: str = "numpy", seed: int = 0
+    graph: Graph,
+    step: Decode,
+    weights: Mapping[str, Array],
+    backend: str = "numpy",
+    seed: int = 0,
+    target: Target = ORT_CPU,
 ) -> float:
     """The largest error of the decode step's scores, token by token, against the whole model on NumPy."""
     feeds, _ = _pair(graph, step.tokens, seed)
     tokens = feeds.pop(step.tokens)
     kept = _kept(tokens)
-    start = machine(step.start, weights, backend, "cpu") if step.start.outputs else None
-    cached = Cached(Layout.of(step), start, machine(step.step, weights, backend, "cpu"))
+    start = machine(step.start, weights, backend, "cpu", target) if step.start.outputs else None
+    cached = Cached(Layout.of(step), start, machine(step.step, weights, backend, "cpu", target))
     whole = Recomputing(step.tokens, step.output, NumpyMachine(graph, weights))
     pairs = [(cached.begin(tokens[:, :kept], feeds), whole.begin(tokens[:, :kept], feeds))]
     pairs += [(cached.next(tokens[:, index]), whole.next(tokens[:, index])) for index in range(kept, tokens.shape[1])]

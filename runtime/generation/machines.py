@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from compiler.graph import Graph
+from compiler.targets import NUMPY, ORT_CPU, Target
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -88,18 +89,18 @@ class OnnxMachine:
         return self.runner.array(value)
 
 
-def machine(graph: Graph, weights: Mapping[str, Array], backend: str, device: str) -> Machine:
-    """A graph on a backend, with what depends on weights alone computed now."""
+def machine(graph: Graph, weights: Mapping[str, Array], backend: str, device: str, target: Target = ORT_CPU) -> Machine:
+    """A graph on a backend, with what depends on weights alone computed; onnxruntime runs it as written for `target`."""
     from compiler.passes.known_weights import with_known_weights
-    from compiler.targets import NUMPY, ORT_CPU
 
-    known = with_known_weights(graph, weights, NUMPY if backend == "numpy" else ORT_CPU)
+    known = with_known_weights(graph, weights, NUMPY if backend == "numpy" else target)
     if backend == "numpy":
         return NumpyMachine(known.graph, known.weights)
     from compiler.onnx.exporter import end_names, export
 
     names = dict(zip(end_names(known.graph), (*graph.outputs, *graph.updates), strict=True))
-    return OnnxMachine(export(known.graph, weights=known.weights).SerializeToString(), device, names)
+    exported = export(known.graph, weights=known.weights, target=target)
+    return OnnxMachine(exported.SerializeToString(), device, names)
 
 
 def select(feeds: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from compiler.graph import Graph
+from compiler.targets import ORT_CPU, Target
 
 if TYPE_CHECKING:
     from compiler.types import Array
-
-# onnxruntime's RNN operator is slower than the same recurrence as a Scan, up to twice.
-DISABLED_PASSES = ("fuse-rnn",)
 
 
 class Stepper(Protocol):
@@ -88,17 +86,20 @@ class NumpyStepper:
 
 
 class OnnxStepper:
-    """Training on onnxruntime; the state stays on the device between steps."""
+    """Training on onnxruntime, with the step as it is written for `target`; the state stays on the device."""
 
-    def __init__(self, setup: StepperSetup, *, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(
+        self, setup: StepperSetup, *, device: str = "cpu", threads: int | None = None, target: Target = ORT_CPU
+    ) -> None:
         from compiler.onnx.exporter import end_names, export
         from runtime.onnx_session import OnnxRunner
 
-        def runner(graph: Graph) -> OnnxRunner:
-            return OnnxRunner(export(graph, weights=None).SerializeToString(), device=device, threads=threads)
+        def runner(graph: Graph, target: Target = ORT_CPU) -> OnnxRunner:
+            model = export(graph, weights=None, target=target)
+            return OnnxRunner(model.SerializeToString(), device=device, threads=threads)
 
         step, evaluation = setup.step, setup.evaluation
-        self.runner, self.evaluator, self.averages = runner(step), runner(evaluation), setup.averages
+        self.runner, self.evaluator, self.averages = runner(step, target), runner(evaluation), setup.averages
         # The file's names of the graph's ends: in the graph an output and an update may have the same name.
         names = end_names(step)
         self.outputs = dict(zip(step.outputs, names, strict=False))

@@ -15,6 +15,7 @@ from compiler.elaborate.models import TextSource
 from compiler.graph import Graph
 from compiler.model_spec import SEED, ModelSource, ModelSpec
 from compiler.passes.pipeline import optimize
+from compiler.targets import NUMPY, ORT_CPU, Target
 from compiler.training.losses import measured_loss, whole_graph
 from compiler.training.measures import Measure
 from compiler.training.step import TrainingStep, training_step
@@ -31,7 +32,7 @@ from runtime.training.loop import Loop, Settings
 from runtime.training.means import Means
 from runtime.training.not_finite import NotFinite, explain_not_finite, non_finite_paths
 from runtime.training.run_options import Options
-from runtime.training.steppers import DISABLED_PASSES, NumpyStepper, OnnxStepper, Stepper, StepperSetup, with_averages
+from runtime.training.steppers import NumpyStepper, OnnxStepper, Stepper, StepperSetup, with_averages
 from runtime.training.surroundings import threads
 from runtime.training.trained import Trained, in_raw_data, model_metadata, raw_graph, step_of, weights_of_model
 from runtime.training.training_data import LoadExamples, context_of, examples_of
@@ -109,16 +110,16 @@ class Training:
     @cached_property
     def step_graph(self) -> Graph:
         """The optimised step, with the parts of its measures as outputs."""
-        return optimize(self.step.measured, disabled=self._disabled_passes)
+        return optimize(self.step.measured, self._target)
 
     @cached_property
     def loss_graph(self) -> Graph:
         """The loss and the metrics in inference mode."""
-        return optimize(self._measured_loss[0], disabled=self._disabled_passes)
+        return optimize(self._measured_loss[0], self._target)
 
     @property
-    def _disabled_passes(self) -> tuple[str, ...]:
-        return DISABLED_PASSES if self.options.backend == "ort" else ()
+    def _target(self) -> Target:
+        return ORT_CPU if self.options.backend == "ort" else NUMPY
 
     @property
     def name(self) -> str:

@@ -111,7 +111,7 @@ def test_transposed_weights_are_not_activations(name: str, most: int) -> None:
     [
         ("transformer", {"attention": 6, "layer_normalization": 10}),
         ("lstm", {"lstm": 1}),
-        ("gru", {"gru": 4}),
+        ("gru", {"gru": 2}),
         ("mlp", {}),
     ],
 )

@@ -147,7 +147,6 @@ model M() {
 STATED = {
     "lstm": ("x -> LSTM(3)", "NaN", "`lstm`, NaN: "),
     "gru": ("x -> GRU(3)", "NaN", "`gru`, NaN: "),
-    "relu in a recurrence": ("x -> SimpleRNN(2, activation: relu)", "NaN", "`rnn`, NaN: "),
     "max_pool": ("max_pool(x, kernel: [2])", "NaN", "`max_pool`, NaN in a window: "),
     "a sum beyond": (
         "conv(transpose(x, [0, 2, 1]), W, pads: [1, 1])",

@@ -138,9 +138,9 @@ for shape in ((2, 0, 3), (0, 2, 3)):
 """
 
 
-@pytest.mark.parametrize("cell", ["RNNCell(4)", "LSTMCell(4)", "GRUCell(4)"])
+@pytest.mark.parametrize("cell", ["LSTMCell(4)", "GRUCell(4)"])
 def test_an_exported_file_refuses_an_axis_that_is_empty_against_the_text(cell: str, tmp_path: Path) -> None:
-    """onnxruntime's kernels would end the process, or give what stood in memory."""
+    """onnxruntime's kernels would end the process, or give what stood in memory; its Scan refuses by itself."""
     file = tmp_path / "m.onnx"
     file.write_bytes(model(cell, False, "s", "numpy").onnx().SerializeToString())
     ended = subprocess.run([sys.executable, "-c", STOCK, str(file)], capture_output=True, text=True, check=False)

@@ -10,6 +10,7 @@ import pytest
 
 import nablac
 from compiler.passes.pipeline import optimize
+from compiler.targets import NUMPY
 from tests.models import elaborate
 from tests.specs.parity import Case, Weights, case, check, each, torch
 from tests.specs.weights import Map, gru, lstm, rnn
@@ -242,14 +243,14 @@ FUSED = {
     "LSTM(4, reverse: true)": {"lstm": 1},
     "GRU(4)": {"gru": 1},
     "GRU(4, reset_after: false)": {"gru": 1},
-    "Bidirectional(LSTM(4))": {"lstm": 2},
+    "Bidirectional(LSTM(4))": {"lstm": 1},
 }
 
 
 @pytest.mark.parametrize("layer", FUSED)
 def test_a_layers_equations_become_the_fused_operator(layer: str) -> None:
     text = f"model M() {{\n    input x: [batch, time, 3]\n    output x -> {layer}\n}}\n"
-    graph = optimize(elaborate(text))
+    graph = optimize(elaborate(text), NUMPY)  # onnxruntime has a faster form of the simple ones
     found = Counter(node.op.name for node in graph)
     assert {name: found[name] for name in ("scan", "rnn", "lstm", "gru") if found[name]} == FUSED[layer]
 

@@ -381,7 +381,7 @@ def run_onnx(
 
 def run_every_way(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
     """The outputs as written and after the passes, by NumPy and by onnxruntime, where that has the kernels."""
-    from compiler.onnx.exporter import needed_opset
+    from compiler.onnx.opsets import needed_opset
     from compiler.passes.pipeline import optimize
     from compiler.targets import HIGHEST_OPSET
 

@@ -10,7 +10,8 @@ import pytest
 
 from compiler.dims import Dim
 from compiler.graph import Graph
-from compiler.onnx.exporter import best_opset, export, needed_opset
+from compiler.onnx.exporter import export
+from compiler.onnx.opsets import best_opset, needed_opset
 from compiler.operators import attention
 from compiler.operators.attention import Attention
 from compiler.operators.leaves import Input

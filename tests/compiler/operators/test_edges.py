@@ -15,6 +15,7 @@ from compiler.operators.activations import Erf, Relu, Sigmoid, Softplus, Tanh
 from compiler.operators.arithmetic import Abs, Clip, FloorDiv, Maximum, Minimum, Mod, Neg, Reciprocal, Round, Sign
 from compiler.operators.attention import LATER, Attention
 from compiler.operators.casting import Cast
+from compiler.operators.cell_activations import RELU
 from compiler.operators.comparison import Equal, Greater, GreaterEqual, IsInf, IsNan, Less, LessEqual, NotEqual, Where
 from compiler.operators.convolution import ConvTranspose
 from compiler.operators.leaves import Input, constant
@@ -289,9 +290,9 @@ OTHERWISE: dict[str, tuple[Operator, tuple[Any, ...], Any]] = {
         ([[[[1], [1]]]], [[[[1], [inf]]]], [[[[2], [3]]]]),
         [[[[2], [nan]]]],
     ),
-    "rnn": (RNN(1, activation="relu"), ([[[nan]]], [[1]], [[1]], [0, 0], [[0]]), [[[nan]]]),
-    "lstm": (LSTM(1), ([[[nan]]], [[1]] * 4, [[1]] * 4, [0] * 8, [[0]], [[0]]), [[[nan]]]),
-    "gru": (GRU(1), ([[[nan]]], [[1]] * 3, [[1]] * 3, [0] * 6, [[0]]), [[[nan]]]),
+    "rnn": (RNN(1, activations=(RELU,)), ([[[nan]]], [[[1]]], [[[1]]], [[0, 0]], [[[0]]]), [[[[nan]]]]),
+    "lstm": (LSTM(1), ([[[nan]]], [[[1]] * 4], [[[1]] * 4], [[0] * 8], [[[0]]], [[[0]]]), [[[[nan]]]]),
+    "gru": (GRU(1), ([[[nan]]], [[[1]] * 3], [[[1]] * 3], [[0] * 6], [[[0]]]), [[[[nan]]]]),
 }
 
 

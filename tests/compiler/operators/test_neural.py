@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from compiler.operators.cell_activations import RELU
 from compiler.operators.convolution import Conv, ConvTranspose, ConvWeightGradient
 from compiler.operators.normalization import LogSoftmax, Softmax
 from compiler.operators.pooling import AveragePool, MaxPool, MaxPoolIndices
@@ -32,15 +33,17 @@ def turned(w: Any, order: tuple[int, ...], n: int) -> Any:
 
 def recurrent(kind: str, order: tuple[int, ...], n: int, nonlinearity: str = "tanh") -> Any:
     def oracle(x: Any, w: Any, r: Any, b: Any, *first: Any) -> Any:
-        half = len(b) // 2
-        weights = [turned(each, order, n) for each in (w, r, b[:half], b[half:])]
-        states = tuple(each[None] for each in first)
-        if kind == "lstm":
-            y, h, c = torch._VF.lstm(x, states, weights, True, 1, 0.0, False, False, False)
-            return y, h[0], c[0]
-        run = getattr(torch._VF, kind if kind == "gru" else f"rnn_{nonlinearity}")
-        y, h = run(x, states[0], weights, True, 1, 0.0, False, False, False)
-        return y, h[0]
+        half = b.shape[1] // 2
+        weights = [
+            turned(each, order, n)
+            for direction in range(len(w))
+            for each in (w[direction], r[direction], b[direction, :half], b[direction, half:])
+        ]
+        states = first or [x.new_zeros(len(w), x.shape[1], n)] * (2 if kind == "lstm" else 1)
+        flags = (True, 1, 0.0, False, len(w) == 2, False)
+        run = getattr(torch._VF, f"rnn_{nonlinearity}" if kind == "rnn" else kind)
+        y, *ends = run(x, states if kind == "lstm" else states[0], weights, *flags)
+        return y.reshape(*y.shape[:2], len(w), n).transpose(1, 2), *ends
 
     return oracle
 
@@ -95,14 +98,18 @@ CASES = (
          oracle=lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False), named=EXTENT),
     case("average pool that counts pads", AveragePool((3, 3), (2, 2), (1, 1, 1, 1), (), True), x=(2, 3, 7, 6),
          oracle=lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=True), named=EXTENT),
-    case("rnn", RNN(3), x=(5, 2, 4), w=(3, 4), r=(3, 3), b=(6,), h=(2, 3),
+    case("rnn", RNN(3), x=(5, 2, 4), w=(1, 3, 4), r=(1, 3, 3), b=(1, 6), h=(1, 2, 3),
          oracle=recurrent("rnn", (0,), 3), order=0, named={}, dtypes=F32),
-    case("rnn with relu", RNN(3, activation="relu"), x=(5, 2, 4), w=(3, 4), r=(3, 3), b=(6,), h=(2, 3),
+    case("rnn with relu", RNN(3, activations=(RELU,)), x=(5, 2, 4), w=(1, 3, 4), r=(1, 3, 3), b=(1, 6), h=(1, 2, 3),
          oracle=recurrent("rnn", (0,), 3, "relu"), order=0, named={}, dtypes=F32),
-    case("lstm", LSTM(3), x=(5, 2, 4), w=(12, 4), r=(12, 3), b=(24,), h=(2, 3), c=(2, 3),
+    case("lstm", LSTM(3), x=(5, 2, 4), w=(1, 12, 4), r=(1, 12, 3), b=(1, 24), h=(1, 2, 3), c=(1, 2, 3),
          oracle=recurrent("lstm", (0, 2, 3, 1), 3), order=0, named={}, dtypes=F32),
-    case("gru", GRU(3, linear_before_reset=True), x=(5, 2, 4), w=(9, 4), r=(9, 3), b=(18,), h=(2, 3),
+    case("lstm in both directions", LSTM(3, "bidirectional"), x=(5, 2, 4), w=(2, 12, 4), r=(2, 12, 3), b=(2, 24),
+         oracle=recurrent("lstm", (0, 2, 3, 1), 3), order=0, named={}, dtypes=F32),
+    case("gru", GRU(3, linear_before_reset=True), x=(5, 2, 4), w=(1, 9, 4), r=(1, 9, 3), b=(1, 18), h=(1, 2, 3),
          oracle=recurrent("gru", (1, 0, 2), 3), order=0, named={}, dtypes=F32),
+    case("gru in both directions", GRU(3, "bidirectional", linear_before_reset=True), x=(5, 2, 4), w=(2, 9, 4),
+         r=(2, 9, 3), b=(2, 18), h=(2, 2, 3), oracle=recurrent("gru", (1, 0, 2), 3), order=0, named={}, dtypes=F32),
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from compiler.passes.code_motion import hoist_steps, sink_results
 from compiler.passes.merge_scans import merge_scans
 from compiler.passes.pipeline import optimize
 from compiler.passes.regroup_steps import at_most, regroup_steps
+from compiler.targets import NUMPY
 from compiler.types import DType
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
@@ -101,7 +102,7 @@ def test_sums_are_no_walk_at_all() -> None:
 
 
 def test_back_propagation_through_time_multiplies_by_one_matrix_a_step() -> None:
-    changed = optimize(with_gradients(graph_of("h' = tanh(x @ W + h @ U); output h'", dtype=DType.F32)))
+    changed = optimize(with_gradients(graph_of("h' = tanh(x @ W + h @ U); output h'", dtype=DType.F32)), NUMPY)
     scans = [node.op for node in changed if isinstance(node.op, Scan)]
     assert [node.op.name for node in changed].count("rnn") == 1  # forward is fused still
     assert len(scans) == 1
