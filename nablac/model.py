@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     import onnx
 
+    from compiler.passes.known_weights import KnownWeights
     from compiler.types import Array
     from compiler.units import Unit
     from nablac.model_runner import ModelRunner

@@ -120,7 +120,7 @@ def command(
 
     observe = _report_pass if is_verbose() else None
     click.get_current_context().with_resource(pass_settings(disabled_passes, observe))
-    file_options = FileOptions(opset, not no_verify, as_json, quiet, EXPORT_TARGETS[target_name])
+    file_options = FileOptions(opset, not no_verify, as_json, quiet, EXPORT_TARGETS[target_name], keep_weights)
     if as_step and as_decode:
         raise click.UsageError("--train and --decode write different files: choose one")
     if as_step and tokenizer is not None:

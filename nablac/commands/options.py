@@ -110,6 +110,7 @@ class FileOptions:
     as_json: bool
     quiet: bool
     target: Target = ORT_CPU  # what the file is written for
+    keep_weights: bool = False  # by their own names, and nothing computed from them
 
 
 _MODEL = (

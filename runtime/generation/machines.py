@@ -90,7 +90,7 @@ class OnnxMachine:
 
 
 def machine(graph: Graph, weights: Mapping[str, Array], backend: str, device: str, target: Target = ORT_CPU) -> Machine:
-    """A graph on a backend, with what depends on weights alone computed; onnxruntime runs it as written for `target`."""
+    """A graph on a backend, with what depends on weights alone computed; `target` is what onnxruntime runs it as."""
     from compiler.passes.known_weights import with_known_weights
 
     known = with_known_weights(graph, weights, NUMPY if backend == "numpy" else target)
