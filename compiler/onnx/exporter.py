@@ -185,6 +185,9 @@ class Writer:
     def producer(self, name: str) -> Operator | None:
         return self.producers.get(name)
 
+    def is_stored(self, name: str) -> bool:
+        return name in self.root.initializers
+
     def refuse_empty(self, value: str, sequence: str, sizes: Sequence[Size]) -> str:
         dims = [str(size) for size in sizes if isinstance(size, Dim) and positive(size)]
         if dims:

@@ -149,8 +149,9 @@ class Conv(SlidingWindow, Operator):
         return self.replace(pads=others)(items, *(window.whole(operand) for operand in (w, *bias)))
 
     def lower(self, emit: Emit, x: str, w: str, *bias: str) -> str:
-        strides, pads, dilations = self.settings(emit.type(x).rank - 2)
-        return emit("Conv", x, w, *bias, strides=strides, pads=pads, dilations=dilations, group=self.groups)
+        from compiler.operators.convolution_lowering import lower_convolution
+
+        return lower_convolution(self, emit, x, w, *bias)
 
     def flops(self, x: TensorType, w: TensorType, *bias: TensorType) -> Size:
         return 2 * self.infer(x, w).elements * product(w.shape[1:])

@@ -1,4 +1,4 @@
-"""The gradients of a convolution as plain ONNX operators, each in several forms of which a table of costs decides."""
+"""Convolutions and their gradients as ONNX nodes, each in several forms of which a table of costs decides."""
 
 from __future__ import annotations
 
@@ -16,6 +16,59 @@ if TYPE_CHECKING:
     import numpy as np
 else:
     np = LazyModule("numpy")
+
+
+# The convolution itself
+
+
+def lower_convolution(op: Any, emit: Emit, x: str, w: str, *bias: str) -> str:
+    """A form of `conv`; there is a choice for f32, if the weights change from run to run, as in training."""
+    x_type, w_type = emit.type(x), emit.type(w)
+    kernel = w_type.shape[2:]
+    known = all(isinstance(size, int) for size in kernel)
+    if emit.is_stored(w) or op.groups > 1 or not known or x_type.dtype != DType.F32:
+        return _as_convolution(op, emit, x, w, *bias)
+    form = cheapest(
+        emit.target,
+        "convolution",
+        "convolution",
+        batch=x_type.shape[0],
+        channels=x_type.shape[1],
+        filters=w_type.shape[0],
+        taps=product(kernel),
+        positions=product(op.output_sizes(x_type, kernel)),
+    )
+    return CONVOLUTIONS[form](op, emit, x, w, *bias)
+
+
+def _as_convolution(op: Any, emit: Emit, x: str, w: str, *bias: str) -> str:
+    """ONNX's own operator."""
+    strides, pads, dilations = op.settings(emit.type(x).rank - 2)
+    return emit("Conv", x, w, *bias, strides=strides, pads=pads, dilations=dilations, group=op.groups)
+
+
+def _as_one_product(op: Any, emit: Emit, x: str, w: str, *bias: str) -> str:
+    """One product over the examples and positions: onnxruntime's kernel reads the weights once for each example."""
+    x_type, w_type = emit.type(x), emit.type(w)
+    batch, (filters, channels, *kernel) = x_type.shape[0], w_type.shape
+    sizes = op.output_sizes(x_type, tuple(kernel))
+    order = [1, 0, *range(2, x_type.rank)]
+    columns = _joined_windows(_windows(op, emit, emit("Transpose", x, perm=order), tuple(kernel), sizes), emit)
+    width = channels * product(kernel)
+    columns = emit("Reshape", columns, emit.sizes((width, batch * product(sizes))))
+    total = emit("MatMul", emit("Reshape", w, emit.sizes((filters, width))), columns)
+    for vector in bias:
+        total = emit("Add", total, emit("Reshape", vector, emit.sizes((filters, 1))))
+    return emit("Transpose", emit("Reshape", total, emit.sizes((filters, batch, *sizes))), perm=order)
+
+
+CONVOLUTIONS: Mapping[str, Callable[..., str]] = {"convolution": _as_convolution, "product": _as_one_product}
+
+
+def _joined_windows(windows: list[str], emit: Emit) -> str:
+    """Windows [channels, batch, ...] as [channels, taps, batch, ...]."""
+    windows = [emit("Unsqueeze", window, np.array([1])) for window in windows]
+    return windows[0] if len(windows) == 1 else emit("Concat", *windows, axis=1)
 
 
 # The gradient of the weights
@@ -43,7 +96,10 @@ def lower_weight_gradient(op: Any, emit: Emit, x: str, grad: str) -> str:
 def _by_examples(op: Any, emit: Emit, x: str, grad: str) -> str:
     """A product for each example, and the sum of these: without a transpose, where positions are many."""
     batch, channels, filters, positions = _sizes(op, emit, x, grad)
-    windows = [emit("Unsqueeze", window, np.array([2])) for window in _windows(op, emit, x, grad)]
+    windows = [
+        emit("Unsqueeze", window, np.array([2]))
+        for window in _windows(op, emit, x, op.kernel, emit.type(grad).shape[2:])
+    ]
     taps = len(windows)
     columns = windows[0] if taps == 1 else emit("Concat", *windows, axis=2)  # [batch, channels, taps, ...]
     columns = emit("Reshape", columns, emit.sizes((batch, op.groups, channels * taps, positions)))
@@ -57,8 +113,7 @@ def _joined(op: Any, emit: Emit, x: str, grad: str) -> str:
     """One product over the examples and positions."""
     batch, channels, filters, positions = _sizes(op, emit, x, grad)
     rows, windows = _with_batch_inside(op, emit, x, grad)
-    windows = [emit("Unsqueeze", window, np.array([1])) for window in windows]
-    columns = windows[0] if len(windows) == 1 else emit("Concat", *windows, axis=1)  # [channels, taps, batch, ...]
+    columns = _joined_windows(windows, emit)
     groups = (op.groups,) if op.groups > 1 else ()
     rank = len(groups)
     columns = emit("Reshape", columns, emit.sizes((*groups, channels * len(windows), batch * positions)))
@@ -104,20 +159,20 @@ def _with_batch_inside(op: Any, emit: Emit, x: str, grad: str) -> tuple[str, lis
     order = [1, 0, *range(2, emit.type(x).rank)]
     groups = (op.groups,) if op.groups > 1 else ()
     rows = emit("Reshape", emit("Transpose", grad, perm=order), emit.sizes((*groups, filters, batch * positions)))
-    return rows, _windows(op, emit, emit("Transpose", x, perm=order), grad)
+    turned = emit("Transpose", x, perm=order)
+    return rows, _windows(op, emit, turned, op.kernel, emit.type(grad).shape[2:])
 
 
-def _windows(op: Any, emit: Emit, x: str, grad: str) -> list[str]:
-    """The items that each tap of the kernel reads: the first two axes are those of `x`, the others the gradient's."""
-    rank = len(op.kernel)
+def _windows(op: Any, emit: Emit, x: str, kernel: tuple[Size, ...], sizes: tuple[Size, ...]) -> list[str]:
+    """The items that each tap of the kernel reads, one for each position of the result."""
+    rank = len(kernel)
     strides, pads, dilations = op.settings(rank)
-    if set(op.kernel) == set(strides) == {1} and not any(pads):
+    if set(kernel) == set(strides) == {1} and not any(pads):
         return [x]
     if any(pads):
         x = emit("Pad", x, np.array([0, 0, *pads[:rank], 0, 0, *pads[rank:]], np.int64))
-    sizes, axes = emit.type(grad).shape[2:], np.arange(2, 2 + rank)
-    windows = []
-    for tap in every(*(range(size) for size in op.kernel)):
+    axes, windows = np.arange(2, 2 + rank), []
+    for tap in every(*map(range, kernel)):  # type: ignore[arg-type]  # known sizes
         starts = np.array([index * dilation for index, dilation in zip(tap, dilations, strict=True)], np.int64)
         stops: list[Size] = [
             index * dilation + (size - 1) * stride + 1

@@ -1,4 +1,4 @@
-"""Every form in which the gradients of a convolution are written gives PyTorch's gradients, wherever it applies."""
+"""Every form in which a convolution and its gradients are written gives PyTorch's results, wherever it applies."""
 
 from __future__ import annotations
 
@@ -36,21 +36,29 @@ SETTINGS: dict[str, tuple[tuple[int, ...], tuple[int, ...], Any, Any, Any, int]]
 
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize(
-    "form", [*convolution_lowering.WEIGHT_GRADIENTS, *convolution_lowering.TRANSPOSES, "by the table"]
+    "form",
+    [
+        *convolution_lowering.CONVOLUTIONS,
+        *convolution_lowering.WEIGHT_GRADIENTS,
+        *convolution_lowering.TRANSPOSES,
+        "by the table",
+    ],
 )
-def test_every_form_gives_the_gradients(form: str, setting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_form_gives_the_results(form: str, setting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     images, kernels, strides, pads, dilations, groups = setting
     batch = Dim.named("batch")
     x = Input("x", TensorType(DType.F32, (batch, *images[1:])))()
     w = Input("w", TensorType(DType.F32, kernels))()
-    y = Conv(strides, pads * 2, dilations, groups)(x, w)
+    bias = Input("bias", TensorType(DType.F32, kernels[:1]))()
+    y = Conv(strides, pads * 2, dilations, groups)(x, w, bias)
     grad = Input("grad", y.type)()
-    to_x, to_w = y.node.op.pullback(grad, x, w, result=y)
-    graph = Graph({"x": x, "w": w, "grad": grad}, {"to_x": to_x, "to_w": to_w})
+    to_x, to_w, _ = y.node.op.pullback(grad, x, w, bias, result=y)
+    graph = Graph({"x": x, "w": w, "bias": bias, "grad": grad}, {"y": y, "to_x": to_x, "to_w": to_w})
     if form != "by the table":
         own = {
+            "convolution": convolution_lowering.CONVOLUTIONS,
             "convolution weight gradient": convolution_lowering.WEIGHT_GRADIENTS,
             "transpose of a convolution": convolution_lowering.TRANSPOSES,
         }
@@ -60,15 +68,16 @@ def test_every_form_gives_the_gradients(form: str, setting: Any, monkeypatch: py
             lambda target, choice, default, **_: form if form in own[choice] else default,
         )
     generator = np.random.default_rng(0)
-    arrays = {
-        name: generator.normal(size=[images[0], *value.shape[1:]] if name != "w" else kernels).astype(np.float32)
-        for name, value in graph.inputs.items()
-    }
+    arrays = {}
+    for name, value in graph.inputs.items():
+        shape = [images[0], *value.shape[1:]] if value.shape[0] == batch else value.shape
+        arrays[name] = generator.normal(size=shape).astype(np.float32)
     tensors = {name: torch.tensor(array.astype(np.float64), requires_grad=True) for name, array in arrays.items()}
     convolve = {3: torch.conv1d, 4: torch.conv2d, 5: torch.conv3d}[len(images)]
-    result = convolve(tensors["x"], tensors["w"], None, strides, pads, dilations, groups)
+    result = convolve(tensors["x"], tensors["w"], tensors["bias"], strides, pads, dilations, groups)
     result.backward(tensors["grad"])
     found = OnnxRunner(export(graph, opset=18, weights=None).SerializeToString()).run(arrays)
+    np.testing.assert_allclose(found["y"], result.detach().numpy(), rtol=1e-4, atol=1e-5)
     for name in ("x", "w"):
         np.testing.assert_allclose(found[f"to_{name}"], tensors[name].grad.numpy(), rtol=1e-4, atol=1e-5, err_msg=name)
 
