@@ -8,7 +8,6 @@ from functools import cached_property
 from compiler.dims import substitute
 from compiler.graph import Graph, Node, Value
 from compiler.operators.leaves import Constant, Placeholder
-from compiler.types import TensorType
 
 NEVER = 2**62
 
@@ -22,7 +21,7 @@ class Liveness:
 
     def __init__(self, graph: Graph, sizes: Mapping[str, int]) -> None:
         self.graph, self.sizes = graph, sizes
-        self._bytes: dict[TensorType, int] = {}
+        self._bytes: dict[Value, int] = {}
         self.nodes = tuple(node for node in graph if not isinstance(node.op, (Constant, Placeholder)))
         self.index: dict[Node, int] = {node: index for index, node in enumerate(self.nodes)}
         self.owner: dict[Value, Value] = {}  # of a view: what it is a view of
@@ -40,10 +39,13 @@ class Liveness:
 
     def bytes(self, value: Value) -> int:
         """The size of a value."""
-        if value.type not in self._bytes:
-            count = substitute(value.type.elements, self.sizes)
-            self._bytes[value.type] = count * value.type.dtype.bytes if isinstance(count, int) else 0
-        return self._bytes[value.type]
+        if value not in self._bytes:
+            count = 1
+            for size in value.shape:
+                number = size if isinstance(size, int) else substitute(size, self.sizes)
+                count *= number if isinstance(number, int) else 0
+            self._bytes[value] = count * value.type.dtype.bytes
+        return self._bytes[value]
 
     @cached_property
     def fed_bytes(self) -> int:

@@ -8,7 +8,7 @@ from compiler.graph import Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.shaping import DataMovement
-from compiler.types import DType, TensorType
+from compiler.types import DType, TensorType, TypeMismatch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +30,8 @@ class Barrier(DataMovement):
     views_operand = True
 
     def infer(self, x: TensorType, after: TensorType) -> TensorType:
+        if not after.dtype.is_float:
+            raise TypeMismatch(f"expected a float tensor to wait for, got {after}")
         return x
 
     def moved_operands(self, *operands: Value) -> tuple[Value, ...]:
@@ -55,5 +57,3 @@ class Barrier(DataMovement):
         if not shape:
             return emit("Squeeze", emit("Reshape", x, emit("Add", zero, np.array([1]))), np.array([0]))
         return emit("Reshape", x, emit("Add", emit.sizes(shape), zero), allowzero=1)
-
-

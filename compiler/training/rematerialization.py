@@ -9,7 +9,7 @@ barrier, behind a value of the backward pass: so it runs late, and is not merged
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 from compiler.dims import Size, substitute
@@ -25,6 +25,7 @@ _MUCH = 2  # how many times smaller a result is that is computed early
 _SMALL = 2000  # a value below this fraction of the peak is always kept
 _MOST_ROUNDS = 12
 _LEAST_GAIN = 0.995
+_FRACTIONS = (0.125, 0.25, 0.5)  # of the nodes
 _SEGMENTS = (2, 3, 4, 6, 8, 12, 16, 24, 32)
 _EARLIER = 0.05  # how much dearer it is to keep the first value than the last of the same size
 
@@ -38,32 +39,41 @@ def fit_into(graph: Graph, budget: int, sizes: Mapping[str, int]) -> Graph:
     """
     if Liveness(graph, sizes).most <= budget:
         return graph
-    graph = reduce_early(graph, sizes)
-    before = Liveness(graph, sizes)
-    if before.most <= budget:
-        return graph
-    least = before.most
-    for may_repeat in _choices(before):
-        candidate = graph
-        for _ in range(_MOST_ROUNDS):
-            smaller = compute_again(candidate, sizes, may_repeat)
-            most = Liveness(smaller, sizes).most
-            least = min(least, most)
-            if most <= budget:
-                return smaller
-            if most > _LEAST_GAIN * Liveness(candidate, sizes).most:
-                break
-            candidate = smaller
+    early = Liveness(reduce_early(graph, sizes), sizes)
+    if early.most <= budget:
+        return early.graph
+    cheap = _shrink(early, budget, _cheap_of_first(early, 1.0))
+    if cheap.most <= budget:
+        less = (_shrink(early, budget, _cheap_of_first(early, fraction)) for fraction in _FRACTIONS)
+        return next((liveness for liveness in less if liveness.most <= budget), cheap).graph
+    least = cheap.most
+    for segments in _SEGMENTS:
+        shrunk = _shrink(early, budget, _between_checkpoints(early, segments))
+        if shrunk.most <= budget:
+            return shrunk.graph
+        least = min(least, shrunk.most)
     raise NablacError(
         Diagnostic(
             codes.E811,
-            f"a training step of {graph.name} does not fit in {_megabytes(budget)}",
+            f"a training step of {graph.name} does not fit in {_amount(budget)}",
             place="memory_budget",
-            note=f"it takes {_megabytes(before.most)}, and {_megabytes(least)} if all that helps is computed again; "
-            f"{_megabytes(before.fed_bytes)} of it are weights, states and the batch",
+            note=f"it takes {_amount(early.most)}, and {_amount(least)} if all that helps is computed again; "
+            f"{_amount(early.fed_bytes)} of it are weights, states and the batch",
             hint="train with smaller batches",
         )
     )
+
+
+def _shrink(liveness: Liveness, budget: int, may_repeat: MayRepeat) -> Liveness:
+    """The graph with values computed again at one peak after the other, until it fits or that no longer helps."""
+    for _ in range(_MOST_ROUNDS):
+        smaller = Liveness(compute_again(liveness, may_repeat), liveness.sizes)
+        if smaller.most > _LEAST_GAIN * liveness.most:
+            return min(smaller, liveness, key=lambda each: each.most)
+        liveness = smaller
+        if liveness.most <= budget:
+            break
+    return liveness
 
 
 def reduce_early(graph: Graph, sizes: Mapping[str, int]) -> Graph:
@@ -126,27 +136,22 @@ def _with_barriers(graph: Graph, changed: list[tuple[Node, Value, list[Value]]])
     return with_ends(graph, new)
 
 
-def _megabytes(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB"
+def _amount(count: int) -> str:
+    """A number of bytes with a unit."""
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} KB"
 
 
-def _choices(before: Liveness) -> Iterator[MayRepeat]:
-    """What may be computed again, from little to much."""
-    length = len(before.nodes)
-    original = before.index
+def _cheap_of_first(before: Liveness, fraction: float) -> MayRepeat:
+    """Nodes of few operations among the first ones, whose values are kept longest."""
+    first = set(before.nodes[: round(fraction * len(before.nodes))])
+    every = fraction == 1
+    return lambda liveness, node: (every or node in first) and _is_cheap(node, liveness.sizes)
 
-    def cheap_of_first(fraction: float) -> MayRepeat:
-        return lambda liveness, node: _is_cheap(node, liveness.sizes) and original.get(node, 0) <= fraction * length
 
-    for fraction in (0.125, 0.25, 0.5, 1.0):
-        yield cheap_of_first(fraction)
-    for segments in _SEGMENTS:
-        crossing = _crossing(before, segments)
-
-        def between_checkpoints(liveness: Liveness, node: Node, crossing: frozenset[Node] = crossing) -> bool:
-            return node not in crossing and not node.op.graphs
-
-        yield between_checkpoints
+def _between_checkpoints(before: Liveness, segments: int) -> MayRepeat:
+    """All nodes but recurrences, and those whose results cross the borders of this number of segments."""
+    crossing = _crossing(before, segments)
+    return lambda liveness, node: node not in crossing and not node.op.graphs
 
 
 def _is_cheap(node: Node, sizes: Mapping[str, int]) -> bool:
@@ -196,10 +201,10 @@ def _width(liveness: Liveness, last: Mapping[Value, int], border: int) -> int:
     )
 
 
-def compute_again(graph: Graph, sizes: Mapping[str, int], may_repeat: MayRepeat) -> Graph:
-    """`graph` with less kept across its peak, by computing nodes again that `may_repeat` allows."""
-    split = _Split(Liveness(graph, sizes), may_repeat)
-    return split.rewritten() if split.repeated else graph
+def compute_again(liveness: Liveness, may_repeat: MayRepeat) -> Graph:
+    """The graph with less kept across its peak, by computing nodes again that `may_repeat` allows."""
+    split = _Split(liveness, may_repeat)
+    return split.rewritten() if split.repeated else liveness.graph
 
 
 class _Split:

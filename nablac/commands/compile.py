@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nablac.commands.model_setup import set_up_model
-from nablac.commands.options import FileOptions, ModelOptions, model_options, output_options, weight_options
+from nablac.commands.options import (
+    FileOptions,
+    ModelOptions,
+    memory_budget_option,
+    model_options,
+    output_options,
+    weight_options,
+)
 from nablac.commands.output import detail, is_verbose, note, print_json, skip_without_kernels, stage
 from runtime.atomic_files import resolve_link, scratch
 
@@ -65,6 +72,7 @@ def _report_pass(run: PassRun) -> None:
     callback=_known_passes,
     help="Disable a compiler pass; -v lists the passes. Can be repeated.",
 )
+@memory_budget_option
 @click.option("--no-verify", is_flag=True, help="Skip the comparison with the NumPy runtime.")
 @weight_options
 @output_options
@@ -76,6 +84,7 @@ def command(
     as_decode: bool,
     tokenizer: Path | None,
     disabled_passes: tuple[str, ...],
+    memory_budget: int | None,
     no_verify: bool,
     as_json: bool,
     quiet: bool,
@@ -105,13 +114,15 @@ def command(
         raise click.UsageError("--train and --decode write different files: choose one")
     if as_step and tokenizer is not None:
         raise click.UsageError("a training step takes batches of tokens: --tokenizer does not apply")
+    if memory_budget is not None and not as_step:
+        raise click.UsageError("--memory-budget is of a training step: it needs --train")
     if as_step:
         from nablac.commands.training_step import write_step
 
         step = output or options.beside(".step.onnx")
         check_output(step, ONNX, options.files_read())
         check_output(step.with_suffix(".safetensors"), SAFETENSORS, options.files_read())
-        return write_step(options, step, file_options)
+        return write_step(options, step, file_options, memory_budget)
     target = output or options.beside(".decode" if as_decode else ".onnx")
     for written in [target / START, target / STEP] if as_decode else [target]:
         check_output(written, ONNX, [*options.files_read(), *([tokenizer] if tokenizer is not None else [])])
