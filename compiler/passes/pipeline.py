@@ -90,6 +90,7 @@ def _model(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.fuse_softmax import SOFTMAX
     from compiler.passes.regroup_steps import regroup_steps
     from compiler.passes.simplify import IDENTITIES
+    from compiler.passes.turn_products import TABLES
 
     clean_up = (
         _by_rules("simplify", IDENTITIES, in_bodies=True),
@@ -98,6 +99,7 @@ def _model(target: Target) -> tuple[Pass, ...]:
     )
     return (
         *clean_up,
+        _by_rules("turn-products", TABLES),
         Pass("sink-results", sink_results, "rounding"),
         *clean_up,
         Pass("fuse-rnn", partial(fuse_recurrences, "rnn"), "rounding"),
