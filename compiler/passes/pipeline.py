@@ -88,6 +88,7 @@ def _model(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.fuse_bias import BIAS
     from compiler.passes.fuse_recurrences import fuse_recurrences
     from compiler.passes.fuse_softmax import SOFTMAX
+    from compiler.passes.merge_reductions import REDUCTIONS
     from compiler.passes.regroup_steps import regroup_steps
     from compiler.passes.simplify import IDENTITIES
     from compiler.passes.turn_products import TABLES
@@ -111,6 +112,7 @@ def _model(target: Target) -> tuple[Pass, ...]:
         _by_rules("fuse-softmax", SOFTMAX),
         Pass("fuse-attention", fuse_attention, "rounding"),
         _by_rules("fuse-bias", BIAS),
+        _by_rules("merge-reductions", REDUCTIONS),
         *clean_up,
     )
 
