@@ -23,6 +23,8 @@ from grammar.diagnostics import Diagnostic, NablacError
 _CHEAP = 16  # operations for each element: elementwise, normalisations, softmax, random draws; no product
 _MUCH = 2  # how many times smaller a result is that is computed early
 _SMALL = 2000  # a value below this fraction of the peak is always kept
+_STATE = 1.1  # times what is fed and written: below it, the rest does not matter
+_STATE_HINT = "weights and states before and after a step take most of it: choose a smaller model or another optimizer"
 _MOST_ROUNDS = 12
 _LEAST_GAIN = 0.995
 _FRACTIONS = (0.125, 0.25, 0.5)  # of the nodes
@@ -52,6 +54,8 @@ def fit_into(graph: Graph, budget: int, sizes: Mapping[str, int]) -> Graph:
         if shrunk.most <= budget:
             return shrunk.graph
         least = min(least, shrunk.most)
+    written = sum(map(early.bytes, graph.updates.values()))
+    only_state = least < _STATE * (early.fed_bytes + written)
     raise NablacError(
         Diagnostic(
             codes.E811,
@@ -59,7 +63,7 @@ def fit_into(graph: Graph, budget: int, sizes: Mapping[str, int]) -> Graph:
             place="memory_budget",
             note=f"it takes {_amount(early.most)}, and {_amount(least)} if all that helps is computed again; "
             f"{_amount(early.fed_bytes)} of it are weights, states and the batch",
-            hint="train with smaller batches",
+            hint=_STATE_HINT if only_state else "train with smaller batches",
         )
     )
 
