@@ -52,5 +52,8 @@ class Emit(Protocol):
     def producer(self, name: str) -> Operator | None:
         """The operator that produces an operand; None for an input, and for a value of an outer graph."""
 
+    def is_stored(self, name: str) -> bool:
+        """Whether an operand is stored in the file, so that a runtime prepares it once."""
+
     def may_cast_transposed(self, name: str) -> bool:
         """Whether an operand may be the cast of a transpose once onnxruntime has dropped and moved nodes before it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -21,10 +21,11 @@ def read_as(kind: Any, value: Any) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if is_dataclass(kind) and isinstance(kind, type) and isinstance(value, dict):
         hints = get_type_hints(kind)
-        wrong = value.keys() ^ {field.name for field in fields(kind)}
+        optional = {field.name for field in fields(kind) if field.default is not MISSING} - value.keys()
+        wrong = value.keys() ^ ({field.name for field in fields(kind)} - optional)
         if wrong:
             raise TypeError(f"`{min(wrong)}` is missing, or not known")
-        return kind(**{field.name: read_as(hints[field.name], value[field.name]) for field in fields(kind)})
+        return kind(**{name: read_as(hints[name], item) for name, item in value.items()})
     if origin in (Union, UnionType):
         for choice in arguments:
             try:

@@ -183,6 +183,9 @@ class Writer:
     def producer(self, name: str) -> Operator | None:
         return self.producers.get(name)
 
+    def is_stored(self, name: str) -> bool:
+        return name in self.root.initializers
+
     def refuse_empty(self, sequence: str, sizes: Sequence[Size]) -> str:
         dims = frozenset(str(size) for size in sizes if isinstance(size, Dim) and positive(size))
         if dims <= self.root.checked.get(sequence, frozenset()):

@@ -154,8 +154,9 @@ class Conv(SlidingWindow, Operator):
         return _taps_first(rank - 2, 1, 0) if operand == 1 else None
 
     def lower(self, emit: Emit, x: str, w: str, *bias: str) -> str:
-        strides, pads, dilations = self.settings(emit.type(x).rank - 2)
-        return emit("Conv", x, w, *bias, strides=strides, pads=pads, dilations=dilations, group=self.groups)
+        from compiler.operators.convolution_lowering import lower_convolution
+
+        return lower_convolution(self, emit, x, w, *bias)
 
     def flops(self, x: TensorType, w: TensorType, *bias: TensorType) -> Size:
         return 2 * self.infer(x, w).elements * product(w.shape[1:])
@@ -235,34 +236,9 @@ class ConvTranspose(SlidingWindow, Operator):
         return _taps_first(rank - 2, 0, 1) if operand == 1 else None
 
     def lower(self, emit: Emit, x: str, w: str) -> str:
-        type, kernel = emit.type(x), emit.type(w)
-        rank = type.rank - 2
-        strides, pads, dilations = self.settings(rank)
-        extra, ends = self.extra(rank), list(pads)
-        sizes = self.infer(type, kernel).shape[2:]
-        cut, first, most, beyond = False, [0] * rank, [0] * rank, [0] * rank
-        for axis, (size, stride) in enumerate(zip(extra, strides, strict=True)):
-            reach = dilations[axis] * (kernel.shape[2 + axis] - 1) + 1
-            if isinstance(reach, int) and reach <= pads[axis] + pads[rank + axis]:
-                # onnxruntime refuses pads that cut away all that one item contributes: those are cut afterwards.
-                cut, first[axis], ends[axis], ends[rank + axis] = True, pads[axis], 0, 0
-            if not isinstance(size, int):
-                # As in a convolution's gradient, and below the stride: add the most, then cut.
-                most[axis] = stride - 1
-                continue
-            # onnxruntime refuses a padding of the stride or more: the far pads cut less instead, the rest is zeros.
-            spared = min(size, ends[rank + axis]) if size >= stride else 0
-            ends[rank + axis] -= spared
-            most[axis] = min(size - spared, stride - 1)
-            beyond[axis] = size - spared - most[axis]
-        settings = {"strides": strides, "pads": ends, "dilations": dilations, "group": self.groups}
-        result = emit("ConvTranspose", x, w, output_padding=most, **settings)
-        if any(beyond):
-            result = emit("Pad", result, np.array([0] * (rank + 4) + beyond, np.int64))
-        if not cut and all(isinstance(size, int) for size in extra):
-            return result
-        stops = [start + size for start, size in zip(first, sizes, strict=True)]
-        return emit("Slice", result, np.array(first, np.int64), emit.sizes(stops), np.arange(2, 2 + rank))
+        from compiler.operators.convolution_lowering import lower_transpose
+
+        return lower_transpose(self, emit, x, w)
 
     def flops(self, x: TensorType, w: TensorType) -> Size:
         return 2 * x.elements * product(w.shape[1:])

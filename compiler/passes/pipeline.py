@@ -105,12 +105,15 @@ def _model(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.fuse_normalizations import MEANS, NORMALIZATIONS
     from compiler.passes.fuse_recurrences import fuse_recurrences
     from compiler.passes.fuse_softmax import SOFTMAX
+    from compiler.passes.merge_reductions import REDUCTIONS
     from compiler.passes.pair_directions import JOINED, pair_directions
     from compiler.passes.regroup_steps import regroup_steps
+    from compiler.passes.turn_products import TABLES
 
     clean_up = _clean_up()
     return (
         *clean_up,
+        _by_rules("turn-products", TABLES),
         Pass("sink-results", sink_results, "rounding"),
         *clean_up,
         Pass("fuse-rnn", partial(fuse_recurrences, "rnn", target), "rounding"),
@@ -127,6 +130,7 @@ def _model(target: Target) -> tuple[Pass, ...]:
         _by_rules("merge-means", MEANS, in_bodies=True),
         _by_rules("fuse-normalizations", NORMALIZATIONS, in_bodies=True),
         _by_rules("fuse-activations", ACTIVATIONS, in_bodies=True),
+        _by_rules("merge-reductions", REDUCTIONS),
         *clean_up,
     )
 

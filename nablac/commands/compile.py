@@ -11,7 +11,14 @@ import click
 
 from compiler.targets import EXPORT_TARGETS, ORT_CPU
 from nablac.commands.model_setup import set_up_model
-from nablac.commands.options import FileOptions, ModelOptions, model_options, output_options, weight_options
+from nablac.commands.options import (
+    FileOptions,
+    ModelOptions,
+    memory_budget_option,
+    model_options,
+    output_options,
+    weight_options,
+)
 from nablac.commands.output import detail, is_verbose, note, print_json, skip_without_kernels, stage
 from nablac.commands.target_report import say_what_leaves, target_facts
 from runtime.atomic_files import resolve_link, scratch
@@ -79,6 +86,7 @@ def _report_pass(run: PassRun) -> None:
     is_flag=True,
     help="Store every weight by its own name, and compute what depends on weights alone at each run.",
 )
+@memory_budget_option
 @click.option("--no-verify", is_flag=True, help="Skip the comparison with the NumPy runtime.")
 @weight_options
 @output_options
@@ -92,6 +100,7 @@ def command(
     tokenizer: Path | None,
     disabled_passes: tuple[str, ...],
     keep_weights: bool,
+    memory_budget: int | None,
     no_verify: bool,
     as_json: bool,
     quiet: bool,
@@ -125,13 +134,15 @@ def command(
         raise click.UsageError("--train and --decode write different files: choose one")
     if as_step and tokenizer is not None:
         raise click.UsageError("a training step takes batches of tokens: --tokenizer does not apply")
+    if memory_budget is not None and not as_step:
+        raise click.UsageError("--memory-budget is of a training step: it needs --train")
     if as_step:
         from nablac.commands.training_step import write_step
 
         step = output or options.beside(".step.onnx")
         check_output(step, ONNX, options.files_read())
         check_output(step.with_suffix(".safetensors"), SAFETENSORS, options.files_read())
-        return write_step(options, step, file_options)
+        return write_step(options, step, file_options, memory_budget)
     path = output or options.beside(".decode" if as_decode else ".onnx")
     for written in [path / START, path / STEP] if as_decode else [path]:
         check_output(written, ONNX, [*options.files_read(), *([tokenizer] if tokenizer is not None else [])])

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from compiler.targets import ORT_CPU, Target
 from compiler.types import FLOATS
+from grammar.diagnostics import NablacError
 from nablac.commands.output import remember
 from runtime.backends import BACKENDS, DEVICES
 from runtime.training.run_options import LEAST, MOST_VALIDATION
@@ -30,6 +31,33 @@ class Finite(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{number} is not finite (NaN or infinity)", parameter, context)
         return number
+
+
+class ByteSize(click.ParamType[int]):
+    """A number of bytes, as 500MB or 2GiB."""
+
+    name = "size"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        """The bytes; `fail` if it is not a size."""
+        from runtime.training.memory_budget import parse_bytes
+
+        try:
+            return parse_bytes(str(value))
+        except NablacError as error:
+            diagnostic = error.diagnostics[0]
+            self.fail(f"{diagnostic.message}; {diagnostic.hint}", parameter, context)
+
+
+def memory_budget_option(command: F) -> F:
+    """Add the option of how much memory a training step may take."""
+    option = click.option(
+        "--memory-budget",
+        type=ByteSize(),
+        metavar="SIZE",
+        help="Let a training step take at most this memory, as 500MB or 2GiB, and compute values again where it must.",
+    )
+    return option(command)
 
 
 def whole_number(option: str) -> click.IntRange:

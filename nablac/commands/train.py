@@ -11,6 +11,7 @@ import click
 from nablac.commands.options import (
     Finite,
     ModelOptions,
+    memory_budget_option,
     output_options,
     resumable_options,
     run_options,
@@ -62,6 +63,7 @@ _PREDICTABLE = ("csv", "parquet", "images", "digits", "pairs")  # sources of dat
     metavar="N",
     help="Keep the latest N checkpoints.",
 )
+@memory_budget_option
 @weight_options
 @output_options
 def command(
@@ -78,6 +80,7 @@ def command(
     max_time: float | None,
     limit_batches: int | None,
     keep: int,
+    memory_budget: int | None,
     skip_broken: bool,
     as_json: bool,
     quiet: bool,
@@ -106,6 +109,7 @@ def command(
         overfit=overfit,
         skip_broken=skip_broken,
         keep=keep,
+        memory_budget=memory_budget,
     )
     training = set_up_training(model, options) if resume is None else _resumed(model, resume, options, output)
     if not quiet:

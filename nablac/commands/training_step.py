@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _STEPS = 3  # compared between both runtimes before the file is written
 
 
-def write_step(options: ModelOptions, path: Path, file_options: FileOptions) -> int:
+def write_step(options: ModelOptions, path: Path, file_options: FileOptions, memory_budget: int | None = None) -> int:
     """Write `path` and its `.safetensors`, both or neither; returns the exit status."""
     import onnx
 
@@ -30,6 +30,7 @@ def write_step(options: ModelOptions, path: Path, file_options: FileOptions) -> 
     from compiler.onnx.exporter import export
     from compiler.passes.pipeline import optimize
     from runtime.onnx_file import save
+    from runtime.training.memory_budget import batch_sizes
     from runtime.training.run_options import Options
     from runtime.verification import tolerance_of
     from runtime.weights import save_weights
@@ -37,13 +38,15 @@ def write_step(options: ModelOptions, path: Path, file_options: FileOptions) -> 
     seed = options.seed if options.is_run or was_given("seed") else None
     if options.is_run:
         options = read_run(options.file).model(options)
-    training = set_up_training(options, Options(seed=seed, backend="ort"))
+    training = set_up_training(options, Options(seed=seed, backend="ort", memory_budget=memory_budget))
+    if memory_budget is not None:
+        training = replace(training, sizes=batch_sizes(training.step.graph, training.batch, {}))
     training = replace(training, raw=training.known is not None)  # the file has no other record of the scaling
     if not training.raw and any(stage.name in SCALES for stage in training.spec.data):
         note("note: batches are not scaled here: a run's folder records how its data is scaled", file_options.quiet)
     state = training.first_state()
     target = file_options.target
-    graph = optimize(training.step.graph, target)
+    graph = training.within_budget(optimize(training.step.graph, target))
     model = export(graph, opset=file_options.opset, weights=None, metadata=_metadata(training), target=target)
     onnx.checker.check_model(model, full_check=True)
     worst = None

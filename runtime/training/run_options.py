@@ -11,9 +11,13 @@ from typing import Any
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.backends import check_backend
+from runtime.training.memory_budget import parse_bytes
 
 # The minimum of each integer option, and the range of each other: for the command line and for Python.
-LEAST = {"epochs": 1, "batch": 1, "patience": 1, "seed": 0, "limit_batches": 1, "overfit": 1, "keep": 1}
+LEAST = {
+    **dict.fromkeys(("epochs", "batch", "patience", "limit_batches", "overfit", "keep", "memory_budget"), 1),
+    "seed": 0,
+}
 MOST_VALIDATION = 0.9
 _RANGES = {
     "validation": (0.0, MOST_VALIDATION),
@@ -44,6 +48,7 @@ class Options:
     skip_broken: bool = False
     checkpoint_seconds: float = 30.0
     keep: int = 3  # of the last checkpoints
+    memory_budget: int | None = None  # bytes that a training step may take
 
     def __post_init__(self) -> None:
         check_backend(self.backend, self.device)
@@ -67,7 +72,8 @@ def options_of(options: Mapping[str, Any]) -> Options:
         if name not in known:
             hint = did_you_mean(name, known) or f"the choices are {', '.join(known)}"
             raise NablacError(Diagnostic(codes.E604, f"`train` has no option `{name}`", place="train", hint=hint))
-    return Options(**options)
+    budget = options.get("memory_budget")
+    return Options(**{**options, "memory_budget": parse_bytes(budget) if isinstance(budget, str) else budget})
 
 
 def _wrong(name: str, value: object, wanted: str) -> NablacError:

@@ -47,6 +47,7 @@ class Choices:
     limit_batches: int | None
     overfit: int | None
     skip_broken: bool
+    memory_budget: int | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ def record_of(training: Training, run: Path) -> Record:
         options.limit_batches,
         options.overfit,
         options.skip_broken,
+        options.memory_budget,
     )
     length = Length(options.epochs, options.patience, options.keep)
     folder = training.context.folder
@@ -177,6 +179,8 @@ def _check_ranges(record: Record) -> None:
     counts = (choices.batch, choices.limit_batches, choices.overfit, length.epochs, length.patience, length.keep)
     if any(count is not None and not 0 < count < 2**31 for count in counts) or not 0 <= choices.seed < 2**63:
         raise ValueError("a count is out of range")
+    if choices.memory_budget is not None and choices.memory_budget < 1:
+        raise ValueError("its memory budget is out of range")
     if choices.validation is not None and not 0 <= choices.validation <= MOST_VALIDATION:
         raise ValueError("its share of examples is out of range")
     if choices.backend not in BACKENDS or choices.device not in DEVICES or choices.dtype not in FLOATS:

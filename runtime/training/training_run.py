@@ -18,6 +18,7 @@ from compiler.passes.pipeline import optimize
 from compiler.targets import NUMPY, ORT_CPU, Target
 from compiler.training.losses import measured_loss, whole_graph
 from compiler.training.measures import Measure
+from compiler.training.rematerialization import fit_into
 from compiler.training.step import TrainingStep, training_step
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
@@ -30,6 +31,7 @@ from runtime.initialization import initialize, stored_operators
 from runtime.training.checkpoints import Position, best_state, newest_checkpoint
 from runtime.training.loop import Loop, Settings
 from runtime.training.means import Means
+from runtime.training.memory_budget import batch_sizes
 from runtime.training.not_finite import NotFinite, explain_not_finite, non_finite_paths
 from runtime.training.run_options import Options
 from runtime.training.steppers import NumpyStepper, OnnxStepper, Stepper, StepperSetup, with_averages
@@ -56,6 +58,7 @@ class Training:
     fitted: Fitted | None = None  # the fitted state of a run that is resumed or evaluated
     load: LoadExamples = load_examples  # reads the train block's data
     keeps_raw: bool = False  # whether the examples keep their numbers before scaling too
+    sizes: Mapping[str, int] | None = None  # of the named dims in a batch; by default those of the data
     raw: bool = False  # whether batches are in raw units, which the graphs scale by the `known` state
 
     @cached_property
@@ -110,7 +113,15 @@ class Training:
     @cached_property
     def step_graph(self) -> Graph:
         """The optimised step, with the parts of its measures as outputs."""
-        return optimize(self.step.measured, self._target)
+        return self.within_budget(optimize(self.step.measured, self._target))
+
+    def within_budget(self, graph: Graph) -> Graph:
+        """An optimised training step that takes no more memory than the options allow; NablacError if none does."""
+        budget = self.options.memory_budget
+        if budget is None:
+            return graph
+        sizes = self.sizes if self.sizes is not None else batch_sizes(graph, self.batch, self.data.arrays)
+        return fit_into(graph, budget, sizes)
 
     @cached_property
     def loss_graph(self) -> Graph:

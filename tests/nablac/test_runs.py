@@ -141,6 +141,10 @@ OTHERS = {
     "--dtype": (("--dtype", "f64"), "was started with --dtype f32, and with --dtype f64"),
     "--overfit": (("--overfit", "8"), "was started with no --overfit, and with --overfit 8"),
     "--limit-batches": (("--limit-batches", "1"), "was started with no --limit-batches, and with --limit-batches 1"),
+    "--memory-budget": (
+        ("--memory-budget", "1GB"),
+        "was started with no --memory-budget, and with --memory-budget 1000000000",
+    ),
     "--set": (("--set", "units=5"), "was started with no --set, and with --set units=5"),
     "--skip-broken": (("--skip-broken",), "was started with no --skip-broken, and with --skip-broken"),
 }
@@ -162,7 +166,14 @@ def test_a_run_does_not_resume_with_other_options(line: Path, option: str) -> No
 
 
 @pytest.mark.parametrize(
-    "options", [("--dtype", "f64"), ("--overfit", "8"), ("--limit-batches", "2"), ("--backend", "ort", "--seed", "0")]
+    "options",
+    [
+        ("--dtype", "f64"),
+        ("--overfit", "8"),
+        ("--limit-batches", "2"),
+        ("--backend", "ort", "--seed", "0"),
+        ("--memory-budget", "4KB"),
+    ],
 )
 def test_a_resumed_run_keeps_its_options(line: Path, options: tuple[str, ...]) -> None:
     assert invoke("train", "m.model", "-q", "-o", "whole", "--epochs", "4", *options).exit_code == 0

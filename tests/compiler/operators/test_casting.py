@@ -1,9 +1,10 @@
-"""Casts."""
+"""Casts, and what changes no value."""
 
 from __future__ import annotations
 
 import pytest
 
+from compiler.operators.barrier import Barrier
 from compiler.operators.casting import Cast, StopGradient
 from compiler.types import DType
 from tests.compiler.operators.harness import OperatorCases, booleans, case, each, integers, normal
@@ -21,6 +22,8 @@ CASES = (
     case("to bool", Cast(DType.BOOL), x=integers((2, 3), 2, -1), oracle=lambda x: x.bool()),
     case("from bool", Cast(DType.F64), x=booleans((2, 3)), oracle=lambda x: x.double()),
     case("of a scalar", Cast(DType.F64), x=integers((), 9), oracle=lambda x: x.double()),
+    case("a barrier", Barrier(), x=(2, 3), after=(4,), oracle=lambda x, after: x + 0 * after.sum()),
+    case("a barrier before a scalar", Barrier(), x=(), after=(), oracle=lambda x, after: x + 0 * after),
     case("no gradient", StopGradient(), x=(2, 3), oracle=lambda x: x.detach()),
 )
 

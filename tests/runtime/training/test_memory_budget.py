@@ -1,0 +1,203 @@
+"""A training step in less memory: the same results, computed partly twice, or a refusal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nablac
+from compiler.graph import Graph
+from compiler.graph_checks import verify
+from compiler.liveness import Liveness
+from compiler.onnx.exporter import export
+from compiler.passes.pipeline import optimize
+from compiler.training.rematerialization import fit_into, reduce_early
+from compiler.training.step import training_step
+from compiler.types import DType
+from grammar import codes
+from grammar.diagnostics import NablacError
+from runtime.initialization import initialize
+from runtime.numpy_executor import NumpyRunner
+from runtime.numpy_plan import plan
+from runtime.onnx_session import OnnxRunner
+from runtime.training.memory_budget import batch_sizes, parse_bytes
+from tests.command_line import invoke
+from tests.models import spec_of
+
+TRAIN = "train M {{ target t: {target}; loss mse(y, t); optimizer sgd(lr: 0.1) }}\n"
+DEEP = """model M {
+    input x: [batch, 8]
+    h = x -> Dense(32)
+    for i in 0..4 { h = h + (h -> LayerNorm() -> Dense(32, activation: gelu) -> Dropout(0.2)) }
+    y = h -> Dense(1)
+    output y
+}
+""" + TRAIN.format(target="[batch, 1]")
+ATTENTION = """model M {
+    input x: [batch, T, 16]
+    y = x -> TransformerEncoder(3, 2, 32, dropout: 0.1) -> Dense(1)
+    output y
+}
+""" + TRAIN.format(target="[batch, T, 1]")
+IMAGES = """model M {
+    input x: [batch, 1, 12, 12]
+    h = x -> Conv2D(4, 3, padding: 1) -> BatchNorm() -> relu -> Conv2D(4, 3, padding: 1) -> BatchNorm() -> relu
+    y = h -> MaxPool2D(2) -> Flatten() -> Dense(1)
+    output y
+}
+""" + TRAIN.format(target="[batch, 1]")
+RECURRENT = """model M {
+    input x: [batch, T, 4]
+    y = x -> LSTM(6) -> LayerNorm() -> Dense(8, activation: tanh) -> Dense(1)
+    output y
+}
+""" + TRAIN.format(target="[batch, 1]")
+
+# Texts, the sizes of a batch, and the fraction that a budget leaves of the memory beside what is fed.
+STEPS: dict[str, tuple[str, dict[str, int], float]] = {
+    "cheap values": (DEEP, {"batch": 64}, 0.8),
+    "products too": (DEEP, {"batch": 256}, 0.6),
+    "attention": (ATTENTION, {"batch": 8, "T": 24}, 0.7),
+    "images": (IMAGES, {"batch": 16}, 0.85),
+    "a recurrence": (RECURRENT, {"batch": 64, "T": 2}, 0.95),
+}
+
+
+def step_of(text: str, dtype: DType = DType.F64) -> Graph:
+    return optimize(training_step(spec_of(text, dtype=dtype)).graph)
+
+
+def budget_of(graph: Graph, sizes: Mapping[str, int], fraction: float) -> int:
+    whole = Liveness(graph, sizes)
+    return round(whole.fed_bytes + fraction * (whole.most - whole.fed_bytes))
+
+
+def feeds_of(graph: Graph, sizes: Mapping[str, int]) -> dict[str, np.ndarray[Any, Any]]:
+    generator = np.random.default_rng(1)
+    feeds = {}
+    for name, value in graph.inputs.items():
+        shape = [size if isinstance(size, int) else sizes[str(size)] for size in value.shape]
+        feeds[name] = (1 + generator.normal(size=shape) ** 2).astype(value.type.dtype.numpy)
+    return feeds
+
+
+@pytest.mark.parametrize("case", STEPS.values(), ids=STEPS)
+def test_a_step_in_less_memory_computes_the_same(case: tuple[str, dict[str, int], float]) -> None:
+    text, sizes, fraction = case
+    graph = step_of(text)
+    budget = budget_of(graph, sizes, fraction)
+    smaller = fit_into(graph, budget, sizes)
+    verify(smaller)
+    assert list(smaller.updates) == list(graph.updates)
+    assert Liveness(smaller, sizes).most <= budget
+    assert plan(smaller, sizes).peak_bytes < plan(graph, sizes).peak_bytes
+    assert Liveness(optimize(smaller), sizes).most <= 1.02 * budget, "no pass undoes it"
+    weights, feeds = initialize(graph, 1), feeds_of(graph, sizes)
+    wanted, found = (NumpyRunner(each, weights).run_step(feeds) for each in (graph, smaller))
+    for before, after in zip(wanted, found, strict=True):
+        for name, array in before.items():
+            np.testing.assert_allclose(after[name], array, rtol=1e-12, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["cheap values", "attention"])
+def test_onnxruntime_computes_again_too(name: str, tmp_path: Path) -> None:
+    """It neither merges what is computed twice nor changes the results."""
+    import onnx
+    import onnxruntime
+
+    text, sizes, fraction = STEPS[name]
+    graph = step_of(text, DType.F32)
+    smaller = fit_into(graph, budget_of(graph, sizes, fraction), sizes)
+    weights, feeds = initialize(graph, 1), feeds_of(graph, sizes)
+    models = [export(each, weights=None).SerializeToString() for each in (graph, smaller)]
+    wanted, found = (
+        runner.run({name: {**weights, **feeds}[name] for name in runner.inputs}) for runner in map(OnnxRunner, models)
+    )
+    for end, array in wanted.items():
+        np.testing.assert_allclose(found[end], array, rtol=1e-5, atol=1e-6, err_msg=end)
+    counts = []
+    for number, model in enumerate(models):
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(tmp_path / f"{number}.onnx")
+        onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        optimized = onnx.load(options.optimized_model_filepath)
+        counts.append(Counter(node.op_type for node in optimized.graph.node))
+    more = {kind: counts[1][kind] - counts[0][kind] for kind in ("Add", "Div", "Sub", "Mul", "Sqrt")}
+    assert sum(more.values()) >= 3 and min(more.values()) >= 0, more
+
+
+def test_what_shrinks_is_computed_early() -> None:
+    graph, sizes = step_of(DEEP), {"batch": 256}
+    assert Liveness(reduce_early(graph, sizes), sizes).most < 0.97 * Liveness(graph, sizes).most
+
+
+def test_a_budget_that_suffices_changes_nothing() -> None:
+    graph = step_of(DEEP)
+    assert fit_into(graph, 10**9, {"batch": 4}) is graph
+
+
+def test_a_budget_that_is_too_small_is_refused_with_the_least() -> None:
+    with pytest.raises(NablacError) as refused:
+        fit_into(step_of(RECURRENT), 1000, {"batch": 16, "T": 12})
+    (diagnostic,) = refused.value.diagnostics
+    assert diagnostic.code is codes.E811
+    assert "does not fit in 1.0 KB" in diagnostic.message
+    assert "if all that helps is computed again" in (diagnostic.note or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("500MB", 500_000_000), ("2GiB", 2 << 30), ("1.5 kib", 1536), ("7", 7), (" 3B ", 3)]
+)
+def test_sizes_are_read(text: str, count: int) -> None:
+    assert parse_bytes(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "MB", "5 pounds", "-1GB", "0", "1e3", "inf"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(NablacError, match="is not a size"):
+        parse_bytes(text)
+
+
+def test_the_sizes_of_a_batch() -> None:
+    graph = step_of(ATTENTION)
+    arrays = {"x": np.zeros((5, 7, 16)), "t": np.zeros((5, 7, 1))}
+    assert batch_sizes(graph, 32, arrays) == {"batch": 5, "T": 7}
+    assert batch_sizes(graph, 2, arrays) == {"batch": 2, "T": 7}
+    with pytest.raises(NablacError, match="depends on `T`, which is not known"):
+        batch_sizes(graph, 2, {})
+
+
+def test_commands_take_a_budget(tmp_path: Path) -> None:
+    import onnx
+
+    file = tmp_path / "m.model"
+    file.write_text(DEEP)
+    out = tmp_path / "step.onnx"
+    arguments = ("compile", file, "--train", "-q", "--no-verify", "-o", out, "--memory-budget")
+    plain = invoke(*arguments, "1GB")
+    assert plain.exit_code == 0, plain.stderr
+    nodes = len(onnx.load(str(out)).graph.node)
+    small = invoke(*arguments, "140KB")
+    assert small.exit_code == 0, small.stderr
+    assert len(onnx.load(str(out)).graph.node) > nodes
+    refused = invoke(*arguments, "1KB")
+    assert refused.exit_code == 2 and "error[E811]" in refused.stderr, refused.stderr
+    assert "needs --train" in invoke("compile", file, "--memory-budget", "1KB").stderr
+    assert "`much` is not a size" in invoke("train", file, "--memory-budget", "much").stderr
+
+
+def test_python_takes_a_budget() -> None:
+    generator = np.random.default_rng(0)
+    data = {"x": generator.normal(size=(64, 8)).astype("f"), "t": generator.normal(size=(64, 1)).astype("f")}
+    histories = []
+    for options in ({}, {"memory_budget": "140KB"}):
+        model = nablac.compile(DEEP)
+        histories.append(model.train(data, epochs=1, batch=32, **options)["loss"])
+    np.testing.assert_allclose(histories[0], histories[1], rtol=1e-6)
+    with pytest.raises(NablacError, match=r"does not fit in 1.0 KB"):
+        nablac.compile(DEEP).train(data, epochs=1, memory_budget=1000)
