@@ -60,10 +60,11 @@ class LoweredNode:
 
     def proto(self) -> onnx.NodeProto:
         """The node as ONNX's own object."""
-        attributes = {
-            name: value.proto() if isinstance(value, LoweredBody) else value for name, value in self.attributes.items()
-        }
-        node = onnx.helper.make_node(self.kind, self.operands, self.results, name=self.name, **attributes)
+        node = onnx.NodeProto(op_type=self.kind, name=self.name, input=self.operands, output=self.results)
+        for name, value in sorted(self.attributes.items()):
+            if value is not None:
+                attribute = value.proto() if isinstance(value, LoweredBody) else value
+                node.attribute.append(onnx.helper.make_attribute(name, attribute))
         for key, value in self.metadata:
             node.metadata_props.add(key=key, value=value)
         if self.doc:

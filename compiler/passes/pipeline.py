@@ -93,6 +93,7 @@ def _model(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.fuse_recurrences import fuse_recurrences
     from compiler.passes.fuse_softmax import SOFTMAX
     from compiler.passes.regroup_steps import regroup_steps
+    from compiler.passes.share_keys import share_keys
     from compiler.passes.simplify import IDENTITIES
 
     clean_up = (
@@ -114,6 +115,7 @@ def _model(target: Target) -> tuple[Pass, ...]:
         Pass("fuse-attention", fuse_attention, "rounding"),
         _by_rules("fuse-bias", BIAS),
         *clean_up,
+        Pass("share-keys", everywhere(share_keys), "bits"),
     )
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import dropwhile
 
-from compiler.onnx.clean_up.scope import CleanUpRule, Replacement, Scope, broadcasting, broadcasts_to
+from compiler.dims import Size
+from compiler.onnx.clean_up.scope import CleanUpRule, Replacement, Scope, broadcast_shape, broadcasting, broadcasts_to
 from compiler.onnx.lowered import LoweredNode
+
+_IN_ORDER = ("Reshape", "Squeeze", "Unsqueeze")
 
 
 @cache
@@ -18,30 +22,35 @@ def broadcast_rules() -> tuple[CleanUpRule, ...]:
 
 
 def _expanded(node: LoweredNode, scope: Scope) -> Replacement | None:
-    """An operand before its Expand or Unsqueeze, where the shape of the result stays the same."""
+    """An operand before its Expand or its axes of length 1, where the shape of the result stays the same."""
     for index, name in enumerate(node.operands):
-        inner = scope.behind(name, "Expand", "Unsqueeze")
-        if inner is None:
+        inner = scope.behind(name, "Expand", *_IN_ORDER)
+        if inner is None or not _broadcasts_alike(inner, scope):
             continue
         operands = [*node.operands[:index], inner.operands[0], *node.operands[index + 1 :]]
-        if _same_elements(inner, scope) and broadcasts_to(
-            [scope.shape(operand) for operand in operands], scope.shape(node.results[0])
-        ):
+        result = scope.shape(node.results[0]) or broadcast_shape([scope.shape(operand) for operand in node.operands])
+        if broadcasts_to([scope.shape(operand) for operand in operands], result):
             return Replacement(node.kind, *operands, **node.attributes)
     return None
 
 
 def _expanded_twice(node: LoweredNode, scope: Scope) -> Replacement | None:
     """The second alone, from the first one's operand."""
-    inner = scope.behind(node.operands[0], "Expand", "Unsqueeze")
-    if inner is None or not _same_elements(inner, scope):
+    inner = scope.behind(node.operands[0], "Expand", *_IN_ORDER)
+    if inner is None or not _broadcasts_alike(inner, scope):
         return None
-    return Replacement("Expand", inner.operands[0], node.operands[1])
+    if broadcasts_to([scope.shape(inner.operands[0]), scope.shape(node.results[0])], scope.shape(node.results[0])):
+        return Replacement("Expand", inner.operands[0], node.operands[1])
+    return None
 
 
-def _same_elements(node: LoweredNode, scope: Scope) -> bool:
-    """Whether broadcasting repeats the operand as the node does: an Unsqueeze must add leading axes alone."""
+def _broadcasts_alike(node: LoweredNode, scope: Scope) -> bool:
+    """Whether broadcasting repeats the operand as it does the result: a reshape may change leading ones alone."""
     if node.kind == "Expand":
         return True
-    axes = scope.integers(node.operands[1])
-    return axes is not None and sorted(axes) == list(range(len(axes)))
+    before, after = scope.shape(node.operands[0]), scope.shape(node.results[0])
+    return before is not None and after is not None and _without_leading_ones(before) == _without_leading_ones(after)
+
+
+def _without_leading_ones(shape: tuple[Size, ...]) -> tuple[Size, ...]:
+    return tuple(dropwhile(lambda size: size == 1, shape))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from compiler.lazy import LazyModule
-from compiler.onnx.clean_up.scope import Replacement, Scope, rule
+from compiler.onnx.clean_up.scope import Replacement, Scope, broadcasts_to, rule
 from compiler.onnx.lowered import LoweredNode
 
 if TYPE_CHECKING:
@@ -48,6 +48,19 @@ def negated_twice(node: LoweredNode, scope: Scope) -> str | None:
     return first.operands[0] if first is not None else None
 
 
+@rule("an integer plus 0", "Add")
+def plus_zero(node: LoweredNode, scope: Scope) -> str | None:
+    """As of a key that is folded with the number 0; a float may be -0, which 0 changes."""
+    for name, other in (node.operands, reversed(node.operands)):
+        zero = scope.array(other)
+        if zero is None or zero.dtype.kind not in "iu" or zero.any():
+            continue
+        shape = scope.shape(name)
+        if shape is not None and broadcasts_to([shape, zero.shape], shape):
+            return name
+    return None
+
+
 def _target(node: LoweredNode) -> np.dtype[Any]:
     dtype: np.dtype[Any] = onnx.helper.tensor_dtype_to_np_dtype(node.attributes["to"])
     return dtype
@@ -60,4 +73,4 @@ def _holds_all(narrow: np.dtype[Any], wide: np.dtype[Any]) -> bool:
     return np.can_cast(narrow, wide, "safe")
 
 
-CASTS = (copy, same_dtype, widened, negated_twice)
+CASTS = (copy, same_dtype, widened, negated_twice, plus_zero)

@@ -17,11 +17,14 @@ from compiler.onnx.lowered import LoweredBody, LoweredNode
 
 
 def clean_up(
-    nodes: Sequence[LoweredNode], ends: Iterable[str], writer: Written
+    nodes: Sequence[LoweredNode], ends: Iterable[str], writer: Written, rules: Sequence[CleanUpRule] | None = None
 ) -> tuple[list[LoweredNode], dict[str, str]]:
-    """The nodes that compute the same `ends`, and the new names of the values that equal others."""
+    """The nodes that compute the same `ends`, and the new names of the values that equal others.
+
+    The nodes change in place. The default for `rules` is all of them.
+    """
     ends = list(ends)
-    visit = _Visit(Scope(writer, uses_of(nodes, ends)))
+    visit = _Visit(Scope(writer, uses_of(nodes, ends)), _rules_by_kind(all_rules() if rules is None else tuple(rules)))
     for node in nodes:
         visit.visit(node)
     living = remove_dead(visit.nodes, (visit.renamed.get(end, end) for end in ends))
@@ -45,12 +48,11 @@ def remove_dead(nodes: Sequence[LoweredNode], ends: Iterable[str]) -> list[Lower
 class _Visit:
     """The nodes that are written so far, and the values that equal earlier ones."""
 
-    def __init__(self, scope: Scope) -> None:
-        self.scope = scope
+    def __init__(self, scope: Scope, rules: Mapping[str, Sequence[CleanUpRule]]) -> None:
+        self.scope, self.rules = scope, rules
         self.nodes: list[LoweredNode] = []
         self.renamed: dict[str, str] = {}
         self.first: dict[Hashable, LoweredNode] = {}
-        self.rules = _rules_by_kind()
 
     def visit(self, node: LoweredNode) -> None:
         if self.renamed:
@@ -119,9 +121,9 @@ def _hashable(value: Any) -> Hashable:
 
 
 @cache
-def _rules_by_kind() -> Mapping[str, Sequence[CleanUpRule]]:
+def _rules_by_kind(rules: tuple[CleanUpRule, ...]) -> Mapping[str, Sequence[CleanUpRule]]:
     table: dict[str, list[CleanUpRule]] = {}
-    for rule in all_rules():
+    for rule in rules:
         for kind in rule.kinds:
             table.setdefault(kind, []).append(rule)
     return table

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from compiler.dims import Size
+from compiler.dims import Dim, Size
 from compiler.graph import Operator
 from compiler.lazy import LazyModule
 from compiler.onnx.lowered import LoweredNode
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 else:
     np = LazyModule("numpy")
     onnx = LazyModule("onnx")
+
+_OTHERS = ("BitShift", "BitwiseAnd", "BitwiseXor", "Where")  # broadcast too, but are no elementwise operators of ours
 
 
 class Written(Protocol):
@@ -94,7 +96,9 @@ class Scope:
         """Make a visited node known."""
         for name in node.results:
             self.producers[name] = node
-        if len(node.results) == 1 and self.writer.known_type(node.results[0]) is None:
+        if node.kind == "Split":
+            self._infer_parts(node)
+        elif len(node.results) == 1 and self.writer.known_type(node.results[0]) is None:
             self._infer(node, node.results[0])
 
     def _infer(self, node: LoweredNode, result: str) -> None:
@@ -102,18 +106,35 @@ class Scope:
         dtype = self._result_dtype(node)
         if dtype is not None:
             self._dtypes[result] = dtype
+        if node.kind == "Range":
+            self._shapes[result] = (Dim.named(result),)  # a size of its own
         shapes = [self.shape(name) for name in node.operands]
-        known = [shape for shape in shapes if shape is not None]
         if not shapes or shapes[0] is None:
             return
         if node.kind in ("Cast", "Identity", "Not"):
             self._shapes[result] = shapes[0]
-        elif node.kind in broadcasting() and len(known) == len(shapes):
-            self._shapes[result] = broadcast(known)
+        elif node.kind in broadcasting():
+            if (shape := broadcast_shape(shapes)) is not None:
+                self._shapes[result] = shape
         elif node.kind == "Unsqueeze" and (axes := self.integers(node.operands[1])) is not None:
             self._shapes[result] = unsqueezed(shapes[0], axes)
+        elif node.kind == "Squeeze" and (axes := self.integers(node.operands[1])) is not None:
+            dropped = {axis % len(shapes[0]) for axis in axes}
+            self._shapes[result] = tuple(size for axis, size in enumerate(shapes[0]) if axis not in dropped)
         elif node.kind == "Transpose":
             self._shapes[result] = tuple(shapes[0][axis] for axis in node.attributes["perm"])
+
+    def _infer_parts(self, node: LoweredNode) -> None:
+        """The types of the parts that a Split makes, where their sizes are numbers."""
+        shape, dtype, sizes = self.shape(node.operands[0]), self.dtype(node.operands[0]), None
+        if len(node.operands) > 1:
+            sizes = self.integers(node.operands[1])
+        for result, size in zip(node.results, sizes or (), strict=False):
+            if dtype is not None:
+                self._dtypes.setdefault(result, dtype)
+            if shape is not None:
+                axis = node.attributes["axis"] % len(shape)
+                self._shapes.setdefault(result, (*shape[:axis], size, *shape[axis + 1 :]))
 
     def _result_dtype(self, node: LoweredNode) -> np.dtype[Any] | None:
         if node.kind == "Cast":
@@ -141,22 +162,22 @@ def unsqueezed(shape: Shape, axes: Sequence[int]) -> Shape:
     return tuple(1 if axis in added else next(sizes) for axis in range(rank))
 
 
-def broadcast(shapes: Sequence[Shape]) -> Shape:
-    """The shape that shapes broadcast to."""
-    result = shapes[0]
-    for shape in shapes[1:]:
-        result = broadcast_shapes(result, shape)
+def broadcast_shape(shapes: Sequence[Shape | None]) -> Shape | None:
+    """The shape that shapes broadcast to; None where one is not known, or they do not broadcast."""
+    result: Shape = ()
+    for shape in shapes:
+        if shape is None:
+            return None
+        try:
+            result = broadcast_shapes(result, shape)
+        except TypeMismatch:
+            return None
     return result
 
 
 def broadcasts_to(shapes: Sequence[Shape | None], result: Shape | None) -> bool:
     """Whether shapes are known to broadcast to the one of a result."""
-    if result is None or any(shape is None for shape in shapes):
-        return False
-    try:
-        return broadcast([shape for shape in shapes if shape is not None]) == result
-    except TypeMismatch:
-        return False
+    return result is not None and broadcast_shape(shapes) == result
 
 
 @cache
@@ -167,7 +188,7 @@ def broadcasting() -> frozenset[str]:
         for operator in Operator.registry.values()
         if issubclass(operator, Elementwise) and len(operator.operand_names) > 1 and hasattr(operator, "onnx")
     }
-    return frozenset({*kinds, "Where"})
+    return frozenset({*kinds, *_OTHERS})
 
 
 @cache
