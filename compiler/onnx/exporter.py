@@ -15,6 +15,7 @@ from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.onnx.clean_up.driver import clean_up
 from compiler.onnx.clean_up.folding import SMALL
+from compiler.onnx.clean_up.scope import elementwise
 from compiler.onnx.lowered import LAYER, SOURCE, LoweredBody, LoweredNode, count
 from compiler.onnx.protos import constant_name, supports_bf16, value_info
 from compiler.onnx.sizes import Sizes
@@ -377,9 +378,16 @@ class Writer:
         """Name the graph's ends: rename the results that they are, or append copies.
 
         A copy is needed if the end is an input, a weight or a constant, or has two names, and for the cast of a
-        transpose: onnxruntime 1.30 loses its name when it fuses the transpose with a product.
+        transpose, unless only elementwise operators read it: onnxruntime 1.30 loses its name when it fuses the
+        transpose with a product.
         """
-        joined = {name for node in self.nodes for name in node.operands if self.may_cast_transposed(name)}
+        joined = {
+            name
+            for node in self.nodes
+            if node.kind not in elementwise()
+            for name in node.operands
+            if self.may_cast_transposed(name)
+        }
         produced = {output for node in self.nodes for output in node.results} - joined
         renamed: dict[str, str] = {}
         copies: list[tuple[str, str, Origin]] = []

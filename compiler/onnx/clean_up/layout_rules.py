@@ -55,6 +55,38 @@ def transposed_ones(node: LoweredNode, scope: Scope) -> Replacement | str | None
     return _reshape(first.operands[0], before, scope.shape(node.results[0]), scope)
 
 
+@rule("a transpose of axes of length 1 of a reshape", "Transpose")
+def transposed_reshape(node: LoweredNode, scope: Scope) -> Replacement | str | None:
+    """The same the other way round."""
+    first, shape = scope.behind(node.operands[0], *_IN_ORDER), scope.shape(node.operands[0])
+    if first is None or shape is None or not _keeps_order(shape, node.attributes["perm"]):
+        return None
+    after = tuple(shape[axis] for axis in node.attributes["perm"])
+    return _reshape(first.operands[0], scope.shape(first.operands[0]), after, scope)
+
+
+@rule("a reshape by computed sizes", "Reshape")
+def computed_sizes(node: LoweredNode, scope: Scope) -> Replacement | None:
+    """Of a shape that is joined of numbers and one size that is computed, that one follows from the others."""
+    if scope.array(node.operands[1]) is not None:
+        return None
+    joined = scope.behind(node.operands[1], "Concat")
+    parts = joined.operands if joined is not None else node.operands[1:]
+    sizes: list[int] = []
+    for part in parts:
+        numbers = scope.integers(part)
+        if numbers is None and scope.shape(part) != (1,):
+            return None
+        sizes += [-1] if numbers is None else numbers
+    if (
+        sizes.count(-1) != 1
+        or any(size < 1 for size in sizes if size != -1)
+        or scope.array(node.operands[1]) is not None
+    ):
+        return None
+    return Replacement("Reshape", node.operands[0], scope.vector(sizes))
+
+
 def _keeps_order(shape: Sequence[Size], permutation: Sequence[int]) -> bool:
     moved = [axis for axis in permutation if shape[axis] != 1]
     return moved == sorted(moved)
@@ -98,4 +130,12 @@ def _added_ones(short: Sequence[Size], long: Sequence[Size]) -> list[int] | None
     return axes if at == len(short) else None
 
 
-LAYOUT = (same_shape, reshaped_twice, transposed_twice, transposed_nowhere, transposed_ones)
+LAYOUT = (
+    same_shape,
+    computed_sizes,
+    reshaped_twice,
+    transposed_twice,
+    transposed_nowhere,
+    transposed_ones,
+    transposed_reshape,
+)

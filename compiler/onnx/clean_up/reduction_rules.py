@@ -15,13 +15,19 @@ from compiler.operators.reductions import Reduction
 def reduction_rules() -> tuple[CleanUpRule, ...]:
     """The rules, for every reduction that ONNX has an operator for."""
     operators = [operator for operator in Operator.registry.values() if issubclass(operator, Reduction)]
-    nesting = frozenset(operator.onnx for operator in operators if operator.combines is not None)
     layout = frozenset({"Reshape", "Squeeze", "Unsqueeze"})
     kinds = tuple(frozenset(operator.onnx for operator in operators))
     return (
-        CleanUpRule("a reduction of a reduction", nesting, _reduced_twice),
+        CleanUpRule("a reduction of a reduction", _nesting(), _reduced_twice),
         CleanUpRule("a reshape of a reduction", layout, lambda node, scope: _reshaped(node, scope, kinds)),
     )
+
+
+@cache
+def _nesting() -> frozenset[str]:
+    """The reductions of which one over the axes of two does the same, as of sums."""
+    operators = (operator for operator in Operator.registry.values() if issubclass(operator, Reduction))
+    return frozenset(operator.onnx for operator in operators if operator.combines is not None)
 
 
 def _reduced_twice(node: LoweredNode, scope: Scope) -> Replacement | None:
@@ -42,14 +48,24 @@ def _reduced_twice(node: LoweredNode, scope: Scope) -> Replacement | None:
 
 
 def _reshaped(node: LoweredNode, scope: Scope, kinds: tuple[str, ...]) -> Replacement | None:
-    """The reduction itself keeps or drops its axes. Only where it is computed for nothing else."""
+    """The reduction itself keeps or drops its axes, with the axes of one before it that kept its own.
+
+    Only where they are computed for nothing else.
+    """
     first = scope.behind(node.operands[0], *kinds)
-    if first is None or scope.uses[first.results[0]] != 1:
-        return None
-    shape, result, axes = scope.shape(first.operands[0]), scope.shape(node.results[0]), _axes(first, scope)
-    if shape is None or result is None or axes is None:
-        return None
-    return _reduction(first.kind, first.operands[0], shape, axes, result, scope)
+    result = scope.shape(node.results[0])
+    axes: set[int] = set()
+    while first is not None and scope.uses[first.results[0]] == 1:
+        shape, own = scope.shape(first.operands[0]), _axes(first, scope)
+        if shape is None or own is None or result is None:
+            return None
+        axes.update(own)
+        change = _reduction(first.kind, first.operands[0], shape, sorted(axes), result, scope)
+        if change is not None:
+            return change
+        before = scope.behind(first.operands[0], first.kind) if first.kind in _nesting() else None
+        first = before if before is not None and before.attributes.get("keepdims", 1) else None
+    return None
 
 
 def _axes(node: LoweredNode, scope: Scope) -> list[int] | None:

@@ -108,8 +108,10 @@ class Scope:
             self._dtypes[result] = dtype
         if node.kind == "Range":
             self._shapes[result] = (Dim.named(result),)  # a size of its own
+        elif node.kind == "Shape" and "end" in node.attributes:
+            self._shapes[result] = (node.attributes["end"] - node.attributes.get("start", 0),)
         shapes = [self.shape(name) for name in node.operands]
-        if not shapes or shapes[0] is None:
+        if not shapes or shapes[0] is None or result in self._shapes:
             return
         if node.kind in ("Cast", "Identity", "Not"):
             self._shapes[result] = shapes[0]
@@ -178,6 +180,13 @@ def broadcast_shape(shapes: Sequence[Shape | None]) -> Shape | None:
 def broadcasts_to(shapes: Sequence[Shape | None], result: Shape | None) -> bool:
     """Whether shapes are known to broadcast to the one of a result."""
     return result is not None and broadcast_shape(shapes) == result
+
+
+@cache
+def elementwise() -> frozenset[str]:
+    """The ONNX types of the operators that work element by element."""
+    operators = (operator for operator in Operator.registry.values() if issubclass(operator, Elementwise))
+    return frozenset({*(operator.onnx for operator in operators if hasattr(operator, "onnx")), *_OTHERS})
 
 
 @cache

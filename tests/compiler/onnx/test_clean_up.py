@@ -210,12 +210,8 @@ ROWS = [
     Row(
         "a reshape of a transpose of axes of length 1",
         "keeps the order",
-        X,
-        [
-            step("Unsqueeze", "x", ints(1), out="a"),
-            step("Transpose", "a", perm=[1, 0, 2, 3], out="b"),
-            step("Reshape", "b", ints(6, 4)),
-        ],
+        {"x": (F32, (2, 1, 3))},
+        [step("Transpose", "x", perm=[1, 0, 2], out="a"), step("Reshape", "a", ints(6))],
         ["Reshape"],
     ),
     Row(
@@ -223,6 +219,41 @@ ROWS = [
         "of longer axes",
         X,
         [step("Transpose", "x", perm=[1, 0, 2], out="a"), step("Reshape", "a", ints(6, 4))],
+    ),
+    Row(
+        "a transpose of axes of length 1 of a reshape",
+        "is one reshape",
+        X,
+        [step("Reshape", "x", ints(24, 1), out="a"), step("Transpose", "a", perm=[1, 0])],
+        ["Reshape"],
+    ),
+    Row(
+        "a transpose of axes of length 1 of a reshape",
+        "of longer axes",
+        X,
+        [step("Reshape", "x", ints(6, 4), out="a"), step("Transpose", "a", perm=[1, 0])],
+    ),
+    Row(
+        "a reshape by computed sizes",
+        "of which one is unknown",
+        XN,
+        [
+            step("Shape", "x", start=0, end=1, out="a"),
+            step("Concat", "a", ints(2, 6), axis=0, out="b"),
+            step("Reshape", "x", "b"),
+        ],
+        ["Reshape"],
+    ),
+    Row(
+        "a reshape by computed sizes",
+        "of which two are unknown",
+        {"x": (F32, ("n", "m", 4))},
+        [
+            step("Shape", "x", start=0, end=1, out="a"),
+            step("Shape", "x", start=1, end=2, out="b"),
+            step("Concat", "b", "a", ints(4), axis=0, out="c"),
+            step("Reshape", "x", "c"),
+        ],
     ),
     Row("a concatenation of one", "is its part", X, [step("Concat", "x", axis=0, out="a"), step("Exp", "a")], ["Exp"]),
     Row("a concatenation of one", "of two", X, [step("Concat", "x", "x", axis=0)]),
