@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from compiler.lazy import LazyModule
 
 if TYPE_CHECKING:
-    import networkx as nx
     import onnx
 else:
     onnx = LazyModule("onnx")
@@ -98,30 +96,6 @@ class LoweredBody:
         """The graph as ONNX's own object."""
         nodes = [node.proto() for node in self.nodes]
         return onnx.helper.make_graph(nodes, self.name, self.inputs, self.outputs, value_info=self.infos)
-
-
-class LoweredGraph:
-    """The nodes of a graph in an order in which they can run, and the names of its ends."""
-
-    def __init__(self, nodes: Sequence[LoweredNode], ends: Sequence[str]) -> None:
-        self.nodes, self.ends = nodes, ends
-
-    @cached_property
-    def producers(self) -> Mapping[str, LoweredNode]:
-        """The node of each result."""
-        return {name: node for node in self.nodes for name in node.results}
-
-    @cached_property
-    def dag(self) -> nx.DiGraph[LoweredNode]:
-        """The structure for networkx: an edge runs from a node to each that reads a result of it."""
-        import networkx as nx
-
-        dag: nx.DiGraph[LoweredNode] = nx.DiGraph()
-        dag.add_nodes_from(self.nodes)
-        dag.add_edges_from(
-            (self.producers[name], node) for node in self.nodes for name in node.names_read() if name in self.producers
-        )
-        return dag
 
 
 def count(nodes: Iterable[LoweredNode]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import networkx as nx
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -17,14 +18,16 @@ from compiler.onnx.clean_up.driver import all_rules, clean_up
 from compiler.onnx.clean_up.folding import SMALL
 from compiler.onnx.exporter import export
 from compiler.onnx.lowered import LoweredNode
-from compiler.passes.pipeline import CLEAN_UP, optimize, pass_settings
+from compiler.operators.making import sum_
+from compiler.passes.pipeline import CLEAN_UP, PassRun, optimize, pass_settings
 from compiler.training.gradients import gradient_graph
 from compiler.training.step import training_step
 from compiler.types import DType, TensorType
 from runtime.feeds import random_feeds, sizes_from
 from runtime.initialization import initialize
-from tests.models import spec_of
+from tests.models import elaborate, spec_of
 from tests.paths import SPECS
+from tests.runtime.graphs import fed, graph
 
 OPSET = 21
 F32, I64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
@@ -479,6 +482,21 @@ def test_a_rule_does_what_its_table_says(row: Row) -> None:
     )
 
 
+@pytest.mark.parametrize("row", [pytest.param(row, id=f"{row.of}: {row.title}") for row in ROWS])
+def test_what_is_left_is_needed_and_in_order(row: Row) -> None:
+    _, nodes, end = cleaned(row)
+    dag: nx.DiGraph[str] = nx.DiGraph()
+    dag.add_node(end)
+    written: set[str] = set(row.inputs)
+    for node in nodes:
+        assert not [name for name in node.operands if name not in written and name[0].islower() and len(name) == 1]
+        written.update(node.results)
+        dag.add_edges_from((name, result) for name in node.operands for result in node.results)
+    assert nx.is_directed_acyclic_graph(dag)
+    needed = {end} | nx.ancestors(dag, end)
+    assert all(not needed.isdisjoint(node.results) for node in nodes)
+
+
 @pytest.mark.parametrize("name", [rule.name for rule in all_rules()])
 def test_every_rule_is_missed_and_leaves_something_alone(name: str) -> None:
     rows = [row for row in ROWS if row.of == name]
@@ -527,3 +545,34 @@ def run_all(model: onnx.ModelProto, feeds: dict[str, Any]) -> Any:
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return ort.InferenceSession(model.SerializeToString(), options).run(None, feeds)
+
+
+LAYER = '''
+layer Twice() {
+    """Both halves."""
+    input x: [batch, 4]
+    output cast(cast(x, f64), f32) + 1
+}
+model M { input x: [batch, 4]; output y = x -> Twice() }
+'''
+
+
+def test_a_docstring_moves_on_to_the_next_node_of_its_layer() -> None:
+    nodes = export(elaborate(LAYER)).graph.node
+    assert [(node.op_type, node.doc_string) for node in nodes] == [("Add", "twice: Both halves.")]
+
+
+def test_the_clean_up_is_reported_and_can_be_switched_off() -> None:
+    runs: list[PassRun] = []
+    with pass_settings(observe=runs.append):
+        export(elaborate(LAYER))
+    (run,) = (run for run in runs if run.name == CLEAN_UP)
+    assert (run.before, run.after) == (3, 1)
+    with pass_settings([CLEAN_UP]):
+        assert len(export(elaborate(LAYER)).graph.node) == 3
+
+
+def test_two_reductions_of_a_broadcast_are_one() -> None:
+    x = fed("x", "f32", "n", 3, 4)
+    kinds = [node.op_type for node in export(graph([x], y=sum_(sum_(x, (2,), keep=True), (0,), keep=True))).graph.node]
+    assert kinds == ["ReduceSum"]
