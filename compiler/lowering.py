@@ -11,8 +11,6 @@ from compiler.targets import Target
 from compiler.types import TensorType
 
 if TYPE_CHECKING:
-    import onnx
-
     from compiler.types import Array
 
 
@@ -31,7 +29,7 @@ class Emit(Protocol):
     def sizes(self, sizes: Sequence[Size]) -> str:
         """The name of an i64 vector of the sizes: an initializer, or computed from the inputs' shapes."""
 
-    def body(self, graph: Graph, inputs: Sequence[str], outputs: Sequence[str], formal: int) -> onnx.GraphProto:
+    def body(self, graph: Graph, inputs: Sequence[str], outputs: Sequence[str], formal: int) -> object:
         """A nested graph with these names for its inputs and outputs, in order.
 
         The first `formal` inputs are the nested graph's own; the others are names of this graph.
@@ -47,6 +45,12 @@ class Emit(Protocol):
         """`sequence`, whose first two axes have these `sizes`, behind a check: the runtime raises an error if one is 0.
 
         Only those of the sizes are checked that the model requires to be at least 1, and only once.
+        """
+
+    def keep(self, name: str) -> str:
+        """`name`, the result of the node written last, which the clean-up of the written graph leaves as it is.
+
+        For nodes that check something, or prevent a rewrite of the runtime's that would change a result.
         """
 
     def producer(self, name: str) -> Operator | None:

@@ -14,12 +14,16 @@ from compiler.dims import Dim, Size, positive
 from compiler.graph import Graph, Node, Operator, Origin, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
+from compiler.onnx.clean_up.driver import clean_up
+from compiler.onnx.clean_up.folding import SMALL
+from compiler.onnx.clean_up.scope import elementwise
 from compiler.onnx.device import leaving_nodes
+from compiler.onnx.lowered import LAYER, SOURCE, LoweredBody, LoweredNode, count
 from compiler.onnx.opsets import best_opset, check_opset, needed_opset
-from compiler.onnx.protos import LAYER, SOURCE, constant_name, names_read, rename, supports_bf16, value_info
+from compiler.onnx.protos import constant_name, supports_bf16, value_info
 from compiler.onnx.sizes import Sizes
 from compiler.operators.leaves import Constant, Derived, Placeholder, Stored
-from compiler.passes.pipeline import Stage, run_stage
+from compiler.passes.pipeline import CLEAN_UP, Stage, run_on_nodes, run_stage
 from compiler.targets import IR_VERSION, LARGEST_FILE, ORT_CPU, Target
 from compiler.types import DType, TensorType, TypeMismatch
 from grammar import codes
@@ -112,7 +116,7 @@ class Writer:
         self.target: Target = outer.target if outer is not None else target
         self.outer = outer
         self.root: Writer = outer.root if outer is not None else self
-        self.nodes: list[onnx.NodeProto] = []
+        self.nodes: list[LoweredNode] = []
         self.names: dict[Value, str] = {}
         self.types: dict[str, TensorType] = {}
         self.producers: dict[str, Operator] = {}
@@ -123,6 +127,7 @@ class Writer:
         if outer is None:
             self.initializers: dict[str, onnx.TensorProto] = {}
             self.constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+            self.small: dict[str, Array] = {}  # constants that the clean-up may read
             self.taken: dict[str, int] = {}  # every name, with the last suffix tried
             self.begun: set[str] = set()  # the paths of layers that have nodes
             self.checked: dict[str, frozenset[str]] = {}  # the sizes that are at least 1 where this result exists
@@ -140,7 +145,7 @@ class Writer:
         source = self.current.origin if self.current is not None else None
         name = self.unique(f"{source.path.replace('.', '/')}/{onnx_type}" if source and source.path else onnx_type)
         outputs = (name,) if results == 1 else tuple(self.unique(f"{name}:{index}") for index in range(results))
-        node = onnx.helper.make_node(onnx_type, inputs, outputs, name=name, **attributes)
+        node = LoweredNode(onnx_type, inputs, list(outputs), attributes, name)
         if source is not None:
             self._trace(node, source)
         self.nodes.append(node)
@@ -156,13 +161,13 @@ class Writer:
         if onnx_type not in _KEEPS_LAYOUT and (behind or onnx_type == "Transpose"):
             self.transposed.update(dict.fromkeys(outputs, any(behind) or onnx_type == "Cast"))
 
-    def _trace(self, node: onnx.NodeProto, source: Origin) -> None:
+    def _trace(self, node: LoweredNode, source: Origin) -> None:
         """Record the origin of a node; the first node of a layer gets its docstring and those around it."""
-        if source.span is not None:
-            node.metadata_props.add(key=SOURCE, value=str(source.span))
+        place = ((SOURCE, str(source.span)),) if source.span is not None else ()
         if not source.path:
+            node.metadata = place
             return
-        node.metadata_props.add(key=LAYER, value=source.path)
+        node.metadata = (*place, (LAYER, source.path))
         parts = source.path.split(".")
         around = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
         first = [path for path in around if path not in self.root.begun]
@@ -170,15 +175,13 @@ class Writer:
         layers = self.root.graph.layers
         docs = [f"{path}: {layers[path].doc}" for path in first if path in layers and layers[path].doc]
         if docs:
-            node.doc_string = "\n".join(docs)
+            node.doc = "\n".join(docs)
 
     def type(self, name: str) -> TensorType:
-        writer: Writer | None = self
-        while writer is not None:
-            if name in writer.types:
-                return writer.types[name]
-            writer = writer.outer
-        raise KeyError(name)
+        type = self.known_type(name)
+        if type is None:
+            raise KeyError(name)
+        return type
 
     def producer(self, name: str) -> Operator | None:
         return self.producers.get(name)
@@ -192,11 +195,15 @@ class Writer:
             return sequence
         if sequence not in self.guarded:
             # The same shape, but that the last size is to be found: of no elements that is an error.
-            guarded = self("Reshape", sequence, np.array([0, 0, -1]))
+            guarded = self.keep(self("Reshape", sequence, np.array([0, 0, -1])))
             self.nodes[-1].name = self.unique(f"{' and '.join(map(str, sizes))} must be at least 1")
             self.root.checked[guarded] = dims
             self.guarded[sequence] = guarded
         return self.guarded[sequence]
+
+    def keep(self, name: str) -> str:
+        self.nodes[-1].kept = True
+        return name
 
     def may_cast_transposed(self, name: str) -> bool:
         return self.transposed.get(name, False)
@@ -206,17 +213,18 @@ class Writer:
         self.root.types.setdefault(name, TensorType(DType.I64, (len(sizes),)))
         return name
 
-    def body(self, graph: Graph, inputs: Sequence[str], outputs: Sequence[str], formal: int) -> onnx.GraphProto:
+    def body(self, graph: Graph, inputs: Sequence[str], outputs: Sequence[str], formal: int) -> LoweredBody:
         inner = Writer(graph, self.opset, self)
         values = tuple(graph.inputs.values())
         for value, name in zip(values, inputs, strict=True):
             inner.names[value] = name
             inner.types[name] = value.type
         inner.lower_nodes()
+        inner.clean_up()
         # A result may be an input of the step, or occur twice: such results are copied under new names.
         ends = inner.finish(outputs, keep=set(inputs))
         formals = [value_info(name, value.type) for value, name in zip(values[:formal], inputs, strict=False)]
-        return onnx.helper.make_graph(inner.nodes, graph.name, formals, ends, value_info=inner.value_infos(outputs))
+        return LoweredBody(graph.name, inner.nodes, formals, ends, inner.value_infos(outputs))
 
     def unique(self, base: str) -> str:
         taken = self.root.taken
@@ -250,11 +258,13 @@ class Writer:
         if weights is not None:
             self._store([op for path, op in stored.items() if path not in fed], weights, largest)
         self.lower_nodes()
+        self.clean_up()
         outputs = self.finish(names, keep={*self.graph.inputs, *stored})
-        used = {name for node in self.nodes for name in names_read(node)}
+        used = {name for node in self.nodes for name in node.names_read()}
         kept = [tensor for name, tensor in self.initializers.items() if name in used]
         infos = self.value_infos(names)
-        return onnx.helper.make_graph(self.nodes, self.graph.name, inputs, outputs, kept, self.graph.doc, infos)
+        nodes = [node.proto() for node in self.nodes]
+        return onnx.helper.make_graph(nodes, self.graph.name, inputs, outputs, kept, self.graph.doc, infos)
 
     def lower_nodes(self) -> None:
         """Lower every node, in order."""
@@ -297,7 +307,7 @@ class Writer:
         """Lower an operator of bf16; in f32 if the ONNX operators do not support bf16 at this opset."""
         trial, begun = self._trial_writer(node), set(self.root.begun)
         results = trial._emit(node, operands)
-        if all(supports_bf16(added.op_type, self.opset) for added in trial.nodes):
+        if all(supports_bf16(added.kind, self.opset) for added in trial.nodes):
             self.nodes += trial.nodes
             return results
         self.root.begun = begun
@@ -319,7 +329,7 @@ class Writer:
         type = self.type(name)
         if type.dtype != DType.F16:
             return name
-        computed = self("Max", self("Cast", name, to=DType.F32.onnx))
+        computed = self.keep(self("Max", self("Cast", name, to=DType.F32.onnx)))
         wide = self("Cast", self("Cast", computed, to=DType.F16.onnx), to=DType.F32.onnx)
         self.types[wide] = type.with_dtype(DType.F32)
         return wide
@@ -340,14 +350,48 @@ class Writer:
         )
         return narrow[0] if isinstance(results, str) else narrow
 
+    # Written
+
+    def known_type(self, name: str) -> TensorType | None:
+        writer: Writer | None = self
+        while writer is not None:
+            if name in writer.types:
+                return writer.types[name]
+            writer = writer.outer
+        return None
+
+    def array(self, name: str) -> Array | None:
+        return self.root.small.get(name)
+
+    def constant(self, array: Array) -> str:
+        return self._operand(array)
+
+    def clean_up(self) -> None:
+        """Clean up the nodes, as `compiler/onnx/clean_up` says."""
+
+        def run() -> None:
+            ends = [self.names[value] for value in self.graph.ends]
+            self.nodes, renamed = clean_up(self.nodes, ends, self)
+            for value in self.graph.ends:
+                self.names[value] = renamed.get(self.names[value], self.names[value])
+
+        run_on_nodes(CLEAN_UP, lambda: count(self.nodes), run)
+
     def finish(self, names: Sequence[str], keep: set[str]) -> list[onnx.ValueInfoProto]:
         """Name the graph's ends: rename the results that they are, or append copies.
 
         A copy is needed if the end is an input, a weight or a constant, or has two names, and for the cast of a
-        transpose: onnxruntime 1.30 loses its name when it fuses the transpose with a product.
+        transpose, unless only elementwise operators read it: onnxruntime 1.30 loses its name when it fuses the
+        transpose with a product.
         """
-        joined = {name for node in self.nodes for name in node.input if self.may_cast_transposed(name)}
-        produced = {output for node in self.nodes for output in node.output} - joined
+        joined = {
+            name
+            for node in self.nodes
+            if node.kind not in elementwise()
+            for name in node.operands
+            if self.may_cast_transposed(name)
+        }
+        produced = {output for node in self.nodes for output in node.results} - joined
         renamed: dict[str, str] = {}
         copies: list[tuple[str, str, Origin]] = []
         for name, value in zip(names, self.graph.ends, strict=True):
@@ -359,18 +403,18 @@ class Writer:
             self.infos[name] = value.type
         for old in renamed:
             self.infos.pop(old, None)
-        for node in self.nodes:
-            rename(node, renamed)
+        for node in self.nodes if renamed else ():
+            node.rename(renamed)
         for current, name, source in copies:
             operands = [renamed.get(current, current)]
-            copy = onnx.helper.make_node("Identity", operands, [name], name=self.unique(f"{name}/Identity"))
+            copy = LoweredNode("Identity", operands, [name], name=self.unique(f"{name}/Identity"))
             self._trace(copy, source)
             self.nodes.append(copy)
         return [value_info(name, value.type) for name, value in zip(names, self.graph.ends, strict=True)]
 
     def value_infos(self, outputs: Sequence[str]) -> list[onnx.ValueInfoProto]:
         """The types of the results of the nodes; outputs have their own."""
-        produced = {output for node in self.nodes for output in node.output} - set(outputs)
+        produced = {output for node in self.nodes for output in node.results} - set(outputs)
         return [value_info(name, type) for name, type in self.infos.items() if name in produced]
 
     def _store(self, stored: Sequence[Stored], weights: Mapping[str, Array], largest: int) -> None:
@@ -418,6 +462,8 @@ class Writer:
             name = root.unique(constant_name(array))
             root.constants[key] = name
             root.initializers[name] = onnx.numpy_helper.from_array(array, name)
+            if array.nbytes <= SMALL:
+                root.small[name] = array
             if array.dtype.name not in ("uint16", "uint32", "uint64"):  # which the language does not have
                 root.types[name] = TensorType(DType.of(array), array.shape)
         return root.constants[key]

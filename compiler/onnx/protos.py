@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -41,31 +40,3 @@ def constant_name(array: Array) -> str:
     if array.ndim == 1 and array.size <= 6 and array.dtype.kind == "i":
         return "constant_" + "_".join(map(str, array))
     return "constant"
-
-
-def names_read(node: onnx.NodeProto) -> set[str]:
-    """Every name that a node reads, in its nested graphs too."""
-    names = set(node.input)
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            names.update(output.name for output in attribute.g.output)
-    for inner in _nested(node):
-        names |= names_read(inner)
-    return names
-
-
-def rename(node: onnx.NodeProto, renamed: Mapping[str, str]) -> None:
-    """Exchange names that a node reads or writes, in its nested graphs too."""
-    for names in (node.input, node.output):
-        for index, name in enumerate(names):
-            if name in renamed:
-                names[index] = renamed[name]
-    for inner in _nested(node):
-        rename(inner, renamed)
-
-
-def _nested(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-    """The nodes of a node's own graphs."""
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield from attribute.g.node

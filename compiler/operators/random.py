@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
-from compiler.attribute_kinds import ElementType, Extents, Text
+from compiler.attribute_kinds import ElementType, Extents, Integers, Text
 from compiler.dims import product
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
@@ -27,6 +27,7 @@ else:
 
 GOLDEN = 0x9E3779B9  # 2**32 over the golden ratio: consecutive numbers spread evenly
 _ROUNDS = ((16, 0x7FEB352D), (15, 0x846CA68B), (16, None))
+_U32, _U64 = 12, 13  # ONNX's numbers of types that the language does not have
 _BITS = 24  # bits of a draw that become the fraction of a float
 
 
@@ -82,19 +83,47 @@ class FoldKey(Draw):
         return key
 
     def compute(self, key: Array, number: Array) -> Array:
-        low, high = _words(key)
-        with np.errstate(over="ignore"):  # whole numbers that wrap around, as ONNX has them
-            x = mix(mix(mix(low) + high) + np.uint32(self.tag))
-            x = mix(x + _words(number)[0] * np.uint32(GOLDEN))
-        return (x >> np.uint32(1)).astype(np.int64)
+        return _folded(key, number, self.tag)
 
     def lower(self, emit: Emit, key: str, number: str) -> str:
-        low, high = _lower_words(emit, key)
-        x = lower_mix(emit, emit("Add", lower_mix(emit, low), high))
-        x = lower_mix(emit, emit("Add", x, np.array(self.tag, np.uint32)))
-        spread = emit("Mul", _lower_words(emit, number)[0], np.array(GOLDEN, np.uint32))
-        x = lower_mix(emit, emit("Add", x, spread))
-        return emit("Cast", emit("BitShift", x, np.array(1, np.uint32), direction="RIGHT"), to=7)
+        return emit("Cast", _lower_folded(emit, key, number, np.array(self.tag, np.uint32)), to=DType.I64.onnx)
+
+
+class FoldKeys(Draw):
+    """The keys that `FoldKey` derives from one key and one number for streams with these `tags`, hashed together."""
+
+    name = "fold_keys"
+    tags: Integers
+
+    def infer(self, key: TensorType, number: TensorType) -> tuple[TensorType, ...]:
+        return (FoldKey().infer(key, number),) * len(self.tags)
+
+    def compute(self, key: Array, number: Array) -> tuple[Array, ...]:
+        return tuple(_folded(key, number, tag) for tag in self.tags)
+
+    def lower(self, emit: Emit, key: str, number: str) -> tuple[str, ...]:
+        folded = _lower_folded(emit, key, number, np.array(self.tags, np.uint32))
+        parts = emit.many(len(self.tags), "Split", folded, np.ones(len(self.tags), np.int64), axis=0)
+        return tuple(emit("Cast", emit("Squeeze", part, np.array([0])), to=DType.I64.onnx) for part in parts)
+
+
+def _folded(key: Array, number: Array, tag: int) -> Array:
+    """The key of `FoldKey` for this tag."""
+    low, high = _words(key)
+    with np.errstate(over="ignore"):  # whole numbers that wrap around, as ONNX has them
+        x = mix(mix(mix(low) + high) + np.uint32(tag))
+        x = mix(x + _words(number)[0] * np.uint32(GOLDEN))
+    return (x >> np.uint32(1)).astype(np.int64)
+
+
+def _lower_folded(emit: Emit, key: str, number: str, tags: Array) -> str:
+    """The keys of `FoldKey` for these tags, as u32."""
+    low, high = _lower_words(emit, key)
+    x = lower_mix(emit, emit("Add", lower_mix(emit, low), high))
+    x = lower_mix(emit, emit("Add", x, tags))
+    spread = emit("Mul", _lower_low_word(emit, number), np.array(GOLDEN, np.uint32))
+    x = lower_mix(emit, emit("Add", x, spread))
+    return emit("BitShift", x, np.array(1, np.uint32), direction="RIGHT")
 
 
 def _words(number: Array) -> tuple[Array, Array]:
@@ -104,10 +133,13 @@ def _words(number: Array) -> tuple[Array, Array]:
 
 
 def _lower_words(emit: Emit, number: str) -> tuple[str, str]:
-    unsigned = emit("Cast", number, to=13)
-    low = emit("Cast", emit("BitwiseAnd", unsigned, np.array(0xFFFFFFFF, np.uint64)), to=12)
-    high = emit("Cast", emit("BitShift", unsigned, np.array(32, np.uint64), direction="RIGHT"), to=12)
-    return low, high
+    shifted = emit("BitShift", emit("Cast", number, to=_U64), np.array(32, np.uint64), direction="RIGHT")
+    return _lower_low_word(emit, number), emit("Cast", shifted, to=_U32)
+
+
+def _lower_low_word(emit: Emit, number: str) -> str:
+    """The lower 32-bit word of an i64: a cast between integers drops the higher bits."""
+    return emit("Cast", number, to=_U32)
 
 
 class Fill(Draw):
@@ -135,7 +167,7 @@ class Fill(Draw):
         spread = emit("Mul", numbers, np.array(GOLDEN, np.uint32))
         if lane:
             spread = emit("Add", spread, np.array(lane, np.uint32))
-        hashed = lower_mix(emit, emit("Add", lower_mix(emit, spread), _lower_words(emit, key)[0]))
+        hashed = lower_mix(emit, emit("Add", lower_mix(emit, spread), _lower_low_word(emit, key)))
         return emit("Reshape", hashed, emit.sizes(self.shape))
 
     def fraction(self, bits: Array, offset: float) -> Array:

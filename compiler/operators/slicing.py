@@ -126,7 +126,8 @@ class Slice(DataMovement):
         unsure = {cut[0]: _count(cut) for cut in cuts if _may_be_outside(cut, shape)}
         if not unsure:
             return result
-        return emit("Reshape", result, np.array([unsure.get(axis, 0) for axis in range(len(shape))], np.int64))
+        counts = np.array([unsure.get(axis, 0) for axis in range(len(shape))], np.int64)
+        return emit.keep(emit("Reshape", result, counts))
 
 
 def _from_front(bound: Size | None, size: Size, absent: Size) -> Size:

@@ -22,6 +22,7 @@ from compiler.operators.linear import MatMul
 from compiler.operators.making import swapped
 from compiler.operators.reductions import Sum
 from compiler.operators.shaping import DataMovement, Expand, Reshape
+from compiler.passes.rules import is_everywhere
 from compiler.rewrite import rebuild, replace, with_ends, with_operands
 from compiler.types import TensorType
 
@@ -220,12 +221,17 @@ class _Motion:
 
     def _total(self, state: Value) -> Value:
         """The final value of a state that only accumulates."""
-        addend = self.sums[state]
+        addend, start = self.sums[state], self.states[state]
         if isinstance(addend.node.op, MatMul) and [operand.type.rank for operand in addend.node.operands] == [2, 2]:
             (left, left_mapped), (right, right_mapped) = (self.outside[operand] for operand in addend.node.operands)
             if left_mapped and right_mapped:
-                return self.states[state] + swapped(_rows(swapped(left))) @ _rows(right)
-        return self.states[state] + Sum((0,))(self._expand_over_steps(addend))
+                return _plus(start, swapped(_rows(swapped(left))) @ _rows(right))
+        return _plus(start, Sum((0,))(self._expand_over_steps(addend)))
+
+
+def _plus(start: Value, total: Value) -> Value:
+    """Their sum: the total itself where the state starts at 0, as that of a gradient does."""
+    return total if is_everywhere(start, 0) and start.type == total.type else start + total
 
 
 def _rows(x: Value) -> Value:

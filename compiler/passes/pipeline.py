@@ -28,6 +28,10 @@ class Stage(StrEnum):
     MODEL = "model"  # on any graph
     WEIGHTS = "weights"  # on a graph whose weights are known
     EXPORT = "export"  # on a graph that becomes ONNX, for what onnxruntime needs
+    LOWERED = "lowered"  # on the nodes that become ONNX's, which are no graph of operators any more
+
+
+CLEAN_UP = "clean-up"  # the one pass on lowered nodes: `compiler/onnx/clean_up`
 
 
 class Pass(Record):
@@ -108,6 +112,7 @@ def _model(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.merge_reductions import REDUCTIONS
     from compiler.passes.pair_directions import JOINED, pair_directions
     from compiler.passes.regroup_steps import regroup_steps
+    from compiler.passes.share_keys import share_keys
     from compiler.passes.turn_products import TABLES
 
     clean_up = _clean_up()
@@ -132,6 +137,7 @@ def _model(target: Target) -> tuple[Pass, ...]:
         _by_rules("fuse-activations", ACTIVATIONS, in_bodies=True),
         _by_rules("merge-reductions", REDUCTIONS),
         *clean_up,
+        Pass("share-keys", everywhere(share_keys), "bits"),
     )
 
 
@@ -166,6 +172,7 @@ _TABLE: dict[Stage, Callable[[Target], tuple[Pass, ...]]] = {
     Stage.MODEL: _model,
     Stage.WEIGHTS: _weights,
     Stage.EXPORT: _export,
+    Stage.LOWERED: lambda target: (),
 }
 OPTIMIZING = (Stage.AFTER_GRADIENT, Stage.MODEL)
 
@@ -177,8 +184,13 @@ def passes_of(*stages: Stage, target: Target = ORT_CPU) -> tuple[Pass, ...]:
 
 
 def pass_names() -> tuple[str, ...]:
-    """The names of all passes."""
+    """The names of all passes on graphs."""
     return tuple(dict.fromkeys(pass_.name for pass_ in passes_of(*Stage)))
+
+
+def names_to_disable() -> tuple[str, ...]:
+    """The names of all passes, that on lowered nodes included."""
+    return (*pass_names(), CLEAN_UP)
 
 
 def _by_rules(name: str, rules: Rules, in_bodies: bool = False) -> Pass:
@@ -216,6 +228,20 @@ def run_stage(graph: Graph, stage: Stage, target: Target = ORT_CPU, *, disabled:
         seconds = time.perf_counter() - begun
         settings.observe(PassRun(pass_.name, stage, before, nodes_in_all(graph), seconds))
     return graph
+
+
+def run_on_nodes(name: str, count: Callable[[], int], run: Callable[[], None]) -> None:
+    """Run a pass on lowered nodes, which `count` counts, unless `pass_settings` disables it."""
+    settings = _settings.get()
+    if name in settings.disabled:
+        return
+    if settings.observe is None:
+        run()
+        return
+    before, begun = count(), time.perf_counter()
+    run()
+    seconds = time.perf_counter() - begun
+    settings.observe(PassRun(name, Stage.LOWERED, before, count(), seconds))
 
 
 def optimize(graph: Graph, target: Target = ORT_CPU, *, disabled: Collection[str] = ()) -> Graph:

@@ -39,10 +39,10 @@ def _known_passes(context: click.Context, parameter: click.Parameter, names: tup
     """Check the names of the passes to disable; BadParameter for an unknown one."""
     if not names:
         return ()
-    from compiler.passes.pipeline import pass_names
+    from compiler.passes.pipeline import names_to_disable
     from grammar.diagnostics import did_you_mean
 
-    known = pass_names()
+    known = names_to_disable()
     for name in names:
         if name not in known:
             hint = did_you_mean(name, known) or f"the passes are {', '.join(known)}"

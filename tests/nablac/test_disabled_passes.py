@@ -9,7 +9,7 @@ import onnx
 import pytest
 from click.testing import CliRunner, Result
 
-from compiler.passes.pipeline import Stage, pass_names, passes_of
+from compiler.passes.pipeline import CLEAN_UP, Stage, names_to_disable, passes_of
 from nablac.commands.compile import command
 
 TEXT = """
@@ -48,6 +48,7 @@ def test_every_pass_is_listed_with_its_nodes(file: Path) -> None:
     runs = LINE.findall(compiled(file, "-v").stderr)
     stages = (Stage.AFTER_GRADIENT, Stage.MODEL, Stage.WEIGHTS, Stage.EXPORT)
     expected = [(stage, item.name) for stage in stages for item in passes_of(stage)]
+    expected.append((Stage.LOWERED, CLEAN_UP))
     assert [(stage, name) for stage, name, _, _ in runs] == expected
     counts = {name: (int(before), int(after)) for _, name, before, after in runs}
     assert counts["fuse-lstm"][0] == counts["fuse-lstm"][1]
@@ -60,7 +61,7 @@ def test_a_pass_that_is_disabled_does_not_run(file: Path) -> None:
     compiled(file)
     assert "RNN" in kinds(file)
     listed = compiled(file, "--disable-pass", "fuse-rnn", "--disable-pass", "simplify", "-v").stderr
-    assert {name for _, name, _, _ in LINE.findall(listed)} == set(pass_names()) - {
+    assert {name for _, name, _, _ in LINE.findall(listed)} == set(names_to_disable()) - {
         "fuse-rnn",
         "simplify",
         *(each.name for each in passes_of(Stage.GRADIENT_CHECK, Stage.BEFORE_GRADIENT)),

@@ -9,7 +9,7 @@ from compiler.graph import Graph
 from compiler.onnx.exporter import export
 from compiler.operators.control import Scan
 from compiler.operators.leaves import Input
-from compiler.operators.random import FoldKey, RandomNormal, RandomUniform
+from compiler.operators.random import FoldKey, FoldKeys, RandomNormal, RandomUniform
 from compiler.types import DType, TensorType
 from runtime.numpy_executor import run
 from runtime.onnx_session import OnnxRunner
@@ -18,6 +18,7 @@ from tests.compiler.operators.harness import case
 KEY = TensorType(DType.I64)
 CASES = (
     case("a key", FoldKey("7"), key=np.array(3), number=np.array(5)),
+    case("keys of several tags", FoldKeys((7, 8)), key=np.array(3), number=np.array(5)),
     case("uniform", RandomUniform((4, 5)), key=np.array(3)),
     case("normal", RandomNormal((4, 5)), key=np.array(3)),
 )
@@ -35,6 +36,19 @@ def test_both_backends_draw_the_same_bits(op: RandomUniform | FoldKey) -> None:
     for key in (0, 1, -1, 2**31, 2**62 + 12345):
         feeds = {name: np.array(key) for name in inputs}
         np.testing.assert_array_equal(runner.run(feeds)["y"], run(graph, feeds)["y"])
+
+
+def test_keys_folded_together_are_those_folded_one_by_one() -> None:
+    inputs = {name: Input(name, KEY)() for name in ("key", "number")}
+    streams = [FoldKey(name) for name in ("", "a/0", "b.c/12")]
+    together = FoldKeys(tuple(op.tag for op in streams)).apply(*inputs.values()).results
+    graph = Graph(inputs, {f"key_{index}": result for index, result in enumerate(together)})
+    runner = OnnxRunner(export(graph).SerializeToString())
+    for key in (0, 1, -1, 2**62 + 12345):
+        feeds = {"key": np.array(key), "number": np.array(5)}
+        wanted = [op.compute(feeds["key"], feeds["number"]) for op in streams]
+        assert list(run(graph, feeds).values()) == wanted
+        assert list(runner.run(feeds).values()) == wanted
 
 
 def test_uniform_draws_fill_the_interval_evenly() -> None:

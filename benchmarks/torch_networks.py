@@ -1,0 +1,150 @@
+"""Networks in PyTorch beside ours of the same architecture, to count the nodes of their exported graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.models import cnn, mlp, transformer
+
+
+@dataclass(frozen=True)
+class Network:
+    """A spec, or a text, with its preset; and what builds a module in PyTorch and the inputs that it is traced with."""
+
+    torch: Callable[[], tuple[Any, tuple[Any, ...]]]
+    spec: str = ""
+    text: str = ""
+    preset: str | None = None
+    choices: dict[str, Any] = field(default_factory=dict)
+
+
+def _sequential(case: Any, *shape: int) -> Callable[[], tuple[Any, tuple[Any, ...]]]:
+    def build() -> tuple[Any, tuple[Any, ...]]:
+        import torch
+
+        return case.torch().layers, (torch.randn(*shape),)
+
+    return build
+
+
+def _recurrent(kind: str, layers: int = 1, both: bool = False) -> Network:
+    layer = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}[kind]
+    call = f"Bidirectional({layer}, 32)" if both else f"{layer}(32)"
+    chain = " -> ".join([call] * layers)
+    text = f"model M {{ input x: [batch, time, 8]; output y = x -> {chain} }}"
+
+    def build() -> tuple[Any, tuple[Any, ...]]:
+        import torch
+        from torch import nn
+
+        cell = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[kind]
+        return cell(8, 32, num_layers=layers, bidirectional=both, batch_first=True), (torch.randn(2, 5, 8),)
+
+    return Network(build, text=text)
+
+
+def _transformer() -> tuple[Any, tuple[Any, ...]]:
+    import torch
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Transformer(64, 4, 2, 2, 256, dropout=0.0, batch_first=True)
+            self.last = nn.Linear(64, 64)
+
+        def forward(self, source: Any, x: Any) -> Any:
+            mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
+            return self.last(self.body(source, x, tgt_mask=mask))
+
+    return Net(), (torch.randn(2, 5, 64), torch.randn(2, 5, 64))
+
+
+def _resnet(blocks: tuple[int, ...], bottleneck: bool) -> Callable[[], tuple[Any, tuple[Any, ...]]]:
+    """He et al. 2015, with the stride of a bottleneck at its 3x3 convolution, as torchvision has it."""
+
+    def build() -> tuple[Any, tuple[Any, ...]]:
+        import torch
+        from torch import nn
+
+        expansion = 4 if bottleneck else 1
+
+        def convolution(source: int, target: int, kernel: int, stride: int) -> Any:
+            return nn.Conv2d(source, target, kernel, stride, kernel // 2, bias=False)
+
+        class Block(nn.Module):
+            def __init__(self, source: int, width: int, stride: int) -> None:
+                super().__init__()
+                target = width * expansion
+                shapes = [(source, width, 3, stride), (width, target, 3, 1)]
+                if bottleneck:
+                    shapes = [(source, width, 1, 1), (width, width, 3, stride), (width, target, 1, 1)]
+                layers: list[Any] = []
+                for shape in shapes:
+                    layers += [convolution(*shape), nn.BatchNorm2d(shape[1]), nn.ReLU()]
+                self.body = nn.Sequential(*layers[:-1])
+                self.short: Any = nn.Identity()
+                if stride > 1 or source != target:
+                    self.short = nn.Sequential(convolution(source, target, 1, stride), nn.BatchNorm2d(target))
+
+            def forward(self, x: Any) -> Any:
+                return torch.relu(self.body(x) + self.short(x))
+
+        layers: list[Any] = [convolution(3, 64, 7, 2), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+        source = 64
+        for stage, count in enumerate(blocks):
+            for index in range(count):
+                layers.append(Block(source, 64 << stage, 2 if stage and not index else 1))
+                source = (64 << stage) * expansion
+        net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(source, 1000))
+        return net, (torch.randn(2, 3, 64, 64),)
+
+    return build
+
+
+def _pretrained(kind: str) -> Callable[[], tuple[Any, tuple[Any, ...]]]:
+    """A network of the transformers library with random weights, of the depth of our spec's default."""
+
+    def build() -> tuple[Any, tuple[Any, ...]]:
+        import torch
+        import transformers as hub
+
+        tokens = torch.randint(1, 90, (2, 7))
+        layers, width = 2, 64
+        if kind == "bert":
+            config = hub.BertConfig(100, width, layers, 4, 4 * width, attn_implementation="sdpa")
+            return hub.BertForMaskedLM(config), (tokens,)
+        if kind == "gpt":
+            config = hub.GPT2Config(100, 64, width, layers, 4, use_cache=False)
+            return hub.GPT2LMHeadModel(config), (tokens,)
+        if kind == "t5":
+            config = hub.T5Config(100, width, 16, 4 * width, layers, num_heads=4, use_cache=False)
+
+            class Both(torch.nn.Module):
+                def __init__(self) -> None:
+                    super().__init__()
+                    self.body = hub.T5ForConditionalGeneration(config)
+
+                def forward(self, source: Any, target: Any) -> Any:
+                    return self.body(input_ids=source, decoder_input_ids=target).logits
+
+            return Both(), (tokens, tokens)
+        config = hub.LlamaConfig(100, width, 4 * width, layers, 4, 2, use_cache=False)
+        return hub.LlamaForCausalLM(config), (tokens,)
+
+    return build
+
+
+NETWORKS: dict[str, Network] = {
+    "mlp": Network(_sequential(mlp(64, 32), 2, 784), text=mlp(64, 32).text),
+    "cnn": Network(_sequential(cnn(8, 28, 16), 2, 1, 28, 28), text=cnn(8, 28, 16).text),
+    **{kind: _recurrent(kind) for kind in ("rnn", "lstm", "gru")},
+    **{f"{kind}, two layers": _recurrent(kind, layers=2) for kind in ("rnn", "lstm", "gru")},
+    **{f"{kind}, both directions": _recurrent(kind, both=True) for kind in ("rnn", "lstm", "gru")},
+    "transformer": Network(_transformer, text=transformer(64, 4, 2, 5, 2).text),
+    "resnet18": Network(_resnet((2, 2, 2, 2), False), "resnet", preset="resnet18"),
+    "resnet50": Network(_resnet((3, 4, 6, 3), True), "resnet", preset="resnet50"),
+    **{kind: Network(_pretrained(kind), kind) for kind in ("bert", "gpt", "t5", "llama")},
+}

@@ -1,0 +1,1 @@
+"""The clean-up of a graph as it will be written, after lowering: each rewrite is a rule on its nodes."""

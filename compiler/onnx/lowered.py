@@ -1,0 +1,103 @@
+"""A graph as it will be written: the nodes that operators were lowered to, before they become ONNX's own objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from compiler.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import onnx
+else:
+    onnx = LazyModule("onnx")
+
+SOURCE, LAYER = "source", "layer"  # keys of a node's metadata: `file:line:column`, and the layer's path
+
+
+@dataclass(eq=False, slots=True)
+class LoweredNode:
+    """An ONNX node; values are names, an absent operand is an empty one. Attributes are as `make_node` takes them.
+
+    A node that is `kept` is written as it is: it checks something when the model runs, or stands in the way of a
+    rewrite of onnxruntime's that would change a result.
+    """
+
+    kind: str
+    operands: list[str]
+    results: list[str]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+    metadata: Sequence[tuple[str, str]] = ()
+    doc: str = ""
+    kept: bool = False
+
+    @property
+    def layer(self) -> str:
+        """The path of the layer that it computes a part of."""
+        return next((value for key, value in self.metadata if key == LAYER), "")
+
+    @property
+    def bodies(self) -> Iterator[LoweredBody]:
+        """The nested graphs among its attributes."""
+        return (value for value in self.attributes.values() if isinstance(value, LoweredBody))
+
+    def names_read(self) -> Iterable[str]:
+        """Every name that it reads, in its nested graphs too."""
+        if not any(isinstance(value, LoweredBody) for value in self.attributes.values()):
+            return self.operands
+        return {*self.operands, *(name for body in self.bodies for name in body.names_read())}
+
+    def rename(self, renamed: Mapping[str, str]) -> None:
+        """Exchange names that it reads or writes, in its nested graphs too."""
+        self.operands = [renamed.get(name, name) for name in self.operands]
+        self.results = [renamed.get(name, name) for name in self.results]
+        for body in self.bodies:
+            body.rename(renamed)
+
+    def proto(self) -> onnx.NodeProto:
+        """The node as ONNX's own object."""
+        node = onnx.NodeProto(op_type=self.kind, name=self.name, input=self.operands, output=self.results)
+        for name, value in sorted(self.attributes.items()):
+            if value is not None:
+                attribute = value.proto() if isinstance(value, LoweredBody) else value
+                node.attribute.append(onnx.helper.make_attribute(name, attribute))
+        for key, value in self.metadata:
+            node.metadata_props.add(key=key, value=value)
+        if self.doc:
+            node.doc_string = self.doc
+        return node
+
+
+@dataclass(eq=False, slots=True)
+class LoweredBody:
+    """A nested graph, as the step of a Scan; it reads names of the graphs around it."""
+
+    name: str
+    nodes: list[LoweredNode]
+    inputs: Sequence[onnx.ValueInfoProto]
+    outputs: Sequence[onnx.ValueInfoProto]
+    infos: Sequence[onnx.ValueInfoProto]
+
+    def names_read(self) -> Iterator[str]:
+        """Every name that its nodes read or that it returns."""
+        for node in self.nodes:
+            yield from node.names_read()
+        for output in self.outputs:
+            yield output.name
+
+    def rename(self, renamed: Mapping[str, str]) -> None:
+        """Exchange names that its nodes read or write."""
+        for node in self.nodes:
+            node.rename(renamed)
+
+    def proto(self) -> onnx.GraphProto:
+        """The graph as ONNX's own object."""
+        nodes = [node.proto() for node in self.nodes]
+        return onnx.helper.make_graph(nodes, self.name, self.inputs, self.outputs, value_info=self.infos)
+
+
+def count(nodes: Iterable[LoweredNode]) -> int:
+    """The number of nodes, those of nested graphs included."""
+    return sum(1 + sum(count(body.nodes) for body in node.bodies) for node in nodes)
