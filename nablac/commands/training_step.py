@@ -83,12 +83,15 @@ def _compare(training: Training, seed: int) -> float:
     """The largest relative difference between the losses of both runtimes over a few steps on random batches."""
     import numpy as np
 
-    from runtime.training.steppers import NumpyStepper, OnnxStepper, StepperSetup
+    from runtime.training.onnx_steppers import OnnxStepper
+    from runtime.training.steppers import NumpyStepper, StepperSetup
     from runtime.verification import random_feeds, relative_error, sample_sizes
 
     step, evaluation, state = training.step_graph, training.loss_graph, training.first_state()
-    setup = StepperSetup(step, evaluation, state, training.step.averages)
-    steppers = NumpyStepper(setup), OnnxStepper(setup)
+    steppers = [
+        stepper(StepperSetup(step, evaluation, dict(state), training.step.averages))
+        for stepper in (NumpyStepper, OnnxStepper)
+    ]
     feeds: dict[str, Any] = dict(random_feeds(step, list(sample_sizes(step))[-1], seed))  # the largest
     dtypes = {name: value.type.dtype.numpy for name, value in (evaluation.inputs | step.inputs).items()}
     worst = 0.0
