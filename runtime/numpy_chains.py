@@ -20,7 +20,7 @@ from compiler.graph import Node, Operator, Value, kernel_of
 if TYPE_CHECKING:
     from compiler.types import Array
 
-BLOCK = 2**16  # elements of a block: a few arrays of f32 fill a second-level cache
+BLOCK = 2**16  # elements of a block: a few arrays of f32 fill a second-level cache; half and twice as many are slower
 LEAST = 2**17  # elements of a result from which blocks pay
 _LEAST_FOR_THREADS = 2**19  # elements below which handing blocks to a second thread costs more than it saves
 
@@ -103,7 +103,7 @@ class Chain:
                 if last.get(operand, -1) <= number and operand in held and operand not in ends:
                     slot = held.pop(operand)
                     free[self.scratch[slot]].append(slot)
-        # A value that is two outputs, or an input that is an output, is copied: inputs first, before they are written to.
+        # An output that is another output too, or an input, is copied: inputs first, before they are written to.
         first = [(index, register) for index, register in enumerate(self.results) if register < len(self.inputs)]
         late += [
             (index, register)

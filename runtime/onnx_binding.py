@@ -1,4 +1,4 @@
-"""Running an ONNX model on memory that stays the same from run to run: on a CPU, onnxruntime works on NumPy's arrays."""
+"""Running an ONNX model on memory that stays the same from run to run: on a CPU, in NumPy's arrays."""
 
 from __future__ import annotations
 

@@ -15,13 +15,14 @@ import numpy as np
 
 from compiler.model_spec import RATE, SEED, STEP
 from compiler.training.flat_updates import GRADIENT, FlatGroup, FlatUpdate
-from runtime.numpy_chains import BLOCK, Chain
+from runtime.numpy_chains import Chain
 from runtime.numpy_executor import NumpyRunner
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
 _LINE = 64  # bytes: tensors begin at cache lines
+_SMALL = 2**14  # elements of a gradient up to which copying it costs less than a chain of its own
 
 
 class InPlaceUpdate:
@@ -71,7 +72,7 @@ class _Group:
         self.members = sorted(group.members, key=lambda member: math.prod(shapes[member.path]))
         unit = _LINE // min(dtype.itemsize for dtype in roles.values())
         self.starts = _starts([math.prod(shapes[member.path]) for member in self.members], unit)
-        self.small = sum(math.prod(shapes[member.path]) <= BLOCK for member in self.members)
+        self.small = sum(math.prod(shapes[member.path]) <= _SMALL for member in self.members)
         self.whole = {role: _aligned(self.starts[-1], dtype) for role, dtype in roles.items()}
         self.parts: list[dict[str, Array]] = []
         for member, start in zip(self.members, self.starts[:-1], strict=True):
