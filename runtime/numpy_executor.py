@@ -19,11 +19,12 @@ MOST_PLANS = 16  # cached for each graph, the least recently used dropped
 class NumpyRunner:
     """A graph with its weights, ready to be called.
 
-    The weights are checked once; a call may feed others instead.
+    The weights are checked once; a call may feed others instead. Large elementwise operators run on up to so many
+    threads.
     """
 
-    def __init__(self, graph: Graph, weights: Mapping[str, Any] | None = None) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, weights: Mapping[str, Any] | None = None, threads: int = 1) -> None:
+        self.graph, self.threads = graph, threads
         self.signature = Signature.of(graph)
         needed = {name: array for name, array in (weights or {}).items() if name in self.signature.types}
         self.weights, self._weight_sizes = self.signature.check(needed, held=self.signature.types)
@@ -61,7 +62,7 @@ class NumpyRunner:
         key = tuple(sorted(sizes.items()))
         plan_of_sizes = self.plans.get(key)
         if plan_of_sizes is None:
-            plan_of_sizes = self.plans[key] = plan(self.graph, sizes)
+            plan_of_sizes = self.plans[key] = plan(self.graph, sizes, self.threads)
             if len(self.plans) > MOST_PLANS:
                 self.plans.popitem(last=False)
         else:

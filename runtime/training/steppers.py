@@ -70,7 +70,7 @@ class NumpyStepper:
 
     def __init__(self, setup: StepperSetup) -> None:
         self.fixed = {path: setup.state[path] for path in setup.state if path not in setup.step.updates}
-        self.runner = NumpyRunner(setup.step, setup.state)
+        self.runner = NumpyRunner(setup.step, setup.state, setup.threads)
         self.evaluator = NumpyEvaluator(setup, setup.state)
         self._before: dict[str, Array] = {}
 
@@ -100,7 +100,7 @@ class NumpyEvaluator:
 
     def __init__(self, setup: StepperSetup, state: Mapping[str, Array]) -> None:
         self.averages, self.evaluated = setup.averages, setup.evaluated
-        self.runner = NumpyRunner(setup.evaluation, with_averages(state, setup.averages))
+        self.runner = NumpyRunner(setup.evaluation, with_averages(state, setup.averages), setup.threads)
 
     def run(self, state: Mapping[str, Array], feeds: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs that are needed."""
@@ -116,7 +116,7 @@ class InPlaceNumpyStepper:
     def __init__(self, setup: StepperSetup, split: SplitGraphs) -> None:
         self.update = InPlaceUpdate(split.update, setup.state, setup.threads)
         arrays = self.update.arrays
-        self.runner = NumpyRunner(split.gradient, arrays)
+        self.runner = NumpyRunner(split.gradient, arrays, setup.threads)
         self.runner.weights.update({path: arrays[path] for path in self.runner.weights})
         self.evaluator = NumpyEvaluator(setup, arrays)
         self._lost = False  # whether the last loss was not finite
