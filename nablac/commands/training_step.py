@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,41 +16,34 @@ from nablac.commands.runs import read_run
 from nablac.commands.training_setup import set_up_training
 
 if TYPE_CHECKING:
+    from compiler.graph import Graph, Value
     from runtime.training.training_run import Training
 
-_STEPS = 3  # compared between both runtimes before the file is written
+STEPS = 3  # compared between both runtimes before the file is written
 
 
 def write_step(options: ModelOptions, target: Path, file_options: FileOptions) -> int:
     """Write `target` and its `.safetensors`, both or neither; returns the exit status."""
     import onnx
 
-    from compiler.elaborate.data import SCALES
     from compiler.onnx.exporter import export
     from compiler.passes.pipeline import optimize
     from runtime.onnx_file import save
-    from runtime.training.run_options import Options
     from runtime.training.steppers import DISABLED_PASSES
     from runtime.verification import tolerance_of
     from runtime.weights import save_weights
 
-    seed = options.seed if options.is_run or was_given("seed") else None
-    if options.is_run:
-        options = read_run(options.file).model(options)
-    training = set_up_training(options, Options(seed=seed, backend="ort"))
-    training = replace(training, raw=training.known is not None)  # the file has no other record of the scaling
-    if not training.raw and any(stage.name in SCALES for stage in training.spec.data):
-        note("note: batches are not scaled here: a run's folder records how its data is scaled", file_options.quiet)
+    training = training_of(options, file_options)
     state = training.first_state()
     graph = optimize(training.step.graph, disabled=DISABLED_PASSES)
-    model = export(graph, opset=file_options.opset, weights=None, metadata=_metadata(training))
+    model = export(graph, opset=file_options.opset, weights=None, metadata=step_metadata(training))
     onnx.checker.check_model(model, full_check=True)
     worst = None
     if file_options.verify:
         with skip_without_kernels():
             worst = _compare(training, options.seed)
-    if worst is not None and worst > tolerance_of([training.step.graph], _STEPS):
-        note(f"not written: after {_STEPS} steps the losses of onnxruntime and NumPy differ by {worst:.1e}")
+    if worst is not None and worst > tolerance_of([training.step.graph], STEPS):
+        note(f"not written: after {STEPS} steps the losses of onnxruntime and NumPy differ by {worst:.1e}")
         return 1
     names = [value.name for value in model.graph.input]
     needed = state.keys() & set(names)
@@ -67,11 +61,26 @@ def write_step(options: ModelOptions, target: Path, file_options: FileOptions) -
     click.echo(f"{state_file}: {len(needed)} tensors of initial state")
     note(f"feed {', '.join(inputs)} and the state; `NAME.next` is the state for the next step")
     if worst is not None:
-        note(f"verified over {_STEPS} steps against the NumPy runtime: worst relative difference {worst:.1e}")
+        note(f"verified over {STEPS} steps against the NumPy runtime: worst relative difference {worst:.1e}")
     return 0
 
 
-def _metadata(training: Training) -> dict[str, str]:
+def training_of(options: ModelOptions, file_options: FileOptions) -> Training:
+    """The training whose step is compiled, of a model or of a run; a note where its batches are not scaled."""
+    from compiler.elaborate.data import SCALES
+    from runtime.training.run_options import Options
+
+    seed = options.seed if options.is_run or was_given("seed") else None
+    if options.is_run:
+        options = read_run(options.file).model(options)
+    training = set_up_training(options, Options(seed=seed, backend="ort"))
+    training = replace(training, raw=training.known is not None)  # the file has no other record of the scaling
+    if not training.raw and any(stage.name in SCALES for stage in training.spec.data):
+        note("note: batches are not scaled here: a run's folder records how its data is scaled", file_options.quiet)
+    return training
+
+
+def step_metadata(training: Training) -> dict[str, str]:
     """The file's metadata: the kind of each state, and the parameter that it belongs to."""
     states = {
         path: {"kind": state.kind, "name": state.name, "of": state.of} for path, state in training.step.states.items()
@@ -85,19 +94,28 @@ def _compare(training: Training, seed: int) -> float:
 
     from runtime.training.onnx_steppers import OnnxStepper
     from runtime.training.steppers import NumpyStepper, StepperSetup
-    from runtime.verification import random_feeds, relative_error, sample_sizes
+    from runtime.verification import relative_error
 
     step, evaluation, state = training.step_graph, training.loss_graph, training.first_state()
     steppers = [
         stepper(StepperSetup(step, evaluation, dict(state), training.step.averages))
         for stepper in (NumpyStepper, OnnxStepper)
     ]
-    feeds: dict[str, Any] = dict(random_feeds(step, list(sample_sizes(step))[-1], seed))  # the largest
-    dtypes = {name: value.type.dtype.numpy for name, value in (evaluation.inputs | step.inputs).items()}
     worst = 0.0
-    for number in range(1, _STEPS + 1):
-        counters = {"step": number, "seed": number, "rate": 1.0}
-        feeds |= {name: np.array(value, dtypes[name]) for name, value in counters.items() if name in dtypes}
+    for feeds in sample_feeds({**evaluation.inputs, **step.inputs}, step, seed):
         by_numpy, by_onnx = (np.asarray(stepper.step(feeds)["loss"]) for stepper in steppers)
         worst = max(worst, relative_error(by_onnx, by_numpy))
     return worst
+
+
+def sample_feeds(inputs: Mapping[str, Value], step: Graph, seed: int) -> Iterator[dict[str, Any]]:
+    """Feeds of a few steps on one random batch, of the largest of the sizes that are verified."""
+    import numpy as np
+
+    from runtime.verification import random_feeds, sample_sizes
+
+    feeds: dict[str, Any] = dict(random_feeds(step, list(sample_sizes(step))[-1], seed))
+    dtypes = {name: value.type.dtype.numpy for name, value in inputs.items()}
+    for number in range(1, STEPS + 1):
+        counters = {"step": number, "seed": number, "rate": 1.0}
+        yield feeds | {name: np.array(value, dtypes[name]) for name, value in counters.items() if name in dtypes}
