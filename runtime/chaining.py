@@ -7,7 +7,7 @@ from typing import Any
 
 from compiler.graph import Node, Operator, Value
 from compiler.types import TensorType
-from runtime.numpy_chains import LEAST, Chain
+from runtime.numpy_chains import LEAST, LEAST_COMPILED, PLAIN, Chain, LoopSettings
 
 Computed = tuple[Node, Operator]
 
@@ -17,7 +17,7 @@ class ChainOperator(Operator):
 
     allocates = True
     chain: Chain
-    threads: int = 1
+    settings: LoopSettings = PLAIN
 
     @property
     def first(self) -> Node:
@@ -27,7 +27,7 @@ class ChainOperator(Operator):
     def overwriting(self, overwritten: Mapping[int, int]) -> ChainOperator:
         """This chain with some of its results, by index, written over operands."""
         chain = self.chain
-        return ChainOperator(Chain(chain.nodes, chain.inputs, chain.outputs, overwritten), self.threads)
+        return ChainOperator(Chain(chain.nodes, chain.inputs, chain.outputs, overwritten), self.settings)
 
     def infer(self, *operands: TensorType, **none: Any) -> tuple[TensorType, ...]:
         """The types of the chain's results."""
@@ -35,7 +35,7 @@ class ChainOperator(Operator):
 
     def compute(self, *operands: Any, **none: Any) -> Any:
         """Run the chain."""
-        results = self.chain(*operands, threads=self.threads)
+        results = self.chain(*operands, settings=self.settings)
         return results if len(results) > 1 else results[0]
 
     def lower(self, emit: Any, *operands: Any, **none: Any) -> str:
@@ -47,7 +47,7 @@ def chain_elementwise(
     computed: Sequence[Computed],
     ends: Collection[Value],
     type_of: Callable[[Value], TensorType],
-    threads: int,
+    settings: LoopSettings,
 ) -> list[tuple[Node, Operator, tuple[Value, ...]]]:
     """The nodes with chains in their place, each with the values that it computes.
 
@@ -66,13 +66,13 @@ def chain_elementwise(
         if len(waiting) == 1:
             ordered.append((*waiting[0], waiting[0][0].results))
         elif waiting:
-            ordered.append(_chained(waiting, computes, users, ends, threads))
+            ordered.append(_chained(waiting, computes, users, ends, settings))
         waiting.clear()
         computes.clear()
 
     shape: tuple[object, ...] = ()
     for node, op in computed:
-        joins = _is_large_and_elementwise(node, op, type_of)
+        joins = _is_large_and_elementwise(node, op, type_of, settings.compiled)
         other_shape = joins and bool(waiting) and type_of(node.result).shape != shape
         if other_shape or (not joins and not computes.isdisjoint(node.operands)):
             flush()
@@ -86,13 +86,14 @@ def chain_elementwise(
     return ordered
 
 
-def _is_large_and_elementwise(node: Node, op: Operator, type_of: Callable[[Value], TensorType]) -> bool:
+def _is_large_and_elementwise(node: Node, op: Operator, type_of: Callable[[Value], TensorType], compiled: bool) -> bool:
     if not op.elementwise or not node.result.type.rank:
         return False
     if not op.universal_function and not node.result.type.dtype.is_float:
         return False  # a division of integers may fail, which is reported at its own line
     count = type_of(node.result).elements
-    return isinstance(count, int) and count >= LEAST
+    least = LEAST_COMPILED if compiled and op.element_code(*("x" for _ in node.operands)) is not None else LEAST
+    return isinstance(count, int) and count >= least
 
 
 def _chained(
@@ -100,7 +101,7 @@ def _chained(
     computes: Collection[Value],
     users: dict[Value, int],
     ends: Collection[Value],
-    threads: int,
+    settings: LoopSettings,
 ) -> tuple[Node, Operator, tuple[Value, ...]]:
     inner: dict[Value, int] = {}
     for node, _ in nodes:
@@ -110,7 +111,7 @@ def _chained(
     outputs = tuple(
         node.result for node, _ in nodes if node.result in ends or inner.get(node.result, 0) < users.get(node.result, 0)
     )
-    op = ChainOperator(Chain(nodes, operands, outputs), threads)
+    op = ChainOperator(Chain(nodes, operands, outputs), settings)
     chained = Node(op, operands, [output.type for output in outputs])
     chained.origin = nodes[0][0].origin
     return chained, op, outputs

@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,10 +23,22 @@ if TYPE_CHECKING:
 
 BLOCK = 2**16  # elements of a block: a few arrays of f32 fill a second-level cache; half and twice as many are slower
 LEAST = 2**17  # elements of a result from which blocks pay
+LEAST_COMPILED = 2**10  # elements from which a compiled loop pays
 _LEAST_FOR_THREADS = 2**19  # elements below which handing blocks to a second thread costs more than it saves
 
 # Two functions for which NumPy no longer accepts a positional `out`.
 _KEYWORD_OUT: frozenset[Callable[..., Any]] = frozenset({np.maximum, np.minimum})
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How chains run: on up to so many threads, and as compiled loops where they can be."""
+
+    threads: int = 1
+    compiled: bool = False
+
+
+PLAIN = LoopSettings()
 
 
 class _Link:
@@ -73,6 +86,7 @@ class Chain:
         overwritten_inputs = set(self.overwritten.values())
         self.kept = {register for _, register in self.late if register in overwritten_inputs}
         self._own = threading.local()
+        self._loops: dict[tuple[bool, ...], Callable[..., None] | None] = {}
 
     def _assign(self, last: Mapping[int, int]) -> tuple[tuple[int, int], ...]:
         """Decide where each link writes; returns (output, register) pairs that are copied at the end of a block."""
@@ -112,18 +126,18 @@ class Chain:
         ]
         return tuple(first + late)
 
-    def __call__(self, *arrays: Array, threads: int = 1) -> tuple[Array, ...]:
+    def __call__(self, *arrays: Array, settings: LoopSettings = PLAIN) -> tuple[Array, ...]:
         """The outputs: new arrays, or those that are overwritten."""
         shape = np.broadcast_shapes(*(array.shape for array in arrays))
         outputs = tuple(
             arrays[self.overwritten[index]] if index in self.overwritten else np.empty(shape, dtype)
             for index, dtype in enumerate(self.dtypes)
         )
-        self.run(arrays, outputs, threads)
+        self.run(arrays, outputs, settings)
         return outputs
 
-    def run(self, arrays: Sequence[Array], outputs: Sequence[Array], threads: int = 1) -> None:
-        """Write the outputs, on up to so many threads."""
+    def run(self, arrays: Sequence[Array], outputs: Sequence[Array], settings: LoopSettings = PLAIN) -> None:
+        """Write the outputs."""
         shape = outputs[0].shape
         count = outputs[0].size
         flat = all(array.flags.c_contiguous for array in outputs) and all(
@@ -137,15 +151,42 @@ class Chain:
             length = shape[0]
             rows = max(1, BLOCK // max(1, count // max(1, length)))
         sliced = [array.ndim == outputs[0].ndim and array.shape[0] == length and length > 1 for array in arrays]
-        blocks = range(0, length, rows)
-        if threads > 1 and count >= _LEAST_FOR_THREADS and len(blocks) > 1:
-            shares = [blocks[start::threads] for start in range(threads)]
-            tasks = [_workers().submit(self._blocks, share, rows, arrays, outputs, sliced) for share in shares[1:]]
-            self._blocks(shares[0], rows, arrays, outputs, sliced)
-            for task in tasks:
-                task.result()
-        else:
-            self._blocks(blocks, rows, arrays, outputs, sliced)
+        blocks, threads = range(0, length, rows), settings.threads
+        if count < _LEAST_FOR_THREADS or len(blocks) == 1:
+            threads = 1
+        loop = self._loop(tuple(sliced)) if settings.compiled and flat and length > 1 else None
+        work: list[Callable[[], None]] = []
+        for share in range(threads):
+            if loop is not None:
+                part = slice(length * share // threads, length * (share + 1) // threads)
+                work.append(partial(self._call, loop, part, arrays, outputs, sliced))
+            else:
+                work.append(partial(self._blocks, blocks[share::threads], rows, arrays, outputs, sliced))
+        tasks = [_workers().submit(share) for share in work[1:]]
+        work[0]()
+        for task in tasks:
+            task.result()
+
+    def _loop(self, is_array: tuple[bool, ...]) -> Callable[..., None] | None:
+        """The compiled loop for inputs that are arrays or numbers; None where there is none."""
+        if is_array not in self._loops:
+            from runtime.compiled_loops import compiled_loop, source_of
+
+            source = source_of(self.nodes, self.inputs, self.results, self.overwritten, is_array)
+            self._loops[is_array] = compiled_loop(source) if source is not None else None
+        return self._loops[is_array]
+
+    def _call(
+        self,
+        loop: Callable[..., None],
+        part: slice,
+        arrays: Sequence[Array],
+        outputs: Sequence[Array],
+        sliced: Sequence[bool],
+    ) -> None:
+        """Run a compiled loop over a part of the arrays."""
+        reads = [array[part] if slices else array.reshape(())[()] for array, slices in zip(arrays, sliced, strict=True)]
+        loop(*reads, *(output[part] for index, output in enumerate(outputs) if index not in self.overwritten))
 
     def _blocks(
         self,

@@ -22,6 +22,7 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.chaining import ChainOperator, chain_elementwise, results_of
 from runtime.memory import advice
+from runtime.numpy_chains import PLAIN, LoopSettings
 from runtime.stopped import StoppedByData
 
 if TYPE_CHECKING:
@@ -134,10 +135,10 @@ class Sizes:
         return self._bound[type]
 
 
-def plan(graph: Graph, sizes: Mapping[str, int], threads: int = 1) -> Plan:
+def plan(graph: Graph, sizes: Mapping[str, int], settings: LoopSettings = PLAIN) -> Plan:
     """Bind every named dim, assign slots to the values, and find when each is last used.
 
-    Large elementwise operators run as chains, on up to so many threads.
+    Large elementwise operators run as chains, by the settings.
     """
     slot_of: dict[Value, int] = {}
     fed: dict[str, int] = {}
@@ -158,7 +159,7 @@ def plan(graph: Graph, sizes: Mapping[str, int], threads: int = 1) -> Plan:
         else:
             computed.append((node, _bind(node, sizes)))
     types = Sizes(sizes)
-    ordered = chain_elementwise(computed, set(graph.ends), types.type, threads)
+    ordered = chain_elementwise(computed, set(graph.ends), types.type, settings)
     slot_of |= {result: slot_of[value] for result, value in results_of(ordered).items()}
     computed = [(node, op) for node, op, _ in ordered]
     last: dict[int, int] = {}
@@ -167,7 +168,7 @@ def plan(graph: Graph, sizes: Mapping[str, int], threads: int = 1) -> Plan:
     ends = tuple(slot_of[value] for value in graph.ends)
     for slot in (*ends, *(slot for slot, _ in fixed)):
         last[slot] = _NEVER
-    memory = _Memory(computed, slot_of, last, types, threads)
+    memory = _Memory(computed, slot_of, last, types, settings)
     steps = memory.steps()
     copied = tuple(end for end, slot in enumerate(ends) if memory.is_lent(slot) or slot in ends[:end])
     return Plan(steps, fed, tuple(fixed), ends, copied, slots, memory.peak)
@@ -182,9 +183,9 @@ class _Memory:
         slot_of: Mapping[Value, int],
         last: Mapping[int, int],
         sizes: Sizes,
-        threads: int,
+        settings: LoopSettings,
     ) -> None:
-        self.computed, self.slot_of, self.last, self.sizes, self.threads = computed, slot_of, last, sizes, threads
+        self.computed, self.slot_of, self.last, self.sizes, self.settings = computed, slot_of, last, sizes, settings
         self.overwriting: set[int] = set()  # slots whose values are written over an operand
         self.owned: set[int] = set()  # slots that certainly own their memory
         self.viewed: dict[int, int] = {}  # the slot of a view: the slot that it is a view of
@@ -232,7 +233,7 @@ class _Memory:
     ) -> tuple[Kernel, tuple[int, ...], int]:
         """The kernel, the slots of its arguments, and the memory that nested plans need."""
         if op.graphs:
-            plans = [plan(body, self.sizes.sizes, self.threads) for body in op.graphs]
+            plans = [plan(body, self.sizes.sizes, self.settings) for body in op.graphs]
             bodies = [body.step for body in plans]
             kernel = partial(op.compute, bodies=bodies)
             peak = sum(body.peak_bytes for body in plans)

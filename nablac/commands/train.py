@@ -62,6 +62,7 @@ _PREDICTABLE = ("csv", "parquet", "images", "digits", "pairs")  # sources of dat
     metavar="N",
     help="Keep the latest N checkpoints.",
 )
+@click.option("--jit", is_flag=True, help="Compile loops for elementwise operators; needs nablac[jit].")
 @weight_options
 @output_options
 def command(
@@ -78,6 +79,7 @@ def command(
     max_time: float | None,
     limit_batches: int | None,
     keep: int,
+    jit: bool,
     skip_broken: bool,
     as_json: bool,
     quiet: bool,
@@ -101,6 +103,7 @@ def command(
         data=data,
         backend=model.backend,
         device=model.device,
+        jit=jit,
         limit_batches=limit_batches,
         max_seconds=max_time * 60 if max_time is not None else None,
         overfit=overfit,

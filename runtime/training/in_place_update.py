@@ -15,7 +15,7 @@ import numpy as np
 
 from compiler.model_spec import RATE, SEED, STEP
 from compiler.training.flat_updates import GRADIENT, FlatGroup, FlatUpdate
-from runtime.numpy_chains import Chain
+from runtime.numpy_chains import PLAIN, Chain, LoopSettings
 from runtime.numpy_executor import NumpyRunner
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ class InPlaceUpdate:
     step reads and writes the same memory. It takes the arrays of `state` over, which is empty afterwards.
     """
 
-    def __init__(self, update: FlatUpdate, state: MutableMapping[str, Array], threads: int = 1) -> None:
-        self.threads = threads
+    def __init__(self, update: FlatUpdate, state: MutableMapping[str, Array], settings: LoopSettings = PLAIN) -> None:
+        self.settings = settings
         self.arrays: dict[str, Array] = {}
         self.gradients: dict[str, Array] = {}
         self.groups = [_Group(group, state, self.arrays, self.gradients) for group in update.groups]
         self.arrays |= {path: _aligned_copy(state.pop(path)) for path in list(state)}
-        self.shared = NumpyRunner(update.shared, self.arrays)
+        self.shared = NumpyRunner(update.shared, self.arrays, settings)
         self.shared.weights.update({path: self.arrays[path] for path in self.shared.weights})
         for name, value in update.shared.inputs.items():
             if name not in {*self.gradients, STEP, SEED, RATE}:
@@ -52,7 +52,7 @@ class InPlaceUpdate:
         read = {**(gradients or self.gradients), **feeds}
         scalars, updates = self.shared.run_step_checked({name: read[name] for name in self.shared.graph.inputs}, {})
         for group in self.groups:
-            group.run(scalars, gradients, self.threads)
+            group.run(scalars, gradients, self.settings)
         for path, array in updates.items():  # last, since a group may read the values before the step
             self.arrays[path][...] = array
 
@@ -93,22 +93,22 @@ class _Group:
         nodes = [(node, node.op) for node in group.nodes]
         self.chain = Chain(nodes, inputs, list(group.results.values()), overwritten)
 
-    def run(self, scalars: Mapping[str, Array], gradients: Mapping[str, Array] | None, threads: int) -> None:
+    def run(self, scalars: Mapping[str, Array], gradients: Mapping[str, Array] | None, settings: LoopSettings) -> None:
         """Update the tensors; the gradients of large ones are read where they are."""
         if gradients is None or GRADIENT not in self.whole:
-            self._run(self.whole, scalars, threads)
+            self._run(self.whole, scalars, settings)
             return
         for member, parts in zip(self.members[: self.small], self.parts, strict=False):
             parts[GRADIENT][...] = gradients[member.tensors[GRADIENT]]
         if self.small:
             end = self.starts[self.small]
-            self._run({role: array[:end] for role, array in self.whole.items()}, scalars, threads)
+            self._run({role: array[:end] for role, array in self.whole.items()}, scalars, settings)
         for member, parts in zip(self.members[self.small :], self.parts[self.small :], strict=True):
-            self._run(parts | {GRADIENT: gradients[member.tensors[GRADIENT]]}, scalars, threads)
+            self._run(parts | {GRADIENT: gradients[member.tensors[GRADIENT]]}, scalars, settings)
 
-    def _run(self, tensors: Mapping[str, Array], scalars: Mapping[str, Array], threads: int) -> None:
+    def _run(self, tensors: Mapping[str, Array], scalars: Mapping[str, Array], settings: LoopSettings) -> None:
         reads = [tensors[name] if name in tensors else scalars[name] for name in self.reads]
-        self.chain.run(reads, [tensors[role] for role in self.writes], threads)
+        self.chain.run(reads, [tensors[role] for role in self.writes], settings)
 
 
 def _starts(counts: Sequence[int], unit: int) -> list[int]:

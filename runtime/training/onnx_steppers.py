@@ -34,12 +34,12 @@ class InPlaceOnnxStepper:
     """Training on a CPU: onnxruntime computes the gradients, and NumPy updates the memory that it reads."""
 
     def __init__(self, setup: StepperSetup, split: SplitGraphs) -> None:
-        self.update = InPlaceUpdate(split.update, setup.state, setup.threads)
+        self.update = InPlaceUpdate(split.update, setup.state, setup.loops)
         arrays, gradients = self.update.arrays, self.update.gradients
         outputs, self.buffers = _names(split.gradient)
         self.outputs = {name: end for name, end in outputs.items() if name not in gradients}
         # Waiting threads of onnxruntime would take the processors from the update.
-        runner = _runner(split.gradient, threads=setup.threads, spins=False)
+        runner = _runner(split.gradient, threads=setup.loops.threads, spins=False)
         self.binding = Binding(
             runner,
             {path: array for path, array in arrays.items() if path in runner.inputs},
@@ -75,7 +75,7 @@ class OnnxStepper:
     """Training on a CPU by one graph: two copies of what changes are read and written in turn."""
 
     def __init__(self, setup: StepperSetup) -> None:
-        self.runner = _runner(setup.step, threads=setup.threads)
+        self.runner = _runner(setup.step, threads=setup.loops.threads)
         self.outputs, updates = _names(setup.step)
         current = {path: np.array(setup.state.pop(path), order="C") for path in list(setup.state)}
         following = {path: current[path].copy() if path in updates else current[path] for path in current}
@@ -114,7 +114,7 @@ class OnnxEvaluator:
     """The loss and the metrics on onnxruntime on a CPU, on the weights of a state or on their averages."""
 
     def __init__(self, setup: StepperSetup, state: Mapping[str, Array]) -> None:
-        self.runner = _runner(setup.evaluation, threads=setup.threads)
+        self.runner = _runner(setup.evaluation, threads=setup.loops.threads)
         names, _ = _names(setup.evaluation)
         self.evaluated = {name: names[name] for name in setup.evaluated}
         self.averages = {path: setup.averages.get(path, path) for path in state if path in self.runner.inputs}
@@ -135,8 +135,8 @@ class DeviceStepper:
     """Training on another device than the CPU; the state stays there between steps."""
 
     def __init__(self, setup: StepperSetup, device: str) -> None:
-        self.runner = _runner(setup.step, device=device, threads=setup.threads)
-        self.evaluator = _runner(setup.evaluation, device=device, threads=setup.threads)
+        self.runner = _runner(setup.step, device=device, threads=setup.loops.threads)
+        self.evaluator = _runner(setup.evaluation, device=device, threads=setup.loops.threads)
         self.averages = setup.averages
         self.outputs, self.updates = _names(setup.step)
         names, _ = _names(setup.evaluation)

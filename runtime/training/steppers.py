@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from compiler.graph import Graph
 from compiler.training.flat_updates import FlatUpdate
+from runtime.numpy_chains import PLAIN, LoopSettings
 from runtime.numpy_executor import NumpyRunner
 from runtime.training.in_place_update import InPlaceUpdate
 
@@ -56,7 +57,7 @@ class StepperSetup:
     averages: Mapping[str, str] = field(default_factory=dict)  # from the path of a weight to that of its average
     evaluated: Collection[str] = ()  # the outputs of `evaluation` that are needed
     split: SplitGraphs | None = None  # the step in two graphs, which are run instead
-    threads: int = 1
+    loops: LoopSettings = PLAIN
 
 
 def with_averages(arrays: Mapping[str, Array], averages: Mapping[str, str]) -> dict[str, Array]:
@@ -70,7 +71,7 @@ class NumpyStepper:
 
     def __init__(self, setup: StepperSetup) -> None:
         self.fixed = {path: setup.state[path] for path in setup.state if path not in setup.step.updates}
-        self.runner = NumpyRunner(setup.step, setup.state, setup.threads)
+        self.runner = NumpyRunner(setup.step, setup.state, setup.loops)
         self.evaluator = NumpyEvaluator(setup, setup.state)
         self._before: dict[str, Array] = {}
 
@@ -100,7 +101,7 @@ class NumpyEvaluator:
 
     def __init__(self, setup: StepperSetup, state: Mapping[str, Array]) -> None:
         self.averages, self.evaluated = setup.averages, setup.evaluated
-        self.runner = NumpyRunner(setup.evaluation, with_averages(state, setup.averages), setup.threads)
+        self.runner = NumpyRunner(setup.evaluation, with_averages(state, setup.averages), setup.loops)
 
     def run(self, state: Mapping[str, Array], feeds: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs that are needed."""
@@ -114,9 +115,9 @@ class InPlaceNumpyStepper:
     """Training on the NumPy runtime: gradients first, then the update over the state's own memory."""
 
     def __init__(self, setup: StepperSetup, split: SplitGraphs) -> None:
-        self.update = InPlaceUpdate(split.update, setup.state, setup.threads)
+        self.update = InPlaceUpdate(split.update, setup.state, setup.loops)
         arrays = self.update.arrays
-        self.runner = NumpyRunner(split.gradient, arrays, setup.threads)
+        self.runner = NumpyRunner(split.gradient, arrays, setup.loops)
         self.runner.weights.update({path: arrays[path] for path in self.runner.weights})
         self.evaluator = NumpyEvaluator(setup, arrays)
         self._lost = False  # whether the last loss was not finite

@@ -30,6 +30,7 @@ from runtime.data.examples import Examples, fitted_to
 from runtime.data.loading import load_examples
 from runtime.data.recipe import Recipe, recipe_of
 from runtime.initialization import initialize, stored_operators
+from runtime.numpy_chains import LoopSettings
 from runtime.training.checkpoints import Position, best_state, newest_checkpoint
 from runtime.training.loop import Loop, Settings
 from runtime.training.means import Means
@@ -193,7 +194,8 @@ class Training:
         on_cpu = self.options.device == "cpu"
         split = self.split_graphs if on_cpu else None
         step = self.step_graph if split is None else self.step.measured
-        setup = StepperSetup(step, self.loss_graph, state, self.step.averages, tuple(parts), split, threads())
+        loops = LoopSettings(threads(), self.options.jit)
+        setup = StepperSetup(step, self.loss_graph, state, self.step.averages, tuple(parts), split, loops)
         if self.options.backend == "numpy":
             return NumpyStepper(setup) if split is None else InPlaceNumpyStepper(setup, split)
         from runtime.training.onnx_steppers import DeviceStepper, InPlaceOnnxStepper, OnnxStepper

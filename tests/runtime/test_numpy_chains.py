@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from compiler.operators.leaves import Input
 from compiler.operators.powers import Exp, Log, Sqrt
 from compiler.types import DType
 from runtime import numpy_chains
-from runtime.numpy_chains import Chain
+from runtime.compiled_loops import source_of
+from runtime.numpy_chains import Chain, LoopSettings
 from tests.runtime.graphs import fed
 
 EDGES = np.array([0.0, -0.0, 1.0, np.nan, np.inf, -np.inf, 1e-40, 3e38, -2.5, 88.0], np.float64)
@@ -90,12 +92,12 @@ def test_blocks_have_the_bits_of_whole_arrays(data: Any, dtype: str, count: int,
         patch.setattr(numpy_chains, "BLOCK", 16)
         patch.setattr(numpy_chains, "_LEAST_FOR_THREADS", 1)
         for threads in (1, 2):
-            for got, wanted in zip(chain(*arrays, threads=threads), expected, strict=True):
+            for got, wanted in zip(chain(*arrays, settings=LoopSettings(threads)), expected, strict=True):
                 np.testing.assert_array_equal(got, wanted)
         if overwritten and names[0] == "a":
             in_place, _ = chain_of(return_values, overwritten)
             own = [array.copy() for array in arrays]
-            got = in_place(*own, threads=2)
+            got = in_place(*own, settings=LoopSettings(2))
             assert got[0] is own[0]
             for array, wanted in zip(got, expected, strict=True):
                 np.testing.assert_array_equal(array, wanted)
@@ -136,3 +138,36 @@ def test_an_operand_that_is_read_again_is_overwritten_last(monkeypatch: pytest.M
     assert first is x
     assert x.tolist() == [2 * number for number in range(50)]
     assert second.tolist() == [3 * number for number in range(50)]
+
+
+def test_a_loop_of_arithmetic_is_written_once_for_all_shapes_and_numbers() -> None:
+    texts = set()
+    for count in (10, 1000):
+        p, g, rate = fed("p", "f32", count), fed("g", "f32", count), fed("rate", "f32")
+        chain, _ = chain_of([Where()(Greater()(p, g), p - rate * g, g)], {0: 0})
+        is_array = [value.type.rank > 0 for value in chain.inputs]
+        texts.add(source_of(chain.nodes, chain.inputs, chain.results, chain.overwritten, is_array))
+    (text,) = texts
+    assert text is not None and "np.float32(np.subtract(" in text and "for i in range(x0.shape[0])" in text
+
+
+@pytest.mark.parametrize("value", [Tanh()(fed("x", "f32", 9)), fed("x", "f16", 9) * 2])
+def test_what_numpy_does_faster_and_short_floats_have_no_loop(value: Value) -> None:
+    chain, _ = chain_of([value])
+    assert source_of(chain.nodes, chain.inputs, chain.results, {}, [True] * len(chain.inputs)) is None
+
+
+def test_a_compiled_loop_has_the_bits_of_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba", reason="loops are compiled by numba: pip install 'nablac[jit]'")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    a, b, s = fed("a", "f32", 3, 400), fed("b", "f32", 3, 400), fed("s", "f32")
+    m = a * s + b * b
+    value = Where()(Greater()(m, b), a - m / (Sqrt()(Abs()(b)) + s), Maximum()(m, -b))
+    chain, _ = chain_of([value, m], {0: 0})
+    arrays = random_arrays(3, np.float32, (3, 400), (3, 400), ())
+    arrays[2] = np.array(0.9, np.float32)
+    expected = one_by_one(chain, arrays)
+    for got, wanted in zip(chain(*arrays, settings=LoopSettings(1, compiled=True)), expected, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    assert [path.suffix for path in (tmp_path / "nablac" / "loops").glob("*.py")] == [".py"]
+    assert list((tmp_path / "nablac" / "loops" / "__pycache__").glob("*.nbc")), "kept between runs"
