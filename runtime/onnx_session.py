@@ -59,7 +59,8 @@ class OnnxRunner:
 
     `threads` are those of one operator (onnxruntime's choice where None); `optimize` set to False runs the graph as it
     is written, as an oracle does. Where `spins` is False its threads stop after each run; otherwise they wait for the
-    next one at full speed, for a while. `severity` 2 lets onnxruntime's warnings through to stderr.
+    next one at full speed, for a while. Where `plans_memory` is False, memory is taken as it is needed, and not as one
+    block planned from the first run. `severity` 2 lets onnxruntime's warnings through to stderr.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class OnnxRunner:
         threads: int | None = None,
         optimize: bool = True,
         spins: bool = True,
+        plans_memory: bool = True,
         severity: int = _QUIET,
     ) -> None:
         import onnxruntime as ort
@@ -87,6 +89,7 @@ class OnnxRunner:
         options.log_severity_level = severity
         if threads is not None:
             options.intra_op_num_threads = threads
+        options.enable_mem_pattern = plans_memory
         if not spins:
             options.add_session_config_entry("session.force_spinning_stop", "1")
         if not optimize:
