@@ -12,6 +12,7 @@ from compiler.training.flat_updates import FlatUpdate
 from runtime.numpy_chains import PLAIN, LoopSettings
 from runtime.numpy_executor import NumpyRunner
 from runtime.training.in_place_update import InPlaceUpdate
+from runtime.training.thread_choice import blas_limit
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -73,13 +74,15 @@ class NumpyStepper:
         self.fixed = {path: setup.state[path] for path in setup.state if path not in setup.step.updates}
         self.runner = NumpyRunner(setup.step, setup.state, setup.loops)
         self.evaluator = NumpyEvaluator(setup, setup.state)
+        self.limit = blas_limit(setup.loops.threads)
         self._before: dict[str, Array] = {}
 
     def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
         """Run the step, and put its updates in the weights' slots."""
         weights = self.runner.weights
         self._before = dict(weights)
-        outputs, updates = self.runner.run_step({name: feeds[name] for name in self.runner.graph.inputs})
+        with self.limit():
+            outputs, updates = self.runner.run_step({name: feeds[name] for name in self.runner.graph.inputs})
         weights.update(updates)
         return {name: float(value) for name, value in outputs.items()}
 
@@ -102,12 +105,14 @@ class NumpyEvaluator:
     def __init__(self, setup: StepperSetup, state: Mapping[str, Array]) -> None:
         self.averages, self.evaluated = setup.averages, setup.evaluated
         self.runner = NumpyRunner(setup.evaluation, with_averages(state, setup.averages), setup.loops)
+        self.limit = blas_limit(setup.loops.threads)
 
     def run(self, state: Mapping[str, Array], feeds: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs that are needed."""
         current = with_averages(state, self.averages)
         self.runner.weights.update({path: current[path] for path in self.runner.weights})
-        outputs, _ = self.runner.run_step({name: feeds[name] for name in self.runner.graph.inputs})
+        with self.limit():
+            outputs, _ = self.runner.run_step({name: feeds[name] for name in self.runner.graph.inputs})
         return {name: outputs[name] for name in self.evaluated}
 
 
@@ -120,11 +125,13 @@ class InPlaceNumpyStepper:
         self.runner = NumpyRunner(split.gradient, arrays, setup.loops)
         self.runner.weights.update({path: arrays[path] for path in self.runner.weights})
         self.evaluator = NumpyEvaluator(setup, arrays)
+        self.limit = blas_limit(setup.loops.threads)
         self._lost = False  # whether the last loss was not finite
 
     def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
         """Run the gradients and, if the loss is finite, the update."""
-        outputs, buffers = self.runner.run_step({name: feeds[name] for name in self.runner.graph.inputs})
+        with self.limit():
+            outputs, buffers = self.runner.run_step({name: feeds[name] for name in self.runner.graph.inputs})
         gradients = {name: outputs.pop(name) for name in self.update.gradients}
         results = {name: float(value) for name, value in outputs.items()}
         self._lost = not math.isfinite(results["loss"])

@@ -46,6 +46,7 @@ from runtime.training.steppers import (
     with_averages,
 )
 from runtime.training.surroundings import threads
+from runtime.training.thread_choice import threads_for
 from runtime.training.trained import Trained, in_raw_data, model_metadata, raw_graph, step_of, weights_of_model
 from runtime.training.training_data import LoadExamples, context_of, examples_of
 
@@ -194,7 +195,7 @@ class Training:
         on_cpu = self.options.device == "cpu"
         split = self.split_graphs if on_cpu else None
         step = self.step_graph if split is None else self.step.measured
-        loops = LoopSettings(threads(), self.options.jit)
+        loops = LoopSettings(threads_for(split.gradient if split else step, self.batch, threads()), self.options.jit)
         setup = StepperSetup(step, self.loss_graph, state, self.step.averages, tuple(parts), split, loops)
         if self.options.backend == "numpy":
             return NumpyStepper(setup) if split is None else InPlaceNumpyStepper(setup, split)
