@@ -8,6 +8,7 @@ to the bit, so that the results have NumPy's bits. Loops are kept in the user's 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from importlib.util import module_from_spec, spec_from_file_location
@@ -84,6 +85,7 @@ def compiled_loop(source: str) -> Loop:
     spec = spec_from_file_location(f"nablac_loop_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module: ModuleType = module_from_spec(spec)
+    sys.modules[spec.name] = module  # numba finds it there when it reads what it has kept
     spec.loader.exec_module(module)
     kept: Loop = module.loop
     return kept
