@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 BLOCK = 2**16  # elements of a block: a few arrays of f32 fill a second-level cache; half and twice as many are slower
 LEAST = 2**17  # elements of a result from which blocks pay
-LEAST_COMPILED = 2**10  # elements from which a compiled loop pays
+LEAST_COMPILED = 2**14  # elements from which a compiled loop pays: at 2,000, NumPy takes less than the call
 _LEAST_FOR_THREADS = 2**19  # elements below which handing blocks to a second thread costs more than it saves
 
 # Two functions for which NumPy no longer accepts a positional `out`.
