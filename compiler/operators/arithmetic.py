@@ -40,6 +40,8 @@ class Elementwise(Operator):
     """One NumPy function and, mostly, one ONNX operator; operands have one dtype, of one of the `kinds`."""
 
     safe_sums = True
+    elementwise = True
+    compiles: ClassVar[bool] = True  # whether a compiled loop is as fast as NumPy's function, and has its bits
     onnx: ClassVar[str]
     ufunc: ClassVar[str]  # NumPy's universal function that computes it, where one does
     kinds: ClassVar[tuple[str, ...]] = ("float", "int")
@@ -48,6 +50,9 @@ class Elementwise(Operator):
     @property
     def universal_function(self) -> str | None:
         return self.ufunc if type(self).compute is Elementwise.compute else None
+
+    def element_code(self, *operands: str) -> str | None:
+        return f"np.{self.ufunc}({', '.join(operands)})" if self.compiles and self.universal_function else None
 
     def infer(self, *operands: Any, **none: Any) -> TensorType:
         for operand in operands:
@@ -79,6 +84,7 @@ class Elementwise(Operator):
 class Unary(Elementwise):
     """A function of one variable, with its derivative."""
 
+    compiles = False  # NumPy's exp, tanh and others are vectorised, the C library's are not
     kinds: ClassVar[tuple[str, ...]] = ("float",)
     operand_names: ClassVar[tuple[str, ...]] = ("x",)
 
@@ -282,6 +288,7 @@ class Abs(Unary):
     """The absolute value; its gradient at 0 is 0."""
 
     name, onnx, ufunc = "abs", "Abs", "absolute"
+    compiles = True
     number_function = abs
     kinds = ("float", "int")
 
@@ -300,6 +307,7 @@ class Reciprocal(Unary):
     """`1 / x`."""
 
     name, onnx, ufunc = "reciprocal", "Reciprocal", "reciprocal"
+    compiles = True
     counts_from_zero = (0,)
 
     def derivative(self, x: Value, result: Value) -> Value:
