@@ -54,12 +54,11 @@ def cost_of(graph: Graph, sizes: Mapping[str, int] | None = None) -> GraphCost:
         except DimError:  # the rest is still worth comparing
             continue
         if not node.op.views_operand:
-            bytes = sum(count_of(value.type.elements * times, sizes) * value.type.dtype.bytes for value in _touched(node))
-            moved += bytes
+            moved += sum(count_of(value.type.elements * times, sizes) * value.type.dtype.bytes for value in _values(node))
     return GraphCost(nodes, flops, moved)
 
 
-def _touched(node: Node) -> Iterator[Value]:
+def _values(node: Node) -> Iterator[Value]:
     yield from node.operands
     yield from node.results
 

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from compiler.dims import DimError, Size, symbols
+from compiler.dims import DimError, Size
 from compiler.graph import Graph, Layer, Node
 from compiler.graph_costs import count_of, every_node, node_flops
 from compiler.operators.leaves import Buffer, Constant, Parameter, Source, Stored
 from grammar import codes
-from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from grammar.diagnostics import Diagnostic, NablacError
 from grammar.visible import visible
 from runtime.charts.readable_numbers import prefixed
+from runtime.profiling.workload import check_sizes
 
 _MOST_SHOWN = 6  # paths of parameters that only the loss reads
 
@@ -152,18 +153,7 @@ def _count(node: Node, times: Size, rows: list[Row], sizes: Mapping[str, int]) -
 
 def _sizes(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
     """The size of each named dim of the inputs: from `sizes`, or 1."""
-    names = sorted({name for value in graph.inputs.values() for size in value.shape for name in symbols(size)})
-    errors: list[Diagnostic] = []
-    for name, size in sizes.items():
-        if name not in names:
-            message = f"no input of {graph.name} has a dim `{name}`"
-            hint = did_you_mean(name, names) or (f"the dims are {', '.join(names)}" if names else None)
-            errors.append(Diagnostic(codes.E905, message, place=f"{name}={size}", hint=hint))
-        elif not isinstance(size, int) or size < 1:
-            message = f"the size of `{name}` must be a whole number from 1, got {size!r}"
-            errors.append(Diagnostic(codes.E905, message, place=f"{name}={size}"))
-    if errors:
-        raise NablacError(*errors)
+    names = check_sizes(graph, sizes)
     return {name: sizes.get(name, 1) for name in names}
 
 
