@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from compiler.dims import DimError, Size, evaluate, symbols
 from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
 from compiler.operators.leaves import Source
-from grammar.record import Record
 
 TYPICAL = 32  # the size of a named dim where none is known
 
 
-class GraphCost(Record):
+@dataclass(frozen=True)
+class GraphCost:
     """Nodes with those of nested graphs, floating-point operations, and bytes; None where these are not known."""
 
     nodes: int
@@ -54,7 +55,9 @@ def cost_of(graph: Graph, sizes: Mapping[str, int] | None = None) -> GraphCost:
         except DimError:  # the rest is still worth comparing
             continue
         if not node.op.views_operand:
-            moved += sum(count_of(value.type.elements * times, sizes) * value.type.dtype.bytes for value in _values(node))
+            moved += sum(
+                count_of(value.type.elements * times, sizes) * value.type.dtype.bytes for value in _values(node)
+            )
     return GraphCost(nodes, flops, moved)
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from runtime.data.fitted import Fitted
     from runtime.data.recipe import Recipe
     from runtime.prediction.predictions import Predictions
+    from runtime.profiling.timing import Profile
     from runtime.signature import Signature
     from runtime.table_lookups import TableCheck
     from runtime.training.trained import Trained
@@ -303,6 +304,16 @@ class Model:
         from nablac.model_summary import summarize
 
         return summarize(self.graph, sizes, whole_graph(self.spec), self.units)
+
+    def profile(self, *, runs: int = 20, **sizes: int) -> Profile:
+        """Where the time of `runs` calls goes, on random inputs at these sizes of named dims, on the model's backend.
+
+        `print` shows the tables of `nablac profile`; NablacError for a size that no input has.
+        """
+        from nablac.workloads import inference
+        from runtime.profiling.profiler import profile
+
+        return profile(lambda: inference(self, sizes), runs)
 
     def train(
         self,

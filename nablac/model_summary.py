@@ -262,4 +262,3 @@ def _definitions(summary: Summary) -> list[str]:
 
 def _first_line(doc: str) -> str:
     return visible(doc.strip().partition("\n")[0])
-

@@ -189,6 +189,12 @@ def pass_names() -> tuple[str, ...]:
     return tuple(dict.fromkeys(pass_.name for pass_ in passes_of(*Stage)))
 
 
+def fusing_pass_names() -> tuple[str, ...]:
+    """The names of the passes on graphs that choose other operators; the rest clean up after them."""
+    cleaning = {pass_.name for pass_ in _clean_up()}
+    return tuple(name for name in pass_names() if name not in cleaning)
+
+
 def names_to_disable() -> tuple[str, ...]:
     """The names of all passes, that on lowered nodes included."""
     return (*pass_names(), CLEAN_UP)

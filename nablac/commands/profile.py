@@ -24,9 +24,7 @@ RUNS = 20
 @click.command()
 @model_options
 @click.option("--train", "as_step", is_flag=True, help="Profile the training step of the train block.")
-@click.option(
-    "--runs", type=click.IntRange(1), default=RUNS, show_default=True, metavar="N", help="Measure N runs."
-)
+@click.option("--runs", type=click.IntRange(1), default=RUNS, show_default=True, metavar="N", help="Measure N runs.")
 @size_option("Run at this size of a named dim.")
 @click.option(
     "--report", type=click.Path(path_type=Path), metavar="FILE", help="Write an HTML page with a flame graph."
@@ -50,7 +48,8 @@ def command(
     several operators counts for the last of them.
 
     \b
-    nablac profile std:mlp --size batch=64 --report profile.html
+    echo 'model M { input x: [batch, 64]; output y = x -> Dense(64) -> relu }' > m.model
+    nablac profile m.model --size batch=256 --report profile.html
     """
     from nablac.workloads import inference, training_steps
     from runtime.outputs import check_output

@@ -35,4 +35,3 @@ def command(
         color = wants_color(sys.stdout)
         click.echo(encodable(render_summary(summary, color=color), sys.stdout), color=color)
     return 0
-

@@ -171,8 +171,16 @@ def flames(profile: Profile) -> Flame:
         if path:
             seconds = rows[path].seconds
             flame = Flame(path.rpartition(".")[2], seconds, _tip(path, seconds, total), tuple(parts[path]))
-            parts[path.rpartition(".")[0]].append(flame)
+            parts[path.rpartition(".")[0]].append(_without_single_part(flame))
     return Flame(profile.name, total, _tip(profile.name, total, total), tuple(parts[""]))
+
+
+def _without_single_part(flame: Flame) -> Flame:
+    """A layer that only groups one other, as a loop over blocks, in one slice with it."""
+    if len(flame.parts) != 1 or flame.parts[0].leaf:
+        return flame
+    (part,) = flame.parts
+    return Flame(f"{flame.name}.{part.name}", part.amount, part.tip, part.parts)
 
 
 def _tip(name: str, seconds: float, total: float) -> str:

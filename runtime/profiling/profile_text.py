@@ -95,7 +95,7 @@ def _layer_name(row: Row, profile: Profile) -> str:
 
 
 def _cells(row: Row, total: float, own: bool = True) -> tuple[str, ...]:
-    rate = f"{row.rate / 1e9:.2f}" if row.rate is not None else ""
+    rate = f"{row.rate / 1e9:.2f}" if row.rate is not None and row.rate >= 1e7 else ""
     share = f"{row.seconds / total:.1%}" if total else ""
     times = (_milliseconds(row.seconds), share, *([_milliseconds(row.own)] if own else []))
     return (*times, f"{row.calls:,.5g}" if row.calls else "", rate)
@@ -135,7 +135,9 @@ def profile_page(profile: Profile, footer: str = "") -> str:
         ("in operators", f"{inside / profile.seconds:.1%}", "the rest is the backend's own work"),
         ("operations", f"{prefixed(profile.flops)}FLOP", f"{profile.flops / profile.median / 1e9:.3g} GFLOP/s"),
     ]
-    note = "width is time; under each layer the layers and operators in it, the slowest first; point at one for its time"
+    note = (
+        "width is time; under each layer the layers and operators in it, the slowest first; point at one for its time"
+    )
     quiet = "Times are those of an average run; own time is without that of layers inside. Measuring takes time too."
     flame = Figures([flame_graph("Flame graph", flames(profile), note=note)])
     sections = [Section("Time by layer", [Facts(facts), flame, Paragraph(quiet, quiet=True)])]

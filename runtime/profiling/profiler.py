@@ -1,4 +1,4 @@
-"""Measuring a run on either backend: operators by the clocks of plans and the profiler of onnxruntime, and the whole."""
+"""Measuring a run on either backend: its operators, by clocks or by onnxruntime's profiler, and the whole."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class _Group:
         overwritten = {index: self.reads.index(role) for index, role in enumerate(self.writes) if role in self.reads}
         nodes = [(node, node.op) for node in group.nodes]
         self.chain = Chain(nodes, inputs, list(group.results.values()), overwritten)
-        self.update = watched(self.chain.run, group.nodes, [member.path.rpartition(".")[0] for member in self.members])
+        self.update = watched(self.chain.run, group.nodes, _layers(group))
 
     def run(self, scalars: Mapping[str, Array], gradients: Mapping[str, Array] | None, settings: LoopSettings) -> None:
         """Update the tensors; the gradients of large ones are read where they are."""
@@ -111,6 +111,13 @@ class _Group:
     def _run(self, tensors: Mapping[str, Array], scalars: Mapping[str, Array], settings: LoopSettings) -> None:
         reads = [tensors[name] if name in tensors else scalars[name] for name in self.reads]
         self.update(reads, [tensors[role] for role in self.writes], settings)
+
+
+def _layers(group: FlatGroup) -> list[str]:
+    """The paths of the group's equations, which are written for its first member, for all of its members."""
+    first = group.members[0].path
+    paths = {node.origin.path.removesuffix(first) for node in group.nodes if node.origin.path.endswith(first)}
+    return [path + member.path for path in sorted(paths) for member in group.members]
 
 
 def _starts(counts: Sequence[int], unit: int) -> list[int]:
