@@ -6,35 +6,40 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from compiler.passes.pipeline import optimize
-from compiler.targets import NUMPY
+from compiler.graph import Graph
 from nablac.model_runner import ModelRunner
 from runtime.feeds import random_feeds
 from runtime.profiling.workload import Workload, batch_of, sizes_of_run
 
 if TYPE_CHECKING:
-    from nablac.model import Model
+    from compiler.types import Array
     from runtime.training.training_run import Training
 
 
 def inference(
-    model: Model, asked: Mapping[str, int], *, backend: str = "", device: str = "", keep_weights: bool = False
+    written: Graph,
+    graph: Graph,
+    weights: Mapping[str, Array],
+    asked: Mapping[str, int],
+    *,
+    backend: str,
+    device: str,
+    seed: int,
+    keep_weights: bool = False,
 ) -> Workload:
-    """Calls of a model with random inputs, by default on its own backend.
+    """Calls of an optimised graph, made of `written`, with random inputs at the sizes of named dims that are `asked`.
 
     With `keep_weights` nothing is computed from weights beforehand.
     """
-    backend, device = backend or model.backend, device or model.device
-    graph = optimize(model.elaborated, NUMPY) if backend == "numpy" else model.graph
     sizes = sizes_of_run(graph, asked)
-    feeds, weights = random_feeds(graph, sizes, model.seed, dead=0.0), dict(model.read_weights())
-    runner = ModelRunner(graph, weights, backend, device, keep_weights=keep_weights)
+    feeds, state = random_feeds(graph, sizes, seed, dead=0.0), dict(weights)
+    runner = ModelRunner(graph, state, backend, device, keep_weights=keep_weights)
 
     def run() -> None:
-        _, updates = runner.run(feeds, dict(sizes), weights)
-        weights.update(updates)  # of this workload: the model's own stay
+        _, updates = runner.run(feeds, dict(sizes), state)
+        state.update(updates)  # of this workload: the model's own stay
 
-    return Workload(model.name, "inference", backend, device, sizes, runner.run_graph, model.elaborated, run)
+    return Workload(graph.name, "inference", backend, device, sizes, runner.run_graph, written, run)
 
 
 def training_steps(training: Training, asked: Mapping[str, int]) -> Workload:

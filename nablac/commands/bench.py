@@ -11,7 +11,7 @@ import click
 from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import ModelOptions, model_options, output_options, size_option, weight_options
 from nablac.commands.output import note, print_json
-from nablac.commands.training_setup import set_up_step
+from nablac.commands.training_setup import seed_of_step, set_up_step
 from runtime.backends import BACKENDS
 
 if TYPE_CHECKING:
@@ -81,9 +81,12 @@ def command(
     nablac bench m.model --size batch=256
     """
     from nablac.commands.bench_processes import Job, bench_text, run_benchmark
+    from runtime.profiling.workload import check_sizes
 
-    candidates = _candidates(options, as_step, backends or BACKENDS, threads or _thread_counts(), forms)
-    job = Job(options, as_step, sizes)
+    written = set_up_step(options, seed_of_step(options)).step.measured if as_step else set_up_model(options).elaborated
+    check_sizes(written, sizes)
+    candidates = _candidates(written, as_step, backends or BACKENDS, threads or _thread_counts(), forms)
+    job = Job(options, as_step, sizes, seed_of_step(options))
     results: list[Result] = []
     status = 0
     try:
@@ -113,13 +116,12 @@ def _thread_counts() -> list[int]:
 
 
 def _candidates(
-    options: ModelOptions, as_step: bool, backends: Sequence[str], threads: Sequence[int], forms: Sequence[str]
+    written: Graph, as_step: bool, backends: Sequence[str], threads: Sequence[int], forms: Sequence[str]
 ) -> list[Candidate]:
     """The rows of the table; UsageError for a form that the model does not have."""
     from grammar.diagnostics import did_you_mean
     from nablac.commands.bench_processes import Candidate
 
-    written = set_up_step(options).step.measured if as_step else set_up_model(options).elaborated
     chosen: list[Candidate] = []
     for backend in backends:
         chosen += [Candidate(backend, count) for count in threads]

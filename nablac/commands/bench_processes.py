@@ -102,17 +102,18 @@ class Job:
     options: ModelOptions
     as_step: bool
     sizes: dict[str, int]
+    seed: int | None = None  # of a training; None for its block's
 
     def build(self, candidate: Candidate) -> Workload:
         """The workload of a candidate."""
         from nablac.commands.model_setup import set_up_model
         from nablac.commands.training_setup import set_up_step
-        from nablac.workloads import inference, training_steps
+        from nablac.workloads import training_steps
 
         options = replace(self.options, backend=candidate.backend)
         if self.as_step:
-            return training_steps(set_up_step(options), self.sizes)
-        return inference(set_up_model(options), self.sizes, keep_weights=candidate.keep_weights)
+            return training_steps(set_up_step(options, self.seed), self.sizes)
+        return set_up_model(options).workload(self.sizes, keep_weights=candidate.keep_weights)
 
 
 def run_benchmark(

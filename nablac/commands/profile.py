@@ -16,7 +16,7 @@ from nablac.commands.options import (
     weight_options,
 )
 from nablac.commands.output import note, print_json
-from nablac.commands.training_setup import set_up_step
+from nablac.commands.training_setup import seed_of_step, set_up_step
 
 RUNS = 20
 
@@ -51,28 +51,27 @@ def command(
     echo 'model M { input x: [batch, 64]; output y = x -> Dense(64) -> relu }' > m.model
     nablac profile m.model --size batch=256 --report profile.html
     """
-    from nablac.workloads import inference, training_steps
+    from nablac.workloads import training_steps
     from runtime.outputs import check_output
-    from runtime.profiling.profile_text import profile_json, profile_page, profile_text
     from runtime.profiling.profiler import profile
 
     if report is not None:
         check_output(report, reads=options.files_read())
     if as_step:
-        training = set_up_step(options)
+        training = set_up_step(options, seed_of_step(options))
         measured = profile(lambda: training_steps(training, sizes), runs)
     else:
         model = set_up_model(options)
-        measured = profile(lambda: inference(model, sizes), runs)
+        measured = profile(lambda: model.workload(sizes), runs)
     if report is not None:
         import nablac
         from runtime.atomic_files import write_bytes
 
-        write_bytes(report, profile_page(measured, f"nablac {nablac.__version__}, profile {options.file}").encode())
+        write_bytes(report, measured.html(f"nablac {nablac.__version__}, profile {options.file}").encode())
     if as_json:
-        print_json(profile_json(measured))
+        print_json(measured.to_json())
     else:
-        click.echo(profile_text(measured))
+        click.echo(str(measured))
     if report is not None:
         note(f"{report}: the profile as a page", quiet)
     return 0

@@ -48,11 +48,15 @@ def set_up_training(
     return training
 
 
-def set_up_step(options: ModelOptions) -> Training:
+def seed_of_step(options: ModelOptions) -> int | None:
+    """The seed of a training step: of a run, or of the running command; None for the train block's."""
+    return options.seed if options.is_run or was_given("seed") else None
+
+
+def set_up_step(options: ModelOptions, seed: int | None) -> Training:
     """The training whose steps the options describe, on the backend of the options; no data is read for it."""
     from runtime.training.run_options import Options
 
-    seed = options.seed if options.is_run or was_given("seed") else None
     if options.is_run:
         options = read_run(options.file).model(options)
     return set_up_training(options, Options(seed=seed, backend=options.backend, device=options.device))

@@ -24,6 +24,21 @@ _HEADER = ("ms", "share", "own ms", "calls", "GFLOP/s")
 _LONGEST = 60  # letters of a name or a line
 
 
+class ModelProfile(Profile):
+    """A profile that shows itself: printed, as the tables of `nablac profile`."""
+
+    def __str__(self) -> str:
+        return profile_text(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that was measured, as `nablac profile --json` prints it."""
+        return profile_json(self)
+
+    def html(self, footer: str = "") -> str:
+        """A page with a flame graph and the tables."""
+        return profile_page(self, footer)
+
+
 def profile_json(profile: Profile) -> dict[str, Any]:
     """Everything that was measured, as `nablac profile --json` prints it; times are seconds of an average run."""
     total = profile.seconds

@@ -12,8 +12,9 @@ from compiler.graph import Graph
 from compiler.graph_costs import count_of, every_node, node_flops
 from runtime.observing import watched_by
 from runtime.profiling.kernel_times import KernelTimes
+from runtime.profiling.profile_text import ModelProfile
 from runtime.profiling.session_times import SessionTimes
-from runtime.profiling.timing import Kind, Profile, Timing, line_of
+from runtime.profiling.timing import Kind, Timing, line_of
 from runtime.profiling.workload import Workload
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class _RunTimes:
         self.sessions.after_session(session, model)
 
 
-def profile(build: Callable[[], Workload], runs: int = RUNS) -> Profile:
+def profile(build: Callable[[], Workload], runs: int = RUNS) -> ModelProfile:
     """The profile of `runs` runs of a workload, which is built here, so that its plans and sessions are watched."""
     with tempfile.TemporaryDirectory() as folder:
         times = _RunTimes(Path(folder))
@@ -59,7 +60,7 @@ def profile(build: Callable[[], Workload], runs: int = RUNS) -> Profile:
     rest = sum(seconds) / runs - sum(timing.seconds for timing in timings)
     timings.append(Timing("", rest, 1.0, Kind.OUTSIDE))
     layers, lines = _flops(workload)
-    return Profile(
+    return ModelProfile(
         workload.name,
         workload.what,
         workload.backend,
