@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from runtime.profiling.timing import Timing, common_layer, line_of
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Clock:
-    """The time and the number of calls of one kernel so far, without the kernels that it calls."""
+    """The time and the number of calls of one kernel in a run, without the kernels that it calls."""
 
     operator: str
     layer: str
     lines: tuple[str, ...]
     seconds: float = 0.0
     calls: int = 0
+    runs: list[tuple[float, int]] = field(default_factory=list)  # seconds and calls of each run that has ended
 
 
 class KernelTimes:
@@ -53,15 +54,19 @@ class KernelTimes:
 
         return timed
 
-    def reset(self) -> None:
-        """Forget what was measured so far."""
+    def end_run(self) -> None:
+        """Begin to measure the next run."""
         for clock in self.clocks:
+            clock.runs.append((clock.seconds, clock.calls))
             clock.seconds, clock.calls = 0.0, 0
 
-    def timings(self, runs: int) -> list[Timing]:
-        """What was measured since the last `reset`, in `runs` runs."""
-        return [
-            Timing(clock.operator, clock.seconds / runs, clock.calls / runs, layer=clock.layer, lines=clock.lines)
-            for clock in self.clocks
-            if clock.calls
-        ]
+    def timings(self, counted: Collection[int]) -> list[Timing]:
+        """What was measured in an average of these runs, by their numbers from the last, which is -1."""
+        timings: list[Timing] = []
+        for clock in self.clocks:
+            seconds, calls = (
+                sum(amounts) / len(counted) for amounts in zip(*(clock.runs[run] for run in counted), strict=True)
+            )
+            if calls:
+                timings.append(Timing(clock.operator, seconds, calls, layer=clock.layer, lines=clock.lines))
+        return timings

@@ -40,7 +40,7 @@ class ModelProfile(Profile):
 
 
 def profile_json(profile: Profile) -> dict[str, Any]:
-    """Everything that was measured, as `nablac profile --json` prints it; times are seconds of an average run."""
+    """Everything that was measured, as `nablac profile --json` prints it; times are seconds."""
     total = profile.seconds
     return {
         "model": profile.name,
@@ -74,8 +74,8 @@ def _headline(profile: Profile) -> str:
 def _measured(profile: Profile) -> str:
     fastest, slowest = (f"{seconds * 1000:.3g}" for seconds in (min(profile.runs), max(profile.runs)))
     runs = f"{len(profile.runs)} run{'s' if len(profile.runs) != 1 else ''}"
-    spread = f"{profile.seconds * 1000:.3g} ms on average, median {profile.median * 1000:.3g}, {fastest} to {slowest}"
-    return f"{runs}: {spread}; {prefixed(profile.flops)}FLOP in a run"
+    spread = f"median {profile.median * 1000:.3g} ms, {fastest} to {slowest}"
+    return f"{runs}: {spread}; below is the average of the faster half; {prefixed(profile.flops)}FLOP in a run"
 
 
 def _tables(profile: Profile) -> list[tuple[tuple[str, ...], list[tuple[str, ...]], int]]:
@@ -146,14 +146,12 @@ def profile_page(profile: Profile, footer: str = "") -> str:
     by_kind = {kind: sum(timing.seconds for timing in profile.timings if timing.kind is kind) for kind in Kind}
     inside = profile.seconds - by_kind[Kind.OUTSIDE]
     facts: list[tuple[str, str] | tuple[str, str, str]] = [
-        ("a run", f"{profile.median * 1000:.3g} ms", f"median of {len(profile.runs)}"),
+        ("a run", f"{profile.seconds * 1000:.3g} ms", f"average of the faster half of {len(profile.runs)} runs"),
         ("in operators", f"{inside / profile.seconds:.1%}", "the rest is the backend's own work"),
-        ("operations", f"{prefixed(profile.flops)}FLOP", f"{profile.flops / profile.median / 1e9:.3g} GFLOP/s"),
+        ("operations", f"{prefixed(profile.flops)}FLOP", f"{profile.flops / profile.seconds / 1e9:.3g} GFLOP/s"),
     ]
-    note = (
-        "width is time; under each layer the layers and operators in it, the slowest first; point at one for its time"
-    )
-    quiet = "Times are those of an average run; own time is without that of layers inside. Measuring takes time too."
+    note = "width is time; under each layer the layers and operators in it, the slowest first"
+    quiet = "Times are averages over the faster half of the runs; own time is without that of layers inside."
     flame = Figures([flame_graph("Flame graph", flames(profile), note=note)])
     sections = [Section("Time by layer", [Facts(facts), flame, Paragraph(quiet, quiet=True)])]
     for title, (header, rows, more) in zip(("Layers", "Lines", "Operators"), _tables(profile), strict=True):

@@ -47,18 +47,24 @@ class _RunTimes:
 
 
 def profile(build: Callable[[], Workload], runs: int = RUNS) -> ModelProfile:
-    """The profile of `runs` runs of a workload, which is built here, so that its plans and sessions are watched."""
+    """The profile of `runs` runs of a workload, which is built here, so that its plans and sessions are watched.
+
+    Only the faster half of the runs counts: something else on the machine has disturbed the others.
+    """
     with tempfile.TemporaryDirectory() as folder:
         times = _RunTimes(Path(folder))
         with watched_by(times):
             workload = build()
-            for _ in range(_WARM_UP):
-                workload.run()
-            times.kernels.reset()
-            seconds = [_seconds(workload.run) for _ in range(runs)]
-        timings = [*times.kernels.timings(runs), *times.sessions.timings(_WARM_UP, runs)]
-    rest = sum(seconds) / runs - sum(timing.seconds for timing in timings)
-    timings.append(Timing("", rest, 1.0, Kind.OUTSIDE))
+            seconds = []
+            for _ in range(_WARM_UP + runs):
+                seconds.append(_seconds(workload.run))
+                times.kernels.end_run()
+        seconds = seconds[_WARM_UP:]
+        faster = sorted(range(runs), key=seconds.__getitem__)[: -(-runs // 2)]
+        counted = [run - runs for run in faster]
+        timings = [*times.kernels.timings(counted), *times.sessions.timings(_WARM_UP + runs, counted)]
+    average = sum(seconds[run] for run in faster) / len(faster)
+    timings.append(Timing("", average - sum(timing.seconds for timing in timings), 1.0, Kind.OUTSIDE))
     layers, lines = _flops(workload)
     return ModelProfile(
         workload.name,
@@ -67,6 +73,7 @@ def profile(build: Callable[[], Workload], runs: int = RUNS) -> ModelProfile:
         workload.device,
         workload.sizes,
         seconds,
+        average,
         timings,
         layers,
         lines,

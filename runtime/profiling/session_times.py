@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,27 +62,30 @@ class SessionTimes:
         """Note the session."""
         self.sessions.append(_Session(session, model, self.folder / f"optimized{len(self.sessions)}.onnx"))
 
-    def timings(self, warm_up: int, runs: int) -> list[Timing]:
-        """What was measured in the last `runs` runs, after `warm_up` of them."""
-        return [timing for watched in self.sessions for timing in _timings(watched, warm_up, runs)]
+    def timings(self, runs: int, counted: Collection[int]) -> list[Timing]:
+        """What was measured in an average of the `counted` runs, of all `runs`, by their numbers from the last: -1."""
+        return [timing for watched in self.sessions for timing in _timings(watched, runs, counted)]
 
 
-def _timings(watched: _Session, warm_up: int, runs: int) -> Iterator[Timing]:
+def _timings(watched: _Session, runs: int, counted: Collection[int]) -> Iterator[Timing]:
     trace = Path(watched.session.end_profiling())
     events = json.loads(trace.read_text("utf-8", "replace"))
     sessions = sorted(event["ts"] for event in events if event["name"] == "model_run")
     if not sessions:  # it was created and has not run
         return
-    start = sessions[len(sessions) * warm_up // (warm_up + runs)]
+    of_run = len(sessions) // runs
     totals: dict[str, _Total] = {}
-    for event, own in _own_times(event for event in events if event["cat"] == "Node" and event["ts"] >= start):
+    for event, own in _own_times(event for event in events if event["cat"] == "Node"):
+        run = (bisect_right(sessions, event["ts"]) - 1) // of_run
+        if run - runs not in counted:
+            continue
         name = event["name"].removesuffix(_KERNEL)
         total = totals.setdefault(name, _Total(event["args"].get("op_name", "")))
         total.seconds += own / 1e6
         total.calls += 1
     nodes = _origins(watched)
     for name, total in totals.items():
-        seconds, calls = total.seconds / runs, total.calls / runs
+        seconds, calls = total.seconds / len(counted), total.calls / len(counted)
         origin = nodes.get(name) or nodes.get(name.removesuffix(_BLOCKED))
         if origin is None:
             yield Timing(total.operator, seconds, calls, Kind.FUSED)

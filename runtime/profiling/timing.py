@@ -22,7 +22,7 @@ class Timing:
     """The time of one operator in a run, without that of operators inside it; several operators may run as one.
 
     `layer` is the path of the innermost layer around all of them; `lines` are where they are written, as `file:line`.
-    `seconds` and `calls` are those of an average run.
+    `seconds` and `calls` are those of an average of the runs that count.
     """
 
     operator: str
@@ -46,7 +46,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Profile:
-    """The times of some runs. The timings add up to the time of an average run, `seconds`.
+    """The times of some runs. The timings add up to `seconds`, the average of the faster half of the runs.
 
     `flops_of_layers` and `flops_of_lines` are the floating-point operations of a run that are written in a layer (and
     not in one inside it) or in a line; `texts` are the texts of lines.
@@ -58,15 +58,11 @@ class Profile:
     device: str
     sizes: Mapping[str, int]
     runs: Sequence[float]  # seconds, each
+    seconds: float
     timings: Sequence[Timing]
     flops_of_layers: Mapping[str, int] = field(default_factory=dict)
     flops_of_lines: Mapping[str, int] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def seconds(self) -> float:
-        """The time of an average run."""
-        return sum(self.runs) / len(self.runs)
 
     @property
     def median(self) -> float:

@@ -149,7 +149,7 @@ def test_what_no_layer_is_known_of_has_rows_of_its_own() -> None:
         Timing("Reorder", 0.25, 2, Kind.FUSED),
         Timing("", 0.25, 1, Kind.OUTSIDE),
     ]
-    measured = Profile("M", "inference", "ort", "cpu", {}, [1.0], timings)
+    measured = Profile("M", "inference", "ort", "cpu", {}, [1.0], 1.0, timings)
     rows = [(row.name, row.seconds, row.own) for row in by_layer(measured)]
     fused, outside = "fused or added by onnxruntime", "outside of operators"
     assert rows == [("", 1, 0), ("a", 0.5, 0), ("a.b", 0.5, 0.5), (fused, 0.25, 0.25), (outside, 0.25, 0.25)]
