@@ -94,6 +94,7 @@ class PiecewiseConstant(Elementwise):
     """A function whose derivative is zero wherever it has one."""
 
     rounds = False
+    cheap = True
     kinds: ClassVar[tuple[str, ...]] = ("float",)
     operand_names: ClassVar[tuple[str, ...]] = ("x",)
 
@@ -109,6 +110,7 @@ class Add(Elementwise):
     """`x + y`."""
 
     name, onnx, ufunc = "add", "Add", "add"
+    cheap = True
     sign = "+"
     commutative = True
 
@@ -127,6 +129,7 @@ class Sub(Elementwise):
     """`x - y`."""
 
     name, onnx, ufunc = "sub", "Sub", "subtract"
+    cheap = True
     sign = "-"
     same_unit = (0, 1)
 
@@ -145,6 +148,7 @@ class Mul(Elementwise):
     """`x * y`."""
 
     name, onnx, ufunc = "mul", "Mul", "multiply"
+    cheap = True
     sign = "*"
     commutative = True
 
@@ -264,6 +268,7 @@ class Neg(Elementwise):
     """`-x`, of floats and signed integers."""
 
     name, onnx, ufunc = "neg", "Neg", "negative"
+    cheap = True
     operand_names = ("x",)
 
     def inverse(self, result: Value, *operands: Value) -> Iterable[tuple[Value, Value]]:

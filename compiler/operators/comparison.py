@@ -146,6 +146,7 @@ class Where(Operator):
     """`x` where `condition` is true, `y` elsewhere; all three broadcast."""
 
     name = "where"
+    cheap = True
     same_unit = (1, 2)
     positions = "some"
 

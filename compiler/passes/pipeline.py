@@ -88,6 +88,7 @@ def _model(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.fuse_bias import BIAS
     from compiler.passes.fuse_recurrences import fuse_recurrences
     from compiler.passes.fuse_softmax import SOFTMAX
+    from compiler.passes.join_products import join_products_of_steps
     from compiler.passes.regroup_steps import regroup_steps
     from compiler.passes.simplify import IDENTITIES
 
@@ -103,8 +104,9 @@ def _model(target: Target) -> tuple[Pass, ...]:
         Pass("fuse-rnn", partial(fuse_recurrences, "rnn"), "rounding"),
         Pass("fuse-lstm", partial(fuse_recurrences, "lstm"), "rounding"),
         Pass("fuse-gru", partial(fuse_recurrences, "gru"), "rounding"),
+        Pass("join-products", join_products_of_steps, "rounding"),
         Pass("regroup-steps", regroup_steps, "rounding"),
-        Pass("hoist-steps", hoist_steps, "rounding"),
+        Pass("hoist-steps", partial(hoist_steps, target=target), "rounding"),
         *clean_up,
         _by_rules("fuse-softmax", SOFTMAX),
         Pass("fuse-attention", fuse_attention, "rounding"),
