@@ -86,7 +86,7 @@ class _Motion:
         self.stacked: dict[Value, Value] = {}  # values that the new Scan stacks, and the stacked results
         self.sums: dict[Value, Value] = {}  # states that only accumulate, and what is added to them
         self.packed: dict[Value, Node] = {}  # values that are stacked as a part of a concatenation, and its node
-        self.totals: dict[object, dict[Value, Value]] = {}  # of the parts of a concatenation, computed together
+        self.totals: dict[tuple[Node, Value | None], dict[Value, Value]] = {}  # of the parts of a concatenation
         self.outside = self._values_outside()
 
     def results(self) -> Sequence[Value | None] | None:
@@ -246,7 +246,7 @@ class _Motion:
         """Whether arithmetic that could be done for all steps at once is done faster step by step."""
         if self.target is None or not self.outside[value][1] or not isinstance(value.node.op, Elementwise):
             return False
-        return cheapest(self.target, "arithmetic-of-steps", "before", elements=value.type.elements) == "inside"
+        return cheapest(self.target, "arithmetic_of_steps", "before", elements=value.type.elements) == "inside"
 
     def _expand_over_steps(self, value: Value) -> Value:
         """A value outside with an axis of steps in front, even where it is the same at every step."""
@@ -270,8 +270,7 @@ class _Motion:
         if not left_mapped or not right_mapped:
             return None
         rows = _rows(swapped(outer))
-        total = self._of_part(right, "products", left, lambda value: swapped(_rows(value)) @ rows, axis=0)
-        return swapped(total)
+        return swapped(self._of_part(right, left, lambda value: swapped(_rows(value)) @ rows))
 
     def _sum_of_rows(self, addend: Value) -> Value | None:
         """The sum over the steps of sums over all axes but the last."""
@@ -285,20 +284,21 @@ class _Motion:
             return None
         if operands[0].shape[-1:] != addend.shape or operands[0].type.distinct_axes(op.axes or ()) != (0,):
             return None
-        return self._of_part(operands[0], "rows", None, lambda value: Sum((0,))(_rows(value)), axis=0)
+        return self._of_part(operands[0], None, lambda value: Sum((0,))(_rows(value)))
 
-    def _of_part(
-        self, value: Value, name: str, other: Value | None, compute: Callable[[Value], Value], axis: int
-    ) -> Value:
-        """`compute` of a stacked value: of a part of a concatenation as the part, along `axis`, of that of the whole."""
+    def _of_part(self, value: Value, other: Value | None, compute: Callable[[Value], Value]) -> Value:
+        """`compute` of a stacked value and an `other`: of a part of a concatenation, the part of that of the whole.
+
+        The last axis of what is stacked becomes axis 0 of what is computed.
+        """
         node = self.packed.get(value)
         if node is None:
             return compute(self.outside[value][0])
-        key = node, name, other
+        key = node, other
         if key not in self.totals:
-            whole = compute(self.stacked[node.result])
             sizes = tuple(operand.shape[-1] for operand in node.operands)
-            self.totals[key] = dict(zip(node.operands, split(whole, sizes, axis), strict=True))
+            parts = split(compute(self.stacked[node.result]), sizes, 0)
+            self.totals[key] = dict(zip(node.operands, parts, strict=True))
         return self.totals[key][value]
 
 

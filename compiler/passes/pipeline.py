@@ -90,6 +90,7 @@ def _model(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.fuse_softmax import SOFTMAX
     from compiler.passes.join_products import join_products_of_steps
     from compiler.passes.regroup_steps import regroup_steps
+    from compiler.passes.rejoin_parts import rejoin_parts
     from compiler.passes.simplify import IDENTITIES
 
     clean_up = (
@@ -108,6 +109,7 @@ def _model(target: Target) -> tuple[Pass, ...]:
         Pass("regroup-steps", regroup_steps, "rounding"),
         Pass("hoist-steps", partial(hoist_steps, target=target), "rounding"),
         *clean_up,
+        Pass("rejoin-parts", everywhere(rejoin_parts), "bits"),
         _by_rules("fuse-softmax", SOFTMAX),
         Pass("fuse-attention", fuse_attention, "rounding"),
         _by_rules("fuse-bias", BIAS),
