@@ -29,8 +29,8 @@ class Measurement(Record):
 def cheapest(target: Target, choice: str, default: str, **sizes: Size) -> str:
     """The form of `choice` that is fastest on a target at the measured sizes nearest to these.
 
-    `default` is returned where nothing is measured. Sizes are compared by their ratios. A dim that is known only when the
-    model runs counts as a typical one.
+    `default` is returned where nothing is measured. Sizes are compared by their ratios. A dim that is known only when
+    the model runs counts as a typical one.
     """
     measured = _measurements().get((target.name, choice), ())
     if not measured:

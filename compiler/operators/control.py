@@ -72,7 +72,7 @@ class Scan(Operator):
     Operands are the initial states, the sequences, and values that every step sees whole. The body's inputs are the
     states, one item of each sequence, and the whole values; its outputs are the next states and what to stack.
     Results are the final states and the stacked outputs. With `reverse` the steps run from the last item to the first,
-    and an output is stacked at the index of its item. `truncate` matters to the gradient alone.
+    and an output is stacked at the index of its item. `truncate` and `recompute` matter to the gradient alone.
     """
 
     name = "scan"
@@ -83,6 +83,7 @@ class Scan(Operator):
     slices: Integer
     reverse: Flag = False
     truncate: Integer = 0  # steps in each segment of truncated back-propagation; 0 for all in one
+    recompute: Flag = False  # whether the gradient computes each step again, and saves nothing but the states
 
     def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
         return ((index, 0) for index in range(self.states, self.states + self.slices))
@@ -213,14 +214,16 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
     ]
     stacked = [flowing[value] for value in inputs[n:last] if value in flowing]
     results_back = [*state_gradients, *summed, *stacked]
-    saved = _values_to_save(scan, forward, results_back) if n else []
+    saved = _values_to_save(scan, forward, results_back) if n and not scan.recompute else []
     saved_inputs = {forward[value]: Input(f"saved_{index}", value.type)() for index, value in enumerate(saved)}
     body_inputs = [*to_next, *sums, *inputs[:last], *saved_inputs.values(), *to_stacked, *keeps, *inputs[last:]]
     body = Graph(_named(body_inputs), _numbered(replace(results_back, saved_inputs)), name="step_back")
 
     length = scan.length(*(operand.type for operand in operands))
     saving = Graph(scan.body.inputs, _numbered([*ends[:n], *ends[:n], *saved]), name="step")
-    stacks = Scan(saving, n, scan.slices, scan.reverse).apply(*operands).results[n:] if n else ()
+    stacks = (
+        Scan(saving, n, scan.slices, scan.reverse, recompute=scan.recompute).apply(*operands).results[n:] if n else ()
+    )
     before = [
         states_before(first, states, length, scan.reverse)
         for first, states in zip(operands[:n], stacks[:n], strict=True)
@@ -232,7 +235,7 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
     begun = [*first, *(zeros(value.type) for value in sums)]
     kept = [_keep_flags(scan, length, keep.type.dtype) for keep in keeps]
     sequences = [*before, *operands[n:last], *stacks[n:], *stacked_grads, *kept]
-    backward = Scan(body, len(begun), len(sequences), not scan.reverse)
+    backward = Scan(body, len(begun), len(sequences), not scan.reverse, recompute=scan.recompute)
     results = iter(backward.apply(*begun, *sequences, *operands[last:]).results)
     gradient_of: dict[int, Value] = {}
     for index in (*range(n), *range(last, len(formal)), *range(n, last)):

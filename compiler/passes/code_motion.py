@@ -55,7 +55,9 @@ def _change_scans(graph: Graph, target: Target | None) -> Graph:
             continue
         with origin(node.origin.span, node.origin.path):
             operands = tuple(new[operand] for operand in node.operands)
-            results = _Motion(node.op, operands, [result in used for result in node.results], target).results()
+            used_results = [result in used for result in node.results]
+            # What a step computes again must not be computed for all steps before: its values would be in memory.
+            results = _Motion(node.op, operands, used_results, None if node.op.recompute else target).results()
         if results is None:
             rebuild(node, new)
         else:
@@ -219,7 +221,7 @@ class _Motion:
             name=self.scan.body.name,
         )
         first = (self.states[state] for state in kept)
-        scan = Scan(body, len(kept), len(sequences), self.scan.reverse)
+        scan = Scan(body, len(kept), len(sequences), self.scan.reverse, recompute=self.scan.recompute)
         results = scan.apply(*first, *sequences.values(), *whole.values()).results
         self.stacked = dict(zip(stacked, results[len(kept) :], strict=True))
         return dict(zip(kept, results[: len(kept)], strict=True))

@@ -75,7 +75,7 @@ def _after_gradient(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.pools import merge_pools
 
     return (
-        Pass("merge-scans", merge_scans, "bits"),
+        Pass("merge-scans", everywhere(merge_scans), "bits"),
         Pass("merge-pools", merge_pools, "rounding"),
     )
 
@@ -100,14 +100,14 @@ def _model(target: Target) -> tuple[Pass, ...]:
     )
     return (
         *clean_up,
-        Pass("sink-results", sink_results, "rounding"),
+        Pass("sink-results", everywhere(sink_results), "rounding"),
         *clean_up,
         Pass("fuse-rnn", partial(fuse_recurrences, "rnn"), "rounding"),
         Pass("fuse-lstm", partial(fuse_recurrences, "lstm"), "rounding"),
         Pass("fuse-gru", partial(fuse_recurrences, "gru"), "rounding"),
         Pass("join-products", join_products_of_steps, "rounding"),
-        Pass("regroup-steps", regroup_steps, "rounding"),
-        Pass("hoist-steps", partial(hoist_steps, target=target), "rounding"),
+        Pass("regroup-steps", everywhere(regroup_steps), "rounding"),
+        Pass("hoist-steps", everywhere(partial(hoist_steps, target=target)), "rounding"),
         *clean_up,
         Pass("rejoin-parts", everywhere(rejoin_parts), "bits"),
         _by_rules("fuse-softmax", SOFTMAX),
