@@ -1,8 +1,8 @@
 """Measures where a recurrence's arithmetic on its sequences is done: `python -m benchmarks.costs_arithmetic_of_steps`.
 
 Before the steps it is one operator over all of them, which reads and writes main memory; inside it is one for each
-step, on items that the processor's cache holds. The rows go to `compiler/costs.json`. The forms take turns, in processor
-time on one thread.
+step, on items that the processor's cache holds. The rows go to `compiler/costs.json`. The forms take turns, in
+processor time on one thread.
 """
 
 from __future__ import annotations

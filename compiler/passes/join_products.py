@@ -1,19 +1,20 @@
 """Products of one value with several fixed matrices, as the gates of a cell have them, become one product.
 
 `x @ A + p`, `x @ B + q` become the parts of `x @ concat([A, B]) + concat([p, q])`: one large product instead of several
-small ones. In a recurrence's step a matrix is fixed if it is the same at every step, and what is added may differ from
-step to step, but not depend on the states: then it is concatenated before the steps (see `code_motion`).
+small ones. A function of several parts is computed once for all of them too. In a recurrence's step a matrix is fixed
+if it is the same at every step, and what is added may differ from step to step, but not depend on the states: then it
+is concatenated before the steps (see `code_motion`).
 
 Keeps results to within rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 
-from compiler.graph import Graph, Node, Value, origin
-from compiler.operators.arithmetic import Add
+from compiler.graph import Graph, Node, Operator, Value, origin
+from compiler.operators.arithmetic import Add, Elementwise
 from compiler.operators.control import Scan
 from compiler.operators.linear import MatMul
 from compiler.operators.making import add, concat, split
@@ -40,16 +41,24 @@ def join_products_of_steps(graph: Graph) -> Graph:
 
 
 class _Term(Record):
-    """A product, and `total`, the sum of it and of `addends` that do not move."""
+    """A product, and `total`, the sum of it and of `addends` that do not move.
+
+    `function` is the node of a function of one variable that alone uses the total.
+    """
 
     product: Node
     addends: tuple[Value, ...]
     total: Value
+    function: Node | None
 
     @property
     def kinds(self) -> tuple[object, ...]:
         """What must be equal for the addends of two terms to be concatenated."""
         return tuple(addend.shape[:-1] for addend in self.addends)
+
+    @property
+    def operator(self) -> Operator | None:
+        return self.function.op if self.function is not None else None
 
 
 def join_products(graph: Graph, changing: set[Node], moving: set[Node]) -> Graph:
@@ -71,9 +80,11 @@ def join_products(graph: Graph, changing: set[Node], moving: set[Node]) -> Graph
     if not group_of:
         return graph
     new: dict[Value, Value] = {}
+    joined: set[Node] = set()
     # What does not move first: the matrices and the addends of a group, all of which its joined product needs.
     for node in sorted(graph, key=lambda node: node in moving):
-        if node in group_of and group_of[node][0].total not in new:
+        if node in group_of and node not in joined:
+            joined.update(term.product for term in group_of[node])
             with origin(node.origin.span, node.origin.path):
                 new.update(_join(group_of[node], users, new))
         if not any(result in new for result in node.results):
@@ -92,13 +103,16 @@ def _term(product: Node, users: dict[Value, list[Node | None]], moving: set[Node
             break
         addends.append(addend)
         total = user.result
-    return _Term(product, tuple(sorted(addends, key=lambda addend: -addend.type.rank)), total)
+    ordered = tuple(sorted(addends, key=lambda addend: -addend.type.rank))
+    (user, *others) = users[total]
+    is_function = not others and user is not None and isinstance(user.op, Elementwise) and len(user.operands) == 1
+    return _Term(product, ordered, total, user if is_function else None)
 
 
 def _join(terms: list[_Term], users: dict[Value, list[Node | None]], new: dict[Value, Value]) -> dict[Value, Value]:
     """The new values of the terms of one group, by their old ones."""
-    kinds = list(dict.fromkeys(term.kinds for term in terms))
-    runs = [[term for term in terms if term.kinds == kind] for kind in kinds]
+    runs = _groups(terms, lambda term: term.kinds)
+    runs = [[term for group in _groups(run, lambda term: term.operator) for term in group] for run in runs]
     matrices = [new[term.product.operands[1]] for run in runs for term in run]
     product = new[terms[0].product.operands[0]] @ concat(matrices, 1)
     parts = _parts(product, [[term.total for term in run] for run in runs])
@@ -106,8 +120,23 @@ def _join(terms: list[_Term], users: dict[Value, list[Node | None]], new: dict[V
     for run, part in zip(runs, parts, strict=True):
         packed = [_pack(list(addends), users, new) for addends in zip(*(term.addends for term in run), strict=True)]
         total = part + reduce(add, packed) if packed else part
-        joined.update(zip((term.total for term in run), _parts(total, [[term.total] for term in run]), strict=True))
+        groups = _groups(run, lambda term: term.operator)
+        for group, values in zip(
+            groups, _parts(total, [[term.total for term in group] for group in groups]), strict=True
+        ):
+            operator, several = group[0].operator, len(group) > 1
+            results = [term.function.result if term.function and several else term.total for term in group]
+            packed_results = operator(values) if operator is not None and several else values
+            joined.update(zip(results, _parts(packed_results, [[term.total] for term in group]), strict=True))
     return joined
+
+
+def _groups(terms: list[_Term], key: Callable[[_Term], object]) -> list[list[_Term]]:
+    """The terms with equal keys, in the order of the first of each."""
+    groups: dict[object, list[_Term]] = {}
+    for term in terms:
+        groups.setdefault(key(term), []).append(term)
+    return list(groups.values())
 
 
 def _parts(packed: Value, groups: list[list[Value]]) -> Sequence[Value]:
