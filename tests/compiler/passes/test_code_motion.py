@@ -122,7 +122,7 @@ model M {{
     verify(changed)
     forward, backward = (node.op for node in changed if isinstance(node.op, Scan))
     names = [node.op.name for node in (*changed, *forward.body, *backward.body)]
-    assert names.count("sigmoid") == 3  # of all steps: none is computed again
+    assert names.count("sigmoid") == 1  # of three gates, and not computed again
     assert [node.op.name for node in forward.body].count("matmul") == 1  # of all four gates
     assert [node.op.name for node in backward.body].count("matmul") == 1
     assert names.count("matmul") == 5  # and the projection of the items, and the gradients of two matrices
