@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from compiler.dims import Size
+from compiler.dims import Size, substitute, symbols
 from compiler.targets import Target
 from grammar.record import Record
 
@@ -31,12 +31,12 @@ def cheapest(target: Target, choice: str, default: str, **sizes: Size) -> str:
     """The form of `choice` that is fastest on a target at the measured sizes nearest to these.
 
     `default` is returned where nothing is measured, and where it is as fast but for noise. Sizes are compared by their
-    ratios. One that is known only when the model runs counts as a typical one.
+    ratios. A dim that is known only when the model runs counts as a typical one.
     """
     measured = _measurements().get((target.name, choice), ())
     if not measured:
         return default
-    numbers = {name: size if isinstance(size, int) else _TYPICAL for name, size in sizes.items()}
+    numbers = {name: _number(size) for name, size in sizes.items()}
 
     def distance(at: Mapping[str, int]) -> float:
         return sum(math.log2(max(at[name], 1) / max(number, 1)) ** 2 for name, number in numbers.items())
@@ -45,6 +45,11 @@ def cheapest(target: Target, choice: str, default: str, **sizes: Size) -> str:
     times = {row.form: row.us for row in measured if row.sizes == nearest}
     fastest = min(times, key=lambda form: times[form])
     return default if times.get(default, math.inf) <= _NOISE * times[fastest] else fastest
+
+
+def _number(size: Size) -> int:
+    number = substitute(size, dict.fromkeys(symbols(size), _TYPICAL))
+    return number if isinstance(number, int) else _TYPICAL
 
 
 @cache

@@ -164,6 +164,7 @@ class Operator(Record, ABC):
     positions: ClassVar[Literal["all", "some"] | None] = (
         None  # of its operands' elements, that are elements of the result
     )
+    cheap: ClassVar[bool] = False  # costs no more to compute again than to read from memory
     same_unit: ClassVar[tuple[int, ...]] = ()  # operands that must be in one unit to be meaningful
     counts_from_zero: ClassVar[tuple[int, ...]] = ()  # operands for which the zero of their unit matters
     states_axes: ClassVar[bool] = False  # states the axes of the result itself, unlike a broadcast

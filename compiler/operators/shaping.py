@@ -30,6 +30,7 @@ class DataMovement(Operator):
     """An operator that moves elements and computes nothing."""
 
     rounds = False
+    cheap = True
 
     def moved_operands(self, *operands: Value) -> tuple[Value, ...]:
         return operands

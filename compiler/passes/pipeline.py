@@ -84,7 +84,7 @@ def _after_gradient(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.pools import merge_pools
 
     return (
-        Pass("merge-scans", merge_scans, "bits"),
+        Pass("merge-scans", everywhere(merge_scans), "bits"),
         Pass("merge-pools", merge_pools, "rounding"),
     )
 
@@ -109,9 +109,11 @@ def _model(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.fuse_normalizations import MEANS, NORMALIZATIONS
     from compiler.passes.fuse_recurrences import fuse_recurrences
     from compiler.passes.fuse_softmax import SOFTMAX
+    from compiler.passes.join_products import join_products_of_steps
     from compiler.passes.merge_reductions import REDUCTIONS
     from compiler.passes.pair_directions import JOINED, pair_directions
     from compiler.passes.regroup_steps import regroup_steps
+    from compiler.passes.rejoin_parts import rejoin_parts
     from compiler.passes.share_keys import share_keys
     from compiler.passes.turn_products import TABLES
 
@@ -119,16 +121,18 @@ def _model(target: Target) -> tuple[Pass, ...]:
     return (
         *clean_up,
         _by_rules("turn-products", TABLES),
-        Pass("sink-results", sink_results, "rounding"),
+        Pass("sink-results", everywhere(sink_results), "rounding"),
         *clean_up,
         Pass("fuse-rnn", partial(fuse_recurrences, "rnn", target), "rounding"),
         Pass("fuse-lstm", partial(fuse_recurrences, "lstm", target), "rounding"),
         Pass("fuse-gru", partial(fuse_recurrences, "gru", target), "rounding"),
         Pass("pair-directions", partial(pair_directions, target), "bits"),
         _by_rules("join-directions", JOINED),
-        Pass("regroup-steps", regroup_steps, "rounding"),
-        Pass("hoist-steps", hoist_steps, "rounding"),
+        Pass("join-products", join_products_of_steps, "rounding"),
+        Pass("regroup-steps", everywhere(regroup_steps), "rounding"),
+        Pass("hoist-steps", everywhere(partial(hoist_steps, target=target)), "rounding"),
         *clean_up,
+        Pass("rejoin-parts", everywhere(rejoin_parts), "bits"),
         _by_rules("fuse-softmax", SOFTMAX),
         Pass("fuse-attention", fuse_attention, "rounding"),
         _by_rules("fuse-bias", BIAS),
