@@ -38,7 +38,7 @@ class Target(Record):
     has_reset_before: bool = True  # has GRU with the reset gate before the product (`linear_before_reset=0`)
     captures_values: bool = True  # nested graphs read any value of the outer one, not weights and constants alone
     reads_defaults: bool = True  # takes absent attributes and absent initial states as the specification has it
-    has_mixed_powers: bool = True  # has Pow of a float and an integer, and Abs of integers
+    has_integer_abs: bool = True  # has Abs of integers
     differentiates_scans: bool = True  # runs the backward recurrences of a gradient
 
     @property
@@ -79,7 +79,7 @@ TENSORRT = Target(
 )
 PORTABLE = Target(
     "portable",
-    "any client that reads ONNX",
+    "clients that read ONNX",
     highest_opset=17,
     has_range=False,
     has_scatter_add=False,
@@ -89,7 +89,7 @@ PORTABLE = Target(
     has_reset_before=False,
     captures_values=False,
     reads_defaults=False,
-    has_mixed_powers=False,
+    has_integer_abs=False,
     differentiates_scans=False,
 )
 EXPORT_TARGETS = {target.name: target for target in (ORT_CPU, ORT_CUDA, ORT_WEB, TENSORRT, PORTABLE)}

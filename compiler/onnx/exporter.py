@@ -15,7 +15,17 @@ from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.onnx.device import leaving_nodes
 from compiler.onnx.opsets import best_opset, check_opset, needed_opset
-from compiler.onnx.protos import LAYER, SOURCE, constant_name, names_read, rename, supports_bf16, value_info
+from compiler.onnx.protos import (
+    LAYER,
+    SOURCE,
+    carry_values,
+    constant_name,
+    default_attributes,
+    names_read,
+    rename,
+    supports_bf16,
+    value_info,
+)
 from compiler.onnx.sizes import Sizes
 from compiler.operators.leaves import Constant, Placeholder, Stored
 from compiler.passes.pipeline import Stage, run_stage
@@ -134,6 +144,8 @@ class Writer:
         inputs = [self._operand(operand) for operand in operands]
         while inputs and not inputs[-1]:
             inputs.pop()
+        if not self.target.reads_defaults:
+            attributes = {**default_attributes(onnx_type, self.opset), **attributes}
         source = self.current.origin if self.current is not None else None
         name = self.unique(f"{source.path.replace('.', '/')}/{onnx_type}" if source and source.path else onnx_type)
         outputs = (name,) if results == 1 else tuple(self.unique(f"{name}:{index}") for index in range(results))
@@ -204,6 +216,17 @@ class Writer:
         ends = inner.finish(outputs, keep=set(inputs))
         formals = [value_info(name, value.type) for value, name in zip(values[:formal], inputs, strict=False)]
         return onnx.helper.make_graph(inner.nodes, graph.name, formals, ends, value_info=inner.value_infos(outputs))
+
+    def carry(self, body: onnx.GraphProto, states: int) -> tuple[str, ...]:
+        if self.target.captures_values:
+            return ()
+        own = {*(value.name for value in body.input), *(output for node in body.node for output in node.output)}
+        read = dict.fromkeys(name for node in body.node for name in sorted(names_read(node)) if name)
+        carried = [name for name in read if name not in own and name not in self.root.initializers]
+        named = ((name, self.type(name), f"step/{name}") for name in carried)
+        values = {name: (type, self.unique(inside), self.unique(inside)) for name, type, inside in named}
+        carry_values(body, states, values)
+        return tuple(carried)
 
     def unique(self, base: str) -> str:
         taken = self.root.taken

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compiler.lazy import LazyModule
 from compiler.types import TensorType
@@ -24,6 +24,17 @@ def value_info(name: str, type: TensorType) -> onnx.ValueInfoProto:
     """The name and the type of an input, an output or a value between."""
     shape = [size if isinstance(size, int) else str(size) for size in type.shape]
     return onnx.helper.make_tensor_value_info(name, type.dtype.onnx, shape)
+
+
+@cache
+def default_attributes(onnx_type: str, opset: int) -> dict[str, Any]:
+    """The attributes of an ONNX operator that have a default, with it."""
+    attributes = onnx.defs.get_schema(onnx_type, opset, "").attributes
+    return {
+        name: onnx.helper.get_attribute_value(attribute.default_value)
+        for name, attribute in attributes.items()
+        if attribute.default_value.name
+    }
 
 
 @cache
@@ -52,6 +63,20 @@ def names_read(node: onnx.NodeProto) -> set[str]:
     for inner in _nested(node):
         names |= names_read(inner)
     return names
+
+
+def carry_values(body: onnx.GraphProto, states: int, values: Mapping[str, tuple[TensorType, str, str]]) -> None:
+    """Make outer values that a Scan's body reads further states of it: for each its type, and names of the states."""
+    rename_all = {name: before for name, (_, before, _) in values.items()}
+    for node in body.node:
+        rename(node, rename_all)
+    inputs, outputs = list(body.input), list(body.output)
+    del body.input[:], body.output[:]
+    before = [value_info(name, type) for type, name, _ in values.values()]
+    after = [value_info(name, type) for type, _, name in values.values()]
+    body.input.extend([*inputs[:states], *before, *inputs[states:]])
+    body.output.extend([*outputs[:states], *after, *outputs[states:]])
+    body.node.extend(onnx.helper.make_node("Identity", [name], [following]) for _, name, following in values.values())
 
 
 def rename(node: onnx.NodeProto, renamed: Mapping[str, str]) -> None:

@@ -16,6 +16,7 @@ from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.activations import logistic
 from compiler.operators.control import drop_padding, pad_empty, states_of_steps
+from compiler.operators.shaping import lower_flip
 from compiler.types import TensorType, TypeMismatch, same_dtype
 
 if TYPE_CHECKING:
@@ -63,10 +64,12 @@ class Recurrent(Operator):
 
     def lower(self, emit: Emit, x: str, w: str, r: str, b: str, *first: str) -> tuple[str, ...]:
         length, batch, _ = emit.type(x).shape
+        turned = self.reverse and not emit.target.has_lone_reverse  # run forward along the reversed sequence
         ahead = np.array([0])
         w, r, b = (emit("Unsqueeze", operand, ahead) for operand in (w, r, b))
         begun = [emit("Unsqueeze", pad_empty(emit, operand, batch), ahead) for operand in first]
         steps = pad_empty(emit, x, length, batch)
+        steps = lower_flip(emit, steps, (0,)) if turned else steps
         begun[0] = emit.refuse_empty(begun[0], steps, (length, batch))  # on empty inputs the kernels crash the process
         results = emit.many(
             1 + self.states,
@@ -78,11 +81,12 @@ class Recurrent(Operator):
             None,
             *begun,
             hidden_size=self.hidden,
-            direction="reverse" if self.reverse else "forward",
+            direction="reverse" if self.reverse and not turned else "forward",
             **self.onnx_attributes(),
         )
         final = [drop_padding(emit, emit("Squeeze", state, ahead), batch) for state in results[1:]]
         stacked = drop_padding(emit, emit("Squeeze", results[0], np.array([1])), length, batch)
+        stacked = lower_flip(emit, stacked, (0,)) if turned else stacked
         return (stacked, *states_of_steps(emit, length, first, final))
 
     def onnx_attributes(self) -> dict[str, Any]:

@@ -188,7 +188,7 @@ class _Motion:
             name=self.scan.body.name,
         )
         first = (self.states[state] for state in kept)
-        scan = Scan(body, len(kept), len(sequences), self.scan.reverse)
+        scan = Scan(body, len(kept), len(sequences), self.scan.reverse, backward=self.scan.backward)
         results = scan.apply(*first, *sequences.values(), *whole.values()).results
         self.stacked = dict(zip(stacked, results[len(kept) :], strict=True))
         return dict(zip(kept, results[: len(kept)], strict=True))

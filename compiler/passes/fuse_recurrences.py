@@ -22,16 +22,17 @@ from compiler.passes.affine import Product, Step, step_of
 from compiler.passes.recurrent_cells import GATES, Cell, CellPattern, patterns_of
 from compiler.passes.split_gates import split_gates
 from compiler.rewrite import replace, rewrite
+from compiler.targets import ORT_CPU, Target
 
 
-def fuse_recurrences(cell: Cell, graph: Graph) -> Graph:
+def fuse_recurrences(cell: Cell, graph: Graph, *, target: Target = ORT_CPU) -> Graph:
     """`graph` with every Scan whose step is this cell replaced by the operator, in the Scan's direction."""
     if not any(isinstance(node.op, Scan) for node in graph):
         return graph
-    return rewrite(graph, partial(_fuse, cell))
+    return rewrite(graph, partial(_fuse, cell, target))
 
 
-def _fuse(cell: Cell, node: Node) -> Sequence[Value] | None:
+def _fuse(cell: Cell, target: Target, node: Node) -> Sequence[Value] | None:
     """The results of the fused operator, if the node is a Scan of this cell; otherwise None."""
     if not isinstance(node.op, Scan) or node.op.slices != 1:
         return None
@@ -41,6 +42,8 @@ def _fuse(cell: Cell, node: Node) -> Sequence[Value] | None:
         return None
     step = step_of(split_gates(body, scan.states + 1), scan.states, 1)
     for pattern in patterns_of(cell):
+        if not (target.has_reset_before or pattern.attributes.get("linear_before_reset", True)):
+            continue
         vertices = _isomorphism(pattern, step)
         if vertices is not None:
             return _Recognised(cell, pattern, step, vertices, node, scan).results()

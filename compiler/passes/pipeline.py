@@ -102,7 +102,7 @@ def _model(target: Target) -> tuple[Pass, ...]:
         *clean_up,
         Pass("fuse-rnn", partial(fuse_recurrences, "rnn"), "rounding"),
         Pass("fuse-lstm", partial(fuse_recurrences, "lstm"), "rounding"),
-        Pass("fuse-gru", partial(fuse_recurrences, "gru"), "rounding"),
+        Pass("fuse-gru", partial(fuse_recurrences, "gru", target=target), "rounding"),
         Pass("regroup-steps", regroup_steps, "rounding"),
         Pass("hoist-steps", hoist_steps, "rounding"),
         *clean_up,
@@ -117,8 +117,11 @@ def _export(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.join_masks import join_masks
     from compiler.passes.keep_padding import PADDING
     from compiler.passes.narrow_ranges import RANGES
+    from compiler.passes.scatter_products import SCATTER_PRODUCTS
 
+    scatters = () if target.has_scatter_add else (_by_rules("scatter-products", SCATTER_PRODUCTS, in_bodies=True),)
     return (
+        *scatters,
         Pass("join-masks", join_masks, "bits"),
         _by_rules("narrow-ranges", RANGES),
         _by_rules("keep-padding", PADDING),
