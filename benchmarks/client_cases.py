@@ -75,6 +75,7 @@ def decode_step(source: str) -> Built:
 
 _MODELS = ("mlp", "cnn", "resnet", "rnn", "lstm", "gru", "characters", "forecaster", "gpt", "llama", "bert", "t5")
 _SPECS = (*_MODELS, "transformer", "sentiment")
+_CHOSEN = {"gru": "GatedDigits", "rnn": "ManyToMany"}  # of the models in a spec
 _SMALL = {
     "reverse GRU alone": """model M { input x: [batch, T, 3]
         output y = x -> GRU(4, reverse: true) }""",
@@ -83,13 +84,13 @@ _SMALL = {
     "own recurrence": """cell Independent(units: int) {
         input x: [batch, features]
         state h: [batch, units] = 0
-        param W: [features, units]
-        param u: [units]
-        h = relu(x @ W + u * h)
-        output h
+        param W: [features, units] ~ normal(0.5)
+        param u: [units] ~ normal(0.5)
+        h' = relu(x @ W + u * h)
+        output h'
     }
     model M { input x: [batch, T, 3]
-        output y = x -> Independent(4) }""",
+        output y = scan(Independent(4))(x, axis: 1) }""",
     "indices": """model M { input tokens: i64[batch, T]
         x = tokens -> Embedding(11, 6)
         output y = x * cast(one_hot(tokens, 6), f32) + cast(iota(6), f32)
@@ -103,7 +104,7 @@ _SMALL = {
 def cases() -> Iterator[Case]:
     """All files."""
     for name in _SPECS:
-        yield Case(name, "inference", lambda name=name: inference(name))  # type: ignore[misc]
+        yield Case(name, "inference", lambda name=name: inference(name, model=_CHOSEN.get(name)))  # type: ignore[misc]
     yield Case("gru, bidirectional", "inference", lambda: inference("gru", model="BidirectionalDigits"))
     for name, text in _SMALL.items():
         yield Case(name, "inference", lambda text=text: inference(text))  # type: ignore[misc]

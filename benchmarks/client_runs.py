@@ -35,11 +35,7 @@ def tract(file: Path, feeds: Arrays, outputs: list[str]) -> Sequence[Any]:
     import tract as engine
 
     model = engine.onnx().load(str(file))
-    names = {"float32": "f32", "float64": "f64", "int64": "i64", "int32": "i32", "bool": "bool"}
     order = [model.input_name(index) for index in range(model.input_count())]
-    for index, name in enumerate(order):
-        sizes = [str(size) for size in feeds[name].shape]
-        model.set_input_fact(index, ",".join([*sizes, names[feeds[name].dtype.name]]))
     produced = [model.output_name(index) for index in range(model.output_count())]
     results = model.into_model().into_runnable().run([feeds[name] for name in order])
     arrays = [result.to_numpy() for result in results]
@@ -57,15 +53,15 @@ def opencv(file: Path, feeds: Arrays, outputs: list[str]) -> Sequence[Any]:
 
 
 def mnn(file: Path, feeds: Arrays, outputs: list[str]) -> Sequence[Any]:
+    import _tools as tools
     import MNN.expr as expr
     from MNN import nn
 
     converted = file.with_suffix(".mnn")
-    tool = Path(sys.executable).with_name("mnnconvert")
-    command = [tool, "-f", "ONNX", "--modelFile", file, "--MNNModel", converted, "--bizCode", "nablac"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # Not by its command `mnnconvert`, which installs a package and sends statistics of its use.
+    tools.mnnconvert(["", "-f", "ONNX", "--modelFile", str(file), "--MNNModel", str(converted), "--bizCode", "nablac"])
     if not converted.exists():
-        raise RuntimeError(_last_line(done.stdout + done.stderr))
+        raise RuntimeError("Error: the converter wrote no file")
     module = nn.load_module_from_file(str(converted), list(feeds), outputs)
     kinds = {"float32": expr.float, "int64": expr.int, "int32": expr.int, "bool": expr.int}
     given = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from compiler.types import DType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.record import Record
@@ -32,7 +33,7 @@ class Target(Record):
     kernels: str | None = None  # the table of its kernels; None if it runs every operator that is written for it
     has_range: bool = True  # has Range
     has_scatter_add: bool = True  # scatters by addition
-    has_bit_operators: bool = True  # has BitShift, BitwiseAnd and BitwiseXor, and unsigned integers
+    draws_in: DType | None = None  # the type in which draws are hashed by exact matrix products; None for unsigned bits
     has_whole_i64: bool = True  # computes with integers beyond 32 bits; otherwise they are clamped or cut
     has_lone_reverse: bool = True  # runs a recurrence that is reverse only
     has_reset_before: bool = True  # has GRU with the reset gate before the product (`linear_before_reset=0`)
@@ -65,7 +66,7 @@ ORT_CUDA = Target(
     "onnxruntime on an NVIDIA GPU",
     device="CUDA",
     kernels="ort-cuda",
-    has_bit_operators=False,
+    draws_in=DType.F64,  # products in f32 are made in TF32, of 11 bits
     has_reset_before=False,
 )
 ORT_WEB = Target("ort-web", "onnxruntime in a browser, on WebGPU", device="WebGPU", kernels="ort-web")
@@ -74,7 +75,6 @@ TENSORRT = Target(
     "TensorRT, by itself or in onnxruntime",
     device="TensorRT",
     kernels="tensorrt",
-    has_bit_operators=False,
     has_scatter_add=False,
 )
 PORTABLE = Target(
@@ -83,7 +83,7 @@ PORTABLE = Target(
     highest_opset=17,
     has_range=False,
     has_scatter_add=False,
-    has_bit_operators=False,
+    draws_in=DType.F32,
     has_whole_i64=False,
     has_lone_reverse=False,
     has_reset_before=False,

@@ -56,7 +56,7 @@ class Draw(Operator):
     opset = 18  # BitwiseXor
 
     def lowest_opset(self, target: Target) -> int:
-        return self.opset if target.has_bit_operators else LOWEST_OPSET
+        return self.opset if target.draws_in is None else LOWEST_OPSET
 
     def pullback(self, grad: Value, *operands: Value, result: Value) -> tuple[None, ...]:
         return (None,) * len(operands)
@@ -82,7 +82,7 @@ class FoldKey(Draw):
         return (x >> np.uint32(1)).astype(np.int64)
 
     def lower(self, emit: Emit, key: str, number: str) -> str:
-        if not emit.target.has_bit_operators:
+        if emit.target.draws_in is not None:
             return self._lower_by_words(emit, key, number)
         low, high = _lower_words(emit, key)
         x = lower_mix(emit, emit("Add", lower_mix(emit, low), high))
@@ -93,7 +93,7 @@ class FoldKey(Draw):
 
     def _lower_by_words(self, emit: Emit, key: str, number: str) -> str:
         (low, high), (count, _) = (lower_columns(emit, operand) for operand in (key, number))
-        tag = columns_of(self.tag & 0xFFFFFFFF)
+        tag = columns_of(emit, self.tag & 0xFFFFFFFF)
         bits = lower_word_mix(emit, lower_bits(emit, low), _ROUNDS)
         bits = lower_word_mix(emit, lower_bits(emit, emit("Add", lower_product(emit, bits, 1), high)), _ROUNDS)
         bits = lower_word_mix(emit, lower_bits(emit, emit("Add", lower_product(emit, bits, 1), tag)), _ROUNDS)
@@ -140,14 +140,16 @@ class Fill(Draw):
 
     def lower_uniform(self, emit: Emit, key: str, lane: int, offset: float) -> str:
         """`fraction` of `bits`, in the type that the draw is computed in."""
-        if emit.target.has_bit_operators:
+        if emit.target.draws_in is None:
             return self.lower_fraction(emit, self.lower_words(emit, key, lane), offset)
         count, dtype = product(self.shape), _working(self.dtype)
         if isinstance(count, int) and count >= 1 << _BITS:
             raise TypeMismatch(f"a draw of {count:,} numbers", "this target counts to 2**24: draw fewer at a time")
-        numbers = emit("Cast", emit("Unsqueeze", lower_positions(emit, count), np.array([1])), to=DType.F32.onnx)
-        bits = lower_bits(emit, emit("Mul", numbers, np.array([[1, 0, 0, 0]], np.float32)))
-        bits = lower_bits(emit, emit("Add", lower_product(emit, bits, GOLDEN), columns_of(lane)))
+        numbers = emit(
+            "Cast", emit("Unsqueeze", lower_positions(emit, count), np.array([1])), to=emit.target.draws_in.onnx
+        )
+        bits = lower_bits(emit, emit("Mul", numbers, columns_of(emit, 1)))
+        bits = lower_bits(emit, emit("Add", lower_product(emit, bits, GOLDEN), columns_of(emit, lane)))
         columns = lower_product(emit, lower_word_mix(emit, bits, _ROUNDS), 1)
         bits = lower_word_mix(emit, lower_bits(emit, emit("Add", columns, lower_columns(emit, key)[0])), _ROUNDS)
         x = emit("Cast", lower_number(emit, bits, 32 - _BITS, _BITS), to=dtype.onnx)

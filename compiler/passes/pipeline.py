@@ -15,7 +15,7 @@ from functools import cache, partial
 from compiler.graph import Graph
 from compiler.passes.bodies import Rewrite, everywhere, nodes_in_all
 from compiler.passes.rules import Keeps, Rules, apply_rules
-from compiler.targets import ORT_CPU, Target
+from compiler.targets import EXPORT_TARGETS, ORT_CPU, Target
 from grammar.record import Record
 
 
@@ -144,9 +144,16 @@ def passes_of(*stages: Stage, target: Target = ORT_CPU) -> tuple[Pass, ...]:
     return tuple(pass_ for stage in stages for pass_ in _TABLE[stage](target))
 
 
+def all_passes() -> dict[str, Pass]:
+    """The passes of all targets by name; of those that depend on the target the first one's."""
+    every = [pass_ for target in EXPORT_TARGETS.values() for pass_ in passes_of(*Stage, target=target)]
+    first = {pass_.name: pass_ for pass_ in reversed(every)}
+    return {pass_.name: first[pass_.name] for pass_ in every}
+
+
 def pass_names() -> tuple[str, ...]:
     """The names of all passes."""
-    return tuple(dict.fromkeys(pass_.name for pass_ in passes_of(*Stage)))
+    return tuple(all_passes())
 
 
 def _by_rules(name: str, rules: Rules, in_bodies: bool = False) -> Pass:
