@@ -14,8 +14,15 @@ from compiler.dims import product
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
+from compiler.operators.hash_words import (
+    columns_of,
+    lower_bits,
+    lower_columns,
+    lower_number,
+    lower_product,
+    lower_word_mix,
+)
 from compiler.operators.shaping import lower_positions
-from compiler.operators.words import columns_of, lower_bits, lower_columns, lower_number, lower_product, lower_word_mix
 from compiler.targets import LOWEST_OPSET, Target
 from compiler.types import DType, TensorType, TypeMismatch
 

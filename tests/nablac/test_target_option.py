@@ -51,6 +51,6 @@ def test_a_portable_training_step_agrees_with_the_numpy_runtime(folder: Path) ->
 
 def test_an_opset_above_the_targets_is_refused(folder: Path) -> None:
     ended = invoke("compile", "m.model", "--target", "portable", "--opset", "21", folder=folder)
-    assert ended.exit_code == 1, ended.output
+    assert ended.exit_code == 2, ended.output
     assert "error[E907]: opset 21 is above 17, the highest supported by `--target portable`" in ended.stderr
     assert "help: choose 17" in ended.stderr
