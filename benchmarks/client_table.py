@@ -17,6 +17,7 @@ onnxruntime. `python -m benchmarks.clients` writes this page; it was last run on
 - *fixed sizes*: right, if the named sizes in the file are replaced by numbers before the client reads it.
 - *refused*: an error, a crash or no result within the time limit; the reasons are listed below.
 - **wrong**: other numbers, without a word. Do not use this client for such a model.
+- An empty cell: not run.
 
 Versions: {versions}.
 """

@@ -144,7 +144,11 @@ def _run(client: str, environment: list[str], folder: Path, files: Mapping[int, 
     if done.returncode or not all(file.exists() for file in written.values()):
         if -done.returncode in (signal.SIGXCPU, signal.SIGKILL):
             return {"state": "refused", "note": f"no result in {_LIMIT} s"}
-        message = f"ended by signal {-done.returncode}" if done.returncode < 0 else last_line(done.stderr + done.stdout)
+        message = (
+            f"ended by signal {-done.returncode}"
+            if done.returncode < 0
+            else last_line((done.stderr + done.stdout).replace(f"{folder}/", ""))
+        )
         return {"state": "refused", "note": message}
     for batch, file in written.items():
         results = read_web(file) if client == "web" else dict(np.load(file))
