@@ -144,12 +144,9 @@ def _run(client: str, environment: list[str], folder: Path, files: Mapping[int, 
     if done.returncode or not all(file.exists() for file in written.values()):
         if -done.returncode in (signal.SIGXCPU, signal.SIGKILL):
             return {"state": "refused", "note": f"no result in {_LIMIT} s"}
-        message = (
-            f"ended by signal {-done.returncode}"
-            if done.returncode < 0
-            else last_line((done.stderr + done.stdout).replace(f"{folder}/", ""))
-        )
-        return {"state": "refused", "note": message}
+        if done.returncode < 0:
+            return {"state": "refused", "note": f"ended by signal {-done.returncode}"}
+        return {"state": "refused", "note": last_line((done.stderr + done.stdout).replace(f"{folder}/", ""))}
     for batch, file in written.items():
         results = read_web(file) if client == "web" else dict(np.load(file))
         with np.load(folder / f"{batch}.expected.npz") as stored:
