@@ -22,7 +22,7 @@ from compiler.operators.hash_words import (
     lower_product,
     lower_word_mix,
 )
-from compiler.operators.shaping import lower_positions
+from compiler.operators.orders import lower_positions
 from compiler.targets import LOWEST_OPSET, Target
 from compiler.types import DType, TensorType, TypeMismatch
 

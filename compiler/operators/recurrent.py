@@ -16,7 +16,7 @@ from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.activations import logistic
 from compiler.operators.control import drop_padding, pad_empty, states_of_steps
-from compiler.operators.shaping import lower_flip
+from compiler.operators.orders import lower_flip
 from compiler.types import TensorType, TypeMismatch, same_dtype
 
 if TYPE_CHECKING:
