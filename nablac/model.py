@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 else:
     np = LazyModule("numpy")
 
+Metadata = Mapping[str, str] | None
+
 
 class Model:
     """A model with its weights, run by NumPy or by onnxruntime.
@@ -232,15 +234,14 @@ class Model:
     def onnx(
         self,
         opset: int | None = None,
-        metadata: Mapping[str, str] | None = None,
+        metadata: Metadata = None,
         *,
         largest: int = LARGEST_FILE,
         target: str | Target = ORT_CPU,
     ) -> onnx.ModelProto:
         """The model as ONNX for a target, with `metadata` added to its own.
 
-        `target` is a target of `nablac compile`, or its name: it decides the opset and which operators are used.
-        Weights are stored in the model, but those of more than `largest` bytes only as references to an external file.
+        `target` is that of `nablac compile`. Weights of more than `largest` bytes are references to an external file.
         """
         from compiler.onnx.exporter import export
         from runtime.training.trained import model_metadata
@@ -251,17 +252,9 @@ class Model:
         return export(graph, opset=opset, weights=self.weights, metadata=metadata, largest=largest, target=target)
 
     def to_onnx(
-        self,
-        path: str | Path,
-        opset: int | None = None,
-        metadata: Mapping[str, str] | None = None,
-        *,
-        target: str | Target = ORT_CPU,
+        self, path: str | Path, opset: int | None = None, metadata: Metadata = None, *, target: str | Target = ORT_CPU
     ) -> list[Path]:
-        """Write the model for a target to an ONNX file atomically; weights beyond 2 GiB go to a second file beside it.
-
-        Returns the files written, the model's own first.
-        """
+        """Write the model to an ONNX file atomically; returns the files: its own, then that of weights beyond 2 GiB."""
         from grammar.file_kinds import ONNX
         from runtime.onnx_file import save
         from runtime.outputs import check_output
