@@ -1,6 +1,7 @@
 """Which of several equivalent forms of a computation runs fastest on a target, by a table of measured times.
 
-`costs.json` has the times; a script in `benchmarks/` measures them.
+`costs.json` has the times, by target and choice, and when and where each choice was measured; the script
+`benchmarks/form_costs.py` writes it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from compiler.targets import Target
 from grammar.record import Record
 
 _NOISE = 1.15  # a ratio of times that two measurements of one thing may have
+_HEAD = "measured"  # the key of what is known of the measurements
 _TYPICAL = 32  # the value of a size that is known only when the model runs, as of the batch
 
 
@@ -59,5 +61,6 @@ def _measurements() -> Mapping[tuple[str, str], tuple[Measurement, ...]]:
     return {
         (target, choice): tuple(Measurement(row["form"], row["sizes"], row["us"]) for row in rows)
         for target, choices in table.items()
+        if target != _HEAD
         for choice, rows in choices.items()
     }

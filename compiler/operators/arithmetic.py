@@ -297,6 +297,12 @@ class Abs(Unary):
     number_function = abs
     kinds = ("float", "int")
 
+    def lower(self, emit: Emit, x: str) -> str:
+        dtype = emit.type(x).dtype
+        if dtype.is_float or emit.target.has_integer_abs:
+            return super().lower(emit, x)
+        return emit("Where", emit("Less", x, np.zeros((), dtype.numpy)), emit("Neg", x), x)
+
     def derivative(self, x: Value, result: Value) -> Value:
         return sign(x)
 

@@ -83,6 +83,7 @@ class Scan(Operator):
     states: Integer
     slices: Integer
     reverse: Flag = False
+    backward: Flag = False  # is the gradient of another
     truncate: Integer = 0  # steps in each segment of truncated back-propagation; 0 for all in one
     recompute: Flag = False  # whether the gradient computes each step again, and saves nothing but the states
 
@@ -141,6 +142,9 @@ class Scan(Operator):
         return through_time(self, grad if isinstance(grad, tuple) else (grad,), operands)
 
     def lower(self, emit: Emit, *operands: str) -> tuple[str, ...]:
+        if self.backward and not emit.target.differentiates_scans:
+            hint = "write the gradient for another target, or the model for inference"
+            raise TypeMismatch(f"the gradient of a recurrence runs in few {emit.target.title}", hint)
         formal = self.states + self.slices
         names = [f"{label}" for label in self.body.inputs]
         inner = [emit.unique(f"step/{name}") for name in names[:formal]]
@@ -152,7 +156,18 @@ class Scan(Operator):
         first, sequences = operands[: self.states], operands[self.states : formal]
         length = self.length(*(emit.type(operand) for operand in operands))
         steps = [pad_empty(emit, sequence, length) for sequence in sequences]
-        results = emit.many(len(outputs), "Scan", *first, *steps, body=body, num_scan_inputs=self.slices, **directions)
+        carried = emit.carry(body, self.states)
+        results = emit.many(
+            len(outputs) + len(carried),
+            "Scan",
+            *first,
+            *carried,
+            *steps,
+            body=body,
+            num_scan_inputs=self.slices,
+            **directions,
+        )
+        results = (*results[: self.states], *results[self.states + len(carried) :])
         final = states_of_steps(emit, length, first, results[: self.states])
         return (*final, *(drop_padding(emit, stacked, length) for stacked in results[self.states :]))
 
@@ -236,7 +251,7 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
     begun = [*first, *(zeros(value.type) for value in sums)]
     kept = [_keep_flags(scan, length, keep.type.dtype) for keep in keeps]
     sequences = [*before, *operands[n:last], *stacks[n:], *stacked_grads, *kept]
-    backward = Scan(body, len(begun), len(sequences), not scan.reverse, recompute=scan.recompute)
+    backward = Scan(body, len(begun), len(sequences), not scan.reverse, backward=True, recompute=scan.recompute)
     results = iter(backward.apply(*begun, *sequences, *operands[last:]).results)
     gradient_of: dict[int, Value] = {}
     for index in (*range(n), *range(last, len(formal)), *range(n, last)):

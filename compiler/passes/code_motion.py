@@ -221,7 +221,7 @@ class _Motion:
             name=self.scan.body.name,
         )
         first = (self.states[state] for state in kept)
-        scan = Scan(body, len(kept), len(sequences), self.scan.reverse, recompute=self.scan.recompute)
+        scan = self.scan.replace(body=body, states=len(kept), slices=len(sequences), truncate=0)
         results = scan.apply(*first, *sequences.values(), *whole.values()).results
         self.stacked = dict(zip(stacked, results[len(kept) :], strict=True))
         return dict(zip(kept, results[: len(kept)], strict=True))

@@ -15,7 +15,7 @@ from functools import cache, partial
 from compiler.graph import Graph
 from compiler.passes.bodies import Rewrite, everywhere, nodes_in_all
 from compiler.passes.rules import Keeps, Rules, apply_rules
-from compiler.targets import ORT_CPU, Target
+from compiler.targets import EXPORT_TARGETS, ORT_CPU, Target
 from grammar.record import Record
 
 
@@ -158,8 +158,11 @@ def _export(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.keep_padding import PADDING
     from compiler.passes.narrow_ranges import RANGES
     from compiler.passes.pack_attention import PACKED
+    from compiler.passes.scatter_products import SCATTER_PRODUCTS
 
+    scatters = () if target.has_scatter_add else (_by_rules("scatter-products", SCATTER_PRODUCTS, in_bodies=True),)
     return (
+        *scatters,
         Pass("join-masks", join_masks, "bits"),
         _by_rules("narrow-ranges", RANGES),
         _by_rules("keep-padding", PADDING),
@@ -187,9 +190,16 @@ def passes_of(*stages: Stage, target: Target = ORT_CPU) -> tuple[Pass, ...]:
     return tuple(pass_ for stage in stages for pass_ in _TABLE[stage](target))
 
 
+def all_passes() -> dict[str, Pass]:
+    """The passes of all targets by name; of those that depend on the target the first one's."""
+    every = [pass_ for target in EXPORT_TARGETS.values() for pass_ in passes_of(*Stage, target=target)]
+    first = {pass_.name: pass_ for pass_ in reversed(every)}
+    return {pass_.name: first[pass_.name] for pass_ in every}
+
+
 def pass_names() -> tuple[str, ...]:
     """The names of all passes on graphs."""
-    return tuple(dict.fromkeys(pass_.name for pass_ in passes_of(*Stage)))
+    return tuple(all_passes())
 
 
 def names_to_disable() -> tuple[str, ...]:
