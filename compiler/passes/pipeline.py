@@ -15,7 +15,7 @@ from functools import cache, partial
 from compiler.graph import Graph
 from compiler.passes.bodies import Rewrite, everywhere, nodes_in_all
 from compiler.passes.rules import Keeps, Rules, apply_rules
-from compiler.targets import EXPORT_TARGETS, ORT_CPU, Target
+from compiler.targets import EXPORT_TARGETS, NUMPY, ORT_CPU, Target
 from grammar.record import Record
 
 
@@ -147,8 +147,11 @@ def _model(target: Target) -> tuple[Pass, ...]:
 
 def _weights(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.fold_affine import AFFINE, fold_affine
+    from compiler.passes.fuse_batch_norm import BATCH_NORM, SCALES
 
-    return (Pass("fold-affine", fold_affine, "rounding", AFFINE), *_clean_up())
+    norms = (_by_rules("fuse-batch-norm", BATCH_NORM), _by_rules("fuse-scales", SCALES))
+    fused = () if target is NUMPY else norms  # NumPy has no kernel that does both at once
+    return (Pass("fold-affine", fold_affine, "rounding", AFFINE), *fused, *_clean_up())
 
 
 def _export(target: Target) -> tuple[Pass, ...]:
