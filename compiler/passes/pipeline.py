@@ -241,19 +241,31 @@ def pass_settings(disabled: Collection[str] = (), observe: Callable[[PassRun], N
 def run_stage(graph: Graph, stage: Stage, target: Target = ORT_CPU, *, disabled: Collection[str] = ()) -> Graph:
     """`graph` after the passes of a stage for a target, without those `disabled` here or in `pass_settings`."""
     settings, before = _settings.get(), None
+    exhausted: set[str] = set()  # the passes that would leave the graph as it is
     for pass_ in passes_of(stage, target=target):
         if pass_.name in disabled or pass_.name in settings.disabled:
             continue
         if settings.observe is None:
-            graph = pass_.run(graph)
+            graph = _run(pass_, graph, exhausted)
             continue
         before, source, begun = cost_of(graph) if before is None else before, graph, time.perf_counter()
-        graph = pass_.run(graph)
+        graph = _run(pass_, graph, exhausted)
         seconds = time.perf_counter() - begun
         after = before if graph is source else cost_of(graph)
         settings.observe(PassRun(pass_.name, stage, before, after, seconds))
         before = after
     return graph
+
+
+def _run(pass_: Pass, graph: Graph, exhausted: set[str]) -> Graph:
+    if pass_.name in exhausted:
+        return graph
+    changed = pass_.run(graph)
+    if changed is not graph:
+        exhausted.clear()
+    if changed is graph or pass_.rules:  # rules are applied until none applies
+        exhausted.add(pass_.name)
+    return changed
 
 
 def run_on_nodes(name: str, count: Callable[[], int], run: Callable[[], None]) -> None:
