@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compiler.dims import symbols
-from compiler.graph import Graph, Node, Operator, Value, kernel_of
+from compiler.graph import Graph, Node, Operator, Value
+from compiler.numpy_kernels import kernel_of
 from compiler.operators.leaves import Constant, Placeholder
 from compiler.types import TensorType, TypeMismatch
 from grammar import codes

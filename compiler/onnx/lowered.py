@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from compiler.lazy import LazyModule
+from compiler.onnx.protos import default_attributes, value_info
 
 if TYPE_CHECKING:
     import onnx
+
+    from compiler.types import TensorType
 else:
     onnx = LazyModule("onnx")
 
@@ -92,10 +95,27 @@ class LoweredBody:
         for node in self.nodes:
             node.rename(renamed)
 
+    def carry(self, states: int, values: Mapping[str, tuple[TensorType, str, str]]) -> None:
+        """Make outer values that a Scan's step reads further states: for each its type, and names of the states."""
+        self.rename({name: before for name, (_, before, _) in values.items()})
+        before = [value_info(name, type) for type, name, _ in values.values()]
+        after = [value_info(name, type) for type, _, name in values.values()]
+        self.inputs = [*self.inputs[:states], *before, *self.inputs[states:]]
+        self.outputs = [*self.outputs[:states], *after, *self.outputs[states:]]
+        self.nodes += [LoweredNode("Identity", [name], [following]) for _, name, following in values.values()]
+
     def proto(self) -> onnx.GraphProto:
         """The graph as ONNX's own object."""
         nodes = [node.proto() for node in self.nodes]
         return onnx.helper.make_graph(nodes, self.name, self.inputs, self.outputs, value_info=self.infos)
+
+
+def state_defaults(nodes: Iterable[LoweredNode], opset: int) -> None:
+    """Give nodes, those of nested graphs too, the attributes that have their default values."""
+    for node in nodes:
+        node.attributes = {**default_attributes(node.kind, opset), **node.attributes}
+        for body in node.bodies:
+            state_defaults(body.nodes, opset)
 
 
 def count(nodes: Iterable[LoweredNode]) -> int:

@@ -100,6 +100,7 @@ class PiecewiseConstant(Elementwise):
     """A function whose derivative is zero wherever it has one."""
 
     rounds = False
+    cheap = True
     kinds: ClassVar[tuple[str, ...]] = ("float",)
     operand_names: ClassVar[tuple[str, ...]] = ("x",)
 
@@ -115,6 +116,7 @@ class Add(Elementwise):
     """`x + y`."""
 
     name, onnx, ufunc = "add", "Add", "add"
+    cheap = True
     sign = "+"
     commutative = True
 
@@ -133,6 +135,7 @@ class Sub(Elementwise):
     """`x - y`."""
 
     name, onnx, ufunc = "sub", "Sub", "subtract"
+    cheap = True
     sign = "-"
     same_unit = (0, 1)
 
@@ -151,6 +154,7 @@ class Mul(Elementwise):
     """`x * y`."""
 
     name, onnx, ufunc = "mul", "Mul", "multiply"
+    cheap = True
     sign = "*"
     commutative = True
 
@@ -270,6 +274,7 @@ class Neg(Elementwise):
     """`-x`, of floats and signed integers."""
 
     name, onnx, ufunc = "neg", "Neg", "negative"
+    cheap = True
     operand_names = ("x",)
 
     def inverse(self, result: Value, *operands: Value) -> Iterable[tuple[Value, Value]]:
@@ -291,6 +296,12 @@ class Abs(Unary):
     compiles = True
     number_function = abs
     kinds = ("float", "int")
+
+    def lower(self, emit: Emit, x: str) -> str:
+        dtype = emit.type(x).dtype
+        if dtype.is_float or emit.target.has_integer_abs:
+            return super().lower(emit, x)
+        return emit("Where", emit("Less", x, np.zeros((), dtype.numpy)), emit("Neg", x), x)
 
     def derivative(self, x: Value, result: Value) -> Value:
         return sign(x)

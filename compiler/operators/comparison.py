@@ -148,6 +148,7 @@ class Where(Operator):
     name = "where"
     elementwise = True
     allocates = True
+    cheap = True
     same_unit = (1, 2)
     positions = "some"
 

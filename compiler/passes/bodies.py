@@ -14,6 +14,8 @@ Rewrite = Callable[[Graph], Graph]
 
 def with_bodies(change: Rewrite, graph: Graph) -> Graph:
     """`graph` with `change` applied to the steps of its recurrences, the innermost first, and then to itself."""
+    if not graph.has(Scan):
+        return change(graph)
     steps = {node.op: with_bodies(change, node.op.body) for node in graph if isinstance(node.op, Scan)}
 
     def rewritten(node: Node) -> Sequence[Value] | None:

@@ -16,7 +16,7 @@ from compiler.graph import Graph
 from compiler.graph_costs import GraphCost, cost_of
 from compiler.passes.bodies import Rewrite, everywhere
 from compiler.passes.rules import Keeps, Rules, apply_rules
-from compiler.targets import ORT_CPU, Target
+from compiler.targets import EXPORT_TARGETS, NUMPY, ORT_CPU, Target
 from grammar.record import Record
 
 
@@ -85,7 +85,7 @@ def _after_gradient(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.pools import merge_pools
 
     return (
-        Pass("merge-scans", merge_scans, "bits"),
+        Pass("merge-scans", everywhere(merge_scans), "bits"),
         Pass("merge-pools", merge_pools, "rounding"),
     )
 
@@ -110,9 +110,11 @@ def _model(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.fuse_normalizations import MEANS, NORMALIZATIONS
     from compiler.passes.fuse_recurrences import fuse_recurrences
     from compiler.passes.fuse_softmax import SOFTMAX
+    from compiler.passes.join_products import join_products_of_steps
     from compiler.passes.merge_reductions import REDUCTIONS
     from compiler.passes.pair_directions import JOINED, pair_directions
     from compiler.passes.regroup_steps import regroup_steps
+    from compiler.passes.rejoin_parts import rejoin_parts
     from compiler.passes.share_keys import share_keys
     from compiler.passes.turn_products import TABLES
 
@@ -120,16 +122,18 @@ def _model(target: Target) -> tuple[Pass, ...]:
     return (
         *clean_up,
         _by_rules("turn-products", TABLES),
-        Pass("sink-results", sink_results, "rounding"),
+        Pass("sink-results", everywhere(sink_results), "rounding"),
         *clean_up,
         Pass("fuse-rnn", partial(fuse_recurrences, "rnn", target), "rounding"),
         Pass("fuse-lstm", partial(fuse_recurrences, "lstm", target), "rounding"),
         Pass("fuse-gru", partial(fuse_recurrences, "gru", target), "rounding"),
         Pass("pair-directions", partial(pair_directions, target), "bits"),
         _by_rules("join-directions", JOINED),
-        Pass("regroup-steps", regroup_steps, "rounding"),
-        Pass("hoist-steps", hoist_steps, "rounding"),
+        Pass("join-products", join_products_of_steps, "rounding"),
+        Pass("regroup-steps", everywhere(regroup_steps), "rounding"),
+        Pass("hoist-steps", everywhere(partial(hoist_steps, target=target)), "rounding"),
         *clean_up,
+        Pass("rejoin-parts", everywhere(rejoin_parts), "bits"),
         _by_rules("fuse-softmax", SOFTMAX),
         Pass("fuse-attention", fuse_attention, "rounding"),
         _by_rules("fuse-bias", BIAS),
@@ -144,8 +148,11 @@ def _model(target: Target) -> tuple[Pass, ...]:
 
 def _weights(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.fold_affine import AFFINE, fold_affine
+    from compiler.passes.fuse_batch_norm import BATCH_NORM, SCALES
 
-    return (Pass("fold-affine", fold_affine, "rounding", AFFINE), *_clean_up())
+    norms = (_by_rules("fuse-batch-norm", BATCH_NORM), _by_rules("fuse-scales", SCALES))
+    fused = () if target is NUMPY else norms  # NumPy has no kernel that does both at once
+    return (Pass("fold-affine", fold_affine, "rounding", AFFINE), *fused, *_clean_up())
 
 
 def _export(target: Target) -> tuple[Pass, ...]:
@@ -155,8 +162,11 @@ def _export(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.keep_padding import PADDING
     from compiler.passes.narrow_ranges import RANGES
     from compiler.passes.pack_attention import PACKED
+    from compiler.passes.scatter_products import SCATTER_PRODUCTS
 
+    scatters = () if target.has_scatter_add else (_by_rules("scatter-products", SCATTER_PRODUCTS, in_bodies=True),)
     return (
+        *scatters,
         Pass("join-masks", join_masks, "bits"),
         _by_rules("narrow-ranges", RANGES),
         _by_rules("keep-padding", PADDING),
@@ -184,9 +194,16 @@ def passes_of(*stages: Stage, target: Target = ORT_CPU) -> tuple[Pass, ...]:
     return tuple(pass_ for stage in stages for pass_ in _TABLE[stage](target))
 
 
+def all_passes() -> dict[str, Pass]:
+    """The passes of all targets by name; of those that depend on the target the first one's."""
+    every = [pass_ for target in EXPORT_TARGETS.values() for pass_ in passes_of(*Stage, target=target)]
+    first = {pass_.name: pass_ for pass_ in reversed(every)}
+    return {pass_.name: first[pass_.name] for pass_ in every}
+
+
 def pass_names() -> tuple[str, ...]:
     """The names of all passes on graphs."""
-    return tuple(dict.fromkeys(pass_.name for pass_ in passes_of(*Stage)))
+    return tuple(all_passes())
 
 
 def fusing_pass_names() -> tuple[str, ...]:
@@ -224,19 +241,31 @@ def pass_settings(disabled: Collection[str] = (), observe: Callable[[PassRun], N
 def run_stage(graph: Graph, stage: Stage, target: Target = ORT_CPU, *, disabled: Collection[str] = ()) -> Graph:
     """`graph` after the passes of a stage for a target, without those `disabled` here or in `pass_settings`."""
     settings, before = _settings.get(), None
+    exhausted: set[str] = set()  # the passes that would leave the graph as it is
     for pass_ in passes_of(stage, target=target):
         if pass_.name in disabled or pass_.name in settings.disabled:
             continue
         if settings.observe is None:
-            graph = pass_.run(graph)
+            graph = _run(pass_, graph, exhausted)
             continue
         before, source, begun = cost_of(graph) if before is None else before, graph, time.perf_counter()
-        graph = pass_.run(graph)
+        graph = _run(pass_, graph, exhausted)
         seconds = time.perf_counter() - begun
         after = before if graph is source else cost_of(graph)
         settings.observe(PassRun(pass_.name, stage, before, after, seconds))
         before = after
     return graph
+
+
+def _run(pass_: Pass, graph: Graph, exhausted: set[str]) -> Graph:
+    if pass_.name in exhausted:
+        return graph
+    changed = pass_.run(graph)
+    if changed is not graph:
+        exhausted.clear()
+    if changed is graph or pass_.rules:  # rules are applied until none applies
+        exhausted.add(pass_.name)
+    return changed
 
 
 def run_on_nodes(name: str, count: Callable[[], int], run: Callable[[], None]) -> None:

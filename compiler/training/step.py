@@ -19,6 +19,7 @@ from compiler.operators.reductions import Sum
 from compiler.passes.pipeline import Stage, run_stage
 from compiler.rewrite import replace
 from compiler.training.accumulation import Accumulation, batch_weight
+from compiler.training.checkpoint_scans import checkpoint_scans
 from compiler.training.gradients import gradient_name, gradient_of
 from compiler.training.losses import inputs_of, loss_graph, training_of
 from compiler.training.measures import Measure, last_value, measures_of, parts_of, with_parts
@@ -54,11 +55,19 @@ class TrainingStep(Record):
         return {state.of: path for path, state in self.states.items() if state.kind == "average"}
 
 
-def training_step(model: ModelSpec) -> TrainingStep:
-    """The training step of a model; NablacError if no gradient reaches a parameter."""
+def training_step(
+    model: ModelSpec, memory_budget: int | None = None, sizes: Mapping[str, int] | None = None
+) -> TrainingStep:
+    """The training step of a model; NablacError if no gradient reaches a parameter.
+
+    With a `memory_budget` in bytes, recurrences whose gradients would save more than it, at these `sizes` of the named
+    dims, are checkpointed.
+    """
     spec = training_of(model)
     measures = {name: measure for name, measure in measures_of(model.graph, spec).items() if not measure.rows}
     graph = run_stage(with_parts(loss_graph(model), measures), Stage.BEFORE_GRADIENT)
+    if memory_budget is not None:
+        graph = checkpoint_scans(graph, memory_budget, sizes or {})
     check_patterns(graph.outputs["loss"], spec.settings)
     parameters = trained_parameters(graph.outputs["loss"], spec.settings)
     gradients = _gradients(spec, graph.outputs["loss"], parameters)

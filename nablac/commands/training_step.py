@@ -73,6 +73,7 @@ def write_step(options: ModelOptions, path: Path, file_options: FileOptions, mem
 def training_of(options: ModelOptions, file_options: FileOptions, memory_budget: int | None) -> Training:
     """The training whose step is compiled, of a model or of a run; a note where its batches are not scaled."""
     from compiler.elaborate.data import SCALES
+    from compiler.training.losses import loss_graph
     from runtime.training.memory_budget import batch_sizes
     from runtime.training.run_options import Options
 
@@ -81,7 +82,7 @@ def training_of(options: ModelOptions, file_options: FileOptions, memory_budget:
         options = read_run(options.file).model(options)
     training = set_up_training(options, Options(seed=seed, backend="ort", memory_budget=memory_budget))
     if memory_budget is not None:
-        training = replace(training, sizes=batch_sizes(training.step.graph, training.batch, {}))
+        training = replace(training, sizes=batch_sizes(loss_graph(training.elaborated), training.batch, {}))
     training = replace(training, raw=training.known is not None)  # the file has no other record of the scaling
     if not training.raw and any(stage.name in SCALES for stage in training.spec.data):
         note("note: batches are not scaled here: a run's folder records how its data is scaled", file_options.quiet)

@@ -20,7 +20,7 @@ from compiler.passes.pipeline import optimize
 from compiler.targets import NUMPY, ORT_CPU, Target
 from compiler.training.flat_updates import flat_update
 from compiler.training.gradients import gradient_name
-from compiler.training.losses import measured_loss, whole_graph
+from compiler.training.losses import loss_graph, measured_loss, training_of, whole_graph
 from compiler.training.measures import Measure
 from compiler.training.rematerialization import fit_into
 from compiler.training.step import TrainingStep, training_step
@@ -110,14 +110,22 @@ class Training:
     @property
     def spec(self) -> TrainingSpec:
         """The train block; NablacError if the model has none."""
-        self.step  # noqa: B018 - raises where there is no train block
-        assert self.elaborated.training is not None
-        return self.elaborated.training
+        if self.options.memory_budget is None:  # a step within a budget depends on the data
+            self.step  # noqa: B018 - for its errors before those of the data
+        return training_of(self.elaborated)
 
     @cached_property
     def step(self) -> TrainingStep:
         """The training step as a graph, before optimisation."""
-        return training_step(self.elaborated)
+        budget = self.options.memory_budget
+        return training_step(self.elaborated, budget, self._batch_sizes if budget is not None else None)
+
+    @cached_property
+    def _batch_sizes(self) -> Mapping[str, int]:
+        """The sizes of the named dims in the largest batch."""
+        if self.sizes is not None:
+            return self.sizes
+        return batch_sizes(loss_graph(self.elaborated), self.batch, self.data.arrays)
 
     @cached_property
     def _measured_loss(self) -> tuple[Graph, dict[str, Measure]]:
@@ -136,10 +144,11 @@ class Training:
         budget = self.options.memory_budget
         if budget is None:
             return graph
-        sizes = self.sizes if self.sizes is not None else batch_sizes(graph, self.batch, self.data.arrays)
         read = {op.path for op in stored_operators(graph)}
         beside = [op.type for op in stored_operators(update) if op.path not in read] if update is not None else []
-        return fit_into(graph, budget, sizes, sum(math.prod(type.numeric_shape) * type.dtype.bytes for type in beside))
+        return fit_into(
+            graph, budget, self._batch_sizes, sum(math.prod(type.numeric_shape) * type.dtype.bytes for type in beside)
+        )
 
     @cached_property
     def loss_graph(self) -> Graph:
