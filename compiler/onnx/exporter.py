@@ -16,9 +16,9 @@ from compiler.lowering import Emit
 from compiler.onnx.clean_up.driver import clean_up
 from compiler.onnx.clean_up.scope import elementwise
 from compiler.onnx.device import leaving_nodes
-from compiler.onnx.lowered import LAYER, SOURCE, LoweredBody, LoweredNode, count
+from compiler.onnx.lowered import LAYER, SOURCE, LoweredBody, LoweredNode, count, state_defaults
 from compiler.onnx.opsets import best_opset, check_opset, needed_opset
-from compiler.onnx.protos import default_attributes, supports_bf16, value_info
+from compiler.onnx.protos import supports_bf16, value_info
 from compiler.onnx.sizes import Sizes
 from compiler.onnx.stored_tensors import StoredTensors
 from compiler.operators.leaves import Constant, Placeholder, Stored
@@ -139,8 +139,6 @@ class Writer:
         inputs = [self._operand(operand) for operand in operands]
         while inputs and not inputs[-1]:
             inputs.pop()
-        if not self.target.reads_defaults:
-            attributes = {**default_attributes(onnx_type, self.opset), **attributes}
         source = self.current.origin if self.current is not None else None
         name = self.unique(f"{source.path.replace('.', '/')}/{onnx_type}" if source and source.path else onnx_type)
         outputs = (name,) if results == 1 else tuple(self.unique(f"{name}:{index}") for index in range(results))
@@ -270,6 +268,8 @@ class Writer:
             self.tensors.store(written, weights, largest, f"the weights of {self.graph.name}")
         self.lower_nodes()
         self.clean_up()
+        if not self.target.reads_defaults:
+            state_defaults(self.nodes, self.opset)
         outputs = self.finish(names, keep={*self.graph.inputs, *stored})
         used = {name for node in self.nodes for name in node.names_read()}
         kept = [tensor for name, tensor in self.tensors.protos.items() if name in used]
