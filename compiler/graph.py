@@ -10,16 +10,14 @@ import math
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from compiler.dims import Dim, Size, substitute
+from compiler.origins import Origin, current_origin
 from compiler.types import DType, TensorType
 from grammar.record import Record
-from grammar.source import Span
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -29,48 +27,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a node comes from: the span of its source text, and the path of the layer that created it."""
-
-    span: Span | None = None
-    path: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Layer:
     """One layer at its first application: the definition's name and docstring, and the types of its outputs."""
 
     definition: str
     doc: str | None = None
     outputs: tuple[TensorType, ...] = ()
-
-
-_origin: ContextVar[Origin] = ContextVar("origin", default=Origin())  # noqa: B039 - Origin is immutable
-
-
-class origin:
-    """A context manager: nodes created inside it have this origin."""
-
-    __slots__ = ("here", "token")
-
-    def __init__(self, span: Span | None, path: str) -> None:
-        self.here = Origin(span, path)
-
-    def __enter__(self) -> None:
-        self.token = _origin.set(self.here)
-
-    def __exit__(self, *error: object) -> None:
-        _origin.reset(self.token)
-
-
-@contextmanager
-def origins() -> Iterator[Callable[[Origin], object]]:
-    """A context with a function that sets the origin of the nodes that are created next, for passes over many nodes."""
-    token = _origin.set(_origin.get())
-    try:
-        yield _origin.set
-    finally:
-        _origin.reset(token)
 
 
 class Value:
@@ -138,7 +100,7 @@ class Node:
     ) -> None:
         self.op = op
         self.operands = operands
-        self.origin = _origin.get() if origin is None else origin
+        self.origin = current_origin() if origin is None else origin
         if len(types) == 1:
             self.results: tuple[Value, ...] = (Value(self, 0, types[0]),)
         else:

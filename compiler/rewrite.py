@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from compiler.graph import Graph, Node, Value, origins
+from compiler.graph import Graph, Node, Value
+from compiler.origins import origins
 
 NodeRewrite = Callable[[Node], "Sequence[Value] | None"]
 

@@ -16,10 +16,11 @@ from compiler.elaborate.applications import Application
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import NONE, Argument, Builtin, CompileTimeValue, Defined, Instance, Primitive
 from compiler.elaborate.work import COPY
-from compiler.graph import Graph, Node, Operator, Value, origin
+from compiler.graph import Graph, Node, Operator, Value
 from compiler.operators.control import Scan
 from compiler.operators.leaves import Constant, Stored
 from compiler.operators.random import FoldKey
+from compiler.origins import origin
 from compiler.types import TensorType
 from grammar.source import Span
 

@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Dim, Size, positive
-from compiler.graph import Graph, Node, Operator, Origin, Value
+from compiler.graph import Graph, Node, Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.onnx.clean_up.driver import clean_up
@@ -22,6 +22,7 @@ from compiler.onnx.protos import supports_bf16, value_info
 from compiler.onnx.sizes import Sizes
 from compiler.onnx.stored_tensors import StoredTensors
 from compiler.operators.leaves import Constant, Placeholder, Stored
+from compiler.origins import Origin
 from compiler.passes.pipeline import CLEAN_UP, Stage, run_on_nodes, run_stage
 from compiler.targets import IR_VERSION, LARGEST_FILE, ORT_CPU, Target
 from compiler.types import DType, TensorType, TypeMismatch

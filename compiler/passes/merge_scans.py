@@ -5,8 +5,9 @@ The gradient of a recurrence needs its states; with this the forward Scan return
 
 from __future__ import annotations
 
-from compiler.graph import Graph, Node, Value, origin
+from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
+from compiler.origins import origin
 from compiler.rewrite import rebuild, with_ends
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from compiler.graph import Graph, Node, Value, origin
+from compiler.graph import Graph, Node, Value
 from compiler.operators.recurrent import Recurrent
 from compiler.operators.shaping import Concat, Flip, Reshape, Squeeze, Transpose
 from compiler.operators.slicing import Slice
+from compiler.origins import origin
 from compiler.passes.rules import Rules, pattern_of, rule, variables
 from compiler.rewrite import replace, rewrite, with_ends
 from compiler.targets import Target

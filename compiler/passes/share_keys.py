@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from compiler.graph import Graph, Node, Value, origin
+from compiler.graph import Graph, Node, Value
 from compiler.operators.random import FoldKey, FoldKeys
+from compiler.origins import origin
 from compiler.rewrite import rebuild, with_ends
 
 
