@@ -350,27 +350,6 @@ class Operator(Record):
         return self.apply(*operands).result
 
 
-def kernel_of(node: Node, op: Operator) -> Callable[..., Any]:
-    """The NumPy kernel of a node, whose operator is `op` with sizes bound; a `wide` one rounds 16-bit floats once."""
-    halves = [value.type.dtype.is_half for value in node.operands]
-    if not op.wide or not any(halves):
-        return op.compute
-
-    def rounded(*operands: Array) -> Array | tuple[Array, ...]:
-        import numpy as np
-
-        wide = (operand.astype(np.float32) if half else operand for operand, half in zip(operands, halves, strict=True))
-        computed = op.compute(*wide)
-        several = computed if isinstance(computed, tuple) else (computed,)
-        narrow = tuple(
-            np.asarray(array, value.type.dtype.numpy) if value.type.dtype.is_half else array
-            for array, value in zip(several, node.results, strict=True)
-        )
-        return narrow if isinstance(computed, tuple) else narrow[0]
-
-    return rounded
-
-
 class NotDifferentiable(Exception):
     """No gradient flows through an operator: the argument is its name, `node` the node where that was noticed."""
 
@@ -458,20 +437,6 @@ class Graph:
             (operand.node, node, index) for node in self.nodes for index, operand in enumerate(node.operands)
         )
         return dag
-
-
-class DeferredGraph(Graph):
-    """A graph that is built when it is first read, as that of an initial value, which only a run reads."""
-
-    def __init__(self, build: Callable[[], Graph]) -> None:
-        vars(self)["_build"] = build
-
-    def __getattr__(self, name: str) -> Any:
-        build = vars(self).pop("_build", None)
-        if build is None:
-            raise AttributeError(name)
-        vars(self).update(vars(build()))
-        return getattr(self, name)
 
 
 def apply(name: str, *operands: Operand) -> Value:
