@@ -5,7 +5,7 @@ Exported models pass `onnx.checker` with full shape inference and load in onnxru
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -68,9 +68,9 @@ def export(
         opsets = {max(opsets)}
 
     def write(opset: int) -> onnx.ModelProto:
-        proto = Writer(graph, opset, target=target).write(weights, largest, fed)
-        imports = [onnx.helper.make_opsetid("", opset)]
-        return onnx.helper.make_model(proto, opset_imports=imports, ir_version=IR_VERSION)
+        model = onnx.ModelProto(ir_version=IR_VERSION, opset_import=[onnx.helper.make_opsetid("", opset)])
+        Writer(graph, opset, target=target).write(model.graph, weights, largest, fed)
+        return model
 
     def nodes(model: onnx.ModelProto) -> tuple[int, int]:
         """How many nodes leave the device, and how many there are."""
@@ -222,7 +222,7 @@ class Writer:
         # A result may be an input of the step, or occur twice: such results are copied under new names.
         ends = inner.finish(outputs, keep=set(inputs))
         formals = [value_info(name, value.type) for value, name in zip(values[:formal], inputs, strict=False)]
-        return LoweredBody(graph.name, inner.nodes, formals, ends, inner.value_infos(outputs))
+        return LoweredBody(graph.name, inner.nodes, formals, ends, list(inner.value_infos(outputs)))
 
     def carry(self, body: LoweredBody, states: int) -> tuple[str, ...]:
         if self.target.captures_values:
@@ -249,8 +249,10 @@ class Writer:
 
     # Writing
 
-    def write(self, weights: Mapping[str, Array] | None, largest: int, fed: Collection[str] = ()) -> onnx.GraphProto:
-        """The whole graph as a GraphProto."""
+    def write(
+        self, proto: onnx.GraphProto, weights: Mapping[str, Array] | None, largest: int, fed: Collection[str] = ()
+    ) -> None:
+        """Fill in an empty GraphProto with the whole graph."""
         inputs: list[onnx.ValueInfoProto] = []
         for label, value in self.graph.inputs.items():
             inputs.append(value_info(label, value.type))
@@ -271,12 +273,16 @@ class Writer:
         self.clean_up()
         if not self.target.reads_defaults:
             state_defaults(self.nodes, self.opset)
-        outputs = self.finish(names, keep={*self.graph.inputs, *stored})
+        proto.name = self.graph.name
+        if self.graph.doc:
+            proto.doc_string = self.graph.doc
+        proto.input.extend(inputs)
+        proto.output.extend(self.finish(names, keep={*self.graph.inputs, *stored}))
         used = {name for node in self.nodes for name in node.names_read()}
-        kept = [tensor for name, tensor in self.tensors.protos.items() if name in used]
-        infos = self.value_infos(names)
-        nodes = [node.proto() for node in self.nodes]
-        return onnx.helper.make_graph(nodes, self.graph.name, inputs, outputs, kept, self.graph.doc, infos)
+        proto.initializer.extend(tensor for name, tensor in self.tensors.protos.items() if name in used)
+        proto.value_info.extend(self.value_infos(names))
+        for lowered in self.nodes:
+            lowered.write_to(proto.node.add())
 
     def lower_nodes(self) -> None:
         """Lower every node, in order."""
@@ -424,10 +430,10 @@ class Writer:
             self.nodes.append(copy)
         return [value_info(name, value.type) for name, value in zip(names, self.graph.ends, strict=True)]
 
-    def value_infos(self, outputs: Sequence[str]) -> list[onnx.ValueInfoProto]:
+    def value_infos(self, outputs: Sequence[str]) -> Iterator[onnx.ValueInfoProto]:
         """The types of the results of the nodes; outputs have their own."""
         produced = {output for node in self.nodes for output in node.results} - set(outputs)
-        return [value_info(name, type) for name, type in self.infos.items() if name in produced]
+        return (value_info(name, type) for name, type in self.infos.items() if name in produced)
 
     def _bind(self, value: Value, name: str) -> None:
         self.names[value] = name

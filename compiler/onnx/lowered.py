@@ -61,7 +61,15 @@ class LoweredNode:
 
     def proto(self) -> onnx.NodeProto:
         """The node as ONNX's own object."""
-        node = onnx.NodeProto(op_type=self.kind, name=self.name, input=self.operands, output=self.results)
+        node = onnx.NodeProto()
+        self.write_to(node)
+        return node
+
+    def write_to(self, node: onnx.NodeProto) -> None:
+        """Fill in an empty node of ONNX's, which may be part of a model: of very many nodes, copies take memory."""
+        node.op_type, node.name = self.kind, self.name
+        node.input.extend(self.operands)
+        node.output.extend(self.results)
         for name, value in sorted(self.attributes.items()):
             if value is not None:
                 attribute = value.proto() if isinstance(value, LoweredBody) else value
@@ -70,7 +78,6 @@ class LoweredNode:
             node.metadata_props.add(key=key, value=value)
         if self.doc:
             node.doc_string = self.doc
-        return node
 
 
 @dataclass(eq=False, slots=True)

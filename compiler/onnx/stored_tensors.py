@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compiler.lazy import LazyModule
 from compiler.onnx.clean_up.folding import SMALL
@@ -31,7 +31,7 @@ class StoredTensors:
         self.protos: dict[str, onnx.TensorProto] = {}
         self.small: dict[str, Array] = {}  # constants that the clean-up may read
         self._unique, self._types = unique, types
-        self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._constants: dict[tuple[np.dtype[Any], tuple[int, ...], bytes], str] = {}
 
     def store(self, stored: Sequence[Stored], weights: Mapping[str, Array], largest: int, location: str) -> None:
         """Add weights; NablacError holds every missing one and every wrong shape, at `location`.
@@ -62,13 +62,13 @@ class StoredTensors:
     def constant(self, array: Array) -> str:
         """The name of a constant."""
         array = np.require(array, requirements="C")
-        key = (array.dtype.name, array.shape, array.tobytes())
+        key = (array.dtype, array.shape, array.tobytes())
         name = self._constants.get(key)
         if name is None:
             name = self._constants[key] = self._unique(constant_name(array))
             self.protos[name] = onnx.numpy_helper.from_array(array, name)
             if array.nbytes <= SMALL:
                 self.small[name] = array
-            if array.dtype.name not in ("uint16", "uint32", "uint64"):  # which the language does not have
+            if array.dtype.kind != "u" or array.dtype.itemsize == 1:  # the language has no others without a sign
                 self._types[name] = TensorType(DType.of(array), array.shape)
         return name

@@ -179,10 +179,8 @@ def _tokenizer(model: Model, file: Path | None) -> Tokenizer | None:
 
 def _write_model(model: Model, path: Path, tokenizer: Tokenizer | None, seed: int, file_options: FileOptions) -> int:
     """Write a model to `path`, after verifying it if that is asked for; returns the exit status."""
-    import onnx
-
     from compiler.onnx.exporter import export
-    from runtime.onnx_file import move, save
+    from runtime.onnx_file import check, move, save
     from runtime.text.tokenizers import KEY
     from runtime.text.vocabulary_checks import check_tables
 
@@ -206,7 +204,7 @@ def _write_model(model: Model, path: Path, tokenizer: Tokenizer | None, seed: in
         with stage("written"):  # weights from their arrays
             drafts = save(proto, folder / resolve_link(path).name, known.weights)
         with stage("checked"):
-            onnx.checker.check_model(str(drafts[0]), full_check=True)
+            check(proto, drafts)
         with stage("verified") if file_options.verify else nullcontext():
             report = _verified(model, known, drafts[0], seed) if file_options.verify else None
         written = move(drafts, path) if report is None or report.agrees else []

@@ -12,6 +12,7 @@ from compiler.elaborate.models import TextSource
 from compiler.elaborate.program import program_of
 from compiler.elaborate.work import Work
 from compiler.passes.pipeline import optimize
+from compiler.training import next_state
 from grammar import diagnostics
 from grammar.diagnostics import NablacError
 from grammar.limits import MOST_ERRORS
@@ -216,3 +217,15 @@ def test_recursion_is_told_by_where_it_is(where: str) -> None:
     with pytest.raises(NablacError) as caught:
         check(program_of(Source("test.model", text)))
     assert [(diagnostic.message, diagnostic.hint) for diagnostic in caught.value.diagnostics] == [(message, hint)]
+
+
+def test_equal_equations_of_an_optimizer_are_checked_for_one_parameter_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    instantiated: list[str] = []
+    copy = next_state.next_values
+    monkeypatch.setattr(
+        next_state, "next_values", lambda *arguments: instantiated.append(arguments[1]) or copy(*arguments)
+    )
+    layers = "for i in 0..10 { x = x -> Dense(4) -> tanh }"
+    text = f"{model(layers)}\ntrain M {{ target t: [a, 4]; loss mse(y, t); optimizer adam() }}"
+    check(program_of(Source("deep.model", text)))
+    assert instantiated == ["optimizer.dense.0.W", "optimizer.dense.0.b"]
