@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from compiler.dims import evaluate
 from compiler.elaborate.program import load
 from compiler.graph import Graph
 from compiler.model_spec import RATE, SEED, STEP
@@ -64,9 +65,17 @@ def feeds_of(graph: Graph) -> Iterator[Feeds]:
     """Random inputs at some sizes, then the edge cases of `nablac verify`; of a step the first, third and so on."""
     for seed, (batch, length) in enumerate(_SIZES):
         sizes = sizes_from(graph, batch, length)
+        if not _exist(graph, sizes):
+            continue
         yield Feeds(RANDOM, dict(sizes), _with_counters(random_feeds(graph, sizes, seed), seed))
-    for feeds in edge_feeds(graph):
+    smallest = sizes_from(graph, 1, 1, apart=False)
+    for feeds in edge_feeds(graph) if _exist(graph, smallest) else ():
         yield Feeds(feeds.label, feeds.sizes, _with_counters(feeds.arrays, 2))
+
+
+def _exist(graph: Graph, sizes: Mapping[str, int]) -> bool:
+    """Whether there are inputs of these sizes: that of a gradient is as large as an output, which may be none."""
+    return all(evaluate(size, sizes) >= 0 for value in graph.inputs.values() for size in value.shape)
 
 
 def _with_counters(arrays: Mapping[str, Any], number: int) -> dict[str, Any]:
