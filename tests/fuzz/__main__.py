@@ -1,7 +1,8 @@
 """Random programs against PyTorch: `python -m tests.fuzz --first 0 --count 1000 --out failures.jsonl`.
 
 A seed always gives the same program. Each failing one is minimized and written as a line of the file, with the stages
-and sizes at which it differs; `--kinds attention pooling` uses only statements of these kinds.
+and sizes at which it differs; `--kinds attention pooling` uses only statements of these kinds. With `--passes` each
+program is compared with itself as it is written instead: with all passes, with each alone and with all but each.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.fuzz.checks import Checked
+from tests.fuzz.each_pass import differences
 from tests.fuzz.smaller import smaller
 from tests.fuzz.statements import random_program
 
@@ -25,6 +27,7 @@ def main() -> int:
     parser.add_argument("--kinds", nargs="*", default=())
     parser.add_argument("--out", type=Path, default=Path("failures.jsonl"))
     parser.add_argument("--seconds", type=float, default=1e9, help="begin no program after so many")
+    parser.add_argument("--passes", action="store_true", help="compare passes, and not with PyTorch")
     options = parser.parse_args()
     began, tried, compared, failed = time.time(), 0, 0, 0
     used: Counter[str] = Counter()
@@ -35,6 +38,13 @@ def main() -> int:
             program = random_program(seed, options.length, options.kinds)
             tried += 1
             used.update(statement.op for statement in program.statements)
+            if options.passes:
+                rows = [vars(difference) for difference in differences(program, seed)]
+                failed += bool(rows)
+                for row in rows:
+                    out.write(json.dumps({"seed": seed, "text": program.text, **row}) + "\n")
+                    out.flush()
+                continue
             checked = Checked(program)
             failures = checked.check()
             compared += checked.compared
