@@ -203,8 +203,9 @@ def apply_rules(graph: Graph, rules: Rules) -> Graph:
         possible = _possible(rules, graph.operators)
         if not possible:
             return graph
-        counts_users = any(candidate.closed or _counts_users(candidate.pattern) for candidate in possible)
-        sweep = _Sweep(graph, _by_root(possible), counts_users)
+        tried = _possible(rules, graph.operators, roots=False)  # the others create roots
+        counts_users = any(candidate.closed or _counts_users(candidate.pattern) for candidate in tried)
+        sweep = _Sweep(graph, _by_root(tried), counts_users)
         if not sweep.fired:
             return graph
         graph = with_ends(graph, sweep.new)
@@ -215,9 +216,17 @@ def apply_rules(graph: Graph, rules: Rules) -> Graph:
 
 
 @lru_cache(maxsize=256)
-def _possible(rules: Rules, operators: frozenset[type[Operator]]) -> Rules:
-    """The rules whose patterns may match in a graph that has these operators and no others."""
-    return tuple(candidate for candidate in rules if _may_match(candidate.pattern, operators))
+def _possible(rules: Rules, operators: frozenset[type[Operator]], roots: bool = True) -> Rules:
+    """The rules whose patterns may match in a graph that has these operators and no others.
+
+    Without `roots`, the operator at the root of a pattern need not be one of them.
+    """
+    return tuple(
+        candidate
+        for candidate in rules
+        if all(_may_match(operand, operators) for operand in candidate.pattern.operands)
+        and not (roots and operators.isdisjoint(candidate.pattern.operators))
+    )
 
 
 def _may_match(pattern: Pattern, operators: frozenset[type[Operator]]) -> bool:

@@ -56,6 +56,8 @@ ARGUMENTS = {
     "summary": ("line.model",),
     "draw": ("line.model", "-o", "line.svg"),
     "verify": ("line.model",),
+    "profile": ("line.model", "--train", "--backend", "ort", "--runs", "2", "--report", "page.html"),
+    "bench": ("line.model", "--rounds", "2", "--threads", "1", "--form", "as compiled"),
     "explain": ("E303",),
     "doctor": (),
 }
