@@ -224,18 +224,23 @@ def _possible(rules: Rules, operators: frozenset[type[Operator]], roots: bool = 
     return tuple(
         candidate
         for candidate in rules
-        if all(_may_match(operand, operators) for operand in candidate.pattern.operands)
+        if _operands_may_match(candidate.pattern, operators)
         and not (roots and operators.isdisjoint(candidate.pattern.operators))
     )
+
+
+def _operands_may_match(pattern: Pattern, operators: frozenset[type[Operator]]) -> bool:
+    """Whether the pattern may match but for the operator at its root."""
+    if isinstance(pattern, Either):
+        return any(_operands_may_match(alternative, operators) for alternative in pattern.patterns)
+    return not isinstance(pattern, Application) or all(_may_match(operand, operators) for operand in pattern.operands)
 
 
 def _may_match(pattern: Pattern, operators: frozenset[type[Operator]]) -> bool:
     if isinstance(pattern, Either):
         return any(_may_match(alternative, operators) for alternative in pattern.patterns)
-    if not isinstance(pattern, Application):
-        return True
-    inner = all(_may_match(operand, operators) for operand in pattern.operands)
-    return inner and not operators.isdisjoint(pattern.operators)
+    rooted = not isinstance(pattern, Application) or not operators.isdisjoint(pattern.operators)
+    return rooted and _operands_may_match(pattern, operators)
 
 
 def _counts_users(pattern: Pattern) -> bool:
