@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.graph import Node, Operator, Value, kernel_of
+from compiler.graph import Node, Operator, Value
+from compiler.numpy_kernels import kernel_of
 
 if TYPE_CHECKING:
     from compiler.types import Array
