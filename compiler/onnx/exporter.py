@@ -24,7 +24,7 @@ from compiler.onnx.stored_tensors import StoredTensors
 from compiler.operators.leaves import Constant, Placeholder, Stored
 from compiler.origins import Origin
 from compiler.passes.pipeline import CLEAN_UP, Stage, run_on_nodes, run_stage
-from compiler.targets import IR_VERSION, LARGEST_FILE, ORT_CPU, Target
+from compiler.targets import IR_VERSION, LARGEST_FILE, LOWEST_OPSET, ORT_CPU, Target
 from compiler.types import DType, TensorType, TypeMismatch
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
@@ -46,6 +46,7 @@ def export(
     graph: Graph,
     *,
     opset: int | None = None,
+    lowest: int = LOWEST_OPSET,
     weights: Mapping[str, Array] | None = None,
     metadata: Mapping[str, str] | None = None,
     largest: int = LARGEST_FILE,
@@ -56,14 +57,15 @@ def export(
 
     Parameters and buffers become initializers named by their paths; those in `fed`, and all if `weights` is None,
     become inputs after the others. Outputs keep their names, and next values of buffers become outputs `<path>.next`
-    (see `end_names`). The default opset is the lowest that needs the
-    fewest nodes, or at which fewer nodes leave the target's device. If the weights are larger than
+    (see `end_names`). The default opset is the lowest, from `lowest` on,
+    that needs the fewest nodes, or at which fewer nodes leave the target's device. If the weights are larger than
     `largest` bytes together, the model contains references to them, and `runtime.onnx_file.save` writes their arrays.
     NablacError if the graph cannot be exported.
     """
     graph = run_stage(graph, Stage.EXPORT, target)
     check_opset(graph, opset, target)
-    opsets = {best_opset(graph, target), needed_opset(graph, target)} if opset is None else {opset}
+    choices = {best_opset(graph, target), needed_opset(graph, target)}
+    opsets = {max(choice, lowest) for choice in choices} if opset is None else {opset}
     if target.device is None:
         opsets = {max(opsets)}
 

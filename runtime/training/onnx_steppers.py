@@ -10,7 +10,7 @@ import numpy as np
 
 from compiler.graph import Graph
 from compiler.onnx.exporter import end_names, export
-from compiler.targets import ORT_CPU, Target
+from compiler.targets import LOWEST_OPSET, ORT_CPU, Target
 from runtime.onnx_binding import Binding
 from runtime.onnx_session import OnnxRunner
 from runtime.training.in_place_update import InPlaceUpdate
@@ -20,9 +20,15 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 
-def _runner(graph: Graph, target: Target = ORT_CPU, **settings: Any) -> OnnxRunner:
+_OPSET = (
+    18  # from which on ONNX has Col2Im, the fastest gradient of many convolutions; no other runtime reads the graph
+)
+
+
+def _runner(graph: Graph, target: Target = ORT_CPU, lowest: int = LOWEST_OPSET, **settings: Any) -> OnnxRunner:
     # Memory as it is needed: a large step takes as long, and up to a third less memory than with one planned block.
-    return OnnxRunner(export(graph, weights=None, target=target).SerializeToString(), plans_memory=False, **settings)
+    model = export(graph, lowest=lowest, weights=None, target=target)
+    return OnnxRunner(model.SerializeToString(), plans_memory=False, **settings)
 
 
 def _names(graph: Graph) -> tuple[dict[str, str], dict[str, str]]:
@@ -41,7 +47,7 @@ class InPlaceOnnxStepper:
         outputs, self.buffers = _names(split.gradient)
         self.outputs = {name: end for name, end in outputs.items() if name not in gradients}
         # Waiting threads of onnxruntime would take the processors from the update.
-        runner = _runner(split.gradient, threads=setup.loops.threads, spins=False)
+        runner = _runner(split.gradient, lowest=_OPSET, threads=setup.loops.threads, spins=False)
         self.binding = Binding(
             runner,
             {path: array for path, array in arrays.items() if path in runner.inputs},

@@ -141,6 +141,23 @@ def test_an_operand_that_is_read_again_is_overwritten_last(monkeypatch: pytest.M
     assert second.tolist() == [3 * number for number in range(50)]
 
 
+def test_what_nothing_else_reads_is_written_over() -> None:
+    p, m, v, g = (fed(name, "f32", 50) for name in "pmvg")
+    mean, square = m * 0.9 + g * 0.1, v * 0.99 + g * g * 0.01
+    outputs = [p - mean / (Sqrt()(square) + 0.1), mean, square]
+    for overwritten, most in ((True, 1), (False, 2)):
+        graph = Graph({}, {str(number): value for number, value in enumerate(outputs)})
+        inputs = [node.result for node in graph if isinstance(node.op, Input)]
+        old = {index: inputs.index(value) for index, value in enumerate((p, m, v))} if overwritten else None
+        chain, names = chain_of(outputs, old)
+        assert len(chain.scratch) <= most
+        arrays = random_arrays(4, np.float32, *[value.shape for value in chain.inputs])
+        expected = one_by_one(chain, [array.copy() for array in arrays])
+        for got, wanted in zip(chain(*arrays), expected, strict=True):
+            np.testing.assert_array_equal(got, wanted)
+    assert sorted(names) == ["g", "m", "p", "v"]
+
+
 def test_a_loop_of_arithmetic_is_written_once_for_all_shapes_and_numbers() -> None:
     texts = set()
     for count in (10, 1000):

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compiler.onnx.exporter import export
 from grammar.diagnostics import NablacError
 from runtime.numpy_chains import LoopSettings
-from runtime.training import in_place_update
+from runtime.training import in_place_update, onnx_steppers
 from runtime.training.onnx_steppers import InPlaceOnnxStepper, OnnxStepper
 from runtime.training.run_options import Options
 from runtime.training.steppers import InPlaceNumpyStepper, NumpyStepper, StepperSetup
@@ -96,6 +97,24 @@ def test_a_step_whose_loss_is_not_finite_leaves_the_state_as_it_was(backend: str
     assert not np.isfinite(ours.step(feeds(2, float("nan")))["loss"])
     for path, array in ours.before().items():
         np.testing.assert_array_equal(array, state[path], err_msg=path)
+
+
+def test_gradients_are_written_in_forms_of_later_opsets(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """
+model M {
+    input x: [batch, 64, 2, 2]
+    output y = x -> Conv2D(64, 3) -> Conv2D(64, 3)
+}
+train M { target t: [batch, 64, 2, 2]; loss mse(y, t); optimizer sgd(lr: 0.1) }
+"""
+    models = []
+    monkeypatch.setattr(onnx_steppers, "export", lambda *a, **named: models.append(export(*a, **named)) or models[-1])
+    run = Training(text_source(text), options=Options(backend="ort"))
+    run.stepper(run.first_state())
+    kinds = {node.op_type for node in models[0].graph.node}
+    assert models[0].opset_import[0].version >= 18
+    assert "Col2Im" in kinds and "ConvTranspose" not in kinds
+    assert "Col2Im" not in {node.op_type for node in export(run.step_graph, weights=None).graph.node}, "as files are"
 
 
 def test_parameters_of_one_optimizer_are_one_array() -> None:
