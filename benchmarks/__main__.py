@@ -45,7 +45,7 @@ def start_up() -> None:
 
 
 def scaling() -> None:
-    """An unrolled graph of 1,000, 10,000 and 100,000 operators, from text to ONNX."""
+    """An unrolled graph of a thousand to a million operators, from text to ONNX."""
     from compiler.elaborate.models import TextSource
     from compiler.elaborate.program import program_of
     from compiler.onnx.exporter import export
@@ -53,7 +53,7 @@ def scaling() -> None:
     from grammar.source import Source
 
     print(f"\n{'operators':>9} {'elaborate':>10} {'optimize':>10} {'export':>10} {'us each':>8}")
-    for count in (1_000, 10_000, 100_000):
+    for count in (1_000, 10_000, 100_000, 1_000_000):
         steps = f"for i in 0..{count // 2} {{ x = tanh(x) + i }}"
         text = f"model M {{ input x: [batch, 4]; {steps}; output y = x }}"
         program = program_of(Source("unrolled.model", text))

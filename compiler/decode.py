@@ -15,11 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from compiler.dims import PAST, Dim, Size, substitute, symbols
-from compiler.graph import Graph, Node, Value, origin
+from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
 from compiler.operators.leaves import Input
 from compiler.operators.shaping import Concat, DataMovement, Expand, Squeeze, Transpose, Unsqueeze
 from compiler.operators.slicing import Slice
+from compiler.origins import origin
 from compiler.rewrite import reached, with_operands
 from compiler.types import TensorType
 from compiler.window import Window

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compiler.graph import Graph, Node, NotDifferentiable, Value, origin
+from compiler.graph import Graph, Node, NotDifferentiable, Value
+from compiler.origins import origin
 
 
 def gradients(outputs: Sequence[Value], seeds: Sequence[Value], wrt: Sequence[Value]) -> list[Value | None]:

@@ -51,6 +51,30 @@ def save(
     return written
 
 
+def check(model: onnx.ModelProto, written: Sequence[Path]) -> None:
+    """Check a model that `save` wrote, and the types in it, with ONNX's checker, whose error it raises.
+
+    The checker does not need the weights: it reads a copy of the file, in the same folder, that refers to them.
+    """
+    import onnx
+
+    own, *data = written
+    if data:
+        onnx.checker.check_model(str(own), full_check=True)
+        return
+    outside = [tensor for tensor in model.graph.initializer if _is_outside(tensor)]
+    copy = own.with_name(f"{own.name}.nodes")
+    try:
+        for tensor in outside:
+            tensor.external_data.add(key="location", value=own.name)
+        copy.write_bytes(model.SerializeToString())
+        onnx.checker.check_model(str(copy), full_check=True)
+    finally:
+        copy.unlink(missing_ok=True)
+        for tensor in outside:
+            del tensor.external_data[:]
+
+
 def move(written: Sequence[Path], target: Path) -> list[Path]:
     """Move the files that `save` wrote to another folder, under the target's name, to the target: data first."""
     model, *data = written

@@ -82,12 +82,12 @@ def _check_model(
 
 def _check_step(elaboration: Elaboration) -> None:
     """Report the errors of building the training step: a loss without a gradient, patterns without a match."""
-    from compiler.training.step import training_step  # here: most files have no train block
+    from compiler.training.step import check_training_step  # here: most files have no train block
 
     session = elaboration.session
     session.work = Work()  # as in `train`
     try:
-        training_step(spec_of(elaboration))
+        check_training_step(spec_of(elaboration))
     except NablacError as error:
         session.report(error)
 

@@ -13,10 +13,11 @@ from compiler.elaborate.reporting import bounded
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import UNKNOWN, Argument, Defined, Instance, Scope, is_number
 from compiler.elaborate.work import Work
-from compiler.graph import Graph, Value, origin
+from compiler.graph import Graph, Value
 from compiler.model_spec import GRADIENT, PARAMETER, SEED, STEP, OptimizerSpec, TrainingSettings, UpdateEquations
 from compiler.operators.leaves import Input
 from compiler.operators.making import cast
+from compiler.origins import origin
 from compiler.recurrence import Carried
 from compiler.training.parameters import is_exempt, trained_parameters
 from compiler.types import TensorType

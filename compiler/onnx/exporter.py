@@ -5,24 +5,24 @@ Exported models pass `onnx.checker` with full shape inference and load in onnxru
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Dim, Size, positive
-from compiler.graph import Graph, Node, Operator, Origin, Value
+from compiler.graph import Graph, Node, Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.onnx.clean_up.driver import clean_up
-from compiler.onnx.clean_up.folding import SMALL
 from compiler.onnx.clean_up.scope import elementwise
 from compiler.onnx.device import leaving_nodes
-from compiler.onnx.lowered import LAYER, SOURCE, LoweredBody, LoweredNode, count
+from compiler.onnx.lowered import LAYER, SOURCE, LoweredBody, LoweredNode, count, state_defaults
 from compiler.onnx.opsets import best_opset, check_opset, needed_opset
-from compiler.onnx.protos import constant_name, default_attributes, supports_bf16, value_info
+from compiler.onnx.protos import supports_bf16, value_info
 from compiler.onnx.sizes import Sizes
-from compiler.operators.leaves import Constant, Derived, Placeholder, Stored
+from compiler.onnx.stored_tensors import StoredTensors
+from compiler.operators.leaves import Constant, Placeholder, Stored
+from compiler.origins import Origin
 from compiler.passes.pipeline import CLEAN_UP, Stage, run_on_nodes, run_stage
 from compiler.targets import IR_VERSION, LARGEST_FILE, ORT_CPU, Target
 from compiler.types import DType, TensorType, TypeMismatch
@@ -68,9 +68,9 @@ def export(
         opsets = {max(opsets)}
 
     def write(opset: int) -> onnx.ModelProto:
-        proto = Writer(graph, opset, target=target).write(weights, largest, fed)
-        imports = [onnx.helper.make_opsetid("", opset)]
-        return onnx.helper.make_model(proto, opset_imports=imports, ir_version=IR_VERSION)
+        model = onnx.ModelProto(ir_version=IR_VERSION, opset_import=[onnx.helper.make_opsetid("", opset)])
+        Writer(graph, opset, target=target).write(model.graph, weights, largest, fed)
+        return model
 
     def nodes(model: onnx.ModelProto) -> tuple[int, int]:
         """How many nodes leave the device, and how many there are."""
@@ -125,9 +125,7 @@ class Writer:
         self.guarded: dict[str, str] = {}  # sequences, and what `refuse_empty` gave for them
         self.current: Node | None = None
         if outer is None:
-            self.initializers: dict[str, onnx.TensorProto] = {}
-            self.constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
-            self.small: dict[str, Array] = {}  # constants that the clean-up may read
+            self.tensors = StoredTensors(self.unique, self.types)
             self.taken: dict[str, int] = {}  # every name, with the last suffix tried
             self.begun: set[str] = set()  # the paths of layers that have nodes
             self.checked: dict[str, frozenset[str]] = {}  # the sizes that are at least 1 where this result exists
@@ -142,8 +140,6 @@ class Writer:
         inputs = [self._operand(operand) for operand in operands]
         while inputs and not inputs[-1]:
             inputs.pop()
-        if not self.target.reads_defaults:
-            attributes = {**default_attributes(onnx_type, self.opset), **attributes}
         source = self.current.origin if self.current is not None else None
         name = self.unique(f"{source.path.replace('.', '/')}/{onnx_type}" if source and source.path else onnx_type)
         outputs = (name,) if results == 1 else tuple(self.unique(f"{name}:{index}") for index in range(results))
@@ -189,7 +185,7 @@ class Writer:
         return self.producers.get(name)
 
     def is_stored(self, name: str) -> bool:
-        return name in self.root.initializers
+        return name in self.root.tensors.protos
 
     def refuse_empty(self, sequence: str, sizes: Sequence[Size]) -> str:
         dims = frozenset(str(size) for size in sizes if isinstance(size, Dim) and positive(size))
@@ -226,14 +222,14 @@ class Writer:
         # A result may be an input of the step, or occur twice: such results are copied under new names.
         ends = inner.finish(outputs, keep=set(inputs))
         formals = [value_info(name, value.type) for value, name in zip(values[:formal], inputs, strict=False)]
-        return LoweredBody(graph.name, inner.nodes, formals, ends, inner.value_infos(outputs))
+        return LoweredBody(graph.name, inner.nodes, formals, ends, list(inner.value_infos(outputs)))
 
     def carry(self, body: LoweredBody, states: int) -> tuple[str, ...]:
         if self.target.captures_values:
             return ()
         own = {*(value.name for value in body.inputs), *(result for node in body.nodes for result in node.results)}
         read = dict.fromkeys(name for node in body.nodes for name in sorted(node.names_read()) if name)
-        carried = [name for name in read if name not in own and name not in self.root.initializers]
+        carried = [name for name in read if name not in own and name not in self.root.tensors.protos]
         named = ((name, self.type(name), f"step/{name}") for name in carried)
         values = {name: (type, self.unique(inside), self.unique(inside)) for name, type, inside in named}
         body.carry(states, values)
@@ -253,8 +249,10 @@ class Writer:
 
     # Writing
 
-    def write(self, weights: Mapping[str, Array] | None, largest: int, fed: Collection[str] = ()) -> onnx.GraphProto:
-        """The whole graph as a GraphProto."""
+    def write(
+        self, proto: onnx.GraphProto, weights: Mapping[str, Array] | None, largest: int, fed: Collection[str] = ()
+    ) -> None:
+        """Fill in an empty GraphProto with the whole graph."""
         inputs: list[onnx.ValueInfoProto] = []
         for label, value in self.graph.inputs.items():
             inputs.append(value_info(label, value.type))
@@ -269,15 +267,22 @@ class Writer:
                 stored.setdefault(node.op.path, node.op)
         inputs += [value_info(path, op.type) for path, op in stored.items() if weights is None or path in fed]
         if weights is not None:
-            self._store([op for path, op in stored.items() if path not in fed], weights, largest)
+            written = [op for path, op in stored.items() if path not in fed]
+            self.tensors.store(written, weights, largest, f"the weights of {self.graph.name}")
         self.lower_nodes()
         self.clean_up()
-        outputs = self.finish(names, keep={*self.graph.inputs, *stored})
+        if not self.target.reads_defaults:
+            state_defaults(self.nodes, self.opset)
+        proto.name = self.graph.name
+        if self.graph.doc:
+            proto.doc_string = self.graph.doc
+        proto.input.extend(inputs)
+        proto.output.extend(self.finish(names, keep={*self.graph.inputs, *stored}))
         used = {name for node in self.nodes for name in node.names_read()}
-        kept = [tensor for name, tensor in self.initializers.items() if name in used]
-        infos = self.value_infos(names)
-        nodes = [node.proto() for node in self.nodes]
-        return onnx.helper.make_graph(nodes, self.graph.name, inputs, outputs, kept, self.graph.doc, infos)
+        proto.initializer.extend(tensor for name, tensor in self.tensors.protos.items() if name in used)
+        proto.value_info.extend(self.value_infos(names))
+        for lowered in self.nodes:
+            lowered.write_to(proto.node.add())
 
     def lower_nodes(self) -> None:
         """Lower every node, in order."""
@@ -374,7 +379,7 @@ class Writer:
         return None
 
     def array(self, name: str) -> Array | None:
-        return self.root.small.get(name)
+        return self.root.tensors.small.get(name)
 
     def constant(self, array: Array) -> str:
         return self._operand(array)
@@ -425,37 +430,10 @@ class Writer:
             self.nodes.append(copy)
         return [value_info(name, value.type) for name, value in zip(names, self.graph.ends, strict=True)]
 
-    def value_infos(self, outputs: Sequence[str]) -> list[onnx.ValueInfoProto]:
+    def value_infos(self, outputs: Sequence[str]) -> Iterator[onnx.ValueInfoProto]:
         """The types of the results of the nodes; outputs have their own."""
         produced = {output for node in self.nodes for output in node.results} - set(outputs)
-        return [value_info(name, type) for name, type in self.infos.items() if name in produced]
-
-    def _store(self, stored: Sequence[Stored], weights: Mapping[str, Array], largest: int) -> None:
-        """Add weights as initializers; NablacError holds every missing one and every wrong shape.
-
-        One that is only referred to is not read, unless its shape has to be checked.
-        """
-        wrong: list[Diagnostic] = []
-        location = f"the weights of {self.graph.name}"
-        for op in stored:
-            if op.path not in weights:
-                wrong.append(Diagnostic(codes.E701, f"`{op.path}`: {op.type} is missing", place=location))
-            elif not isinstance(op, Derived) and (shape := np.shape(weights[op.path])) != op.type.shape:
-                message = f"`{op.path}` is {list(shape)}, and the model has {op.type}"
-                wrong.append(Diagnostic(codes.E703, message, place=location))
-        if wrong:
-            raise NablacError(*wrong)
-        beside = sum(math.prod(op.type.numeric_shape) * op.type.dtype.bytes for op in stored) > largest
-        for op in stored:
-            if beside:
-                tensor = onnx.TensorProto(name=op.path, data_type=op.type.dtype.onnx, dims=op.type.numeric_shape)
-                tensor.data_location = onnx.TensorProto.EXTERNAL
-            else:
-                array = np.require(weights[op.path], op.type.dtype.numpy, "C")
-                tensor = onnx.numpy_helper.from_array(array, op.path)
-            if isinstance(op, Derived):
-                tensor.doc_string = f"computed from {', '.join(op.sources)}"
-            self.initializers[op.path] = tensor
+        return (value_info(name, type) for name, type in self.infos.items() if name in produced)
 
     def _bind(self, value: Value, name: str) -> None:
         self.names[value] = name
@@ -464,22 +442,9 @@ class Writer:
 
     def _operand(self, operand: str | Array | None) -> str:
         """The name of an operand; equal arrays are stored once in the whole model."""
-        if operand is None:
-            return ""
-        if isinstance(operand, str):
-            return operand
-        array = np.require(operand, requirements="C")
-        key = (array.dtype.name, array.shape, array.tobytes())
-        root = self.root
-        if key not in root.constants:
-            name = root.unique(constant_name(array))
-            root.constants[key] = name
-            root.initializers[name] = onnx.numpy_helper.from_array(array, name)
-            if array.nbytes <= SMALL:
-                root.small[name] = array
-            if array.dtype.name not in ("uint16", "uint32", "uint64"):  # which the language does not have
-                root.types[name] = TensorType(DType.of(array), array.shape)
-        return root.constants[key]
+        if operand is None or isinstance(operand, str):
+            return operand or ""
+        return self.root.tensors.constant(operand)
 
 
 @cache

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from compiler.lazy import LazyModule
-from compiler.onnx.protos import value_info
+from compiler.onnx.protos import default_attributes, value_info
 
 if TYPE_CHECKING:
     import onnx
@@ -61,7 +61,15 @@ class LoweredNode:
 
     def proto(self) -> onnx.NodeProto:
         """The node as ONNX's own object."""
-        node = onnx.NodeProto(op_type=self.kind, name=self.name, input=self.operands, output=self.results)
+        node = onnx.NodeProto()
+        self.write_to(node)
+        return node
+
+    def write_to(self, node: onnx.NodeProto) -> None:
+        """Fill in an empty node of ONNX's, which may be part of a model: of very many nodes, copies take memory."""
+        node.op_type, node.name = self.kind, self.name
+        node.input.extend(self.operands)
+        node.output.extend(self.results)
         for name, value in sorted(self.attributes.items()):
             if value is not None:
                 attribute = value.proto() if isinstance(value, LoweredBody) else value
@@ -70,7 +78,6 @@ class LoweredNode:
             node.metadata_props.add(key=key, value=value)
         if self.doc:
             node.doc_string = self.doc
-        return node
 
 
 @dataclass(eq=False, slots=True)
@@ -108,6 +115,14 @@ class LoweredBody:
         """The graph as ONNX's own object."""
         nodes = [node.proto() for node in self.nodes]
         return onnx.helper.make_graph(nodes, self.name, self.inputs, self.outputs, value_info=self.infos)
+
+
+def state_defaults(nodes: Iterable[LoweredNode], opset: int) -> None:
+    """Give nodes, those of nested graphs too, the attributes that have their default values."""
+    for node in nodes:
+        node.attributes = {**default_attributes(node.kind, opset), **node.attributes}
+        for body in node.bodies:
+            state_defaults(body.nodes, opset)
 
 
 def count(nodes: Iterable[LoweredNode]) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
+from compiler.dims import Size
 from compiler.lazy import LazyModule
 from compiler.types import TensorType
 
@@ -21,8 +22,13 @@ SOURCE, LAYER = "source", "layer"  # keys of a node's metadata: `file:line:colum
 
 def value_info(name: str, type: TensorType) -> onnx.ValueInfoProto:
     """The name and the type of an input, an output or a value between."""
-    shape = [size if isinstance(size, int) else str(size) for size in type.shape]
-    return onnx.helper.make_tensor_value_info(name, type.dtype.onnx, shape)
+    return onnx.ValueInfoProto(name=name, type=_type(type.dtype.onnx, type.shape))
+
+
+@lru_cache(maxsize=256)  # neighbours have the same type
+def _type(dtype: int, shape: tuple[Size, ...]) -> onnx.TypeProto:
+    sizes = [size if isinstance(size, int) else str(size) for size in shape]
+    return onnx.helper.make_tensor_type_proto(dtype, sizes)
 
 
 @cache

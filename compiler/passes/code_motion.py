@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 
 from compiler.costs import cheapest
 from compiler.dims import Size
-from compiler.graph import Graph, Node, Value, origin
+from compiler.graph import Graph, Node, Value
 from compiler.operators.arithmetic import Add, Elementwise
 from compiler.operators.control import Scan
 from compiler.operators.leaves import Constant, Input
@@ -28,6 +28,7 @@ from compiler.operators.linear import MatMul
 from compiler.operators.making import split, swapped
 from compiler.operators.reductions import Sum
 from compiler.operators.shaping import Concat, DataMovement, Expand, Reshape
+from compiler.origins import origin
 from compiler.passes.rules import is_everywhere
 from compiler.rewrite import reached, rebuild, replace, with_ends, with_operands
 from compiler.targets import ORT_CPU, Target
@@ -45,7 +46,7 @@ def hoist_steps(graph: Graph, target: Target = ORT_CPU) -> Graph:
 
 
 def _change_scans(graph: Graph, target: Target | None) -> Graph:
-    if not any(isinstance(node.op, Scan) for node in graph):
+    if not graph.has(Scan):
         return graph
     used = {operand for node in graph for operand in node.operands} | set(graph.ends)
     new: dict[Value, Value] = {}

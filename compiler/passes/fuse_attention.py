@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from compiler.dims import Size, product
-from compiler.graph import Graph, Node, Value, origin
+from compiler.graph import Graph, Node, Value
 from compiler.operators.arithmetic import Add, Div, Mul, Neg, Sub
 from compiler.operators.attention import ADD, LATER, MASK, SCALE, Attention
 from compiler.operators.comparison import (
@@ -37,6 +37,7 @@ from compiler.operators.linear import MatMul
 from compiler.operators.making import swapped
 from compiler.operators.normalization import Softmax
 from compiler.operators.shaping import Expand, Reshape, Transpose, Unsqueeze
+from compiler.origins import origin
 from compiler.rewrite import rebuild, with_ends
 from compiler.types import DType
 
@@ -90,7 +91,7 @@ class _Parts:
 
 def fuse_attention(graph: Graph) -> Graph:
     """`graph` with every attention whose weights have no other user fused into one operator."""
-    if not any(isinstance(node.op, Softmax) for node in graph):
+    if not graph.has(Softmax):
         return graph
     readers: dict[Value, int] = {}
     for value in (*(operand for node in graph for operand in node.operands), *graph.ends):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from compiler.graph import Value, origin
+from compiler.graph import Value
 from compiler.operators.arithmetic import Add
 from compiler.operators.convolution import Conv
 from compiler.operators.shaping import Reshape
+from compiler.origins import origin
 from compiler.passes.rules import Rules, pattern_of, rule, variables
 
 x, w, b = variables("x w b")

@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import reduce
 
-from compiler.graph import Graph, Node, Operator, Value, origin
+from compiler.graph import Graph, Node, Operator, Value
 from compiler.operators.arithmetic import Add, Elementwise
 from compiler.operators.control import Scan
 from compiler.operators.linear import MatMul
 from compiler.operators.making import add, concat, split
+from compiler.origins import origin
 from compiler.passes.bodies import with_bodies
 from compiler.rewrite import reached, rebuild, rewrite, with_ends
 from grammar.record import Record
@@ -25,7 +26,7 @@ from grammar.record import Record
 
 def join_products_of_steps(graph: Graph) -> Graph:
     """`graph` with the products in the steps of its recurrences joined."""
-    if not any(isinstance(node.op, Scan) for node in graph):
+    if not graph.has(Scan):
         return graph
 
     def joined(node: Node) -> Sequence[Value] | None:

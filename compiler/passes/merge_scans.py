@@ -5,13 +5,16 @@ The gradient of a recurrence needs its states; with this the forward Scan return
 
 from __future__ import annotations
 
-from compiler.graph import Graph, Node, Value, origin
+from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
+from compiler.origins import origin
 from compiler.rewrite import rebuild, with_ends
 
 
 def merge_scans(graph: Graph) -> Graph:
     """`graph` with each group of such Scans merged."""
+    if not graph.has(Scan):
+        return graph
     groups: dict[object, list[Node]] = {}
     for node in graph:
         if isinstance(node.op, Scan):

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from compiler.graph import Graph, Node, Value, origin
+from compiler.graph import Graph, Node, Value
 from compiler.operators.recurrent import Recurrent
 from compiler.operators.shaping import Concat, Flip, Reshape, Squeeze, Transpose
 from compiler.operators.slicing import Slice
+from compiler.origins import origin
 from compiler.passes.rules import Rules, pattern_of, rule, variables
 from compiler.rewrite import replace, rewrite, with_ends
 from compiler.targets import Target
@@ -30,6 +31,8 @@ _backward = squeeze(slice_(y, axes=axis, starts=(1,), stops=(2,), steps=()), axe
 
 def pair_directions(target: Target, graph: Graph) -> Graph:
     """`graph` with each such pair as one operator; a lone backward one runs forwards where the target needs it so."""
+    if not graph.has(Recurrent):
+        return graph
     while (pair := _first_pair(graph)) is not None:
         graph = _with_pair(graph, *pair)
     return graph if target.has_lone_reverse else rewrite(graph, _forwards)

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import reduce
 
-from compiler.graph import Graph, Node, Value, origin
+from compiler.graph import Graph, Node, Value
 from compiler.operators.activations import Sigmoid, Tanh
 from compiler.operators.arithmetic import Add, Mul, Neg, Sub
 from compiler.operators.control import Scan
@@ -25,6 +25,7 @@ from compiler.operators.linear import MatMul
 from compiler.operators.making import add
 from compiler.operators.powers import Pow
 from compiler.operators.shaping import Concat, DataMovement
+from compiler.origins import origin
 from compiler.rewrite import rebuild, replace, rewrite, with_ends
 
 _DEPTH = 6  # operators to look through for the bound of a value
@@ -32,7 +33,7 @@ _DEPTH = 6  # operators to look through for the bound of a value
 
 def regroup_steps(graph: Graph) -> Graph:
     """`graph` with the sums and products of its recurrences' steps regrouped."""
-    if not any(isinstance(node.op, Scan) for node in graph):
+    if not graph.has(Scan):
         return graph
 
     order: dict[Node, int] = {}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from compiler.graph import Graph, Node, Value, origin
+from compiler.graph import Graph, Node, Value
 from compiler.operators.random import FoldKey, FoldKeys
+from compiler.origins import origin
 from compiler.rewrite import rebuild, with_ends
 
 
 def share_keys(graph: Graph) -> Graph:
     """`graph` with the keys that several tags fold from the same operands computed together."""
+    if not graph.has(FoldKey):
+        return graph
     groups: dict[tuple[Value, ...], dict[int, None]] = {}
     for node in graph:
         if isinstance(node.op, FoldKey):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from compiler.graph import Graph, Node, Value, origin
+from compiler.graph import Graph, Node, Value
 from compiler.model_spec import PARAMETER, UpdateEquations
+from compiler.origins import origin
 
 
 def next_values(equations: UpdateEquations, path: str, replacements: Mapping[Value, Value]) -> dict[str, Value]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from compiler.graph import Graph, Value, origin
+from compiler.graph import Graph, Value
 from compiler.model_spec import GRADIENT, PARAMETER, STEP, TrainingSpec
 from compiler.operators.comparison import Where
 from compiler.operators.leaves import Buffer, Input, Parameter, constant
+from compiler.origins import origin
 from compiler.training.accumulation import Accumulation
 from compiler.training.clipping import clip_gradients
 from compiler.training.equations import first_value, next_values

@@ -63,20 +63,15 @@ def training_step(
     With a `memory_budget` in bytes, recurrences whose gradients would save more than it, at these `sizes` of the named
     dims, are checkpointed.
     """
-    spec = training_of(model)
-    measures = {name: measure for name, measure in measures_of(model.graph, spec).items() if not measure.rows}
-    graph = run_stage(with_parts(loss_graph(model), measures), Stage.BEFORE_GRADIENT)
-    if memory_budget is not None:
-        graph = checkpoint_scans(graph, memory_budget, sizes or {})
-    check_patterns(graph.outputs["loss"], spec.settings)
-    parameters = trained_parameters(graph.outputs["loss"], spec.settings)
-    gradients = _gradients(spec, graph.outputs["loss"], parameters)
+    begun = _begin(model, memory_budget, sizes)
+    spec, graph, measures = begun.spec, begun.graph, begun.measures
+    parameters, gradients = begun.parameters, begun.gradients
     handover, changes = Handover(), dict[Value, Value]()
     flows = {path: handover.stand_in(gradient_name(path), gradient) for path, gradient in gradients.items()}
     accumulation = None
     if spec.settings.accumulate > 1:
         apply, changes[spec.step] = _accumulation_schedule(spec.step, spec.settings.accumulate)
-        accumulation = Accumulation(batch_weight(spec, measures["loss"], graph), apply, handover)
+        accumulation = begun.accumulation(apply, handover)
     rate = Input(RATE, spec.step.type)()
     following = next_state(spec, parameters, flows, rate, accumulation)
     learning_rate = _learning_rate(spec, rate)
@@ -109,6 +104,48 @@ def training_step(
     return TrainingStep(
         plain, tuple(gradients), {state.path: state for state in following.states}, measures, whole, split
     )
+
+
+def check_training_step(model: ModelSpec) -> None:
+    """Raise the NablacError that `training_step` would, without building all of a step.
+
+    Parameters of one type, of which a deep model has many, share the optimizer's equations: one of them has all errors.
+    """
+    begun = _begin(model)
+    spec, handover = begun.spec, Handover()
+    first: dict[object, str] = {}
+    for path in begun.gradients:
+        first.setdefault((id(spec.optimizer.equations[path]), begun.parameters[path].type), path)
+    accumulation = None
+    if spec.settings.accumulate > 1:
+        apply, _ = _accumulation_schedule(spec.step, spec.settings.accumulate)
+        accumulation = begun.accumulation(apply, handover)
+    gradients = {path: begun.gradients[path] for path in first.values()}
+    next_state(spec, begun.parameters, gradients, Input(RATE, spec.step.type)(), accumulation)
+
+
+class _Begun(Record):
+    """What a step begins with: the loss and the gradients that reach parameters."""
+
+    spec: TrainingSpec
+    graph: Graph
+    measures: dict[str, Measure]
+    parameters: Mapping[str, Value]
+    gradients: dict[str, Value]
+
+    def accumulation(self, apply: Value, handover: Handover) -> Accumulation:
+        return Accumulation(batch_weight(self.spec, self.measures["loss"], self.graph), apply, handover)
+
+
+def _begin(model: ModelSpec, memory_budget: int | None = None, sizes: Mapping[str, int] | None = None) -> _Begun:
+    spec = training_of(model)
+    measures = {name: measure for name, measure in measures_of(model.graph, spec).items() if not measure.rows}
+    graph = run_stage(with_parts(loss_graph(model), measures), Stage.BEFORE_GRADIENT)
+    if memory_budget is not None:
+        graph = checkpoint_scans(graph, memory_budget, sizes or {})
+    check_patterns(graph.outputs["loss"], spec.settings)
+    parameters = trained_parameters(graph.outputs["loss"], spec.settings)
+    return _Begun(spec, graph, measures, parameters, _gradients(spec, graph.outputs["loss"], parameters))
 
 
 def _with_changes(changes: Mapping[Value, Value], *ends: dict[str, Value]) -> list[dict[str, Value]]:

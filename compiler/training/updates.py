@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compiler.graph import Graph, Node, Value, origin
+from compiler.graph import Graph, Node, Value
 from compiler.operators.shaping import Concat, Split
+from compiler.origins import origin
 from compiler.rewrite import replace
 from grammar.record import Record
 

@@ -19,7 +19,8 @@ from nablac.commands.options import (
     output_options,
     weight_options,
 )
-from nablac.commands.output import detail, is_verbose, note, print_json, skip_without_kernels, stage
+from nablac.commands.output import is_verbose, note, print_json, skip_without_kernels, stage
+from nablac.commands.pass_report import PassReport
 from nablac.commands.target_report import say_what_leaves, target_facts
 from runtime.atomic_files import resolve_link, scratch
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     import onnx
 
     from compiler.passes.known_weights import KnownWeights
-    from compiler.passes.pipeline import PassRun
     from nablac.model import Model
     from runtime.text.tokenizers import Tokenizer
     from runtime.verification import Report
@@ -48,10 +48,6 @@ def _known_passes(context: click.Context, parameter: click.Parameter, names: tup
             hint = did_you_mean(name, known) or f"the passes are {', '.join(known)}"
             raise click.BadParameter(f"no pass is called `{name}`; {hint}", context, parameter)
     return names
-
-
-def _report_pass(run: PassRun) -> None:
-    detail(f"{run.stage}: {run.name}: {run.before} -> {run.after} nodes in {run.seconds * 1000:,.1f} ms")
 
 
 @click.command()
@@ -135,7 +131,7 @@ def command(
     from runtime.generation.generator import START, STEP
     from runtime.outputs import check_output
 
-    observe = _report_pass if is_verbose() else None
+    observe = PassReport() if is_verbose() else None
     click.get_current_context().with_resource(pass_settings(disabled_passes, observe))
     file_options = FileOptions(opset, not no_verify, as_json, quiet, EXPORT_TARGETS[target_name], keep_weights)
     if as_step and as_decode:
@@ -183,10 +179,8 @@ def _tokenizer(model: Model, file: Path | None) -> Tokenizer | None:
 
 def _write_model(model: Model, path: Path, tokenizer: Tokenizer | None, seed: int, file_options: FileOptions) -> int:
     """Write a model to `path`, after verifying it if that is asked for; returns the exit status."""
-    import onnx
-
     from compiler.onnx.exporter import export
-    from runtime.onnx_file import move, save
+    from runtime.onnx_file import check, move, save
     from runtime.text.tokenizers import KEY
     from runtime.text.vocabulary_checks import check_tables
 
@@ -210,7 +204,7 @@ def _write_model(model: Model, path: Path, tokenizer: Tokenizer | None, seed: in
         with stage("written"):  # weights from their arrays
             drafts = save(proto, folder / resolve_link(path).name, known.weights)
         with stage("checked"):
-            onnx.checker.check_model(str(drafts[0]), full_check=True)
+            check(proto, drafts)
         with stage("verified") if file_options.verify else nullcontext():
             report = _verified(model, known, drafts[0], seed) if file_options.verify else None
         written = move(drafts, path) if report is None or report.agrees else []

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 def write_decode(model: Model, output: Path, tokenizer: Tokenizer | None, file_options: FileOptions) -> int:
     """Write `output`/step.onnx and, if something is computed once per text, `output`/start.onnx; the exit status."""
-    import onnx
-
     from compiler.decode import decode
     from compiler.onnx.exporter import export
     from compiler.passes.known_weights import with_known_weights
@@ -32,7 +30,7 @@ def write_decode(model: Model, output: Path, tokenizer: Tokenizer | None, file_o
     from runtime.generation.decode_checks import check_causal, worst_difference
     from runtime.generation.decoders import KEY, Layout
     from runtime.generation.generator import START, STEP
-    from runtime.onnx_file import save
+    from runtime.onnx_file import check, save
     from runtime.text.lengths import length_metadata
     from runtime.text.tokenizers import KEY as TOKENIZER
     from runtime.text.vocabulary_checks import check_tables
@@ -69,8 +67,7 @@ def write_decode(model: Model, output: Path, tokenizer: Tokenizer | None, file_o
                 largest=0,
                 target=target,
             )
-            save(proto, folder / name, known.weights)
-            onnx.checker.check_model(str(folder / name), full_check=True)
+            check(proto, save(proto, folder / name, known.weights))
         try:
             output.mkdir(parents=True, exist_ok=True)
             for written in sorted(folder.iterdir()):

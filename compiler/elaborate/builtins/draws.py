@@ -8,10 +8,11 @@ from compiler.elaborate.operands import as_tensor, build_checked, tensor_argumen
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import Argument, Builtin, CompileTimeValue, Module, describe, is_number
 from compiler.elaborate.work import ITEM, NODE
-from compiler.graph import Value, origin
+from compiler.graph import Value
 from compiler.operators.leaves import Input, constant
 from compiler.operators.making import cast, less
 from compiler.operators.random import FoldKey, RandomNormal, RandomUniform
+from compiler.origins import origin
 from compiler.types import DType, TensorType
 from grammar import codes
 from grammar.source import Span

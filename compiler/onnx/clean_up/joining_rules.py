@@ -1,4 +1,4 @@
-"""Joining and cutting along an axis: Concat, Split, Slice and Pad. Keeps the bits."""
+"""Joining and cutting along an axis: Concat, Split, Slice, Gather and Pad. Keeps the bits."""
 
 from __future__ import annotations
 
@@ -89,6 +89,23 @@ def sliced_twice(node: LoweredNode, scope: Scope) -> Replacement | None:
     return Replacement("Slice", first.operands[0], *(scope.vector(a + b) for a, b in zip(inner, outer, strict=True)))
 
 
+@rule("an item of a slice", "Squeeze")
+def item(node: LoweredNode, scope: Scope) -> Replacement | None:
+    """A slice of one index whose axis is dropped is that item."""
+    cut = scope.behind(node.operands[0], "Slice")
+    if cut is None or scope.uses[cut.results[0]] != 1 or len(cut.operands) != 5 or len(node.operands) != 2:
+        return None
+    vectors = [scope.integers(name) for name in (*cut.operands[1:], node.operands[1])]
+    numbers = [vector[0] if vector is not None and len(vector) == 1 else None for vector in vectors]
+    shape = scope.shape(cut.operands[0])
+    start, stop, axis, step, dropped = numbers
+    if shape is None or start is None or stop is None or axis is None or dropped is None or step != 1:
+        return None
+    if axis % len(shape) != dropped % len(shape) or start < 0 or stop != start + 1:
+        return None
+    return Replacement("Gather", cut.operands[0], scope.constant(np.array(start, np.int64)), axis=axis % len(shape))
+
+
 @rule("a padding of a padding", "Pad")
 def padded_twice(node: LoweredNode, scope: Scope) -> Replacement | None:
     """Both add the same constant: their sizes are added."""
@@ -130,4 +147,4 @@ def _cut(name: str, scope: Scope) -> tuple[str, int, int, int] | None:
     return node.operands[0], axis % len(shape), start, min(stop, size)
 
 
-JOINING = (alone, nested, parts_of_one, slices_of_one, everything, sliced_twice, padded_twice)
+JOINING = (alone, nested, parts_of_one, slices_of_one, everything, sliced_twice, item, padded_twice)

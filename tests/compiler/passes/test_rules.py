@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.graph import Graph, Value, origin
+from compiler.graph import Graph, Value
 from compiler.operators.activations import Relu, Tanh
 from compiler.operators.arithmetic import Abs, Add, Mul, Neg, Sub
 from compiler.operators.leaves import Input, constant
@@ -12,6 +12,7 @@ from compiler.operators.pooling import MaxPool, MaxPoolIndices
 from compiler.operators.powers import Exp
 from compiler.operators.reductions import Sum
 from compiler.operators.shaping import Expand, Transpose
+from compiler.origins import origin
 from compiler.passes.rules import (
     Application,
     Rule,
