@@ -144,19 +144,25 @@ def rows(names: list[str], kinds: tuple[str, ...], opset: int) -> Iterator[tuple
         if not names or path.stem in names:
             for kind, model in our_graphs(load(path), None, kinds):
                 yield f"{path.stem}: {kind}", counts_of(model)
-    for name, network in NETWORKS.items():
-        if names and name not in names:
-            continue
-        program = program_of(Source(f"{name}.model", network.text)) if network.text else None
-        program = program or load(SPECS / f"{network.spec}.model")
-        for kind, model in our_graphs(program, network.preset, ("inference",)):
-            yield f"{name}: {kind}", counts_of(model)
-        try:
-            yield f"{name}: torch.onnx", counts_of(torch_graph(network, opset))
-        except ImportError as error:
-            print(f"{name}: {error.name} is not installed, so that there is nothing to compare with", file=sys.stderr)
-        except Exception as error:  # torch.onnx has many kinds of errors too
-            print(f"{name}: torch.onnx wrote nothing: {type(error).__name__}", file=sys.stderr)
+    for name in NETWORKS:
+        if not names or name in names:
+            for writer, counts in torch_rows(name, opset):
+                yield f"{name}: {writer}", counts
+
+
+def torch_rows(name: str, opset: int) -> Iterator[tuple[str, dict[str, int | str]]]:
+    """The counts of a network that PyTorch has too, for inference: ours, then those of torch.onnx where it is there."""
+    network = NETWORKS[name]
+    program = program_of(Source(f"{name}.model", network.text)) if network.text else None
+    program = program or load(SPECS / f"{network.spec}.model")
+    for _, model in our_graphs(program, network.preset, ("inference",)):
+        yield "nablac", counts_of(model)
+    try:
+        yield "torch.onnx", counts_of(torch_graph(network, opset))
+    except ImportError as error:
+        print(f"{name}: {error.name} is not installed, so that there is nothing to compare with", file=sys.stderr)
+    except Exception as error:  # torch.onnx has many kinds of errors too
+        print(f"{name}: torch.onnx wrote nothing: {type(error).__name__}", file=sys.stderr)
 
 
 def main() -> None:
