@@ -27,11 +27,25 @@ def import_packages(variant: str) -> None:
         import onnxruntime  # noqa: F401
 
 
+def _limit_threads(threads: int) -> None:
+    """Let sessions have so many threads: generation leaves the number to onnxruntime."""
+    import onnxruntime
+
+    class Limited(onnxruntime.SessionOptions):
+        def __init__(self) -> None:
+            super().__init__()
+            self.intra_op_num_threads = threads
+
+    onnxruntime.SessionOptions = Limited
+
+
 def generation(job: Job) -> Callable[[], np.ndarray]:
     graph = TextSource(load(SPECS / "gpt.model"), hypers=language_models.settings(job.case)).spec(training=False).graph
     renames = read_renames([str(SPECS / "renames" / "gpt2.rules")])
     weights = load_weights(job.folder / WEIGHTS, graph, renames)
     backend, _, uncached = job.variant.partition(" ")
+    if backend == "ort":
+        _limit_threads(job.threads)
     if uncached:
         decoder: Decoder = Recomputing("tokens", "logits", machine(optimize(graph), weights, backend, "cpu"))
     else:
