@@ -6,6 +6,7 @@ from pathlib import Path
 
 project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 extras = project["optional-dependencies"]
-for requirement in (*project["dependencies"], *extras["image"], *extras["parquet"], *extras["text"], *extras["tune"]):
+of_extras = [requirement for name in ("image", "jit", "parquet", "text", "tune") for requirement in extras[name]]
+for requirement in (*project["dependencies"], *of_extras):
     name, _, version = re.split("(>=)", requirement)
     print(f"{name}=={version}")

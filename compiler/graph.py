@@ -164,11 +164,13 @@ class Operator(Record, ABC):
     positions: ClassVar[Literal["all", "some"] | None] = (
         None  # of its operands' elements, that are elements of the result
     )
+    cheap: ClassVar[bool] = False  # costs no more to compute again than to read from memory
     same_unit: ClassVar[tuple[int, ...]] = ()  # operands that must be in one unit to be meaningful
     counts_from_zero: ClassVar[tuple[int, ...]] = ()  # operands for which the zero of their unit matters
     states_axes: ClassVar[bool] = False  # states the axes of the result itself, unlike a broadcast
     views_operand: ClassVar[bool] = False  # NumPy's result is a view of the first operand
     allocates: ClassVar[bool] = False  # NumPy's result is a new array, never a view of an operand
+    elementwise: ClassVar[bool] = False  # an element of the result depends on the operands' at its own index alone
     edges: ClassVar[tuple[str, ...]] = ()  # where onnxruntime's kernel deviates, and what it gives there
     registry: ClassVar[dict[str, type[Operator]]] = {}
 
@@ -220,6 +222,13 @@ class Operator(Record, ABC):
     @property
     def universal_function(self) -> str | None:
         """The name of the NumPy ufunc that does all of `compute`; None where there is none."""
+        return None
+
+    def element_code(self, *operands: str) -> str | None:
+        """The result's element as a Python expression of its operands' elements, for compiled loops.
+
+        None where there is none, or where NumPy's function is faster than a compiled loop.
+        """
         return None
 
     def moved_operands(self, *operands: Value) -> tuple[Value, ...]:

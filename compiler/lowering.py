@@ -35,6 +35,12 @@ class Emit(Protocol):
         The first `formal` inputs are the nested graph's own; the others are names of this graph.
         """
 
+    def carry(self, body: Any, states: int) -> tuple[str, ...]:
+        """Make the values that a Scan's body reads from this graph states of it, after its first `states` ones.
+
+        Returns their names, the initial values of these states. Empty where the target's bodies read them as they are.
+        """
+
     def unique(self, base: str) -> str:
         """A name like `base` that is not yet taken in the model."""
 

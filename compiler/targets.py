@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from compiler.types import DType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.record import Record
@@ -32,13 +33,13 @@ class Target(Record):
     kernels: str | None = None  # the table of its kernels; None if it runs every operator that is written for it
     has_range: bool = True  # has Range
     has_scatter_add: bool = True  # scatters by addition
-    has_bit_operators: bool = True  # has BitShift, BitwiseAnd and BitwiseXor, and unsigned integers
+    draws_in: DType | None = None  # the type in which draws are hashed by exact matrix products; None for unsigned bits
     has_whole_i64: bool = True  # computes with integers beyond 32 bits; otherwise they are clamped or cut
     has_lone_reverse: bool = True  # runs a recurrence that is reverse only
     has_reset_before: bool = True  # has GRU with the reset gate before the product (`linear_before_reset=0`)
     captures_values: bool = True  # nested graphs read any value of the outer one, not weights and constants alone
     reads_defaults: bool = True  # takes absent attributes and absent initial states as the specification has it
-    has_mixed_powers: bool = True  # has Pow of a float and an integer, and Abs of integers
+    has_integer_abs: bool = True  # has Abs of integers
     differentiates_scans: bool = True  # runs the backward recurrences of a gradient
 
     @property
@@ -65,7 +66,7 @@ ORT_CUDA = Target(
     "onnxruntime on an NVIDIA GPU",
     device="CUDA",
     kernels="ort-cuda",
-    has_bit_operators=False,
+    draws_in=DType.F64,  # products in f32 are made in TF32, of 11 bits
     has_reset_before=False,
 )
 ORT_WEB = Target("ort-web", "onnxruntime in a browser, on WebGPU", device="WebGPU", kernels="ort-web")
@@ -74,22 +75,21 @@ TENSORRT = Target(
     "TensorRT, by itself or in onnxruntime",
     device="TensorRT",
     kernels="tensorrt",
-    has_bit_operators=False,
     has_scatter_add=False,
 )
 PORTABLE = Target(
     "portable",
-    "any client that reads ONNX",
+    "clients that read ONNX",
     highest_opset=17,
     has_range=False,
     has_scatter_add=False,
-    has_bit_operators=False,
+    draws_in=DType.F32,
     has_whole_i64=False,
     has_lone_reverse=False,
     has_reset_before=False,
     captures_values=False,
     reads_defaults=False,
-    has_mixed_powers=False,
+    has_integer_abs=False,
     differentiates_scans=False,
 )
 EXPORT_TARGETS = {target.name: target for target in (ORT_CPU, ORT_CUDA, ORT_WEB, TENSORRT, PORTABLE)}

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 else:
     np = LazyModule("numpy")
 
+Metadata = Mapping[str, str] | None
+
 
 class Model:
     """A model with its weights, run by NumPy or by onnxruntime.
@@ -235,7 +237,7 @@ class Model:
     def onnx(
         self,
         opset: int | None = None,
-        metadata: Mapping[str, str] | None = None,
+        metadata: Metadata = None,
         *,
         largest: int = LARGEST_FILE,
         keep_weights: bool = False,
@@ -271,15 +273,12 @@ class Model:
         self,
         path: str | Path,
         opset: int | None = None,
-        metadata: Mapping[str, str] | None = None,
+        metadata: Metadata = None,
         *,
         keep_weights: bool = False,
         target: str | Target = ORT_CPU,
     ) -> list[Path]:
-        """Write the model for a target to an ONNX file atomically; weights beyond 2 GiB go to a second file beside it.
-
-        Returns the files written, the model's own first.
-        """
+        """Write the model to an ONNX file atomically; returns the files: its own, then that of weights beyond 2 GiB."""
         from compiler.onnx.exporter import export
         from grammar.file_kinds import ONNX
         from runtime.onnx_file import save

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from compiler.graph import Graph
+from runtime.numpy_chains import PLAIN, LoopSettings
 from runtime.numpy_plan import Plan, errstate, plan
 from runtime.signature import Signature
 
@@ -19,11 +20,11 @@ MOST_PLANS = 16  # cached for each graph, the least recently used dropped
 class NumpyRunner:
     """A graph with its weights, ready to be called.
 
-    The weights are checked once; a call may feed others instead.
+    The weights are checked once; a call may feed others instead. Large elementwise operators run by the settings.
     """
 
-    def __init__(self, graph: Graph, weights: Mapping[str, Any] | None = None) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, weights: Mapping[str, Any] | None = None, settings: LoopSettings = PLAIN) -> None:
+        self.graph, self.settings = graph, settings
         self.signature = Signature.of(graph)
         needed = {name: array for name, array in (weights or {}).items() if name in self.signature.types}
         self.weights, self._weight_sizes = self.signature.check(needed, held=self.signature.types)
@@ -61,7 +62,7 @@ class NumpyRunner:
         key = tuple(sorted(sizes.items()))
         plan_of_sizes = self.plans.get(key)
         if plan_of_sizes is None:
-            plan_of_sizes = self.plans[key] = plan(self.graph, sizes)
+            plan_of_sizes = self.plans[key] = plan(self.graph, sizes, self.settings)
             if len(self.plans) > MOST_PLANS:
                 self.plans.popitem(last=False)
         else:

@@ -6,7 +6,7 @@ use, and lets an elementwise step overwrite an operand that no later step reads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from operator import itemgetter
@@ -20,7 +20,9 @@ from compiler.operators.leaves import Constant, Placeholder
 from compiler.types import TensorType, TypeMismatch
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.chaining import ChainOperator, chain_elementwise, results_of
 from runtime.memory import advice
+from runtime.numpy_chains import PLAIN, LoopSettings
 from runtime.stopped import StoppedByData
 
 if TYPE_CHECKING:
@@ -118,8 +120,26 @@ class Plan:
         return code
 
 
-def plan(graph: Graph, sizes: Mapping[str, int]) -> Plan:
-    """Bind every named dim, assign slots to the values, and find when each is last used."""
+class Sizes:
+    """The types of values at one set of sizes."""
+
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        self.sizes = sizes
+        self._bound: dict[TensorType, TensorType] = {}
+
+    def type(self, value: Value) -> TensorType:
+        """The type of a value with its named dims bound."""
+        type = value.type
+        if type not in self._bound:
+            self._bound[type] = type.bind(self.sizes)
+        return self._bound[type]
+
+
+def plan(graph: Graph, sizes: Mapping[str, int], settings: LoopSettings = PLAIN) -> Plan:
+    """Bind every named dim, assign slots to the values, and find when each is last used.
+
+    Large elementwise operators run as chains, by the settings.
+    """
     slot_of: dict[Value, int] = {}
     fed: dict[str, int] = {}
     fixed: list[tuple[int, Array]] = []
@@ -127,7 +147,6 @@ def plan(graph: Graph, sizes: Mapping[str, int]) -> Plan:
     for label, value in graph.inputs.items():
         slot_of[value] = fed.setdefault(label, len(fed))
     slots = len(fed)
-    last: dict[int, int] = {}
     for node in graph:
         for result in node.results:
             if result not in slot_of:
@@ -138,13 +157,18 @@ def plan(graph: Graph, sizes: Mapping[str, int]) -> Plan:
         elif isinstance(node.op, Placeholder):
             slot_of[node.result] = fed.setdefault(feed_name(node), slot_of[node.result])
         else:
-            for value in (*node.operands, *node.results):
-                last[slot_of[value]] = len(computed)
             computed.append((node, _bind(node, sizes)))
+    types = Sizes(sizes)
+    ordered = chain_elementwise(computed, set(graph.ends), types.type, settings)
+    slot_of |= {result: slot_of[value] for result, value in results_of(ordered).items()}
+    computed = [(node, op) for node, op, _ in ordered]
+    last: dict[int, int] = {}
+    for number, (node, _) in enumerate(computed):
+        last.update((slot_of[value], number) for value in (*node.operands, *node.results))
     ends = tuple(slot_of[value] for value in graph.ends)
     for slot in (*ends, *(slot for slot, _ in fixed)):
         last[slot] = _NEVER
-    memory = _Memory(computed, slot_of, last, sizes)
+    memory = _Memory(computed, slot_of, last, types, settings)
     steps = memory.steps()
     copied = tuple(end for end, slot in enumerate(ends) if memory.is_lent(slot) or slot in ends[:end])
     return Plan(steps, fed, tuple(fixed), ends, copied, slots, memory.peak)
@@ -158,10 +182,11 @@ class _Memory:
         computed: Sequence[tuple[Node, Operator]],
         slot_of: Mapping[Value, int],
         last: Mapping[int, int],
-        sizes: Mapping[str, int],
+        sizes: Sizes,
+        settings: LoopSettings,
     ) -> None:
-        self.computed, self.slot_of, self.last, self.sizes = computed, slot_of, last, sizes
-        self.bound: dict[TensorType, TensorType] = {}
+        self.computed, self.slot_of, self.last, self.sizes, self.settings = computed, slot_of, last, sizes, settings
+        self.overwriting: set[int] = set()  # slots whose values are written over an operand
         self.owned: set[int] = set()  # slots that certainly own their memory
         self.viewed: dict[int, int] = {}  # the slot of a view: the slot that it is a view of
         self.aliases: dict[int, frozenset[int]] = {}  # owned slots whose memory a slot may share
@@ -200,8 +225,7 @@ class _Memory:
             kernel, arguments, extra = self._kernel(op, node, operands, number)
             self.bodies[number] = extra
             steps.append(Step(kernel, arguments, results, tuple(freed.get(number, ())), node))
-        overwriting = {step.results[0] for step in steps if len(step.arguments) > len(step.node.operands)}
-        self.peak = self._peak(overwriting)
+        self.peak = self._peak()
         return tuple(steps)
 
     def _kernel(
@@ -209,19 +233,43 @@ class _Memory:
     ) -> tuple[Kernel, tuple[int, ...], int]:
         """The kernel, the slots of its arguments, and the memory that nested plans need."""
         if op.graphs:
-            plans = [plan(body, self.sizes) for body in op.graphs]
+            plans = [plan(body, self.sizes.sizes, self.settings) for body in op.graphs]
             bodies = [body.step for body in plans]
             kernel = partial(op.compute, bodies=bodies)
             peak = sum(body.peak_bytes for body in plans)
             return (kernel if len(node.results) > 1 else partial(_single_result, kernel)), operands, peak
+        if isinstance(op, ChainOperator):
+            return op.overwriting(self._chain_overwrites(node, operands, number)).compute, operands, 0
         ufunc = _ufunc(op)
         if ufunc is None or not node.result.type.rank:  # universal functions return no arrays for scalars
             return kernel_of(node, op), operands, 0
-        wanted = self._type(node.result)
         for operand, slot in zip(node.operands, operands, strict=True):
-            if slot in self.owned and self.dies[slot] <= number and self._type(operand) == wanted:
+            if self._may_overwrite(operand, slot, node.result, number):
+                self.overwriting.add(self.slot_of[node.result])
                 return _WRITING.get(ufunc, ufunc), (*operands, slot), 0  # the last argument is `out`
         return ufunc, operands, 0
+
+    def _may_overwrite(self, operand: Value, slot: int, result: Value, number: int) -> bool:
+        """Whether a step may write its result to the memory of an operand that nothing reads after it."""
+        unread = slot in self.owned and self.dies[slot] <= number
+        return unread and self.sizes.type(operand) == self.sizes.type(result)
+
+    def _chain_overwrites(self, node: Node, operands: tuple[int, ...], number: int) -> dict[int, int]:
+        """The operands of a chain, by index, that its results overwrite.
+
+        Blocks are written one by one, so that no other operand may share the memory.
+        """
+        overwritten: dict[int, int] = {}
+        for index, result in enumerate(node.results):
+            for position, (operand, slot) in enumerate(zip(node.operands, operands, strict=True)):
+                shared = any(slot in self.aliases.get(other, ()) for other in operands if other != slot)
+                if shared or position in overwritten.values():
+                    continue
+                if self._may_overwrite(operand, slot, result, number):
+                    overwritten[index] = position
+                    self.overwriting.add(self.slot_of[result])
+                    break
+        return overwritten
 
     def is_lent(self, slot: int) -> bool:
         """Whether a slot holds, or is a view of, a value that was not computed: a feed or a constant."""
@@ -232,7 +280,7 @@ class _Memory:
     def _computed_slots(self) -> set[int]:
         return {self.slot_of[result] for node, _ in self.computed for result in node.results} - self.viewed.keys()
 
-    def _peak(self, overwriting: Collection[int]) -> int:
+    def _peak(self) -> int:
         """The most bytes alive at once; a view keeps its base alive."""
         death = {slot: self.last[slot] for slot in self._computed_slots}
         for view, source in self.viewed.items():
@@ -244,22 +292,16 @@ class _Memory:
             for result in node.results:
                 slot = self.slot_of[result]
                 if slot in death:
-                    count = self._type(result).elements
+                    count = self.sizes.type(result).elements
                     size = count * result.type.dtype.bytes if isinstance(count, int) else 0
                     alive += size
                     dead[death[slot]] = dead.get(death[slot], 0) + size
-                    if slot in overwriting:  # it takes over the memory of an operand
+                    if slot in self.overwriting:  # it takes over the memory of an operand
                         alive -= size
                         dead[number] = dead.get(number, 0) - size
             peak = max(peak, alive + self.bodies[number])
             alive -= dead.pop(number, 0)
         return peak
-
-    def _type(self, value: Value) -> TensorType:
-        type = value.type
-        if type not in self.bound:
-            self.bound[type] = type.bind(self.sizes)
-        return self.bound[type]
 
 
 def _maximum_into(x: Array, y: Array, out: Array) -> Array:
@@ -312,6 +354,8 @@ def _nothing(slots: list[Any]) -> tuple[()]:
 
 def _stopped(node: Node | None, error: Exception) -> NablacError:
     """The error of an operator that cannot run on the data, at its line of the model."""
+    if node is not None and isinstance(node.op, ChainOperator):
+        node = node.op.first
     name = node.op.name if node is not None else "a step"
     span = node.origin.span if node is not None else None
     location = None if span is not None else (node.origin.path if node is not None else None) or None

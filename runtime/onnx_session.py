@@ -23,7 +23,7 @@ from runtime.stopped import StoppedByData
 
 if TYPE_CHECKING:
     import onnx
-    from onnxruntime import OrtValue
+    from onnxruntime import IOBinding, OrtValue
 
     from compiler.types import Array
 
@@ -60,7 +60,9 @@ class OnnxRunner:
     """One loaded model; `model` is a path or the bytes of an ONNX file.
 
     `threads` are those of one operator (onnxruntime's choice where None); `optimize` set to False runs the graph as it
-    is written, as an oracle does. `severity` 2 lets onnxruntime's warnings through to stderr.
+    is written, as an oracle does. Where `spins` is False its threads stop after each run; otherwise they wait for the
+    next one at full speed, for a while. Where `plans_memory` is False, memory is taken as it is needed, and not as one
+    block planned from the first run. `severity` 2 lets onnxruntime's warnings through to stderr.
     """
 
     def __init__(
@@ -70,6 +72,8 @@ class OnnxRunner:
         device: str = "cpu",
         threads: int | None = None,
         optimize: bool = True,
+        spins: bool = True,
+        plans_memory: bool = True,
         severity: int = _QUIET,
     ) -> None:
         import onnxruntime as ort
@@ -87,6 +91,9 @@ class OnnxRunner:
         options.log_severity_level = severity
         if threads is not None:
             options.intra_op_num_threads = threads
+        options.enable_mem_pattern = plans_memory
+        if not spins:
+            options.add_session_config_entry("session.force_spinning_stop", "1")
         if not optimize:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         providers = _providers(device)
@@ -183,12 +190,16 @@ class OnnxRunner:
         names = list(self.outputs if outputs is None else outputs)
         for name in names:
             binding.bind_output(name, device or self.device)
+        self.run_binding(binding)
+        return dict(zip(names, binding.get_outputs(), strict=True))
+
+    def run_binding(self, binding: IOBinding) -> None:
+        """Run on values that are bound; NablacError for data that an operator refuses."""
         try:
             self.session.run_with_iobinding(binding)
         except Exception as error:  # as above
             message = "onnxruntime failed while running the model"
             raise self._refused(codes.E806, message, error, StoppedByData) from error
-        return dict(zip(names, binding.get_outputs(), strict=True))
 
     def _without_shape(self, model: str | Path | bytes) -> set[str]:
         """The inputs of unknown rank, which onnxruntime reports as scalars."""

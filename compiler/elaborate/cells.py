@@ -179,7 +179,7 @@ def _build(
         length = session.scans[-1].length
         leading.append(session.make(lambda: Iota(length)(), span))
     operands = [*(state.initial for state in step.states), *leading, *step.captured]
-    operator = Scan(body, len(step.states), len(leading), reverse, truncate)
+    operator = Scan(body, len(step.states), len(leading), reverse, truncate=truncate)
     try:
         results = session.make(lambda: operator.apply(*operands).results, span)
     except TypeMismatch as mismatch:

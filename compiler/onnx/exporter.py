@@ -20,7 +20,7 @@ from compiler.onnx.clean_up.scope import elementwise
 from compiler.onnx.device import leaving_nodes
 from compiler.onnx.lowered import LAYER, SOURCE, LoweredBody, LoweredNode, count
 from compiler.onnx.opsets import best_opset, check_opset, needed_opset
-from compiler.onnx.protos import constant_name, supports_bf16, value_info
+from compiler.onnx.protos import constant_name, default_attributes, supports_bf16, value_info
 from compiler.onnx.sizes import Sizes
 from compiler.operators.leaves import Constant, Derived, Placeholder, Stored
 from compiler.passes.pipeline import CLEAN_UP, Stage, run_on_nodes, run_stage
@@ -142,6 +142,8 @@ class Writer:
         inputs = [self._operand(operand) for operand in operands]
         while inputs and not inputs[-1]:
             inputs.pop()
+        if not self.target.reads_defaults:
+            attributes = {**default_attributes(onnx_type, self.opset), **attributes}
         source = self.current.origin if self.current is not None else None
         name = self.unique(f"{source.path.replace('.', '/')}/{onnx_type}" if source and source.path else onnx_type)
         outputs = (name,) if results == 1 else tuple(self.unique(f"{name}:{index}") for index in range(results))
@@ -225,6 +227,17 @@ class Writer:
         ends = inner.finish(outputs, keep=set(inputs))
         formals = [value_info(name, value.type) for value, name in zip(values[:formal], inputs, strict=False)]
         return LoweredBody(graph.name, inner.nodes, formals, ends, inner.value_infos(outputs))
+
+    def carry(self, body: LoweredBody, states: int) -> tuple[str, ...]:
+        if self.target.captures_values:
+            return ()
+        own = {*(value.name for value in body.inputs), *(result for node in body.nodes for result in node.results)}
+        read = dict.fromkeys(name for node in body.nodes for name in sorted(node.names_read()) if name)
+        carried = [name for name in read if name not in own and name not in self.root.initializers]
+        named = ((name, self.type(name), f"step/{name}") for name in carried)
+        values = {name: (type, self.unique(inside), self.unique(inside)) for name, type, inside in named}
+        body.carry(states, values)
+        return tuple(carried)
 
     def unique(self, base: str) -> str:
         taken = self.root.taken

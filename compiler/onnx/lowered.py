@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from compiler.lazy import LazyModule
+from compiler.onnx.protos import value_info
 
 if TYPE_CHECKING:
     import onnx
+
+    from compiler.types import TensorType
 else:
     onnx = LazyModule("onnx")
 
@@ -91,6 +94,15 @@ class LoweredBody:
         """Exchange names that its nodes read or write."""
         for node in self.nodes:
             node.rename(renamed)
+
+    def carry(self, states: int, values: Mapping[str, tuple[TensorType, str, str]]) -> None:
+        """Make outer values that a Scan's step reads further states: for each its type, and names of the states."""
+        self.rename({name: before for name, (_, before, _) in values.items()})
+        before = [value_info(name, type) for type, name, _ in values.values()]
+        after = [value_info(name, type) for type, _, name in values.values()]
+        self.inputs = [*self.inputs[:states], *before, *self.inputs[states:]]
+        self.outputs = [*self.outputs[:states], *after, *self.outputs[states:]]
+        self.nodes += [LoweredNode("Identity", [name], [following]) for _, name, following in values.values()]
 
     def proto(self) -> onnx.GraphProto:
         """The graph as ONNX's own object."""

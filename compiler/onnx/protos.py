@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compiler.lazy import LazyModule
 from compiler.types import TensorType
@@ -23,6 +23,17 @@ def value_info(name: str, type: TensorType) -> onnx.ValueInfoProto:
     """The name and the type of an input, an output or a value between."""
     shape = [size if isinstance(size, int) else str(size) for size in type.shape]
     return onnx.helper.make_tensor_value_info(name, type.dtype.onnx, shape)
+
+
+@cache
+def default_attributes(onnx_type: str, opset: int) -> dict[str, Any]:
+    """The attributes of an ONNX operator that have a default, with it."""
+    attributes = onnx.defs.get_schema(onnx_type, opset, "").attributes
+    return {
+        name: onnx.helper.get_attribute_value(attribute.default_value)
+        for name, attribute in attributes.items()
+        if attribute.default_value.name
+    }
 
 
 @cache

@@ -40,6 +40,8 @@ class Elementwise(Operator):
     """One NumPy function and, mostly, one ONNX operator; operands have one dtype, of one of the `kinds`."""
 
     safe_sums = True
+    elementwise = True
+    compiles: ClassVar[bool] = True  # whether a compiled loop is as fast as NumPy's function, and has its bits
     onnx: ClassVar[str]
     ufunc: ClassVar[str]  # NumPy's universal function that computes it, where one does
     kinds: ClassVar[tuple[str, ...]] = ("float", "int")
@@ -48,6 +50,9 @@ class Elementwise(Operator):
     @property
     def universal_function(self) -> str | None:
         return self.ufunc if type(self).compute is Elementwise.compute else None
+
+    def element_code(self, *operands: str) -> str | None:
+        return f"np.{self.ufunc}({', '.join(operands)})" if self.compiles and self.universal_function else None
 
     def infer(self, *operands: Any, **none: Any) -> TensorType:
         for operand in operands:
@@ -79,6 +84,7 @@ class Elementwise(Operator):
 class Unary(Elementwise):
     """A function of one variable, with its derivative."""
 
+    compiles = False  # NumPy's exp, tanh and others are vectorised, the C library's are not
     kinds: ClassVar[tuple[str, ...]] = ("float",)
     operand_names: ClassVar[tuple[str, ...]] = ("x",)
 
@@ -94,6 +100,7 @@ class PiecewiseConstant(Elementwise):
     """A function whose derivative is zero wherever it has one."""
 
     rounds = False
+    cheap = True
     kinds: ClassVar[tuple[str, ...]] = ("float",)
     operand_names: ClassVar[tuple[str, ...]] = ("x",)
 
@@ -109,6 +116,7 @@ class Add(Elementwise):
     """`x + y`."""
 
     name, onnx, ufunc = "add", "Add", "add"
+    cheap = True
     sign = "+"
     commutative = True
 
@@ -127,6 +135,7 @@ class Sub(Elementwise):
     """`x - y`."""
 
     name, onnx, ufunc = "sub", "Sub", "subtract"
+    cheap = True
     sign = "-"
     same_unit = (0, 1)
 
@@ -145,6 +154,7 @@ class Mul(Elementwise):
     """`x * y`."""
 
     name, onnx, ufunc = "mul", "Mul", "multiply"
+    cheap = True
     sign = "*"
     commutative = True
 
@@ -264,6 +274,7 @@ class Neg(Elementwise):
     """`-x`, of floats and signed integers."""
 
     name, onnx, ufunc = "neg", "Neg", "negative"
+    cheap = True
     operand_names = ("x",)
 
     def inverse(self, result: Value, *operands: Value) -> Iterable[tuple[Value, Value]]:
@@ -282,8 +293,15 @@ class Abs(Unary):
     """The absolute value; its gradient at 0 is 0."""
 
     name, onnx, ufunc = "abs", "Abs", "absolute"
+    compiles = True
     number_function = abs
     kinds = ("float", "int")
+
+    def lower(self, emit: Emit, x: str) -> str:
+        dtype = emit.type(x).dtype
+        if dtype.is_float or emit.target.has_integer_abs:
+            return super().lower(emit, x)
+        return emit("Where", emit("Less", x, np.zeros((), dtype.numpy)), emit("Neg", x), x)
 
     def derivative(self, x: Value, result: Value) -> Value:
         return sign(x)
@@ -300,6 +318,7 @@ class Reciprocal(Unary):
     """`1 / x`."""
 
     name, onnx, ufunc = "reciprocal", "Reciprocal", "reciprocal"
+    compiles = True
     counts_from_zero = (0,)
 
     def derivative(self, x: Value, result: Value) -> Value:

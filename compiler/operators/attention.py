@@ -10,7 +10,7 @@ from compiler.dims import Size
 from compiler.graph import Operator
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
-from compiler.operators.shaping import lower_positions
+from compiler.operators.orders import lower_positions
 from compiler.types import DType, TensorType, TypeMismatch, broadcast_shapes, same_dtype
 
 if TYPE_CHECKING:

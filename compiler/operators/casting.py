@@ -20,6 +20,8 @@ class Cast(Operator):
     """The elements of `x` as `dtype`. Floats lose their fraction on the way to integers; bool is 0 and 1."""
 
     name = "cast"
+    elementwise = True
+    allocates = True
     positions = "all"
     edges = ("a float that the integers of `dtype` cannot hold, NaN and infinity: depends on the processor",)
     dtype: ElementType
@@ -43,6 +45,12 @@ class Cast(Operator):
 
     def compute(self, x: Array) -> Array:
         return x.astype(self.dtype.numpy)
+
+    def element_code(self, *operands: str) -> str | None:
+        (x,) = operands
+        if self.dtype.kind == "bool":
+            return f"{x} != 0"
+        return x if self.dtype.is_float else None  # the loop converts each result to its dtype
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value | None]:
         return (Cast(x.type.dtype)(grad) if x.type.dtype.is_float and self.dtype.is_float else None,)

@@ -146,6 +146,9 @@ class Where(Operator):
     """`x` where `condition` is true, `y` elsewhere; all three broadcast."""
 
     name = "where"
+    elementwise = True
+    allocates = True
+    cheap = True
     same_unit = (1, 2)
     positions = "some"
 
@@ -157,6 +160,10 @@ class Where(Operator):
 
     def compute(self, condition: Array, x: Array, y: Array) -> Array:
         return np.where(condition, x, y)
+
+    def element_code(self, *operands: str) -> str:
+        condition, x, y = operands
+        return f"{x} if {condition} else {y}"
 
     def pullback(
         self, grad: Value, condition: Value, x: Value, y: Value, *, result: Value

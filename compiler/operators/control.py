@@ -25,7 +25,7 @@ from compiler.operators.making import (
     unsqueeze,
     zeros,
 )
-from compiler.rewrite import replace
+from compiler.rewrite import reached, rebuild, replace
 from compiler.types import DType, TensorType, TypeMismatch
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Scan(Operator):
     Operands are the initial states, the sequences, and values that every step sees whole. The body's inputs are the
     states, one item of each sequence, and the whole values; its outputs are the next states and what to stack.
     Results are the final states and the stacked outputs. With `reverse` the steps run from the last item to the first,
-    and an output is stacked at the index of its item. `truncate` matters to the gradient alone.
+    and an output is stacked at the index of its item. `truncate` and `recompute` matter to the gradient alone.
     """
 
     name = "scan"
@@ -83,7 +83,9 @@ class Scan(Operator):
     states: Integer
     slices: Integer
     reverse: Flag = False
+    backward: Flag = False  # is the gradient of another
     truncate: Integer = 0  # steps in each segment of truncated back-propagation; 0 for all in one
+    recompute: Flag = False  # whether the gradient computes each step again, and saves nothing but the states
 
     def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
         return ((index, 0) for index in range(self.states, self.states + self.slices))
@@ -140,6 +142,9 @@ class Scan(Operator):
         return through_time(self, grad if isinstance(grad, tuple) else (grad,), operands)
 
     def lower(self, emit: Emit, *operands: str) -> tuple[str, ...]:
+        if self.backward and not emit.target.differentiates_scans:
+            hint = "write the gradient for another target, or the model for inference"
+            raise TypeMismatch(f"the gradient of a recurrence runs in few {emit.target.title}", hint)
         formal = self.states + self.slices
         names = [f"{label}" for label in self.body.inputs]
         inner = [emit.unique(f"step/{name}") for name in names[:formal]]
@@ -151,7 +156,18 @@ class Scan(Operator):
         first, sequences = operands[: self.states], operands[self.states : formal]
         length = self.length(*(emit.type(operand) for operand in operands))
         steps = [pad_empty(emit, sequence, length) for sequence in sequences]
-        results = emit.many(len(outputs), "Scan", *first, *steps, body=body, num_scan_inputs=self.slices, **directions)
+        carried = emit.carry(body, self.states)
+        results = emit.many(
+            len(outputs) + len(carried),
+            "Scan",
+            *first,
+            *carried,
+            *steps,
+            body=body,
+            num_scan_inputs=self.slices,
+            **directions,
+        )
+        results = (*results[: self.states], *results[self.states + len(carried) :])
         final = states_of_steps(emit, length, first, results[: self.states])
         return (*final, *(drop_padding(emit, stacked, length) for stacked in results[self.states :]))
 
@@ -175,26 +191,31 @@ class Scan(Operator):
 def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Value, ...]) -> tuple[Value | None, ...]:
     """The gradients of a Scan's operands, from those of its results.
 
-    The states are saved by a second forward Scan, which the pass `merge_scans` merges with the first; each backward
-    step recomputes the forward step from them and pulls the gradients back through it. The gradients of the whole
-    values are summed over the steps.
+    The states, and what else of a step its gradient needs, are saved by a second forward Scan, which the pass
+    `merge_scans` merges with the first. A backward step pulls the gradients back through the forward step, and computes
+    only the cheap values of that again. The gradients of the whole values are summed over the steps.
     """
     formal = list(scan.body.inputs.values())
     ends = list(scan.body.outputs.values())
     n, last = scan.states, scan.states + scan.slices
     inputs = [Input(f"forward_{index}", value.type)() for index, value in enumerate(formal)]
-    again = replace(ends, dict(zip(formal, inputs, strict=True)))
+    forward = dict(zip(formal, inputs, strict=True))
+    for node in scan.body:
+        if node.results[0] not in forward:
+            rebuild(node, forward)
+    again = [forward[end] for end in ends]
     flows = [value.type.dtype.is_float for value in formal]
 
     to_next = [Input(f"grad_next_{index}", value.type)() for index, value in enumerate(formal[:n]) if flows[index]]
     sums = [
         Input(f"sum_{index}", _sum_type(formal[index].type))() for index in range(last, len(formal)) if flows[index]
     ]
-    to_stacked = [Input(f"grad_given_{index}", value.type)() for index, value in enumerate(ends[n:])]
+    flown = [index for index, grad in enumerate(grads[n:], n) if grad is not None and ends[index].type.dtype.is_float]
+    to_stacked = [Input(f"grad_stacked_{index}", ends[index].type)() for index in flown]
 
     following = iter(to_next)
     seeds = [(end, next(following)) for index, end in enumerate(again[:n]) if flows[index]]
-    seeds += [(end, seed) for end, seed in zip(again[n:], to_stacked, strict=True) if end.type.dtype.is_float]
+    seeds += [(again[index], seed) for index, seed in zip(flown, to_stacked, strict=True)]
     wrt = [value for value, flow in zip(inputs, flows, strict=True) if flow]
     pulled = gradients([end for end, _ in seeds], [seed for _, seed in seeds], wrt)
     flowing = {value: grad if grad is not None else zeros(value.type) for value, grad in zip(wrt, pulled, strict=True)}
@@ -208,32 +229,58 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
         for total, value in zip(sums, (v for v in inputs[last:] if v in flowing), strict=True)
     ]
     stacked = [flowing[value] for value in inputs[n:last] if value in flowing]
-    body_inputs = [*to_next, *sums, *inputs[:last], *to_stacked, *keeps, *inputs[last:]]
-    body = Graph(_named(body_inputs), _numbered([*state_gradients, *summed, *stacked]), name="step_back")
+    results_back = [*state_gradients, *summed, *stacked]
+    saved = _values_to_save(scan, forward, results_back) if n and not scan.recompute else []
+    saved_inputs = {forward[value]: Input(f"saved_{index}", value.type)() for index, value in enumerate(saved)}
+    body_inputs = [*to_next, *sums, *inputs[:last], *saved_inputs.values(), *to_stacked, *keeps, *inputs[last:]]
+    body = Graph(_named(body_inputs), _numbered(replace(results_back, saved_inputs)), name="step_back")
 
     length = scan.length(*(operand.type for operand in operands))
-    saved = Graph(scan.body.inputs, _numbered([*ends[:n], *ends[:n]]), name="step")
-    after = Scan(saved, n, scan.slices, scan.reverse).apply(*operands).results[n:] if n else ()
+    saving = Graph(scan.body.inputs, _numbered([*ends[:n], *ends[:n], *saved]), name="step")
+    stacks = (
+        Scan(saving, n, scan.slices, scan.reverse, recompute=scan.recompute).apply(*operands).results[n:] if n else ()
+    )
     before = [
-        states_before(first, states, length, scan.reverse) for first, states in zip(operands[:n], after, strict=True)
+        states_before(first, states, length, scan.reverse)
+        for first, states in zip(operands[:n], stacks[:n], strict=True)
     ]
-    stacked_grads = [
-        grad if grad is not None else zeros(end.type.with_shape(length, *end.shape))
-        for grad, end in zip(grads[n:], ends[n:], strict=True)
-    ]
+    stacked_grads = [grad for index in flown if (grad := grads[index]) is not None]
     first = [
         grad if grad is not None else zeros(formal[index].type) for index, grad in enumerate(grads[:n]) if flows[index]
     ]
     begun = [*first, *(zeros(value.type) for value in sums)]
     kept = [_keep_flags(scan, length, keep.type.dtype) for keep in keeps]
-    sequences = [*before, *operands[n:last], *stacked_grads, *kept]
-    backward = Scan(body, len(begun), len(sequences), not scan.reverse)
+    sequences = [*before, *operands[n:last], *stacks[n:], *stacked_grads, *kept]
+    backward = Scan(body, len(begun), len(sequences), not scan.reverse, backward=True, recompute=scan.recompute)
     results = iter(backward.apply(*begun, *sequences, *operands[last:]).results)
     gradient_of: dict[int, Value] = {}
     for index in (*range(n), *range(last, len(formal)), *range(n, last)):
         if flows[index]:
             gradient_of[index] = cast(next(results), formal[index].type.dtype)
     return tuple(gradient_of.get(index) for index in range(len(formal)))
+
+
+def _values_to_save(scan: Scan, forward: dict[Value, Value], results: list[Value]) -> list[Value]:
+    """The values of the forward step from which the backward step's `results` are computed by cheap operators alone.
+
+    `forward` maps the values of the step to those in the backward step. What does not depend on the states is never
+    saved, since it can be computed for all steps at once.
+    """
+    formal = list(scan.body.inputs.values())
+    moving = reached(scan.body.outputs.values(), formal[: scan.states])
+    backward = Graph({}, _numbered(results)).nodes
+    ahead = {again.node for again in forward.values()}
+    read = {operand for node in backward if node not in ahead for operand in node.operands} | set(results)
+    saved: list[Value] = []
+    known = set(formal)  # values that a backward step has, or computes by cheap operators
+    for node in scan.body:
+        if node not in moving or (node.op.cheap and known.issuperset(node.operands)):
+            known.update(node.results)
+        for value in node.results:
+            if value not in known and forward[value] in read:
+                saved.append(value)
+                known.add(value)
+    return saved
 
 
 def _truncate(state_gradients: list[Value]) -> tuple[list[Value], list[Value]]:

@@ -13,7 +13,8 @@ from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.leaves import size_of
 from compiler.operators.making import cast, filled, transpose, unsqueeze
-from compiler.operators.shaping import DataMovement, lower_positions
+from compiler.operators.orders import lower_positions
+from compiler.operators.shaping import DataMovement
 from compiler.types import DType, TensorType, TypeMismatch, same_dtype
 from compiler.window import Window
 

@@ -157,6 +157,7 @@ class Sqrt(Unary):
     """The square root."""
 
     name, onnx, ufunc = "sqrt", "Sqrt", "sqrt"
+    compiles = True
     number_function = math.sqrt
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:

@@ -15,7 +15,16 @@ from compiler.dims import product
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
-from compiler.operators.shaping import lower_positions
+from compiler.operators.hash_words import (
+    columns_of,
+    lower_bits,
+    lower_columns,
+    lower_number,
+    lower_product,
+    lower_word_mix,
+)
+from compiler.operators.orders import lower_positions
+from compiler.targets import LOWEST_OPSET, Target
 from compiler.types import DType, TensorType, TypeMismatch
 
 if TYPE_CHECKING:
@@ -55,6 +64,9 @@ class Draw(Operator):
     public = False
     opset = 18  # BitwiseXor
 
+    def lowest_opset(self, target: Target) -> int:
+        return self.opset if target.draws_in is None else LOWEST_OPSET
+
     def pullback(self, grad: Value, *operands: Value, result: Value) -> tuple[None, ...]:
         return (None,) * len(operands)
 
@@ -86,6 +98,8 @@ class FoldKey(Draw):
         return _folded(key, number, self.tag)
 
     def lower(self, emit: Emit, key: str, number: str) -> str:
+        if emit.target.draws_in is not None:
+            return _lower_by_words(emit, key, number, self.tag)
         return emit("Cast", _lower_folded(emit, key, number, np.array(self.tag, np.uint32)), to=DType.I64.onnx)
 
 
@@ -102,6 +116,8 @@ class FoldKeys(Draw):
         return tuple(_folded(key, number, tag) for tag in self.tags)
 
     def lower(self, emit: Emit, key: str, number: str) -> tuple[str, ...]:
+        if emit.target.draws_in is not None:
+            return tuple(_lower_by_words(emit, key, number, tag) for tag in self.tags)
         folded = _lower_folded(emit, key, number, np.array(self.tags, np.uint32))
         parts = emit.many(len(self.tags), "Split", folded, np.ones(len(self.tags), np.int64), axis=0)
         return tuple(emit("Cast", emit("Squeeze", part, np.array([0])), to=DType.I64.onnx) for part in parts)
@@ -124,6 +140,21 @@ def _lower_folded(emit: Emit, key: str, number: str, tags: Array) -> str:
     spread = emit("Mul", _lower_low_word(emit, number), np.array(GOLDEN, np.uint32))
     x = lower_mix(emit, emit("Add", x, spread))
     return emit("BitShift", x, np.array(1, np.uint32), direction="RIGHT")
+
+
+def _lower_by_words(emit: Emit, key: str, number: str, tag: int) -> str:
+    """The key of `FoldKey` for a tag, for a target without operators on bits."""
+    (low, high), (count, _) = (lower_columns(emit, operand) for operand in (key, number))
+    columns = columns_of(emit, tag)
+    bits = lower_word_mix(emit, lower_bits(emit, low), _ROUNDS)
+    bits = lower_word_mix(emit, lower_bits(emit, emit("Add", lower_product(emit, bits, 1), high)), _ROUNDS)
+    bits = lower_word_mix(emit, lower_bits(emit, emit("Add", lower_product(emit, bits, 1), columns)), _ROUNDS)
+    spread = lower_product(emit, lower_bits(emit, count), GOLDEN)
+    bits = lower_word_mix(emit, lower_bits(emit, emit("Add", lower_product(emit, bits, 1), spread)), _ROUNDS)
+    halves = (lower_number(emit, bits, lowest, width) for lowest, width in ((1, 16), (17, 15)))
+    lower, upper = (emit("Cast", half, to=DType.I64.onnx) for half in halves)
+    total = emit("Add", emit("Mul", upper, np.array([1 << 16])), lower)
+    return emit("Squeeze", total, np.array([0, 1]))
 
 
 def _words(number: Array) -> tuple[Array, Array]:
@@ -162,7 +193,26 @@ class Fill(Draw):
         with np.errstate(over="ignore"):
             return mix(mix(numbers) + _words(key)[0]).reshape(self.shape)
 
-    def lower_bits(self, emit: Emit, key: str, lane: int) -> str:
+    def lower_uniform(self, emit: Emit, key: str, lane: int, offset: float) -> str:
+        """`fraction` of `bits`, in the type that the draw is computed in."""
+        if emit.target.draws_in is None:
+            return self.lower_fraction(emit, self.lower_words(emit, key, lane), offset)
+        count, dtype = product(self.shape), _working(self.dtype)
+        if isinstance(count, int) and count >= 1 << _BITS:
+            raise TypeMismatch(f"a draw of {count:,} numbers", "this target counts to 2**24: draw fewer at a time")
+        numbers = emit(
+            "Cast", emit("Unsqueeze", lower_positions(emit, count), np.array([1])), to=emit.target.draws_in.onnx
+        )
+        bits = lower_bits(emit, emit("Mul", numbers, columns_of(emit, 1)))
+        bits = lower_bits(emit, emit("Add", lower_product(emit, bits, GOLDEN), columns_of(emit, lane)))
+        columns = lower_product(emit, lower_word_mix(emit, bits, _ROUNDS), 1)
+        bits = lower_word_mix(emit, lower_bits(emit, emit("Add", columns, lower_columns(emit, key)[0])), _ROUNDS)
+        x = emit("Cast", lower_number(emit, bits, 32 - _BITS, _BITS), to=dtype.onnx)
+        x = emit("Reshape", x, emit.sizes(self.shape))
+        x = emit("Add", x, np.array(offset, dtype.numpy)) if offset else x
+        return emit("Mul", x, np.array(2.0**-_BITS, dtype.numpy))
+
+    def lower_words(self, emit: Emit, key: str, lane: int) -> str:
         numbers = emit("Cast", lower_positions(emit, product(self.shape)), to=12)
         spread = emit("Mul", numbers, np.array(GOLDEN, np.uint32))
         if lane:
@@ -201,7 +251,7 @@ class RandomUniform(Fill):
         return self.fraction(self.bits(key, 0), 0.0).astype(self.dtype.numpy)
 
     def lower(self, emit: Emit, key: str) -> str:
-        x = self.lower_fraction(emit, self.lower_bits(emit, key, 0), 0.0)
+        x = self.lower_uniform(emit, key, 0, 0.0)
         return x if self.dtype in (DType.F32, DType.F64) else emit("Cast", x, to=self.dtype.onnx)
 
 
@@ -220,8 +270,8 @@ class RandomNormal(Fill):
 
     def lower(self, emit: Emit, key: str) -> str:
         dtype = _working(self.dtype).numpy
-        u = self.lower_fraction(emit, self.lower_bits(emit, key, 0), 0.5)
-        v = self.lower_fraction(emit, self.lower_bits(emit, key, 0x5BD1E995), 0.0)
+        u = self.lower_uniform(emit, key, 0, 0.5)
+        v = self.lower_uniform(emit, key, 0x5BD1E995, 0.0)
         radius = emit("Sqrt", emit("Mul", emit("Log", u), np.array(-2, dtype)))
         x = emit("Mul", radius, emit("Cos", emit("Mul", v, np.array(2 * np.pi, dtype))))
         return x if self.dtype in (DType.F32, DType.F64) else emit("Cast", x, to=self.dtype.onnx)

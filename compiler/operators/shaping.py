@@ -12,6 +12,7 @@ from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.making import aligned, broadcast_part, filled, preceded, slice_, sum_, sum_to
+from compiler.operators.orders import lower_flip
 from compiler.types import TensorType, TypeMismatch, broadcast_shapes, same_dtype
 from compiler.window import Window
 
@@ -23,29 +24,17 @@ else:
     np = LazyModule("numpy")
 
 
-_LONGEST_CONSTANT = 1 << 16  # numbers that are stored for a runtime that cannot count
-
-
 class DataMovement(Operator):
     """An operator that moves elements and computes nothing."""
 
     rounds = False
+    cheap = True
 
     def moved_operands(self, *operands: Value) -> tuple[Value, ...]:
         return operands
 
     def flops(self, *operands: TensorType) -> Size:
         return 0
-
-
-def lower_positions(emit: Emit, count: Size) -> str:
-    """The numbers from 0 to `count - 1`, as an i64 vector."""
-    if emit.target.has_range:
-        return emit("Range", np.array(0), emit("Squeeze", emit.sizes((count,)), np.array([0])), np.array(1))
-    if isinstance(count, int) and count <= _LONGEST_CONSTANT:
-        return emit.sizes(range(count))
-    ones = emit("Expand", np.array([1]), emit.sizes((count,)))
-    return emit("Sub", emit("CumSum", ones, np.array(0), exclusive=0, reverse=0), np.array([1]))
 
 
 class Transpose(DataMovement):
@@ -432,12 +421,6 @@ class Flip(DataMovement):
 
     def lower(self, emit: Emit, x: str) -> str:
         return lower_flip(emit, x, emit.type(x).distinct_axes(self.axes)) if self.axes else emit("Identity", x)
-
-
-def lower_flip(emit: Emit, x: str, axes: tuple[int, ...]) -> str:
-    """`x` with the order along axes reversed, which are counted from the front."""
-    back, front = np.full(len(axes), -1, np.int64), np.full(len(axes), -emit.target.largest_index - 1, np.int64)
-    return emit("Slice", x, back, front, np.array(axes, np.int64), back)
 
 
 class Tile(DataMovement):

@@ -15,7 +15,7 @@ from functools import cache, partial
 from compiler.graph import Graph
 from compiler.passes.bodies import Rewrite, everywhere, nodes_in_all
 from compiler.passes.rules import Keeps, Rules, apply_rules
-from compiler.targets import ORT_CPU, Target
+from compiler.targets import EXPORT_TARGETS, ORT_CPU, Target
 from grammar.record import Record
 
 
@@ -84,7 +84,7 @@ def _after_gradient(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.pools import merge_pools
 
     return (
-        Pass("merge-scans", merge_scans, "bits"),
+        Pass("merge-scans", everywhere(merge_scans), "bits"),
         Pass("merge-pools", merge_pools, "rounding"),
     )
 
@@ -109,9 +109,11 @@ def _model(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.fuse_normalizations import MEANS, NORMALIZATIONS
     from compiler.passes.fuse_recurrences import fuse_recurrences
     from compiler.passes.fuse_softmax import SOFTMAX
+    from compiler.passes.join_products import join_products_of_steps
     from compiler.passes.merge_reductions import REDUCTIONS
     from compiler.passes.pair_directions import JOINED, pair_directions
     from compiler.passes.regroup_steps import regroup_steps
+    from compiler.passes.rejoin_parts import rejoin_parts
     from compiler.passes.share_keys import share_keys
     from compiler.passes.turn_products import TABLES
 
@@ -119,16 +121,18 @@ def _model(target: Target) -> tuple[Pass, ...]:
     return (
         *clean_up,
         _by_rules("turn-products", TABLES),
-        Pass("sink-results", sink_results, "rounding"),
+        Pass("sink-results", everywhere(sink_results), "rounding"),
         *clean_up,
         Pass("fuse-rnn", partial(fuse_recurrences, "rnn", target), "rounding"),
         Pass("fuse-lstm", partial(fuse_recurrences, "lstm", target), "rounding"),
         Pass("fuse-gru", partial(fuse_recurrences, "gru", target), "rounding"),
         Pass("pair-directions", partial(pair_directions, target), "bits"),
         _by_rules("join-directions", JOINED),
-        Pass("regroup-steps", regroup_steps, "rounding"),
-        Pass("hoist-steps", hoist_steps, "rounding"),
+        Pass("join-products", join_products_of_steps, "rounding"),
+        Pass("regroup-steps", everywhere(regroup_steps), "rounding"),
+        Pass("hoist-steps", everywhere(partial(hoist_steps, target=target)), "rounding"),
         *clean_up,
+        Pass("rejoin-parts", everywhere(rejoin_parts), "bits"),
         _by_rules("fuse-softmax", SOFTMAX),
         Pass("fuse-attention", fuse_attention, "rounding"),
         _by_rules("fuse-bias", BIAS),
@@ -154,8 +158,11 @@ def _export(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.keep_padding import PADDING
     from compiler.passes.narrow_ranges import RANGES
     from compiler.passes.pack_attention import PACKED
+    from compiler.passes.scatter_products import SCATTER_PRODUCTS
 
+    scatters = () if target.has_scatter_add else (_by_rules("scatter-products", SCATTER_PRODUCTS, in_bodies=True),)
     return (
+        *scatters,
         Pass("join-masks", join_masks, "bits"),
         _by_rules("narrow-ranges", RANGES),
         _by_rules("keep-padding", PADDING),
@@ -183,9 +190,16 @@ def passes_of(*stages: Stage, target: Target = ORT_CPU) -> tuple[Pass, ...]:
     return tuple(pass_ for stage in stages for pass_ in _TABLE[stage](target))
 
 
+def all_passes() -> dict[str, Pass]:
+    """The passes of all targets by name; of those that depend on the target the first one's."""
+    every = [pass_ for target in EXPORT_TARGETS.values() for pass_ in passes_of(*Stage, target=target)]
+    first = {pass_.name: pass_ for pass_ in reversed(every)}
+    return {pass_.name: first[pass_.name] for pass_ in every}
+
+
 def pass_names() -> tuple[str, ...]:
     """The names of all passes on graphs."""
-    return tuple(dict.fromkeys(pass_.name for pass_ in passes_of(*Stage)))
+    return tuple(all_passes())
 
 
 def names_to_disable() -> tuple[str, ...]:

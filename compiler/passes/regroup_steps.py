@@ -25,7 +25,7 @@ from compiler.operators.linear import MatMul
 from compiler.operators.making import add
 from compiler.operators.powers import Pow
 from compiler.operators.shaping import Concat, DataMovement
-from compiler.rewrite import rebuild, rewrite, with_ends
+from compiler.rewrite import rebuild, replace, rewrite, with_ends
 
 _DEPTH = 6  # operators to look through for the bound of a value
 
@@ -35,24 +35,38 @@ def regroup_steps(graph: Graph) -> Graph:
     if not any(isinstance(node.op, Scan) for node in graph):
         return graph
 
+    order: dict[Node, int] = {}
+
     def regrouped(node: Node) -> Sequence[Value] | None:
+        order[node] = len(order)
         if not isinstance(node.op, Scan):
             return None
-        return node.op.replace(body=_Regrouping(node.op).body()).apply(*node.operands).results
+        outside = [order.get(operand.node, -1) for operand in node.operands]
+        return node.op.replace(body=_Regrouping(node.op, node.operands, outside).body()).apply(*node.operands).results
 
     return rewrite(graph, regrouped)
 
 
 class _Regrouping:
-    """The regrouping of one step; only values with a single user are regrouped."""
+    """The regrouping of one step; only values with a single user are regrouped.
 
-    def __init__(self, scan: Scan) -> None:
+    `outside` has the position in the graph of each of the Scan's operands.
+    """
+
+    def __init__(self, scan: Scan, operands: Sequence[Value], outside: Sequence[int]) -> None:
         self.old = scan.body
+        self.inputs = list(scan.body.inputs.values())
+        self.stacked = {
+            item: inside
+            for item, operand in zip(self.inputs, operands, strict=True)
+            if (inside := _stacked_value(operand)) is not None
+        }
         self.uses = Counter(operand for node in self.old for operand in node.operands)
         self.uses.update(self.old.ends)
         self.added = {operand for node in self.old if isinstance(node.op, Add) for operand in node.operands}
         self.new: dict[Value, Value] = {}
-        self.moving = {value.node for value in list(scan.body.inputs.values())[: scan.states]}
+        self.moving = {value.node for value in self.inputs[: scan.states]}
+        self.outside = {value.node: position for value, position in zip(self.inputs, outside, strict=True)}
 
     def body(self) -> Graph:
         for node in self.old:
@@ -75,7 +89,7 @@ class _Regrouping:
         moving, other = self._moving_first(self.new[inner].node)
         if not self._moves(moving) or self._moves(other):
             return None
-        if not (at_most(other, 1.0) or at_most(known, 1.0)):
+        if not any(at_most(factor, 1.0) for factor in replace([other, known], self.stacked)):
             return None
         factor = other * self.new[known]
         regrouped = moving * factor
@@ -99,12 +113,18 @@ class _Regrouping:
             return None
         addends = [self.new[term] for term in terms if term not in products and term not in known]
         if products:
+            products.sort(key=self._position)  # as the forward step has them, so that gradients need not be reordered
             lefts, rights = zip(*(self.new[term].node.operands for term in products), strict=True)
             addends.insert(0, Concat(-1)(*lefts) @ Concat(0)(*rights))
         if known:
             addends.append(reduce(add, (self.new[term] for term in known)))
         total = reduce(add, addends)
         return total if total.type == node.result.type else None
+
+    def _position(self, product: Value) -> int:
+        """Where in the graph the first value is on which a product's matrix depends."""
+        matrix = Graph({}, {"matrix": product.node.operands[1]})
+        return min((self.outside[node] for node in matrix if node in self.outside), default=-1)
 
     def _terms(self, node: Node) -> list[Value]:
         """The terms of a sum, for any grouping."""
@@ -131,6 +151,14 @@ class _Regrouping:
     def _moves(self, value: Value) -> bool:
         """Whether a value depends on the states."""
         return value.node in self.moving or any(operand.node in self.moving for operand in value.node.operands)
+
+
+def _stacked_value(sequence: Value) -> Value | None:
+    """What each step of another Scan computes, if it is a sequence that this Scan stacks; otherwise None."""
+    op = sequence.node.op
+    if not isinstance(op, Scan) or sequence.index < op.states:
+        return None
+    return list(op.body.outputs.values())[sequence.index]
 
 
 def at_most(value: Value, bound: float) -> bool:

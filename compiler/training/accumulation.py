@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from compiler.dims import Dim, Size
@@ -16,6 +15,7 @@ from compiler.operators.making import filled
 from compiler.training.measures import Measure, Part
 from compiler.training.own_state import OwnState, buffer_of
 from compiler.training.precision import widen
+from compiler.training.split import WEIGHT, Handover
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 
@@ -52,36 +52,49 @@ def weight_of(measure: Measure) -> Weight | None:
     return Weight(first.value) if alike and counts[0] is not None else None
 
 
-def accumulate_gradients(
-    spec: TrainingSpec, gradients: Mapping[str, Value], loss: Measure, graph: Graph, apply: Value
-) -> tuple[dict[str, Value], dict[OwnState, Value]]:
-    """The gradients of all batches since the last update as if they were one batch, and the next values of the sums.
+class Accumulation:
+    """The gradients of all batches since the last update as if they were one batch: a transform with running sums.
 
-    `graph` has the parts of the measured `loss` as outputs; the sums are reset where `apply` is true. NablacError if
-    the loss of several batches is neither a sum nor an average of theirs.
+    `sums` are the next values of its states, which are reset where `apply` is true. It takes the weight of a batch
+    over from the gradient graph.
+    """
+
+    def __init__(self, weight: Weight, apply: Value, handover: Handover) -> None:
+        if weight.value is not None:
+            weight = replace(weight, value=handover.stand_in(WEIGHT, weight.value))
+        self.weight, self.apply = weight, apply
+        self.sums: dict[OwnState, Value] = {}
+
+    def add(self, gradients: dict[str, Value]) -> dict[str, Value]:
+        """The accumulated gradients by path."""
+        weight = self.weight
+        if weight.value is None:
+            return {path: self._total(OwnState("accumulated", path), gradient) for path, gradient in gradients.items()}
+        floor = constant(weight.least, weight.value.type.dtype)
+        weight_now, weights = (
+            Maximum()(weight_value, floor) if weight.least else weight_value
+            for weight_value in (weight.value, self._total(OwnState("accumulated"), weight.value))
+        )
+        return {
+            path: self._total(OwnState("accumulated", path), grad * weight_now) / weights
+            for path, grad in gradients.items()
+        }
+
+    def _total(self, state: OwnState, value: Value) -> Value:
+        summed = buffer_of(state, value.type, 0.0) + value
+        self.sums[state] = Where()(self.apply, filled(0, value.type), summed)
+        return summed
+
+
+def batch_weight(spec: TrainingSpec, loss: Measure, graph: Graph) -> Weight:
+    """The weight of a batch, computed by `graph`, which has the parts of the measured `loss` as outputs.
+
+    NablacError if the loss of several batches is neither a sum nor an average of theirs.
     """
     weight = weight_of(loss)
     if weight is None:
         raise _not_additive_error(spec)
-    weight = _weight_in_graph(weight, loss, graph)
-    sums: dict[OwnState, Value] = {}
-
-    def total(state: OwnState, value: Value) -> Value:
-        summed = buffer_of(state, value.type, 0.0) + value
-        sums[state] = Where()(apply, filled(0, value.type), summed)
-        return summed
-
-    if weight.value is None:
-        return {path: total(OwnState("accumulated", path), gradient) for path, gradient in gradients.items()}, sums
-    floor = constant(weight.least, weight.value.type.dtype)
-    weight_now, weights = (
-        Maximum()(weight_value, floor) if weight.least else weight_value
-        for weight_value in (weight.value, total(OwnState("accumulated"), weight.value))
-    )
-    means = {
-        path: total(OwnState("accumulated", path), grad * weight_now) / weights for path, grad in gradients.items()
-    }
-    return means, sums
+    return _weight_in_graph(weight, loss, graph)
 
 
 def _weight_in_graph(weight: Weight, measure: Measure, graph: Graph) -> Weight:

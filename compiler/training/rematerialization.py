@@ -34,35 +34,37 @@ _EARLIER = 0.05  # how much dearer it is to keep the first value than the last o
 MayRepeat = Callable[[Liveness, Node], bool]
 
 
-def fit_into(graph: Graph, budget: int, sizes: Mapping[str, int]) -> Graph:
+def fit_into(graph: Graph, budget: int, sizes: Mapping[str, int], beside: int = 0) -> Graph:
     """An equivalent graph that needs at most `budget` bytes at these sizes, with all that is fed.
 
+    `beside` are the bytes of what lies in memory too, and the graph does not read.
     Computes as little again as the tried choices allow. NablacError, with the least that is possible, where none fits.
     """
-    if Liveness(graph, sizes).most <= budget:
+    room = budget - beside
+    if Liveness(graph, sizes).most <= room:
         return graph
     early = Liveness(reduce_early(graph, sizes), sizes)
-    if early.most <= budget:
+    if early.most <= room:
         return early.graph
-    cheap = _shrink(early, budget, _cheap_of_first(early, 1.0))
-    if cheap.most <= budget:
-        less = (_shrink(early, budget, _cheap_of_first(early, fraction)) for fraction in _FRACTIONS)
-        return next((liveness for liveness in less if liveness.most <= budget), cheap).graph
+    cheap = _shrink(early, room, _cheap_of_first(early, 1.0))
+    if cheap.most <= room:
+        less = (_shrink(early, room, _cheap_of_first(early, fraction)) for fraction in _FRACTIONS)
+        return next((liveness for liveness in less if liveness.most <= room), cheap).graph
     least = cheap.most
     for segments in _SEGMENTS:
-        shrunk = _shrink(early, budget, _between_checkpoints(early, segments))
-        if shrunk.most <= budget:
+        shrunk = _shrink(early, room, _between_checkpoints(early, segments))
+        if shrunk.most <= room:
             return shrunk.graph
         least = min(least, shrunk.most)
     written = sum(map(early.bytes, graph.updates.values()))
-    only_state = least < _STATE * (early.fed_bytes + written)
+    only_state = least + beside < _STATE * (early.fed_bytes + beside + written)
     raise NablacError(
         Diagnostic(
             codes.E811,
             f"a training step of {graph.name} does not fit in {_amount(budget)}",
             place="memory_budget",
-            note=f"it takes {_amount(early.most)}, and {_amount(least)} if all that helps is computed again; "
-            f"{_amount(early.fed_bytes)} of it are weights, states and the batch",
+            note=f"it takes {_amount(early.most + beside)}, and {_amount(least + beside)} if all that helps is "
+            f"computed again; {_amount(early.fed_bytes + beside)} of it are weights, states and the batch",
             hint=_STATE_HINT if only_state else "train with smaller batches",
         )
     )

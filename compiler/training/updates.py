@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compiler.graph import Graph, Node, Value, origin
-from compiler.operators.arithmetic import Elementwise
-from compiler.operators.comparison import Where
 from compiler.operators.shaping import Concat, Split
 from compiler.rewrite import replace
 from grammar.record import Record
@@ -81,6 +79,4 @@ def _update_concatenated(group: list[Update]) -> dict[str, Value]:
 
 def _is_elementwise(node: Node) -> bool:
     """Whether each element of the result depends on elements at its own index only, as all scalar operations do."""
-    if isinstance(node.op, (Elementwise, Where)):
-        return True
-    return not any(value.type.rank for value in (*node.operands, *node.results))
+    return node.op.elementwise or not any(value.type.rank for value in (*node.operands, *node.results))

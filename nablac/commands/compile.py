@@ -69,6 +69,9 @@ def _report_pass(run: PassRun) -> None:
 @click.option(
     "--train", "as_step", is_flag=True, help="Compile the training step; writes its initial state to a file beside it."
 )
+@click.option(
+    "--split", is_flag=True, help="With --train: compile the gradients and the update to two files in a folder."
+)
 @click.option("--decode", "as_decode", is_flag=True, help="Compile the decode step and its caches to a folder.")
 @click.option(
     "--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="Store this tokenizer in the compiled model."
@@ -96,6 +99,7 @@ def command(
     target_name: str,
     opset: int | None,
     as_step: bool,
+    split: bool,
     as_decode: bool,
     tokenizer: Path | None,
     disabled_passes: tuple[str, ...],
@@ -119,6 +123,10 @@ def command(
     the loss, the metrics and the next state, as `NAME.next`. The initial state is written to a .safetensors file of the
     same name. Its weights are inputs, by their own names.
 
+    With --split too, a folder is written: `gradient.onnx` takes the batch, parameters and buffers, and its outputs are
+    the loss, the metrics, the gradients, as `grad.NAME`, and the next buffers; `update.onnx` takes the gradients and
+    the state, and its outputs are the next state. `state.safetensors` is the initial state.
+
     With --decode, a folder is written: `step.onnx` takes the next tokens and the state cached from earlier ones, and
     `start.onnx`, if the model needs one, runs once per text. `nablac generate` runs such a folder.
     """
@@ -136,6 +144,15 @@ def command(
         raise click.UsageError("a training step takes batches of tokens: --tokenizer does not apply")
     if memory_budget is not None and not as_step:
         raise click.UsageError("--memory-budget is of a training step: it needs --train")
+    if split and not as_step:
+        raise click.UsageError("--split divides a training step: it needs --train")
+    if as_step and split:
+        from nablac.commands.split_step import FILES, write_split
+
+        folder = output or options.beside(".step")
+        for name, kind in FILES.items():
+            check_output(folder / name, kind, options.files_read())
+        return write_split(options, folder, file_options, memory_budget)
     if as_step:
         from nablac.commands.training_step import write_step
 

@@ -27,6 +27,7 @@ CORE = (  # the dependencies of pyproject.toml
 )
 EXTRAS = {
     "image": "pillow",
+    "jit": "numba",
     "parquet": "pyarrow",
     "text": "tokenizers",
     "tune": "optuna",

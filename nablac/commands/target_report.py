@@ -28,7 +28,9 @@ def say_what_leaves(target: Target, leaving: list[dict[str, Any]]) -> None:
     if target.device is None or not leaving:
         return
     count = sum(row["nodes"] for row in leaving)
-    note(f"{count} nodes have no kernel on {target.device}: they run on the processor, between copies")
+    nodes = "1 node has no kernel" if count == 1 else f"{count} nodes have no kernel"
+    where = "it runs" if count == 1 else "they run"
+    note(f"{nodes} on {target.device}: {where} on the processor, between copies")
     for row in leaving[:_MOST_SHOWN]:
         source = f", first at {row['source']}" if row["source"] else ""
         note(f"  {row['nodes']} {row['operator']} of {row['type'] or 'unknown type'}{source}")

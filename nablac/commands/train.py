@@ -64,6 +64,7 @@ _PREDICTABLE = ("csv", "parquet", "images", "digits", "pairs")  # sources of dat
     help="Keep the latest N checkpoints.",
 )
 @memory_budget_option
+@click.option("--jit", is_flag=True, help="Compile loops for elementwise operators; needs nablac[jit].")
 @weight_options
 @output_options
 def command(
@@ -81,6 +82,7 @@ def command(
     limit_batches: int | None,
     keep: int,
     memory_budget: int | None,
+    jit: bool,
     skip_broken: bool,
     as_json: bool,
     quiet: bool,
@@ -104,6 +106,7 @@ def command(
         data=data,
         backend=model.backend,
         device=model.device,
+        jit=jit,
         limit_batches=limit_batches,
         max_seconds=max_time * 60 if max_time is not None else None,
         overfit=overfit,

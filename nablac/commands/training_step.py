@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,44 +18,34 @@ from nablac.commands.target_report import say_what_leaves, target_facts
 from nablac.commands.training_setup import set_up_training
 
 if TYPE_CHECKING:
+    from compiler.graph import Graph, Value
     from runtime.training.training_run import Training
 
-_STEPS = 3  # compared between both runtimes before the file is written
+STEPS = 3  # compared between both runtimes before the file is written
 
 
 def write_step(options: ModelOptions, path: Path, file_options: FileOptions, memory_budget: int | None = None) -> int:
     """Write `path` and its `.safetensors`, both or neither; returns the exit status."""
     import onnx
 
-    from compiler.elaborate.data import SCALES
     from compiler.onnx.exporter import export
     from compiler.passes.pipeline import optimize
     from runtime.onnx_file import save
-    from runtime.training.memory_budget import batch_sizes
-    from runtime.training.run_options import Options
     from runtime.verification import tolerance_of
     from runtime.weights import save_weights
 
-    seed = options.seed if options.is_run or was_given("seed") else None
-    if options.is_run:
-        options = read_run(options.file).model(options)
-    training = set_up_training(options, Options(seed=seed, backend="ort", memory_budget=memory_budget))
-    if memory_budget is not None:
-        training = replace(training, sizes=batch_sizes(training.step.graph, training.batch, {}))
-    training = replace(training, raw=training.known is not None)  # the file has no other record of the scaling
-    if not training.raw and any(stage.name in SCALES for stage in training.spec.data):
-        note("note: batches are not scaled here: a run's folder records how its data is scaled", file_options.quiet)
+    training = training_of(options, file_options, memory_budget)
     state = training.first_state()
     target = file_options.target
     graph = training.within_budget(optimize(training.step.graph, target))
-    model = export(graph, opset=file_options.opset, weights=None, metadata=_metadata(training), target=target)
+    model = export(graph, opset=file_options.opset, weights=None, metadata=step_metadata(training), target=target)
     onnx.checker.check_model(model, full_check=True)
     worst = None
     if file_options.verify:
         with skip_without_kernels():
             worst = _compare(training, options.seed, target)
-    if worst is not None and worst > tolerance_of([training.step.graph], _STEPS):
-        note(f"not written: after {_STEPS} steps the losses of onnxruntime and NumPy differ by {worst:.1e}")
+    if worst is not None and worst > tolerance_of([training.step.graph], STEPS):
+        note(f"not written: after {STEPS} steps the losses of onnxruntime and NumPy differ by {worst:.1e}")
         return 1
     names = [value.name for value in model.graph.input]
     needed = state.keys() & set(names)
@@ -75,11 +66,30 @@ def write_step(options: ModelOptions, path: Path, file_options: FileOptions, mem
     click.echo(f"{state_file}: {len(needed)} tensors of initial state")
     note(f"feed {', '.join(inputs)} and the state; `NAME.next` is the state for the next step")
     if worst is not None:
-        note(f"verified over {_STEPS} steps against the NumPy runtime: worst relative difference {worst:.1e}")
+        note(f"verified over {STEPS} steps against the NumPy runtime: worst relative difference {worst:.1e}")
     return 0
 
 
-def _metadata(training: Training) -> dict[str, str]:
+def training_of(options: ModelOptions, file_options: FileOptions, memory_budget: int | None) -> Training:
+    """The training whose step is compiled, of a model or of a run; a note where its batches are not scaled."""
+    from compiler.elaborate.data import SCALES
+    from compiler.training.losses import loss_graph
+    from runtime.training.memory_budget import batch_sizes
+    from runtime.training.run_options import Options
+
+    seed = options.seed if options.is_run or was_given("seed") else None
+    if options.is_run:
+        options = read_run(options.file).model(options)
+    training = set_up_training(options, Options(seed=seed, backend="ort", memory_budget=memory_budget))
+    if memory_budget is not None:
+        training = replace(training, sizes=batch_sizes(loss_graph(training.elaborated), training.batch, {}))
+    training = replace(training, raw=training.known is not None)  # the file has no other record of the scaling
+    if not training.raw and any(stage.name in SCALES for stage in training.spec.data):
+        note("note: batches are not scaled here: a run's folder records how its data is scaled", file_options.quiet)
+    return training
+
+
+def step_metadata(training: Training) -> dict[str, str]:
     """The file's metadata: the kind of each state, and the parameter that it belongs to."""
     states = {
         path: {"kind": state.kind, "name": state.name, "of": state.of} for path, state in training.step.states.items()
@@ -92,19 +102,32 @@ def _compare(training: Training, seed: int, target: Target) -> float:
     import numpy as np
 
     from compiler.passes.pipeline import optimize
-    from runtime.training.steppers import NumpyStepper, OnnxStepper, StepperSetup
-    from runtime.verification import random_feeds, relative_error, sample_sizes
+    from runtime.training.onnx_steppers import OnnxStepper
+    from runtime.training.steppers import NumpyStepper, StepperSetup
+    from runtime.verification import relative_error
 
     step = optimize(training.step.measured, target)
     evaluation, state = training.loss_graph, training.first_state()
-    setup = StepperSetup(step, evaluation, state, training.step.averages)
-    steppers = NumpyStepper(setup), OnnxStepper(setup, target=target)
-    feeds: dict[str, Any] = dict(random_feeds(step, list(sample_sizes(step))[-1], seed))  # the largest
-    dtypes = {name: value.type.dtype.numpy for name, value in (evaluation.inputs | step.inputs).items()}
+
+    def setup() -> StepperSetup:
+        return StepperSetup(step, evaluation, dict(state), training.step.averages)
+
+    steppers = NumpyStepper(setup()), OnnxStepper(setup(), target)
     worst = 0.0
-    for number in range(1, _STEPS + 1):
-        counters = {"step": number, "seed": number, "rate": 1.0}
-        feeds |= {name: np.array(value, dtypes[name]) for name, value in counters.items() if name in dtypes}
+    for feeds in sample_feeds({**evaluation.inputs, **step.inputs}, step, seed):
         by_numpy, by_onnx = (np.asarray(stepper.step(feeds)["loss"]) for stepper in steppers)
         worst = max(worst, relative_error(by_onnx, by_numpy))
     return worst
+
+
+def sample_feeds(inputs: Mapping[str, Value], step: Graph, seed: int) -> Iterator[dict[str, Any]]:
+    """Feeds of a few steps on one random batch, of the largest of the sizes that are verified."""
+    import numpy as np
+
+    from runtime.verification import random_feeds, sample_sizes
+
+    feeds: dict[str, Any] = dict(random_feeds(step, list(sample_sizes(step))[-1], seed))
+    dtypes = {name: value.type.dtype.numpy for name, value in inputs.items()}
+    for number in range(1, STEPS + 1):
+        counters = {"step": number, "seed": number, "rate": 1.0}
+        yield feeds | {name: np.array(value, dtypes[name]) for name, value in counters.items() if name in dtypes}

@@ -171,7 +171,7 @@ class Loop:
         if self._is_better(value):
             position.best, position.best_epoch, position.best_step = value, position.epoch, self.updates
             position.epochs_since_best = position.epochs_since_decay = 0
-            self.best, self.best_step = state, position.best_step
+            self.best, self.best_step = _copied(state), position.best_step
             if self.folder is not None:
                 write_state(self.folder / BEST, state, position)
             return
@@ -203,7 +203,7 @@ class Loop:
         """
         self.partial_epoch = self._measured_row()
         if self._is_better(self.partial_epoch.get(self.monitor, self.partial_epoch["loss"])):
-            self.best, self.best_step = self.stepper.state(), self.updates
+            self.best, self.best_step = _copied(self.stepper.state()), self.updates
 
     @property
     def updates(self) -> int:
@@ -225,7 +225,7 @@ class Loop:
         if self.folder is not None:
             save_checkpoint(self.folder, state, self.position, self.settings.keep)
         else:
-            self._saved_state = state, deepcopy(self.position)
+            self._saved_state = _copied(state), deepcopy(self.position)
         self._saved = time.monotonic()
 
     def last_good_state(self) -> tuple[dict[str, Array], Position] | None:
@@ -238,7 +238,7 @@ class Loop:
         for batch in self.training.epoch(position.epoch, number):
             step = self.next_step(step, number)
             feeds = {**batch, **self.feeds(step, position.rate)}
-            read = {**stepper.state(), **feeds}
+            read = {**_copied(stepper.state()), **feeds}
             loss = stepper.step(feeds)["loss"]
             number += 1
             yield ReplayedStep(position.epoch + 1, number, read, loss, stepper.state())
@@ -270,6 +270,11 @@ class Loop:
     def _count(self, batches: Batches) -> int:
         limit = self.settings.limit_batches
         return len(batches) if limit is None else min(len(batches), limit)
+
+
+def _copied(state: Mapping[str, Array]) -> dict[str, Array]:
+    """A copy of a state, which the next steps do not change."""
+    return {path: array.copy() for path, array in state.items()}
 
 
 def _first(items: Iterable[dict[str, Array]], count: int) -> Iterable[dict[str, Array]]:

@@ -11,6 +11,7 @@ from typing import Any
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.backends import check_backend
+from runtime.compiled_loops import require_numba
 from runtime.training.memory_budget import parse_bytes
 
 # The minimum of each integer option, and the range of each other: for the command line and for Python.
@@ -42,6 +43,7 @@ class Options:
     undivided: bool = False  # whether all of that data is one part, and the block's other files are ignored
     backend: str = "numpy"
     device: str = "cpu"
+    jit: bool = False  # whether NumPy's elementwise chains are compiled loops
     limit_batches: int | None = None
     max_seconds: float | None = None
     overfit: int | None = None
@@ -52,6 +54,8 @@ class Options:
 
     def __post_init__(self) -> None:
         check_backend(self.backend, self.device)
+        if self.jit:
+            require_numba()
         for name, least in LEAST.items():
             value: Any = getattr(self, name)
             whole = isinstance(value, Integral) and not isinstance(value, bool)

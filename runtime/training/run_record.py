@@ -44,6 +44,7 @@ class Choices:
     data: str | None
     backend: str
     device: str
+    jit: bool
     limit_batches: int | None
     overfit: int | None
     skip_broken: bool
@@ -119,6 +120,7 @@ def record_of(training: Training, run: Path) -> Record:
         path_of(options.data) if options.data is not None else None,
         options.backend,
         options.device,
+        options.jit,
         options.limit_batches,
         options.overfit,
         options.skip_broken,
@@ -130,7 +132,7 @@ def record_of(training: Training, run: Path) -> Record:
     return Record(
         choices,
         length,
-        surroundings(options.backend),
+        surroundings(options.backend, options.jit),
         str(folder),
         model_file,
         fingerprint(source.program),

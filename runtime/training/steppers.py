@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Protocol
 
 from compiler.graph import Graph
-from compiler.targets import ORT_CPU, Target
+from compiler.training.flat_updates import FlatUpdate
+from runtime.numpy_chains import PLAIN, LoopSettings
+from runtime.numpy_executor import NumpyRunner
+from runtime.training.in_place_update import InPlaceUpdate
+from runtime.training.thread_choice import blas_limit
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -25,21 +28,34 @@ class Stepper(Protocol):
         """The loss, the metrics and their parts for a batch in inference mode."""
 
     def state(self) -> dict[str, Array]:
-        """Everything that changes from step to step, by path."""
+        """Everything that changes from step to step, by path; the next step may write over these arrays."""
 
     def before(self) -> dict[str, Array]:
-        """The state before the last step."""
+        """The state before the last step, if its loss was not finite; empty where it is no longer known."""
+
+
+@dataclass(frozen=True, eq=False)
+class SplitGraphs:
+    """A training step in two: its gradients as a graph, and the update of its state."""
+
+    gradient: Graph
+    update: FlatUpdate
 
 
 @dataclass(frozen=True, eq=False)
 class StepperSetup:
-    """The graphs and the initial state of a stepper on either backend."""
+    """The graphs and the initial state of a stepper on either backend.
+
+    A stepper takes the arrays of `state` over, which is empty afterwards.
+    """
 
     step: Graph  # of training: its updates are the next state
     evaluation: Graph  # of inference, with the loss
-    state: Mapping[str, Array]  # initial values by path, of all that either graph reads or changes
+    state: MutableMapping[str, Array]  # initial values by path, of all that either graph reads or changes
     averages: Mapping[str, str] = field(default_factory=dict)  # from the path of a weight to that of its average
     evaluated: Collection[str] = ()  # the outputs of `evaluation` that are needed
+    split: SplitGraphs | None = None  # the step in two graphs, which are run instead
+    loops: LoopSettings = PLAIN
 
 
 def with_averages(arrays: Mapping[str, Array], averages: Mapping[str, str]) -> dict[str, Array]:
@@ -49,32 +65,27 @@ def with_averages(arrays: Mapping[str, Array], averages: Mapping[str, str]) -> d
 
 
 class NumpyStepper:
-    """Training on the NumPy runtime."""
+    """Training on the NumPy runtime, by one graph whose updates are new arrays."""
 
     def __init__(self, setup: StepperSetup) -> None:
-        from runtime.numpy_executor import NumpyRunner
-
         self.fixed = {path: setup.state[path] for path in setup.state if path not in setup.step.updates}
-        self.averages, self.evaluated = setup.averages, setup.evaluated
-        self.runner = NumpyRunner(setup.step, setup.state)
-        self.evaluator = NumpyRunner(setup.evaluation, with_averages(setup.state, setup.averages))
+        self.runner = NumpyRunner(setup.step, setup.state, setup.loops)
+        self.evaluator = NumpyEvaluator(setup, setup.state)
+        self.limit = blas_limit(setup.loops.threads)
         self._before: dict[str, Array] = {}
 
     def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
         """Run the step, and put its updates in the weights' slots."""
         weights = self.runner.weights
         self._before = dict(weights)
-        outputs, updates = self.runner.run_step({name: feeds[name] for name in self.runner.graph.inputs})
+        with self.limit():
+            outputs, updates = self.runner.run_step({name: feeds[name] for name in self.runner.graph.inputs})
         weights.update(updates)
         return {name: float(value) for name, value in outputs.items()}
 
     def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the evaluation on the current weights, or on their averages."""
-        current = with_averages(self.state(), self.averages)
-        for path in self.evaluator.weights:
-            self.evaluator.weights[path] = current[path]
-        outputs, _ = self.evaluator.run_step({name: feeds[name] for name in self.evaluator.graph.inputs})
-        return {name: outputs[name] for name in self.evaluated}
+        return self.evaluator.run(self.state(), feeds)
 
     def state(self) -> dict[str, Array]:
         """The arrays themselves, without copies: a step creates new ones."""
@@ -85,62 +96,61 @@ class NumpyStepper:
         return {**self.fixed, **self._before}
 
 
-class OnnxStepper:
-    """Training on onnxruntime, with the step as it is written for `target`; the state stays on the device."""
+class NumpyEvaluator:
+    """The loss and the metrics on the NumPy runtime, on the weights of a state or on their averages."""
 
-    def __init__(
-        self, setup: StepperSetup, *, device: str = "cpu", threads: int | None = None, target: Target = ORT_CPU
-    ) -> None:
-        from compiler.onnx.exporter import end_names, export
-        from runtime.onnx_session import OnnxRunner
+    def __init__(self, setup: StepperSetup, state: Mapping[str, Array]) -> None:
+        self.averages, self.evaluated = setup.averages, setup.evaluated
+        self.runner = NumpyRunner(setup.evaluation, with_averages(state, setup.averages), setup.loops)
+        self.limit = blas_limit(setup.loops.threads)
 
-        def runner(graph: Graph, target: Target = ORT_CPU) -> OnnxRunner:
-            model = export(graph, weights=None, target=target)
-            return OnnxRunner(model.SerializeToString(), device=device, threads=threads)
+    def run(self, state: Mapping[str, Array], feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs that are needed."""
+        current = with_averages(state, self.averages)
+        self.runner.weights.update({path: current[path] for path in self.runner.weights})
+        with self.limit():
+            outputs, _ = self.runner.run_step({name: feeds[name] for name in self.runner.graph.inputs})
+        return {name: outputs[name] for name in self.evaluated}
 
-        step, evaluation = setup.step, setup.evaluation
-        self.runner, self.evaluator, self.averages = runner(step, target), runner(evaluation), setup.averages
-        # The file's names of the graph's ends: in the graph an output and an update may have the same name.
-        names = end_names(step)
-        self.outputs = dict(zip(step.outputs, names, strict=False))
-        self.updates = dict(zip(step.updates, names[len(step.outputs) :], strict=True))
-        evaluation_names = dict(zip(evaluation.outputs, end_names(evaluation), strict=False))
-        self.evaluated = {name: evaluation_names[name] for name in setup.evaluated}
-        self.values = {path: self.runner.value(array) for path, array in setup.state.items()}
-        self._before: dict[str, Any] = {}
+
+class InPlaceNumpyStepper:
+    """Training on the NumPy runtime: gradients first, then the update over the state's own memory."""
+
+    def __init__(self, setup: StepperSetup, split: SplitGraphs) -> None:
+        self.update = InPlaceUpdate(split.update, setup.state, setup.loops)
+        arrays = self.update.arrays
+        self.runner = NumpyRunner(split.gradient, arrays, setup.loops)
+        self.runner.weights.update({path: arrays[path] for path in self.runner.weights})
+        self.evaluator = NumpyEvaluator(setup, arrays)
+        self.limit = blas_limit(setup.loops.threads)
+        self._lost = False  # whether the last loss was not finite
 
     def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
-        """Run the step on the device, and keep its updates there."""
-        runner = self.runner
-        values = {name: self.values[name] for name in runner.inputs if name in self.values}
-        values |= {name: runner.value(np.asarray(array)) for name, array in feeds.items() if name in runner.inputs}
-        results = runner.run_values(values)
-        self._before = dict(self.values)
-        for path, name in self.updates.items():
-            self.values[path] = results[name]
-        return {name: float(runner.array(results[end])) for name, end in self.outputs.items()}
+        """Run the gradients and, if the loss is finite, the update."""
+        with self.limit():
+            outputs, buffers = self.runner.run_step({name: feeds[name] for name in self.runner.graph.inputs})
+        gradients = {name: outputs.pop(name) for name in self.update.gradients}
+        results = {name: float(value) for name, value in outputs.items()}
+        self._lost = not math.isfinite(results["loss"])
+        if not self._lost:
+            write_over(self.update.arrays, buffers)
+            self.update.run(feeds, gradients)
+        return results
 
     def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Run the evaluation on the current values, or on their averages."""
-        runner = self.evaluator
-        values = {name: self._averaged_value(name) for name in runner.inputs if name in self.values}
-        values |= {name: runner.value(np.asarray(array)) for name, array in feeds.items() if name in runner.inputs}
-        results = runner.run_values(values, self.evaluated.values())
-        return {name: runner.array(results[end]) for name, end in self.evaluated.items()}
-
-    def _averaged_value(self, path: str) -> Any:
-        """The value of a weight for evaluation: its average, if it has one, in the weight's dtype."""
-        own = self.values[path]
-        value = self.values[self.averages.get(path, path)]
-        if value.data_type() == own.data_type():
-            return value
-        array = self.runner.array
-        return self.runner.value(array(value).astype(array(own).dtype))
+        """Run the evaluation on the current weights, or on their averages."""
+        return self.evaluator.run(self.update.arrays, feeds)
 
     def state(self) -> dict[str, Array]:
-        """Copies in the memory of the CPU."""
-        return {path: self.runner.array(value) for path, value in self.values.items()}
+        """The arrays themselves, which the next step writes over."""
+        return dict(self.update.arrays)
 
     def before(self) -> dict[str, Array]:
-        """Copies of the state before the last step; empty before the first."""
-        return {path: self.runner.array(value) for path, value in self._before.items()}
+        """The state, which a step whose loss is not finite leaves as it was."""
+        return self.state() if self._lost else {}
+
+
+def write_over(arrays: Mapping[str, Array], following: Mapping[str, Array]) -> None:
+    """Write next values over arrays, by path."""
+    for path, array in following.items():
+        arrays[path][...] = array

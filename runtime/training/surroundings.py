@@ -32,6 +32,7 @@ class Surroundings:
     code: str  # a hash of the code, which in a checkout changes without the version
     library: str  # a hash of the standard library's texts
     numpy: str
+    numba: str | None
     onnxruntime: str | None
     processor: str  # with the instructions that kernels are chosen by
     blas: str | None
@@ -52,6 +53,7 @@ _WORDS = {
     "code": ("nablac's own code has changed", "resume it with the checkout that started it"),
     "library": ("the standard library has changed", "resume it with the nablac that started it"),
     "numpy": ("NumPy was {before}, and is {after}", "install the version that it was started with"),
+    "numba": ("numba was {before}, and is {after}", "install the version that it was started with"),
     "onnxruntime": ("onnxruntime was {before}, and is {after}", "install the version that it was started with"),
     "processor": ("the processor was {before}, and is {after}", "other instructions round differently"),
     "blas": ("NumPy's BLAS was {before}, and is {after}", "other kernels round differently"),
@@ -60,7 +62,7 @@ _WORDS = {
 }
 
 
-def surroundings(backend: str) -> Surroundings:
+def surroundings(backend: str, jit: bool = False) -> Surroundings:
     """The surroundings of a run on a backend, in this process."""
     numpy = backend == "numpy"
     blas, blas_threads = _blas() if numpy else (None, None)
@@ -69,6 +71,7 @@ def surroundings(backend: str) -> Surroundings:
         code=_hash(path for folder in _CODE for path in (_ROOT / folder).rglob("*") if path.suffix in _TEXTS),
         library=_hash((SPECS / "std").glob("*.model")),
         numpy=np.__version__,
+        numba=_installed("numba") if jit else None,
         onnxruntime=None if numpy else _onnxruntime(),
         processor=_processor(),
         blas=blas,

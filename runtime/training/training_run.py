@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +15,12 @@ import numpy as np
 from compiler.elaborate.models import TextSource
 from compiler.graph import Graph
 from compiler.model_spec import SEED, ModelSource, ModelSpec
+from compiler.operators.leaves import Input
 from compiler.passes.pipeline import optimize
 from compiler.targets import NUMPY, ORT_CPU, Target
-from compiler.training.losses import measured_loss, whole_graph
+from compiler.training.flat_updates import flat_update
+from compiler.training.gradients import gradient_name
+from compiler.training.losses import loss_graph, measured_loss, training_of, whole_graph
 from compiler.training.measures import Measure
 from compiler.training.rematerialization import fit_into
 from compiler.training.step import TrainingStep, training_step
@@ -28,14 +32,23 @@ from runtime.data.examples import Examples, fitted_to
 from runtime.data.loading import load_examples
 from runtime.data.recipe import Recipe, recipe_of
 from runtime.initialization import initialize, stored_operators
+from runtime.numpy_chains import LoopSettings
 from runtime.training.checkpoints import Position, best_state, newest_checkpoint
 from runtime.training.loop import Loop, Settings
 from runtime.training.means import Means
 from runtime.training.memory_budget import batch_sizes
 from runtime.training.not_finite import NotFinite, explain_not_finite, non_finite_paths
 from runtime.training.run_options import Options
-from runtime.training.steppers import NumpyStepper, OnnxStepper, Stepper, StepperSetup, with_averages
+from runtime.training.steppers import (
+    InPlaceNumpyStepper,
+    NumpyStepper,
+    SplitGraphs,
+    Stepper,
+    StepperSetup,
+    with_averages,
+)
 from runtime.training.surroundings import threads
+from runtime.training.thread_choice import threads_for
 from runtime.training.trained import Trained, in_raw_data, model_metadata, raw_graph, step_of, weights_of_model
 from runtime.training.training_data import LoadExamples, context_of, examples_of
 
@@ -97,14 +110,22 @@ class Training:
     @property
     def spec(self) -> TrainingSpec:
         """The train block; NablacError if the model has none."""
-        self.step  # noqa: B018 - raises where there is no train block
-        assert self.elaborated.training is not None
-        return self.elaborated.training
+        if self.options.memory_budget is None:  # a step within a budget depends on the data
+            self.step  # noqa: B018 - for its errors before those of the data
+        return training_of(self.elaborated)
 
     @cached_property
     def step(self) -> TrainingStep:
         """The training step as a graph, before optimisation."""
-        return training_step(self.elaborated)
+        budget = self.options.memory_budget
+        return training_step(self.elaborated, budget, self._batch_sizes if budget is not None else None)
+
+    @cached_property
+    def _batch_sizes(self) -> Mapping[str, int]:
+        """The sizes of the named dims in the largest batch."""
+        if self.sizes is not None:
+            return self.sizes
+        return batch_sizes(loss_graph(self.elaborated), self.batch, self.data.arrays)
 
     @cached_property
     def _measured_loss(self) -> tuple[Graph, dict[str, Measure]]:
@@ -115,13 +136,19 @@ class Training:
         """The optimised step, with the parts of its measures as outputs."""
         return self.within_budget(optimize(self.step.measured, self._target))
 
-    def within_budget(self, graph: Graph) -> Graph:
-        """An optimised training step that takes no more memory than the options allow; NablacError if none does."""
+    def within_budget(self, graph: Graph, update: Graph | None = None) -> Graph:
+        """An optimised training step that takes no more memory than the options allow; NablacError if none does.
+
+        `graph` may be its gradients alone: then the states that only its `update` reads lie beside them.
+        """
         budget = self.options.memory_budget
         if budget is None:
             return graph
-        sizes = self.sizes if self.sizes is not None else batch_sizes(graph, self.batch, self.data.arrays)
-        return fit_into(graph, budget, sizes)
+        read = {op.path for op in stored_operators(graph)}
+        beside = [op.type for op in stored_operators(update) if op.path not in read] if update is not None else []
+        return fit_into(
+            graph, budget, self._batch_sizes, sum(math.prod(type.numeric_shape) * type.dtype.bytes for type in beside)
+        )
 
     @cached_property
     def loss_graph(self) -> Graph:
@@ -167,20 +194,41 @@ class Training:
     def first_state(self) -> dict[str, Array]:
         """Initial values of everything that the step reads or changes."""
         weights = self.start.weights if self.start is not None else None
-        state = initialize(self.step_graph, self.seed, weights)
+        state = initialize(self.step.measured, self.seed, weights)
         for path, array in initialize(whole_graph(self.inference), self.seed, weights).items():
             state.setdefault(path, array)
         for path, average in self.step.averages.items():
             state[average] = state[path].astype(state[average].dtype)
         return state
 
-    def stepper(self, state: Mapping[str, Array]) -> Stepper:
-        """A stepper on the chosen backend with a state by path."""
+    @cached_property
+    def split_graphs(self) -> SplitGraphs | None:
+        """The optimised step in two graphs; None where its update reads more of a batch than its gradients."""
+        split = self.step.split
+        if split is None:
+            return None
+        update = optimize(split.apart, NUMPY)
+        read = {node.op.label for node in update if isinstance(node.op, Input)} | self.step.measured.outputs.keys()
+        outputs = {name: value for name, value in split.measured.outputs.items() if name in read}
+        gradient = self.within_budget(optimize(replace(split.measured, outputs=outputs), self._target), update)
+        names = {path: gradient_name(path) for path in self.step.trained}
+        return SplitGraphs(gradient, flat_update(update, names, self.step.states))
+
+    def stepper(self, state: MutableMapping[str, Array]) -> Stepper:
+        """A stepper on the chosen backend with a state by path, whose arrays it takes over: `state` is then empty."""
         parts = dict.fromkeys(part for measure in self._measured_loss[1].values() for part in measure.parts)
-        setup = StepperSetup(self.step_graph, self.loss_graph, state, self.step.averages, tuple(parts))
+        on_cpu = self.options.device == "cpu"
+        split = self.split_graphs if on_cpu else None
+        step = self.step_graph if split is None else self.step.measured
+        loops = LoopSettings(threads_for(split.gradient if split else step, self.batch, threads()), self.options.jit)
+        setup = StepperSetup(step, self.loss_graph, state, self.step.averages, tuple(parts), split, loops)
         if self.options.backend == "numpy":
-            return NumpyStepper(setup)
-        return OnnxStepper(setup, device=self.options.device, threads=threads())
+            return NumpyStepper(setup) if split is None else InPlaceNumpyStepper(setup, split)
+        from runtime.training.onnx_steppers import DeviceStepper, InPlaceOnnxStepper, OnnxStepper
+
+        if not on_cpu:
+            return DeviceStepper(setup, self.options.device)
+        return OnnxStepper(setup) if split is None else InPlaceOnnxStepper(setup, split)
 
     def batches(self, part: str) -> Batches:
         """The batches of a part of the examples; those of the training part are shuffled."""
@@ -248,7 +296,7 @@ class Training:
             self.settings(),
             {
                 name: value.type.dtype.numpy
-                for graph in (self.step_graph, self.loss_graph)
+                for graph in (self.step.measured, self.loss_graph)
                 for name, value in graph.inputs.items()
             },
             Means(self.step.measures),
@@ -294,8 +342,9 @@ class Training:
             state, position = before, error.position
         else:
             state, position = loop.last_good_state() or (self.first_state(), Position())
-        steps = loop.replay(self.stepper(state), position)
-        return explain_not_finite(error, steps, frozenset(non_finite_paths(state)), self.step.graph, self.name)
+        allowed = frozenset(non_finite_paths(state))
+        steps = loop.replay(self.stepper(dict(state)), position)
+        return explain_not_finite(error, steps, allowed, self.step.graph, self.name)
 
     def trained(self, loop: Loop) -> Trained:
         """The result of a run: the weights of its best epoch."""

@@ -12,7 +12,8 @@ from compiler.training.losses import loss_graph
 from compiler.training.step import training_step
 from compiler.types import DType
 from runtime.initialization import initialize
-from runtime.training.steppers import NumpyStepper, OnnxStepper, StepperSetup, with_averages
+from runtime.training.onnx_steppers import OnnxStepper
+from runtime.training.steppers import NumpyStepper, StepperSetup, with_averages
 from tests.compiler.test_optimizers import OPTIMIZERS
 from tests.compiler.texts import sound
 from tests.models import spec_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -307,6 +308,34 @@ def test_the_exported_step_trains_with_onnxruntime_alone(tmp_path: Path) -> None
     lines = subprocess.run(example, capture_output=True, text=True, check=True).stdout.splitlines()
     losses = [float(line.split()[1]) for line in lines]
     assert len(losses) == 60 and np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
+
+
+def test_a_step_in_two_files_has_the_losses_of_one(tmp_path: Path) -> None:
+    model, data = str(ROOT / "specs" / "mlp.model"), str(ROOT / "specs/data/digits.npz")
+    losses = []
+    for options, target, example in (((), "one.onnx", "train_step.py"), (("--split",), "two", "split_step.py")):
+        done = invoke("compile", "--train", *options, model, "-o", str(tmp_path / target))
+        assert done.exit_code == 0, done.output
+        command = [sys.executable, str(ROOT / "examples" / example), str(tmp_path / target), data]
+        losses.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert losses[0] == losses[1] and len(losses[0].splitlines()) == 60
+    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == [
+        "gradient.onnx",
+        "state.safetensors",
+        "update.onnx",
+    ]
+    update = onnx.load(tmp_path / "two" / "update.onnx")
+    assert "x" not in {value.name for value in update.graph.input}
+
+
+def test_a_split_step_needs_a_step_whose_update_reads_gradients_alone(tmp_path: Path) -> None:
+    text = (ROOT / "specs" / "mlp.model").read_text()
+    changed = re.sub(r"optimizer +adam\(.*?\)", "optimizer sgd(lr: 0.1 * mean(image))", text)
+    assert changed != text
+    (tmp_path / "m.model").write_text(changed)
+    done = invoke("compile", "--train", "--split", str(tmp_path / "m.model"), "-o", str(tmp_path / "two"))
+    assert done.exit_code == 2 and "E917" in done.stderr and not (tmp_path / "two").exists()
+    assert invoke("compile", "--split", str(tmp_path / "m.model")).exit_code == 2
 
 
 HALF = """model M {

@@ -15,6 +15,7 @@ from compiler.operators.shaping import Reshape, Transpose
 from compiler.operators.slicing import Slice
 from compiler.types import DType
 from grammar.diagnostics import NablacError
+from runtime.chaining import ChainOperator
 from runtime.numpy_executor import MOST_PLANS, NumpyRunner, run
 from runtime.numpy_plan import plan
 from tests.models import elaborate
@@ -207,3 +208,35 @@ def test_a_table_takes_indices_of_every_integer_type() -> None:
         3,
         1,
     ]
+
+
+def test_large_elementwise_operators_run_as_chains_with_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, w = fed("x", "f32", "n", 64), parameter("w", 64)
+    a = MatMul()(x, Transpose((1, 0))(x))
+    b = Exp()(a * constant(0.01, DType.F32)) + a
+    c = Transpose((1, 0))(b)
+    d = b * c  # not in the chain of `b`, since `c` is a view of all of it
+    y = d / (d + constant(1.0, DType.F32))  # `z` has another shape
+    g = graph([x], kept=b, y=y, z=x * w + x)
+    feeds = {"x": normal(96, 64), "w": normal(64)}
+    whole = run(g, feeds)
+    monkeypatch.setattr("runtime.chaining.LEAST", 1)
+    monkeypatch.setattr("runtime.numpy_chains.BLOCK", 100)
+    steps = plan(g, {"n": 96}).steps
+    chains = [step.node for step in steps if isinstance(step.node.op, ChainOperator)]
+    assert [len(node.op.chain.nodes) for node in chains] == [3, 3, 2]  # type: ignore[attr-defined]
+    for name, array in run(g, feeds).items():
+        assert array.tobytes() == whole[name].tobytes(), name
+
+
+def test_a_chain_overwrites_dead_operands_and_counts_no_memory_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = fed("x", "f32", 64, 64)
+    product = MatMul()(x, x)
+    g = graph([x], y=Exp()(product * 2) + product)
+    alone = plan(g, {}).peak_bytes
+    monkeypatch.setattr("runtime.chaining.LEAST", 1)
+    chained = plan(g, {})
+    assert len(chained.steps) == 2
+    assert chained.peak_bytes == 64 * 64 * 4 < alone
+    array = normal(64, 64) * np.float32(0.1)
+    np.testing.assert_array_equal(chained.run({"x": array})[0], np.exp((array @ array) * 2) + array @ array)

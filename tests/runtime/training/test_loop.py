@@ -145,7 +145,7 @@ def test_training_stops_early_and_keeps_the_best(tmp_path: Path) -> None:
     values = loop.position.history["val_mae"]
     assert loop.reason == "val_mae has not improved for 2 epochs"
     assert loop.position.best_epoch == int(np.argmin(values)) + 1 == len(values) - 2
-    loop.stepper = run.stepper(loop.best)
+    loop.stepper = run.stepper(dict(loop.best))
     assert loop.evaluate(run.batches("validation"))["mae"] == min(values)
 
 

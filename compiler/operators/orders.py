@@ -1,0 +1,32 @@
+"""Counting along an axis and reversing it, as ONNX nodes that a target has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compiler.dims import Size
+from compiler.lazy import LazyModule
+from compiler.lowering import Emit
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = LazyModule("numpy")
+
+_LONGEST_CONSTANT = 1 << 16  # numbers that are stored for a runtime that cannot count
+
+
+def lower_positions(emit: Emit, count: Size) -> str:
+    """The numbers from 0 to `count - 1`, as an i64 vector."""
+    if emit.target.has_range:
+        return emit("Range", np.array(0), emit("Squeeze", emit.sizes((count,)), np.array([0])), np.array(1))
+    if isinstance(count, int) and count <= _LONGEST_CONSTANT:
+        return emit.sizes(range(count))
+    ones = emit("Expand", np.array([1]), emit.sizes((count,)))
+    return emit("Sub", emit("CumSum", ones, np.array(0), exclusive=0, reverse=0), np.array([1]))
+
+
+def lower_flip(emit: Emit, x: str, axes: tuple[int, ...]) -> str:
+    """`x` with the order along axes reversed, which are counted from the front."""
+    back, front = np.full(len(axes), -1, np.int64), np.full(len(axes), -emit.target.largest_index - 1, np.int64)
+    return emit("Slice", x, back, front, np.array(axes, np.int64), back)

@@ -1,0 +1,122 @@
+"""`nablac compile --train --split`: a training step as two ONNX files, its gradients and the update of its state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
+from grammar.file_kinds import ONNX, SAFETENSORS
+from nablac.commands.options import FileOptions, ModelOptions
+from nablac.commands.output import note, print_json, skip_without_kernels
+from nablac.commands.training_step import STEPS, sample_feeds, step_metadata, training_of
+
+if TYPE_CHECKING:
+    import onnx
+
+    from compiler.graph import Graph
+    from compiler.targets import Target
+    from compiler.types import Array
+    from runtime.training.training_run import Training
+
+GRADIENT, UPDATE, STATE = "gradient.onnx", "update.onnx", "state.safetensors"
+FILES = {GRADIENT: ONNX, UPDATE: ONNX, STATE: SAFETENSORS}  # with their kinds
+
+
+def write_split(
+    options: ModelOptions, output: Path, file_options: FileOptions, memory_budget: int | None = None
+) -> int:
+    """Write the files to the folder `output`, all or none; returns the exit status."""
+    import onnx
+
+    from compiler.onnx.exporter import export
+    from runtime.atomic_files import Unwritable, scratch
+    from runtime.onnx_file import save
+    from runtime.verification import tolerance_of
+    from runtime.weights import save_weights
+
+    training = training_of(options, file_options, memory_budget)
+    metadata, target = step_metadata(training), file_options.target
+    models = {
+        name: export(graph, opset=file_options.opset, weights=None, metadata=metadata, target=target)
+        for name, graph in _graphs(training, target).items()
+    }
+    state, worst = training.first_state(), None
+    if file_options.verify:
+        with skip_without_kernels():
+            worst = _compare(training, models, state, options.seed)
+    if worst is not None and worst > tolerance_of([training.step.graph], STEPS):
+        note(f"not written: after {STEPS} steps the losses of onnxruntime and NumPy differ by {worst:.1e}")
+        return 1
+    read = {value.name for model in models.values() for value in model.graph.input}
+    with scratch(output) as folder:  # all files are complete before one of them is moved to its name
+        for name, model in models.items():
+            onnx.checker.check_model(model, full_check=True)
+            save(model, folder / name)
+        save_weights(folder / STATE, {name: state[name] for name in sorted(state.keys() & read)})
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+            for written in sorted(folder.iterdir()):
+                written.replace(output / written.name)
+        except OSError as error:
+            raise Unwritable(output, error) from error
+    nodes = {name: len(model.graph.node) for name, model in models.items()}
+    if file_options.as_json:
+        inputs = {name: [value.name for value in model.graph.input] for name, model in models.items()}
+        facts = {"output": str(output), "state": str(output / STATE), "states": len(state.keys() & read)}
+        print_json({**facts, "nodes": nodes, "inputs": inputs, "worst_error": worst})
+    if file_options.as_json or file_options.quiet:
+        return 0
+    click.echo(f"{output / GRADIENT}: the gradients of {training.name}, {nodes[GRADIENT]} nodes")
+    click.echo(f"{output / UPDATE}: the update of its state, {nodes[UPDATE]} nodes")
+    click.echo(f"{output / STATE}: {len(state.keys() & read)} tensors of initial state")
+    note("feed the batch and the state to the first, its `grad.NAME` to the second; `NAME.next` is the next state")
+    if worst is not None:
+        note(f"verified over {STEPS} steps against the NumPy runtime: worst relative difference {worst:.1e}")
+    return 0
+
+
+def _graphs(training: Training, target: Target) -> dict[str, Graph]:
+    """The graphs of both files, optimised for a target; NablacError for a step that is not in two parts."""
+    from compiler.passes.pipeline import optimize
+
+    split = training.step.split
+    if split is None:
+        message = "this training step is not in two parts: its update reads the batch, not only its gradients"
+        hint = "leave out `--split`, or compute the learning rate from `step`"
+        raise NablacError(Diagnostic(codes.E917, message, training.spec.span, hint=hint))
+    update = optimize(split.update, target)
+    return {GRADIENT: training.within_budget(optimize(split.gradient, target), update), UPDATE: update}
+
+
+def _compare(training: Training, models: Mapping[str, onnx.ModelProto], state: Mapping[str, Array], seed: int) -> float:
+    """The largest relative difference between the losses of the files and of the NumPy runtime over a few steps."""
+    import numpy as np
+
+    from runtime.onnx_session import OnnxRunner
+    from runtime.training.steppers import NumpyStepper, StepperSetup
+    from runtime.verification import relative_error
+
+    step, evaluation = training.step_graph, training.loss_graph
+    setup = StepperSetup(step, evaluation, dict(state), training.step.averages)
+    by_numpy = NumpyStepper(setup)
+    gradient, update = (OnnxRunner(models[name].SerializeToString()) for name in (GRADIENT, UPDATE))
+    values, worst = dict(state), 0.0
+    for feeds in sample_feeds({**evaluation.inputs, **step.inputs}, step, seed):
+        expected = np.asarray(by_numpy.step(feeds)["loss"])
+        results = gradient.run({name: {**values, **feeds}[name] for name in gradient.inputs})
+        worst = max(worst, relative_error(np.asarray(float(results["loss"])), expected))
+        results |= update.run({name: {**values, **feeds, **results}[name] for name in update.inputs})
+        values |= dict(_following(results))
+    return worst
+
+
+def _following(results: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
+    """The next state by path, from the outputs of both files."""
+    for name, array in results.items():
+        if name.endswith(".next"):
+            yield name.removesuffix(".next"), array

@@ -1,0 +1,244 @@
+"""Chains of elementwise operators over large arrays, run block by block, so that what is between them stays in cache.
+
+One NumPy call after the other reads and writes every intermediate array in memory. A chain takes a block of all its
+operands through all its operators before it takes the next one, with the same functions on the same elements: the
+results have the same bits. Blocks are independent, and may run on several threads.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compiler.graph import Node, Operator, Value, kernel_of
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+BLOCK = 2**16  # elements of a block: a few arrays of f32 fill a second-level cache; half and twice as many are slower
+LEAST = 2**17  # elements of a result from which blocks pay
+LEAST_COMPILED = 2**14  # elements from which a compiled loop pays: at 2,000, NumPy takes less than the call
+_LEAST_FOR_THREADS = 2**19  # elements below which handing blocks to a second thread costs more than it saves
+
+# Two functions for which NumPy no longer accepts a positional `out`.
+_KEYWORD_OUT: frozenset[Callable[..., Any]] = frozenset({np.maximum, np.minimum})
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How chains run: on up to so many threads, and as compiled loops where they can be."""
+
+    threads: int = 1
+    compiled: bool = False
+
+
+PLAIN = LoopSettings()
+
+
+class _Link:
+    """One operator of a chain: its function, the registers of its operands, and where its result goes."""
+
+    __slots__ = ("function", "operands", "output", "result", "scratch", "writes")
+
+    def __init__(self, function: Callable[..., Any], operands: tuple[int, ...], result: int, writes: bool) -> None:
+        self.function, self.operands, self.result = function, operands, result
+        self.writes = writes  # whether the function takes an array to write to
+        self.output = -1  # the index of the output that is written directly
+        self.scratch = -1  # else the index of a scratch block
+
+
+class Chain:
+    """Elementwise operators, in order, on `inputs`; the results have one shape, to which the inputs broadcast.
+
+    `overwritten` are indices of inputs, by the indices of the outputs that are written to their memory. They are
+    written block by block, each after all that reads the block.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[tuple[Node, Operator]],
+        inputs: Sequence[Value],
+        outputs: Sequence[Value],
+        overwritten: Mapping[int, int] | None = None,
+    ) -> None:
+        self.nodes, self.inputs, self.outputs = tuple(nodes), tuple(inputs), tuple(outputs)
+        self.overwritten = dict(overwritten or {})
+        register = {value: number for number, value in enumerate(inputs)}
+        last: dict[int, int] = {}
+        self.links: list[_Link] = []
+        for number, (node, op) in enumerate(nodes):
+            operands = tuple(register[operand] for operand in node.operands)
+            last.update(dict.fromkeys(operands, number))
+            register[node.result] = len(register)
+            name = op.universal_function
+            function: Callable[..., Any] = getattr(np, name) if name else kernel_of(node, op)
+            self.links.append(_Link(function, operands, register[node.result], bool(name)))
+        self.registers = len(register)
+        self.results = tuple(register[output] for output in outputs)
+        self.dtypes = tuple(output.type.dtype.numpy for output in outputs)
+        self.late = self._assign(last)
+        overwritten_inputs = set(self.overwritten.values())
+        self.kept = {register for _, register in self.late if register in overwritten_inputs}
+        self._own = threading.local()
+        self._loops: dict[tuple[bool, ...], Callable[..., None] | None] = {}
+
+    def _assign(self, last: Mapping[int, int]) -> tuple[tuple[int, int], ...]:
+        """Decide where each link writes; returns (output, register) pairs that are copied at the end of a block."""
+        late: list[tuple[int, int]] = []
+        self.scratch: list[np.dtype[Any]] = []
+        free: dict[np.dtype[Any], list[int]] = {}
+        held: dict[int, int] = {}  # the scratch block of a register
+        ends = {register: index for index, register in reversed(list(enumerate(self.results)))}
+        last = {
+            **last,
+            **dict.fromkeys((register for register in ends if register < len(self.inputs)), len(self.links)),
+        }
+        for number, (link, (node, _)) in enumerate(zip(self.links, self.nodes, strict=True)):
+            index = ends.get(link.result, -1)
+            read_later = index in self.overwritten and last.get(self.overwritten[index], -1) > number
+            if index >= 0 and not read_later:
+                link.output = index
+            elif link.writes:
+                dtype = node.result.type.dtype.numpy
+                waiting = free.setdefault(dtype, [])
+                if not waiting:
+                    waiting.append(len(self.scratch))
+                    self.scratch.append(dtype)
+                link.scratch = held[link.result] = waiting.pop()
+            if index >= 0 and read_later:
+                late.append((index, link.result))
+            for operand in {*link.operands, link.result}:
+                if last.get(operand, -1) <= number and operand in held and operand not in ends:
+                    slot = held.pop(operand)
+                    free[self.scratch[slot]].append(slot)
+        # An output that is another output too, or an input, is copied: inputs first, before they are written to.
+        first = [(index, register) for index, register in enumerate(self.results) if register < len(self.inputs)]
+        late += [
+            (index, register)
+            for index, register in enumerate(self.results)
+            if register >= len(self.inputs) and ends[register] != index
+        ]
+        return tuple(first + late)
+
+    def __call__(self, *arrays: Array, settings: LoopSettings = PLAIN) -> tuple[Array, ...]:
+        """The outputs: new arrays, or those that are overwritten."""
+        shape = np.broadcast_shapes(*(array.shape for array in arrays))
+        outputs = tuple(
+            arrays[self.overwritten[index]] if index in self.overwritten else np.empty(shape, dtype)
+            for index, dtype in enumerate(self.dtypes)
+        )
+        self.run(arrays, outputs, settings)
+        return outputs
+
+    def run(self, arrays: Sequence[Array], outputs: Sequence[Array], settings: LoopSettings = PLAIN) -> None:
+        """Write the outputs."""
+        shape = outputs[0].shape
+        count = outputs[0].size
+        flat = all(array.flags.c_contiguous for array in outputs) and all(
+            array.size == 1 or (array.shape == shape and array.flags.c_contiguous) for array in arrays
+        )
+        if flat:
+            arrays = [array.reshape(-1) if array.ndim else array for array in arrays]
+            outputs = [array.reshape(-1) for array in outputs]
+            rows, length = BLOCK, count
+        else:
+            length = shape[0]
+            rows = max(1, BLOCK // max(1, count // max(1, length)))
+        sliced = [array.ndim == outputs[0].ndim and array.shape[0] == length and length > 1 for array in arrays]
+        blocks, threads = range(0, length, rows), settings.threads
+        if count < _LEAST_FOR_THREADS or len(blocks) == 1:
+            threads = 1
+        loop = self._loop(tuple(sliced)) if settings.compiled and flat and length > 1 else None
+        work: list[Callable[[], None]] = []
+        for share in range(threads):
+            if loop is not None:
+                part = slice(length * share // threads, length * (share + 1) // threads)
+                work.append(partial(self._call, loop, part, arrays, outputs, sliced))
+            else:
+                work.append(partial(self._blocks, blocks[share::threads], rows, arrays, outputs, sliced))
+        tasks = [_workers().submit(share) for share in work[1:]]
+        work[0]()
+        for task in tasks:
+            task.result()
+
+    def _loop(self, is_array: tuple[bool, ...]) -> Callable[..., None] | None:
+        """The compiled loop for inputs that are arrays or numbers; None where there is none."""
+        if is_array not in self._loops:
+            from runtime.compiled_loops import compiled_loop, source_of
+
+            source = source_of(self.nodes, self.inputs, self.results, self.overwritten, is_array)
+            self._loops[is_array] = compiled_loop(source) if source is not None else None
+        return self._loops[is_array]
+
+    def _call(
+        self,
+        loop: Callable[..., None],
+        part: slice,
+        arrays: Sequence[Array],
+        outputs: Sequence[Array],
+        sliced: Sequence[bool],
+    ) -> None:
+        """Run a compiled loop over a part of the arrays."""
+        reads = [array[part] if slices else array.reshape(())[()] for array, slices in zip(arrays, sliced, strict=True)]
+        loop(*reads, *(output[part] for index, output in enumerate(outputs) if index not in self.overwritten))
+
+    def _blocks(
+        self,
+        starts: range,
+        rows: int,
+        arrays: Sequence[Array],
+        outputs: Sequence[Array],
+        sliced: Sequence[bool],
+    ) -> None:
+        """Take the blocks that begin at these rows through the chain."""
+        registers: list[Any] = [*arrays, *(None for _ in range(self.registers - len(arrays)))]
+        cut = [number for number, slices in enumerate(sliced) if slices]
+        row = outputs[0].shape[1:]
+        with np.errstate(all="ignore"):
+            for start in starts:
+                for number in cut:
+                    registers[number] = arrays[number][start : start + rows]
+                parts = [output[start : start + rows] for output in outputs]
+                height = len(parts[0])
+                scratch = self._scratch(height * int(np.prod(row, dtype=np.int64)), (height, *row))
+                for link in self.links:
+                    operands = [registers[operand] for operand in link.operands]
+                    into = parts[link.output] if link.output >= 0 else scratch[link.scratch] if link.writes else None
+                    if not link.writes:
+                        result = link.function(*operands)
+                        if into is not None:
+                            into[...] = result
+                            result = into
+                        registers[link.result] = result
+                    elif link.function in _KEYWORD_OUT:
+                        registers[link.result] = link.function(*operands, out=into)
+                    else:
+                        registers[link.result] = link.function(*operands, into)
+                for register in self.kept:
+                    registers[register] = np.array(registers[register])
+                for index, register in self.late:
+                    parts[index][...] = registers[register]
+
+    def _scratch(self, count: int, shape: tuple[int, ...]) -> list[Array]:
+        """This thread's scratch blocks, in a shape; they are kept from call to call."""
+        kept: tuple[tuple[int, ...], list[Array], list[Array]] | None = getattr(self._own, "kept", None)
+        if kept is not None and kept[0] == shape:
+            return kept[1]
+        whole = kept[2] if kept is not None else []
+        if not whole or len(whole[0]) < count:
+            whole = [np.empty(max(count, BLOCK), dtype) for dtype in self.scratch]
+        views = [array[:count].reshape(shape) for array in whole]
+        self._own.kept = shape, views, whole
+        return views
+
+
+@cache
+def _workers() -> ThreadPoolExecutor:
+    """Threads for blocks, beside the one that calls."""
+    return ThreadPoolExecutor(thread_name_prefix="blocks")

@@ -1,0 +1,133 @@
+"""The update of a training step over the state's own memory, with NumPy: no second copy of the state, no new pages.
+
+The tensors of one role in a group (see `compiler.training.flat_updates`), such as all parameters, all gradients or all
+first moments, lie one after the other in one array. One chain of operators runs over it in blocks, whatever the shapes
+of the tensors are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compiler.model_spec import RATE, SEED, STEP
+from compiler.training.flat_updates import GRADIENT, FlatGroup, FlatUpdate
+from runtime.numpy_chains import PLAIN, Chain, LoopSettings
+from runtime.numpy_executor import NumpyRunner
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+_LINE = 64  # bytes: tensors begin at cache lines
+_SMALL = 2**14  # elements of a gradient up to which copying it costs less than a chain of its own
+
+
+class InPlaceUpdate:
+    """The state of a training run, by path, and the update of it.
+
+    `arrays` are the state; `gradients` are where a backend may leave the inputs of the update. Both lie still: every
+    step reads and writes the same memory. It takes the arrays of `state` over, which is empty afterwards.
+    """
+
+    def __init__(self, update: FlatUpdate, state: MutableMapping[str, Array], settings: LoopSettings = PLAIN) -> None:
+        self.settings = settings
+        self.arrays: dict[str, Array] = {}
+        self.gradients: dict[str, Array] = {}
+        self.groups = [_Group(group, state, self.arrays, self.gradients) for group in update.groups]
+        self.arrays |= {path: _aligned_copy(state.pop(path)) for path in list(state)}
+        self.shared = NumpyRunner(update.shared, self.arrays, settings)
+        self.shared.weights.update({path: self.arrays[path] for path in self.shared.weights})
+        for name, value in update.shared.inputs.items():
+            if name not in {*self.gradients, STEP, SEED, RATE}:
+                self.gradients[name] = np.zeros(value.type.bind({}).shape, value.type.dtype.numpy)
+
+    def run(self, feeds: Mapping[str, Array], gradients: Mapping[str, Array] | None = None) -> None:
+        """Update the arrays, by the step's number, its key and its rate, and by gradients.
+
+        These are in `self.gradients`, unless other arrays are passed, by the names of the update's inputs.
+        """
+        read = {**(gradients or self.gradients), **feeds}
+        scalars, updates = self.shared.run_step_checked({name: read[name] for name in self.shared.graph.inputs}, {})
+        for group in self.groups:
+            group.run(scalars, gradients, self.settings)
+        for path, array in updates.items():  # last, since a group may read the values before the step
+            self.arrays[path][...] = array
+
+
+class _Group:
+    """The tensors of a group, in one array for each role, small ones first, and the chain that updates them."""
+
+    def __init__(
+        self,
+        group: FlatGroup,
+        state: MutableMapping[str, Array],
+        arrays: MutableMapping[str, Array],
+        gradients: MutableMapping[str, Array],
+    ) -> None:
+        roles = {role: value.type.dtype.numpy for role, value in group.roles.items()}
+        shapes = {member.path: state[member.path].shape for member in group.members}
+        self.members = sorted(group.members, key=lambda member: math.prod(shapes[member.path]))
+        unit = _LINE // min(dtype.itemsize for dtype in roles.values())
+        self.starts = _starts([math.prod(shapes[member.path]) for member in self.members], unit)
+        self.small = sum(math.prod(shapes[member.path]) <= _SMALL for member in self.members)
+        self.whole = {role: _aligned(self.starts[-1], dtype) for role, dtype in roles.items()}
+        self.parts: list[dict[str, Array]] = []
+        for member, start in zip(self.members, self.starts[:-1], strict=True):
+            shape = shapes[member.path]
+            count = math.prod(shape)
+            parts = {role: array[start : start + count].reshape(shape) for role, array in self.whole.items()}
+            self.parts.append(parts)
+            for role, name in member.tensors.items():
+                if role == GRADIENT:
+                    gradients[name] = parts[role]
+                else:
+                    parts[role][...] = state.pop(name)
+                    arrays[name] = parts[role]
+        inputs = list(group.operands)
+        self.reads = list(group.operands.values())  # roles, or names of scalars
+        self.writes = list(group.results)
+        overwritten = {index: self.reads.index(role) for index, role in enumerate(self.writes) if role in self.reads}
+        nodes = [(node, node.op) for node in group.nodes]
+        self.chain = Chain(nodes, inputs, list(group.results.values()), overwritten)
+
+    def run(self, scalars: Mapping[str, Array], gradients: Mapping[str, Array] | None, settings: LoopSettings) -> None:
+        """Update the tensors; the gradients of large ones are read where they are."""
+        if gradients is None or GRADIENT not in self.whole:
+            self._run(self.whole, scalars, settings)
+            return
+        for member, parts in zip(self.members[: self.small], self.parts, strict=False):
+            parts[GRADIENT][...] = gradients[member.tensors[GRADIENT]]
+        if self.small:
+            end = self.starts[self.small]
+            self._run({role: array[:end] for role, array in self.whole.items()}, scalars, settings)
+        for member, parts in zip(self.members[self.small :], self.parts[self.small :], strict=True):
+            self._run(parts | {GRADIENT: gradients[member.tensors[GRADIENT]]}, scalars, settings)
+
+    def _run(self, tensors: Mapping[str, Array], scalars: Mapping[str, Array], settings: LoopSettings) -> None:
+        reads = [tensors[name] if name in tensors else scalars[name] for name in self.reads]
+        self.chain.run(reads, [tensors[role] for role in self.writes], settings)
+
+
+def _starts(counts: Sequence[int], unit: int) -> list[int]:
+    """Where arrays of so many elements begin, at multiples of `unit`, and the end of the last."""
+    starts = [0]
+    for count in counts:
+        starts.append(starts[-1] + -(-count // unit) * unit)
+    return starts
+
+
+def _aligned(count: int, dtype: np.dtype[np.generic]) -> Array:
+    """Zeros that begin at a cache line, in pages that the system has handed out already."""
+    raw = np.empty(count * dtype.itemsize + _LINE, np.uint8)
+    raw[...] = 0  # `np.zeros` would hand them out at the first use
+    start = -raw.ctypes.data % _LINE
+    return raw[start : start + count * dtype.itemsize].view(dtype)
+
+
+def _aligned_copy(array: Array) -> Array:
+    copy = _aligned(array.size, array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
