@@ -1,7 +1,7 @@
 """`python -m benchmarks all` measures every table; `python -m benchmarks TABLE ...` some of them.
 
 Each contender builds in a process of its own with the same weights and inputs, and they take turns. Figures are
-medians; `of ours` is a peer's figure divided by the better one of ours. What is not installed is left out with a note.
+medians; `of ours` is a peer's figure divided by that of our fastest column. What is not installed is left out with a note.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ class Row:
     measure: str  # with its unit
     figures: dict[str, Figure] = field(default_factory=dict)  # by contender, in the unit of the measure
     notes: dict[str, str] = field(default_factory=dict)  # by contender: why it has no figure
+    reference: str | None = None  # our column that peers are compared with; by default the best one
 
     @property
     def key(self) -> str:
@@ -40,12 +41,14 @@ class Row:
 
     @property
     def ours(self) -> str | None:
-        """The better one of our own columns."""
+        """Our column that peers are compared with."""
+        if self.reference is not None:
+            return self.reference if self.reference in self.figures else None
         own = [name for name in self.figures if is_ours(name)]
         return min(own, key=lambda name: self.figures[name].median) if own else None
 
     def ratios(self) -> dict[str, float]:
-        """Each peer's figure divided by the better one of ours: above 1 we are ahead."""
+        """Each peer's figure divided by ours: above 1 we are ahead."""
         if self.ours is None:
             return {}
         own = self.figures[self.ours].median

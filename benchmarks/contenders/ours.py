@@ -24,18 +24,20 @@ train M { target t: [batch, 1]; loss mse(y, t); optimizer adam() }
 
 def import_packages(variant: str) -> None:
     zeros = np.zeros((1, 1), np.float32)
-    _stepper(TextSource(program_of(Source("smallest.model", SMALLEST))), variant, {}).step(
+    _stepper(TextSource(program_of(Source("smallest.model", SMALLEST))), variant, 1, {}).step(
         {"x": zeros, "t": zeros, "step": np.array(1, np.float32), "seed": np.array(1)}
     )
 
 
-def _stepper(source: TextSource, backend: str, weights: Mapping[str, np.ndarray]) -> Stepper:
-    run = Training(source, options=Options(backend=backend))
+def _stepper(source: TextSource, variant: str, batch: int, weights: Mapping[str, np.ndarray]) -> Stepper:
+    backend, _, jit = variant.partition(" ")
+    run = Training(source, options=Options(backend=backend, batch=batch, jit=bool(jit)))
     return run.stepper({path: weights.get(path, array) for path, array in run.first_state().items()})
 
 
 def training(job: Job) -> Callable[[], float]:
-    stepper = _stepper(source_of(job.network()), job.variant, job.weights())
+    batch = len(job.feeds()["t"])
+    stepper = _stepper(source_of(job.network()), job.variant, batch, job.weights())
     feeds, number = job.feeds(), 0
 
     def step() -> float:
