@@ -1,7 +1,8 @@
 """`python -m benchmarks all` measures every table; `python -m benchmarks TABLE ...` some of them.
 
 Each contender builds in a process of its own with the same weights and inputs, and they take turns. Figures are
-medians; `of ours` is a peer's figure divided by that of our fastest column. What is not installed is left out with a note.
+medians; `of ours` is a peer's figure divided by that of our fastest column. What is not installed is left out with a
+note.
 """
 
 from __future__ import annotations
@@ -22,9 +23,6 @@ BUSY = 0.5  # a load above it makes wall times mean little
 
 def main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
-    if not options.tables:
-        parser().print_help()
-        return 2
     names = list(TABLES) if "all" in options.tables else list(dict.fromkeys(options.tables))
     cores = (1, 2) if (os.cpu_count() or 1) > 1 else (1,)
     threads = (options.threads,) if options.threads else cores
@@ -59,15 +57,15 @@ def main(arguments: list[str]) -> int:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     tables = "\n".join(f"  {name:<11} {table.shows}" for name, table in TABLES.items())
-    epilog = f"tables:\n{tables}\n\nto install what is compared:\n  {INSTALL}"
+    contenders = "\n".join(f"  {name}" for name in CONTENDERS)
+    epilog = f"tables:\n{tables}\n\ncontenders:\n{contenders}\n\nto install what is compared:\n  {INSTALL}"
     kind = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__, epilog=epilog, formatter_class=kind)
-    parser.add_argument("tables", nargs="*", choices=["all", *TABLES], metavar="TABLE", help="all, or names of tables")
+    parser.add_argument("tables", nargs="+", choices=["all", *TABLES], metavar="TABLE", help="all, or some")
     parser.add_argument("--quick", action="store_true", help="one thread, fewer cases, short turns")
     parser.add_argument("--case", action="append", default=[], metavar="WORD", help="only cases with this word")
-    parser.add_argument(
-        "--contender", action="append", default=[], choices=list(CONTENDERS), help="only these and ours"
-    )
+    only = parser.add_argument("--contender", action="append", default=[], help="only these and ours")
+    only.metavar, only.choices = "NAME", list(CONTENDERS)
     parser.add_argument("--threads", type=int, choices=[1, 2], help="only so many  [default: both]")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all results to a file")
     parser.add_argument("--record", action="store_true", help="add this run to the history")

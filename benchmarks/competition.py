@@ -31,7 +31,7 @@ class Plan:
 
     rounds: int = 7
     burst_seconds: float = 0.1
-    warm_seconds: float = 8.0
+    warm_seconds: float = 5.0
 
 
 QUICK = Plan(rounds=3, burst_seconds=0.05, warm_seconds=3.0)

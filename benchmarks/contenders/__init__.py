@@ -94,5 +94,5 @@ CONTENDERS: dict[str, Contender] = {
 }
 OURS = tuple(name for name in CONTENDERS if name.startswith("nablac"))
 INSTALL = (
-    "pip install torch==2.13.0 && pip install -e . jax keras numba onnx-ad onnxscript onnxsim onnxslim transformers"
+    "pip install torch==2.13.0\n  pip install -e '.[jit]' jax keras onnx-ad onnxscript onnxsim onnxslim transformers"
 )
