@@ -168,7 +168,7 @@ def torch_rows(name: str, opset: int) -> Iterator[tuple[str, dict[str, int | str
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="specs and networks  [default: all]")
-    parser.add_argument("--kinds", nargs="+", default=["inference", "gradient", "step"])
+    parser.add_argument("--kinds", nargs="*", help="of graphs of the specs", default=["inference", "gradient", "step"])
     parser.add_argument("--opset", type=int, default=24, help="of torch.onnx")
     parser.add_argument("--json", type=Path, help="write the table to this file")
     options = parser.parse_args()
