@@ -8,12 +8,13 @@ since some crash, and its result must load and compute what the graph before it 
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import json
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from benchmarks.torch_networks import NETWORKS, Network
 from compiler.elaborate.models import TextSource
 from compiler.elaborate.program import Program, load, program_of
 from compiler.onnx.exporter import export
+from compiler.passes.known_weights import with_known_weights
 from compiler.passes.pipeline import optimize
 from compiler.training.gradients import gradient_graph
 from compiler.training.step import training_step
@@ -31,13 +33,12 @@ from grammar.source import Source
 from runtime.initialization import initialize
 
 SPECS = Path(__file__).parents[1] / "specs"
-OPTIMISERS = {
-    "onnxslim": "import onnxslim; result = onnxslim.slim(model)",
-    "onnxsim": "import onnxsim; result, _ = onnxsim.simplify(model)",
-    "onnxscript": "import onnxscript.optimizer; result = onnxscript.optimizer.optimize(model)",
+OPTIMISERS: dict[str, Callable[[Any, onnx.ModelProto], onnx.ModelProto]] = {
+    "onnxslim": lambda tool, model: tool.slim(model),
+    "onnxsim": lambda tool, model: tool.simplify(model)[0],
+    "onnxscript.optimizer": lambda tool, model: tool.optimize(model),
 }
-_PROCESS = "import onnx, sys; model = onnx.load(sys.argv[1]); {}; onnx.save(result, sys.argv[2])"
-_LONGEST = 600  # seconds of one optimiser
+_LONGEST = 60  # seconds of one optimiser
 
 
 def count(graph: onnx.GraphProto) -> int:
@@ -53,7 +54,8 @@ def our_graphs(program: Program, preset: str | None, kinds: tuple[str, ...]) -> 
         training = source.spec(training=True)
         if "inference" in kinds:
             graph = optimize(source.spec(training=False).graph)
-            yield f"{defined.name}, inference", export(graph, weights=_not_special(initialize(graph, 0)))
+            known = with_known_weights(graph, _not_special(initialize(graph, 0)))
+            yield f"{defined.name}, inference", export(known.graph, weights=known.weights)
         if training.training is not None and "gradient" in kinds:
             yield f"{defined.name}, gradient", export(optimize(gradient_graph(training)))
         if training.training is not None and "step" in kinds:
@@ -85,24 +87,32 @@ def torch_graph(network: Network, opset: int) -> onnx.ModelProto:
 def counts_of(model: onnx.ModelProto) -> dict[str, int | str]:
     """The nodes of a model as it is, and after each optimiser."""
     row: dict[str, int | str] = {"written": count(model.graph)}
+    processes = get_context("forkserver")  # started once, with what the optimisers import
+    processes.set_forkserver_preload(["__main__", *OPTIMISERS])
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
         onnx.save(model, before)
-        for name, call in OPTIMISERS.items():
-            if importlib.util.find_spec(name) is None:
+        for name in OPTIMISERS:
+            if importlib.util.find_spec(name.partition(".")[0]) is None:
                 row[name] = "not installed"
                 continue
             after.unlink(missing_ok=True)
-            command = [sys.executable, "-c", _PROCESS.format(call), str(before), str(after)]
-            try:
-                subprocess.run(command, check=True, capture_output=True, timeout=_LONGEST)
-            except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+            process = processes.Process(target=optimise, args=(name, before, after))
+            process.start()
+            process.join(_LONGEST)
+            if process.exitcode != 0:
+                process.kill()
                 row[name] = "failed"
                 continue
             number = count(onnx.load(after).graph)
             verdict = compare(before, after)
             row[name] = number if verdict == "same" else f"{number} {verdict}"
     return row
+
+
+def optimise(name: str, before: Path, after: Path) -> None:
+    """Write the file that an optimiser makes of another."""
+    onnx.save(OPTIMISERS[name](importlib.import_module(name), onnx.load(before)), after)
 
 
 def compare(before: Path, after: Path) -> str:
@@ -126,14 +136,14 @@ def compare(before: Path, after: Path) -> str:
 
 
 def _feeds(session: Any) -> dict[str, np.ndarray]:
-    """Random inputs: small positive numbers, so that indices are in range and states that are squares positive."""
+    """Random inputs: indices that are in any range, and small positive numbers, since states may be squares."""
     random = np.random.default_rng(0)
     dtypes = {"tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(bool)": np.bool_, "tensor(double)": float}
     feeds = {}
     for slot in session.get_inputs():
         shape = [size if isinstance(size, int) else 4 for size in slot.shape]
         dtype = dtypes.get(slot.type, np.float32)
-        numbers = random.integers(1, 3, shape) if dtype in (np.int64, np.int32) else random.random(shape) * 0.2 + 0.1
+        numbers = random.integers(0, 2, shape) if dtype in (np.int64, np.int32) else random.random(shape) * 0.2 + 0.1
         feeds[slot.name] = np.asarray(numbers, dtype)
     return feeds
 
@@ -141,42 +151,37 @@ def _feeds(session: Any) -> dict[str, np.ndarray]:
 def rows(names: list[str], kinds: tuple[str, ...], opset: int) -> Iterator[tuple[str, dict[str, int | str]]]:
     """Every graph with its counts: the specs, then the networks that PyTorch has too."""
     for path in sorted(SPECS.glob("*.model")):
-        if not names or path.stem in names:
-            for kind, model in our_graphs(load(path), None, kinds):
-                yield f"{path.stem}: {kind}", counts_of(model)
-    for name in NETWORKS:
+        name = f"specs/{path.stem}"
         if not names or name in names:
-            for writer, counts in torch_rows(name, opset):
-                yield f"{name}: {writer}", counts
-
-
-def torch_rows(name: str, opset: int) -> Iterator[tuple[str, dict[str, int | str]]]:
-    """The counts of a network that PyTorch has too, for inference: ours, then those of torch.onnx where it is there."""
-    network = NETWORKS[name]
-    program = program_of(Source(f"{name}.model", network.text)) if network.text else None
-    program = program or load(SPECS / f"{network.spec}.model")
-    for _, model in our_graphs(program, network.preset, ("inference",)):
-        yield "nablac", counts_of(model)
-    try:
-        yield "torch.onnx", counts_of(torch_graph(network, opset))
-    except ImportError as error:
-        print(f"{name}: {error.name} is not installed, so that there is nothing to compare with", file=sys.stderr)
-    except Exception as error:  # torch.onnx has many kinds of errors too
-        print(f"{name}: torch.onnx wrote nothing: {type(error).__name__}", file=sys.stderr)
+            for kind, model in our_graphs(load(path), None, kinds):
+                yield f"{name}: {kind}", counts_of(model)
+    for name, network in NETWORKS.items():
+        if names and name not in names:
+            continue
+        program = program_of(Source(f"{name}.model", network.text)) if network.text else None
+        program = program or load(SPECS / f"{network.spec}.model")
+        for _, model in our_graphs(program, network.preset, ("inference",)):
+            yield f"{name}: ours", counts_of(model)
+        try:
+            yield f"{name}: torch.onnx", counts_of(torch_graph(network, opset))
+        except ImportError as error:
+            print(f"{name}: {error.name} is not installed, so that there is nothing to compare with", file=sys.stderr)
+        except Exception as error:  # torch.onnx has many kinds of errors too
+            print(f"{name}: torch.onnx wrote nothing: {type(error).__name__}", file=sys.stderr)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="specs and networks  [default: all]")
-    parser.add_argument("--kinds", nargs="*", help="of graphs of the specs", default=["inference", "gradient", "step"])
+    parser.add_argument("names", nargs="*", help="specs/NAME, and networks  [default: all]")
+    parser.add_argument("--kinds", nargs="+", default=["inference", "gradient", "step"])
     parser.add_argument("--opset", type=int, default=24, help="of torch.onnx")
     parser.add_argument("--json", type=Path, help="write the table to this file")
     options = parser.parse_args()
     table: dict[str, dict[str, int | str]] = {}
-    print(f"{'graph':<44}{'written':>10}" + "".join(f"{name:>16}" for name in OPTIMISERS))
+    print(f"{'graph':<44}{'written':>10}" + "".join(f"{name:>22}" for name in OPTIMISERS))
     for name, row in rows(options.names, tuple(options.kinds), options.opset):
         table[name] = row
-        print(f"{name:<44}{row['written']:>10}" + "".join(f"{row[tool]!s:>16}" for tool in OPTIMISERS), flush=True)
+        print(f"{name:<44}{row['written']:>10}" + "".join(f"{row[tool]!s:>22}" for tool in OPTIMISERS), flush=True)
     if options.json is not None:
         options.json.write_text(json.dumps(table, indent=1) + "\n", "utf-8")
 

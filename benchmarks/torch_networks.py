@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.models import cnn, mlp, transformer
@@ -18,7 +18,6 @@ class Network:
     spec: str = ""
     text: str = ""
     preset: str | None = None
-    choices: dict[str, Any] = field(default_factory=dict)
 
 
 def _sequential(case: Any, *shape: int) -> Callable[[], tuple[Any, tuple[Any, ...]]]:
@@ -32,8 +31,10 @@ def _sequential(case: Any, *shape: int) -> Callable[[], tuple[Any, tuple[Any, ..
 
 def _recurrent(kind: str, layers: int = 1, both: bool = False) -> Network:
     layer = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}[kind]
-    call = f"Bidirectional({layer}, 32)" if both else f"{layer}(32)"
-    chain = " -> ".join([call] * layers)
+    inner, last = f"{layer}(32, sequences: true)", f"{layer}(32)"
+    if both:
+        inner, last = f"Bidirectional({inner})", f"Bidirectional({last})"
+    chain = " -> ".join([*[inner] * (layers - 1), last])
     text = f"model M {{ input x: [batch, time, 8]; output y = x -> {chain} }}"
 
     def build() -> tuple[Any, tuple[Any, ...]]:
@@ -41,7 +42,18 @@ def _recurrent(kind: str, layers: int = 1, both: bool = False) -> Network:
         from torch import nn
 
         cell = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[kind]
-        return cell(8, 32, num_layers=layers, bidirectional=both, batch_first=True), (torch.randn(2, 5, 8),)
+
+        class Last(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.body = cell(8, 32, num_layers=layers, bidirectional=both, batch_first=True)
+
+            def forward(self, x: Any) -> Any:
+                state = self.body(x)[1]
+                state = state[0] if kind == "lstm" else state
+                return torch.cat((state[-2], state[-1]), -1) if both else state[-1]
+
+        return Last(), (torch.randn(2, 5, 8),)
 
     return Network(build, text=text)
 
@@ -58,7 +70,7 @@ def _transformer() -> tuple[Any, tuple[Any, ...]]:
 
         def forward(self, source: Any, x: Any) -> Any:
             mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
-            return self.last(self.body(source, x, tgt_mask=mask))
+            return self.last(self.body(source, x, tgt_mask=mask, tgt_is_causal=True))
 
     return Net(), (torch.randn(2, 5, 64), torch.randn(2, 5, 64))
 
@@ -79,16 +91,44 @@ def _pretrained(kind: str) -> Callable[[], tuple[Any, tuple[Any, ...]]]:
         import torch
         import transformers as hub
 
+        class Logits(torch.nn.Module):
+            def __init__(self, body: Any) -> None:
+                super().__init__()
+                self.body = body
+
+            def forward(self, tokens: Any) -> Any:
+                return self.body(input_ids=tokens).logits
+
         tokens = torch.randint(1, 90, (2, 7))
         layers, width = 2, 64
         if kind == "bert":
-            config = hub.BertConfig(100, width, layers, 4, 4 * width, attn_implementation="sdpa")
-            return hub.BertForMaskedLM(config), (tokens,)
+            config = hub.BertConfig(
+                vocab_size=100,
+                hidden_size=width,
+                num_hidden_layers=layers,
+                num_attention_heads=4,
+                intermediate_size=4 * width,
+            )
+
+            class Encoder(torch.nn.Module):
+                def __init__(self) -> None:
+                    super().__init__()
+                    self.body = hub.BertForPreTraining(config)
+
+                def forward(self, tokens: Any, segments: Any, mask: Any) -> Any:
+                    body = self.body(input_ids=tokens, token_type_ids=segments, attention_mask=mask)
+                    return body.prediction_logits
+
+            return Encoder(), (tokens, torch.zeros_like(tokens), torch.ones_like(tokens))
         if kind == "gpt":
-            config = hub.GPT2Config(100, 64, width, layers, 4, use_cache=False)
-            return hub.GPT2LMHeadModel(config), (tokens,)
+            config = hub.GPT2Config(
+                vocab_size=100, n_positions=64, n_embd=width, n_layer=layers, n_head=4, use_cache=False
+            )
+            return Logits(hub.GPT2LMHeadModel(config)), (tokens,)
         if kind == "t5":
-            config = hub.T5Config(100, width, 16, 4 * width, layers, num_heads=4, use_cache=False)
+            config = hub.T5Config(
+                vocab_size=100, d_model=width, d_kv=16, d_ff=128, num_layers=layers, num_heads=4, use_cache=False
+            )
 
             class Both(torch.nn.Module):
                 def __init__(self) -> None:
@@ -99,8 +139,16 @@ def _pretrained(kind: str) -> Callable[[], tuple[Any, tuple[Any, ...]]]:
                     return self.body(input_ids=source, decoder_input_ids=target).logits
 
             return Both(), (tokens, tokens)
-        config = hub.LlamaConfig(100, width, 4 * width, layers, 4, 2, use_cache=False)
-        return hub.LlamaForCausalLM(config), (tokens,)
+        config = hub.LlamaConfig(
+            vocab_size=100,
+            hidden_size=width,
+            intermediate_size=4 * width,
+            num_hidden_layers=layers,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            use_cache=False,
+        )
+        return Logits(hub.LlamaForCausalLM(config)), (tokens,)
 
     return build
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Annotated, Any
 
 from compiler.dims import Dim, Size
+from compiler.lazy import once_for_each_class
 from compiler.types import DType
 from grammar.record import Record
 
@@ -73,7 +73,7 @@ ElementType = Annotated[DType, DTYPE]
 Text = Annotated[str, TEXT]
 
 
-@cache
+@once_for_each_class
 def kinds_of(operator: type[Record]) -> Mapping[str, Kind]:
     """The kind of each attribute of an operator class by name, in the order of its fields."""
     kinds: dict[str, Kind] = {}

@@ -7,12 +7,14 @@ creating a node runs its operator's type rule. Nothing here recurses to the dept
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from compiler.dims import Dim, Size, substitute
 from compiler.types import DType, TensorType
@@ -59,6 +61,16 @@ class origin:
 
     def __exit__(self, *error: object) -> None:
         _origin.reset(self.token)
+
+
+@contextmanager
+def origins() -> Iterator[Callable[[Origin], object]]:
+    """A context with a function that sets the origin of the nodes that are created next, for passes over many nodes."""
+    token = _origin.set(_origin.get())
+    try:
+        yield _origin.set
+    finally:
+        _origin.reset(token)
 
 
 class Value:
@@ -121,11 +133,16 @@ class Node:
 
     __slots__ = ("op", "operands", "origin", "results")
 
-    def __init__(self, op: Operator, operands: tuple[Value, ...], types: Sequence[TensorType]) -> None:
+    def __init__(
+        self, op: Operator, operands: tuple[Value, ...], types: Sequence[TensorType], origin: Origin | None = None
+    ) -> None:
         self.op = op
         self.operands = operands
-        self.origin = _origin.get()
-        self.results = tuple(Value(self, index, type) for index, type in enumerate(types))
+        self.origin = _origin.get() if origin is None else origin
+        if len(types) == 1:
+            self.results: tuple[Value, ...] = (Value(self, 0, types[0]),)
+        else:
+            self.results = tuple([Value(self, index, type) for index, type in enumerate(types)])
 
     @property
     def result(self) -> Value:
@@ -137,7 +154,7 @@ class Node:
         return f"<{self.op} of {len(self.operands)}>"
 
 
-class Operator(Record, ABC):
+class Operator(Record):
     """One operator, and everything the system knows about it.
 
     A subclass with a `name` is an operator: its fields are the attributes, its docstring is its page in the reference.
@@ -173,6 +190,7 @@ class Operator(Record, ABC):
     elementwise: ClassVar[bool] = False  # an element of the result depends on the operands' at its own index alone
     edges: ClassVar[tuple[str, ...]] = ()  # where onnxruntime's kernel deviates, and what it gives there
     registry: ClassVar[dict[str, type[Operator]]] = {}
+    _bare: ClassVar[Any]
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -180,6 +198,14 @@ class Operator(Record, ABC):
             known = Operator.registry.setdefault(cls.name, cls)
             assert known.__qualname__ == cls.__qualname__, f"two operators are called {cls.name}"
             Operator.registry[cls.name] = cls
+
+    @classmethod
+    def bare(cls) -> Self:
+        """The operator with no attributes but defaults: one object for all nodes, of which there may be very many."""
+        known = vars(cls).get("_bare")
+        if known is None:
+            known = cls._bare = cls()
+        return known
 
     @cached_property
     def attributes(self) -> tuple[Any, ...]:
@@ -324,27 +350,6 @@ class Operator(Record, ABC):
         return self.apply(*operands).result
 
 
-def kernel_of(node: Node, op: Operator) -> Callable[..., Any]:
-    """The NumPy kernel of a node, whose operator is `op` with sizes bound; a `wide` one rounds 16-bit floats once."""
-    halves = [value.type.dtype.is_half for value in node.operands]
-    if not op.wide or not any(halves):
-        return op.compute
-
-    def rounded(*operands: Array) -> Array | tuple[Array, ...]:
-        import numpy as np
-
-        wide = (operand.astype(np.float32) if half else operand for operand, half in zip(operands, halves, strict=True))
-        computed = op.compute(*wide)
-        several = computed if isinstance(computed, tuple) else (computed,)
-        narrow = tuple(
-            np.asarray(array, value.type.dtype.numpy) if value.type.dtype.is_half else array
-            for array, value in zip(several, node.results, strict=True)
-        )
-        return narrow if isinstance(computed, tuple) else narrow[0]
-
-    return rounded
-
-
 class NotDifferentiable(Exception):
     """No gradient flows through an operator: the argument is its name, `node` the node where that was noticed."""
 
@@ -396,6 +401,25 @@ class Graph:
                         stack.append(node.operands[done].node)
         return tuple(order)
 
+    @cached_property
+    def operators(self) -> frozenset[type[Operator]]:
+        """The classes of its operators, by which a pass sees that it has nothing to do."""
+        return frozenset({type(node.op) for node in self.nodes})
+
+    @cached_property
+    def uses(self) -> Counter[Value]:
+        """How often each value is an operand or an end."""
+        return Counter(self._uses())
+
+    def _uses(self) -> Iterator[Value]:
+        for node in self.nodes:
+            yield from node.operands
+        yield from self.ends
+
+    def has(self, *operators: type[Operator]) -> bool:
+        """Whether one of its operators is of these classes, subclasses included."""
+        return any(issubclass(known, operators) for known in self.operators)
+
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)
 
@@ -415,24 +439,10 @@ class Graph:
         return dag
 
 
-class DeferredGraph(Graph):
-    """A graph that is built when it is first read, as that of an initial value, which only a run reads."""
-
-    def __init__(self, build: Callable[[], Graph]) -> None:
-        vars(self)["_build"] = build
-
-    def __getattr__(self, name: str) -> Any:
-        build = vars(self).pop("_build", None)
-        if build is None:
-            raise AttributeError(name)
-        vars(self).update(vars(build()))
-        return getattr(self, name)
-
-
 def apply(name: str, *operands: Operand) -> Value:
     """Apply the attribute-less operator `name`; numbers become constants of the first value's dtype."""
     dtype = next(operand.type.dtype for operand in operands if isinstance(operand, Value))
-    return Operator.registry[name]()(
+    return Operator.registry[name].bare()(
         *(operand if isinstance(operand, Value) else _constant(operand, dtype) for operand in operands)
     )
 

@@ -1,9 +1,22 @@
-"""Modules that are imported on first use: `check` needs no NumPy, whose import costs more than `check` itself."""
+"""Modules that are imported on first use, and facts on classes that are computed once.
+
+`check` needs no NumPy, whose import costs more than `check` itself.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar, cast
+
+_C = TypeVar("_C")
+_T = TypeVar("_T")
+
+
+def once_for_each_class(function: Callable[[type[_C]], _T]) -> Callable[[type[_C]], _T]:
+    """`functools.cache`, by whose types a class is no key if its instances define `__hash__`."""
+    return cast("Callable[[type[_C]], _T]", cache(function))
 
 
 class LazyModule:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from compiler.graph import Graph, Node, Value, origin
+from compiler.graph import Graph, Node, Value, origins
 
 NodeRewrite = Callable[[Node], "Sequence[Value] | None"]
 
 
 def with_operands(node: Node, operands: tuple[Value, ...]) -> Node:
     """`node` on other operands of the same types; its results' types stay."""
-    with origin(node.origin.span, node.origin.path):
-        return Node(node.op, operands, [result.type for result in node.results])
+    return Node(node.op, operands, [result.type for result in node.results], node.origin)
 
 
 def replace(ends: Sequence[Value], replacements: Mapping[Value, Value]) -> list[Value]:
@@ -30,24 +29,27 @@ def rewrite(graph: Graph, change: NodeRewrite) -> Graph:
 
     `change` sees each node on its new operands; nodes that it creates get the origin of the node they replace.
     """
-    new: dict[Value, Value] = {}
-    for node in graph:
-        rebuilt = rebuild(node, new)
-        with origin(node.origin.span, node.origin.path):
+    new: dict[Value, Value] = {}  # of those that change
+    with origins() as set_origin:
+        for node in graph:
+            rebuilt = rebuild_changed(node, new)
+            set_origin(node.origin)
             replacements = change(rebuilt)
-        if replacements is not None:
-            new.update(zip(node.results, replacements, strict=True))
+            if replacements is None:
+                replacements = rebuilt.results
+            if replacements is not node.results:
+                new.update(pair for pair in zip(node.results, replacements, strict=True) if pair[0] is not pair[1])
     return with_ends(graph, new)
 
 
 def with_ends(graph: Graph, new: Mapping[Value, Value]) -> Graph:
-    """`graph` with its outputs and updates replaced; the graph itself where none changed."""
-    if all(new[end] is end for end in graph.ends):
+    """`graph` with its outputs and updates replaced, if `new` has them; the graph itself where none changed."""
+    if all(new.get(end, end) is end for end in graph.ends):
         return graph
     return Graph(
         graph.inputs,
-        {name: new[value] for name, value in graph.outputs.items()},
-        {path: new[value] for path, value in graph.updates.items()},
+        {name: new.get(value, value) for name, value in graph.outputs.items()},
+        {path: new.get(value, value) for path, value in graph.updates.items()},
         graph.name,
         graph.doc,
         graph.layers,
@@ -86,3 +88,11 @@ def rebuild(node: Node, new: dict[Value, Value]) -> Node:
     rebuilt = node if operands == node.operands else with_operands(node, operands)  # values are equal by identity
     new.update(zip(node.results, rebuilt.results, strict=True))
     return rebuilt
+
+
+def rebuild_changed(node: Node, new: Mapping[Value, Value]) -> Node:
+    """`node` on the replacements of those of its operands that have one, itself where none has."""
+    for operand in node.operands:
+        if operand in new:
+            return with_operands(node, tuple([new.get(operand, operand) for operand in node.operands]))
+    return node

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from runtime.data.fitted import Fitted
     from runtime.data.recipe import Recipe
     from runtime.prediction.predictions import Predictions
+    from runtime.profiling.profile_text import ModelProfile
+    from runtime.profiling.workload import Workload
     from runtime.signature import Signature
     from runtime.table_lookups import TableCheck
     from runtime.training.trained import Trained
@@ -207,8 +209,7 @@ class Model:
         fed = tuple(name for name in feeds if name not in self.graph.inputs)
         runner = self._runners.get(fed)
         if runner is None or not runner.is_current(weights):
-            graph = optimize(self.elaborated, NUMPY) if self.backend == "numpy" else self.graph
-            runner = ModelRunner(graph, weights, self.backend, self.device, fed, live=self._handed_out)
+            runner = ModelRunner(self._graph_to_run(), weights, self.backend, self.device, fed, live=self._handed_out)
             unfed = {key: kept for key, kept in self._runners.items() if not key}
             self._runners = {**unfed, fed: runner}
         outputs, updates = runner.run(feeds, sizes, weights)
@@ -302,6 +303,36 @@ class Model:
         from nablac.model_summary import summarize
 
         return summarize(self.graph, sizes, whole_graph(self.spec), self.units)
+
+    def workload(self, sizes: Mapping[str, int], *, keep_weights: bool = False) -> Workload:
+        """Calls of the model on random inputs at these sizes of named dims, to be measured; its weights stay.
+
+        With `keep_weights` nothing is computed from weights beforehand. NablacError for a size that no input has.
+        """
+        from nablac.workloads import inference
+
+        return inference(
+            self.elaborated,
+            self._graph_to_run(),
+            self.read_weights(),
+            sizes,
+            backend=self.backend,
+            device=self.device,
+            seed=self.seed,
+            keep_weights=keep_weights,
+        )
+
+    def _graph_to_run(self) -> Graph:
+        return optimize(self.elaborated, NUMPY) if self.backend == "numpy" else self.graph
+
+    def profile(self, *, runs: int = 20, **sizes: int) -> ModelProfile:
+        """Where the time of `runs` calls goes, on random inputs at these sizes of named dims, on the model's backend.
+
+        Printed, it shows the tables of `nablac profile`. NablacError for a size that no input has.
+        """
+        from runtime.profiling.profiler import profile
+
+        return profile(lambda: self.workload(sizes), runs)
 
     def train(
         self,

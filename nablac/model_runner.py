@@ -18,11 +18,19 @@ class ModelRunner:
     """A graph on a backend; what depends on weights alone is computed when it is created.
 
     The weights in `fed` are fed by each call. With `live`, the NumPy runtime reads the arrays of all weights at each
-    call, so that it notices those that are changed in place.
+    call, so that it notices those that are changed in place. With `keep_weights` nothing is computed from weights
+    beforehand.
     """
 
     def __init__(
-        self, graph: Graph, weights: Mapping[str, Array], backend: str, device: str, fed: tuple[str, ...], live: bool
+        self,
+        graph: Graph,
+        weights: Mapping[str, Array],
+        backend: str,
+        device: str,
+        fed: tuple[str, ...] = (),
+        live: bool = False,
+        keep_weights: bool = False,
     ) -> None:
         changing = {*fed, *graph.updates}
         self.graph, self.backend = graph, backend
@@ -30,15 +38,16 @@ class ModelRunner:
         if backend == "numpy":
             from runtime.numpy_executor import NumpyRunner
 
-            known = with_known_weights(graph, weights, NUMPY, keep=live or bool(fed))
+            known = with_known_weights(graph, weights, NUMPY, keep=live or keep_weights or bool(fed))
             self.runner: Any = NumpyRunner(known.graph, known.weights)
         else:
             from compiler.onnx.exporter import export
             from runtime.onnx_session import OnnxRunner
 
-            known = with_known_weights(graph, self.fixed, ORT_CPU)
+            known = with_known_weights(graph, self.fixed, ORT_CPU, keep=keep_weights)
             model = export(known.graph, weights=known.weights, fed=changing)
             self.runner = OnnxRunner(model.SerializeToString(), device=device)
+        self.run_graph = known.graph  # what the backend runs
 
     def is_current(self, weights: Mapping[str, Array]) -> bool:
         """Whether it was created with these weights, but for those that it is fed or updates."""

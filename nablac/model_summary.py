@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from compiler.dims import DimError, Size, evaluate, symbols
+from compiler.dims import DimError, Size
 from compiler.graph import Graph, Layer, Node
-from compiler.operators.control import Scan
+from compiler.graph_costs import count_of, every_node, node_flops
 from compiler.operators.leaves import Buffer, Constant, Parameter, Source, Stored
 from grammar import codes
-from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from grammar.diagnostics import Diagnostic, NablacError
 from grammar.visible import visible
+from runtime.charts.readable_numbers import prefixed
+from runtime.profiling.workload import check_sizes
 
 _MOST_SHOWN = 6  # paths of parameters that only the loss reads
 
@@ -107,7 +109,7 @@ def summarize(
     all_sizes = _sizes(graph, sizes)
     rows = {path: Row(path, graph.layers.get(path)) for path in _tree(graph)}
     constant = _constant_nodes(graph)
-    for node, times in _every_node(graph):
+    for node, times in every_node(graph):
         try:
             _count(node, times, [rows[path] for path in _with_parents(_path(node))], all_sizes)
         except DimError as error:
@@ -126,7 +128,7 @@ def summarize(
         list(rows.values()),
         _peak(graph, all_sizes, constant),
         {name: str(unit) for name, unit in (units or {}).items()},
-        dict(Counter(node.op.name for node, _ in _every_node(graph) if node.op.recognised)),
+        dict(Counter(node.op.name for node, _ in every_node(graph) if node.op.recognised)),
         _of_loss(graph, whole) if whole is not None else {},
     )
 
@@ -135,41 +137,30 @@ def _of_loss(graph: Graph, whole: Graph) -> dict[str, int]:
     """The sizes of the parameters that only the loss reads, by path."""
     own = {node.op.path for node in graph if isinstance(node.op, Parameter)}
     others = (node.op for node in whole if isinstance(node.op, Parameter) and node.op.path not in own)
-    return {op.path: _number(op.type.elements, {}) for op in others}
+    return {op.path: count_of(op.type.elements, {}) for op in others}
 
 
 def _count(node: Node, times: Size, rows: list[Row], sizes: Mapping[str, int]) -> None:
     """Add a node that runs `times` times to the rows of the layers that it belongs to."""
     for row in rows:
         if isinstance(node.op, Parameter):
-            row.parameters += _number(node.op.type.elements, sizes)
+            row.parameters += count_of(node.op.type.elements, sizes)
         elif isinstance(node.op, Buffer):
-            row.buffers += _number(node.op.type.elements, sizes)
-        elif not isinstance(node.op, (Source, Scan)):  # a recurrence costs what its steps do
-            row.flops += _number(node.op.flops(*(operand.type for operand in node.operands)) * times, sizes)
+            row.buffers += count_of(node.op.type.elements, sizes)
+        else:
+            row.flops += count_of(node_flops(node, times), sizes)
 
 
 def _sizes(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
     """The size of each named dim of the inputs: from `sizes`, or 1."""
-    names = sorted({name for value in graph.inputs.values() for size in value.shape for name in symbols(size)})
-    errors: list[Diagnostic] = []
-    for name, size in sizes.items():
-        if name not in names:
-            message = f"no input of {graph.name} has a dim `{name}`"
-            hint = did_you_mean(name, names) or (f"the dims are {', '.join(names)}" if names else None)
-            errors.append(Diagnostic(codes.E905, message, place=f"{name}={size}", hint=hint))
-        elif not isinstance(size, int) or size < 1:
-            message = f"the size of `{name}` must be a whole number from 1, got {size!r}"
-            errors.append(Diagnostic(codes.E905, message, place=f"{name}={size}"))
-    if errors:
-        raise NablacError(*errors)
+    names = check_sizes(graph, sizes)
     return {name: sizes.get(name, 1) for name in names}
 
 
 def _tree(graph: Graph) -> list[str]:
     """The paths of all layers in preorder, from the model's; siblings in the order of their first application."""
     children: dict[str, dict[str, None]] = {"": {}}
-    for path in (*graph.layers, *(_path(node) for node, _ in _every_node(graph))):
+    for path in (*graph.layers, *(_path(node) for node, _ in every_node(graph))):
         for parent, child in pairwise(_with_parents(path)):
             children[parent].setdefault(child)
             children.setdefault(child, {})
@@ -190,14 +181,6 @@ def _with_parents(path: str) -> list[str]:
 
 def _path(node: Node) -> str:
     return node.op.path.rpartition(".")[0] if isinstance(node.op, Stored) else node.origin.path
-
-
-def _every_node(graph: Graph, times: Size = 1) -> Iterator[tuple[Node, Size]]:
-    """All nodes, including those in the steps of recurrences, each with the number of times that it runs."""
-    for node in graph:
-        if isinstance(node.op, Scan):
-            yield from _every_node(node.op.body, times * node.op.length(*(operand.type for operand in node.operands)))
-        yield node, times
 
 
 def _constant_nodes(graph: Graph) -> set[Node]:
@@ -231,12 +214,7 @@ def _peak(graph: Graph, sizes: Mapping[str, int], constant: set[Node]) -> int:
 
 
 def _bytes(node: Node, sizes: Mapping[str, int]) -> int:
-    return sum(_number(result.type.elements, sizes) * result.type.dtype.bytes for result in node.results)
-
-
-def _number(size: Size, sizes: Mapping[str, int]) -> int:
-    """The size as a number; 0 if it is negative, as for a window wider than its image."""
-    return max(0, evaluate(size, sizes))
+    return sum(count_of(result.type.elements, sizes) * result.type.dtype.bytes for result in node.results)
 
 
 def render_summary(summary: Summary, color: bool = False) -> str:
@@ -245,7 +223,7 @@ def render_summary(summary: Summary, color: bool = False) -> str:
     for row in summary.rows[1:]:
         name = "  " * (row.depth - 1) + row.path.rpartition(".")[2]
         name += f" ({row.layer.definition})" if row.layer is not None else ""
-        table.append((name, row.output, f"{row.parameters:,}" if row.parameters else "", _short(row.flops)))
+        table.append((name, row.output, f"{row.parameters:,}" if row.parameters else "", prefixed(row.flops)))
     widths = [max(len(cells[column]) for cells in table) for column in range(4)]
     lines = [summary.name, *([f"  {_first_line(summary.doc)}"] if summary.doc else [])]
     lines += [f"  input  {name}: {type}" for name, type in summary.inputs.items()]
@@ -262,8 +240,8 @@ def render_summary(summary: Summary, color: bool = False) -> str:
     lines += [
         "",
         f"parameters  {total.parameters:,}" + (f" and {total.buffers:,} in buffers" if total.buffers else ""),
-        f"operations  {_short(total.flops)}FLOP" + (f" at {at}" if at else ""),
-        f"activations {_short(summary.peak_bytes)}B peak" + (f" at {at}" if at else ""),
+        f"operations  {prefixed(total.flops)}FLOP" + (f" at {at}" if at else ""),
+        f"activations {prefixed(summary.peak_bytes)}B peak" + (f" at {at}" if at else ""),
     ]
     if summary.of_loss:
         paths = list(summary.of_loss)
@@ -284,11 +262,3 @@ def _definitions(summary: Summary) -> list[str]:
 
 def _first_line(doc: str) -> str:
     return visible(doc.strip().partition("\n")[0])
-
-
-def _short(number: int) -> str:
-    """A count with three significant digits and a unit prefix: 1.23 M."""
-    for scale, letter in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if number >= scale:
-            return f"{number / scale:.3g} {letter}"
-    return f"{number} "

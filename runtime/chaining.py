@@ -20,9 +20,14 @@ class ChainOperator(Operator):
     settings: LoopSettings = PLAIN
 
     @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes that it computes, in order."""
+        return tuple(node for node, _ in self.chain.nodes)
+
+    @property
     def first(self) -> Node:
         """The first of its nodes, which stands for it in messages."""
-        return self.chain.nodes[0][0]
+        return self.nodes[0]
 
     def overwriting(self, overwritten: Mapping[int, int]) -> ChainOperator:
         """This chain with some of its results, by index, written over operands."""

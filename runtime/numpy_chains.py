@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.graph import Node, Operator, Value, kernel_of
+from compiler.graph import Node, Operator, Value
+from compiler.numpy_kernels import kernel_of
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -99,24 +100,41 @@ class Chain:
             **last,
             **dict.fromkeys((register for register in ends if register < len(self.inputs)), len(self.links)),
         }
+        writers = {link.result: number for number, link in enumerate(self.links)}
+        unclaimed = set(ends.values())
         for number, (link, (node, _)) in enumerate(zip(self.links, self.nodes, strict=True)):
+            # A function that reads its operands element by element may write over one that nothing else reads.
+            for operand in set(link.operands):
+                if last[operand] <= number and operand in held and operand not in ends:
+                    slot = held.pop(operand)
+                    free[self.scratch[slot]].append(slot)
             index = ends.get(link.result, -1)
-            read_later = index in self.overwritten and last.get(self.overwritten[index], -1) > number
-            if index >= 0 and not read_later:
+            if index >= 0 and not self._read_after(index, number, last):
                 link.output = index
             elif link.writes:
                 dtype = node.result.type.dtype.numpy
-                waiting = free.setdefault(dtype, [])
-                if not waiting:
-                    waiting.append(len(self.scratch))
-                    self.scratch.append(dtype)
-                link.scratch = held[link.result] = waiting.pop()
-            if index >= 0 and read_later:
+                early = next(
+                    (
+                        output
+                        for register, output in ends.items()
+                        if output in unclaimed
+                        and last.get(link.result, -1) == writers.get(register)
+                        and dtype == self.dtypes[output]
+                        and not self._read_after(output, number, last)
+                    ),
+                    None,
+                )
+                if index < 0 and early is not None:
+                    unclaimed.discard(early)
+                    link.output = early  # until the function that reads this result writes the output there
+                else:
+                    waiting = free.setdefault(dtype, [])
+                    if not waiting:
+                        waiting.append(len(self.scratch))
+                        self.scratch.append(dtype)
+                    link.scratch = held[link.result] = waiting.pop()
+            if index >= 0 and link.output != index:
                 late.append((index, link.result))
-            for operand in {*link.operands, link.result}:
-                if last.get(operand, -1) <= number and operand in held and operand not in ends:
-                    slot = held.pop(operand)
-                    free[self.scratch[slot]].append(slot)
         # An output that is another output too, or an input, is copied: inputs first, before they are written to.
         first = [(index, register) for index, register in enumerate(self.results) if register < len(self.inputs)]
         late += [
@@ -125,6 +143,10 @@ class Chain:
             if register >= len(self.inputs) and ends[register] != index
         ]
         return tuple(first + late)
+
+    def _read_after(self, output: int, number: int, last: Mapping[int, int]) -> bool:
+        """Whether the input that an output overwrites is still read after the link of this number."""
+        return last.get(self.overwritten.get(output, -1), -1) > number
 
     def __call__(self, *arrays: Array, settings: LoopSettings = PLAIN) -> tuple[Array, ...]:
         """The outputs: new arrays, or those that are overwritten."""

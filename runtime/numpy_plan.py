@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compiler.dims import symbols
-from compiler.graph import Graph, Node, Operator, Value, kernel_of
+from compiler.graph import Graph, Node, Operator, Value
+from compiler.numpy_kernels import kernel_of
 from compiler.operators.leaves import Constant, Placeholder
 from compiler.types import TensorType, TypeMismatch
 from grammar import codes
@@ -23,6 +24,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from runtime.chaining import ChainOperator, chain_elementwise, results_of
 from runtime.memory import advice
 from runtime.numpy_chains import PLAIN, LoopSettings
+from runtime.observing import watched
 from runtime.stopped import StoppedByData
 
 if TYPE_CHECKING:
@@ -224,7 +226,8 @@ class _Memory:
             results = tuple(self.slot_of[result] for result in node.results)
             kernel, arguments, extra = self._kernel(op, node, operands, number)
             self.bodies[number] = extra
-            steps.append(Step(kernel, arguments, results, tuple(freed.get(number, ())), node))
+            nodes = op.nodes if isinstance(op, ChainOperator) else (node,)
+            steps.append(Step(watched(kernel, nodes), arguments, results, tuple(freed.get(number, ())), node))
         self.peak = self._peak()
         return tuple(steps)
 

@@ -18,6 +18,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import ONNX
 from runtime.backends import PROVIDERS, check_backend
 from runtime.boundary import BEGINNING, open_regular, refuse_other_kinds, require_room, translate_errors
+from runtime.observing import watcher
 from runtime.signature import Signature
 from runtime.stopped import StoppedByData
 
@@ -96,13 +97,17 @@ class OnnxRunner:
             options.add_session_config_entry("session.force_spinning_stop", "1")
         if not optimize:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        providers = _providers(device)
+        providers, watching = _providers(device), watcher()
+        if watching is not None:
+            watching.before_session(options)
         try:
             source = model if isinstance(model, bytes) else str(model)
             slow = _SLOW_FUSIONS.get(device, ())
             self.session = ort.InferenceSession(source, options, providers=providers, disabled_optimizers=slow)
         except Exception as error:  # onnxruntime's exceptions have no other common base
             raise self._refused(codes.E909, "onnxruntime cannot load this model", error) from error
+        if watching is not None:
+            watching.after_session(self.session, model)
         if PROVIDERS[device] not in self.session.get_providers():
             raise _no_device(device, "onnxruntime could not start it; are its libraries (CUDA, cuDNN) installed?")
         self.session.disable_fallback()

@@ -25,16 +25,16 @@ def rows(settings: Settings) -> Iterator[Row]:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "counts.json"
             # In a process of its own, so that this one stays small: children are measured by their memory.
-            command = [sys.executable, "-m", "benchmarks.node_counts", case, "--kinds", "--json", str(file)]
+            command = [sys.executable, "-m", "benchmarks.node_counts", case, "--json", str(file)]
             done = subprocess.run(command, capture_output=True, text=True)
             counts = json.loads(file.read_text("utf-8")) if file.exists() else {}
-        for writer in ("nablac", "torch.onnx"):
+        for writer in ("ours", "torch.onnx"):
+            own = "nablac" if writer == "ours" else writer
             if (of_writer := counts.get(f"{case}: {writer}")) is None:
-                row.notes[writer] = (done.stderr.strip().splitlines() or ["nothing was written"])[-1]
+                row.notes[own] = (done.stderr.strip().splitlines() or ["nothing was written"])[-1]
                 continue
             for tool, number in of_writer.items():
-                ours = "our file" if writer == "nablac" else writer
-                name = writer if tool == "written" else f"{ours} + {tool}"
+                name = own if tool == "written" else f"{writer} + {tool}"
                 if isinstance(number, int):
                     row.figures[name] = Figure(number, 0.0, 1)
                 else:

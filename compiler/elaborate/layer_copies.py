@@ -7,20 +7,35 @@ have equal nodes.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from itertools import islice
+from typing import Any
 
 from compiler.elaborate.applications import Application
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import NONE, Argument, Builtin, CompileTimeValue, Defined, Instance, Primitive
 from compiler.elaborate.work import COPY
-from compiler.graph import DeferredGraph, Graph, Node, Operator, Value, origin
+from compiler.graph import Graph, Node, Operator, Value, origin
 from compiler.operators.control import Scan
 from compiler.operators.leaves import Constant, Stored
 from compiler.operators.random import FoldKey
 from compiler.types import TensorType
 from grammar.source import Span
+
+
+class DeferredGraph(Graph):
+    """A graph that is built when it is first read, as that of an initial value, which only a run reads."""
+
+    def __init__(self, build: Callable[[], Graph]) -> None:
+        vars(self)["_build"] = build
+
+    def __getattr__(self, name: str) -> Any:
+        build = vars(self).pop("_build", None)
+        if build is None:
+            raise AttributeError(name)
+        vars(self).update(vars(build()))
+        return getattr(self, name)
 
 
 def application_key(session: Session, instance: Instance, arguments: Sequence[Argument]) -> Hashable | None:

@@ -54,7 +54,7 @@ class OptionChecks:
                 try:
                     elaborate_in(session, self.program, defined, preset, hypers)
                 except BudgetExceeded:
-                    if self.work.left < 0:
+                    if self.work.used_up:
                         return
                 if own.reported or not session.asked_training:
                     break

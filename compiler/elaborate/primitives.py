@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 from compiler.attribute_kinds import DTYPE, Kind, kinds_of
@@ -14,12 +13,13 @@ from compiler.elaborate.operands import as_tensor, build_checked
 from compiler.elaborate.session import Session, calls
 from compiler.elaborate.values import NONE, UNKNOWN, Argument, CompileTimeValue, Primitive, describe
 from compiler.graph import Node, Operator, Value
+from compiler.lazy import once_for_each_class
 from compiler.types import DType
 from grammar import codes
 from grammar.source import Span
 
 
-@cache
+@once_for_each_class
 def operand_names(operator: type[Operator]) -> tuple[str, ...] | None:
     """The names of an operator's operands; None where it takes a list of them."""
     named: tuple[str, ...] | None = getattr(operator, "operand_names", None)
@@ -59,13 +59,20 @@ def call_operator(
     return operate(session, operator, values, tensors, span)
 
 
+@once_for_each_class
+def _parameters(operator: type[Operator]) -> tuple[list[str], list[str]]:
+    """The names of an operator's operands and attributes, and those of them that have no default."""
+    operands = operand_names(operator)
+    names = [*(("tensors",) if operands is None else operands), *map(_called, operator.fields)]
+    needed = [*(operands or ()), *(_called(field) for field in operator.fields if not hasattr(operator, field))]
+    return names, needed
+
+
 def bind_operator(
     session: Session, operator: type[Operator], arguments: list[Argument], span: Span
 ) -> dict[str, Argument]:
     """The arguments of an operator by operand and attribute; those without a default are required."""
-    operands = operand_names(operator)
-    names = [*(("tensors",) if operands is None else operands), *map(_called, operator.fields)]
-    needed = [*(operands or ()), *(_called(field) for field in operator.fields if not hasattr(operator, field))]
+    names, needed = _parameters(operator)
     bound = bind_names(
         session, operator.name, names, [_renamed(argument, operator) for argument in arguments], span, None
     )
@@ -136,7 +143,7 @@ def operate(
     labelled = list(zip(values, operands, strict=True))
     return build_checked(
         session,
-        lambda: _results(operator(**attributes).apply(*values)),
+        lambda: _results((operator(**attributes) if attributes else operator.bare()).apply(*values)),
         span,
         labelled,
         what=f"`{sign}`" if sign else operator.name,

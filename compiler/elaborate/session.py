@@ -16,7 +16,7 @@ from compiler.elaborate.frame import CallSite, Frame, ScanContext
 from compiler.elaborate.interruptions import AlreadyReported, BudgetExceeded
 from compiler.elaborate.placement import misplaced
 from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Lazy
-from compiler.elaborate.work import EXPRESSION, ITEM, MOST_WORK, NODE, REFUSED, Work, of_shape
+from compiler.elaborate.work import EXPRESSION, ITEM, MOST_NODES, MOST_WORK, REFUSED, Work, of_shape
 from compiler.graph import Layer, Value, origin
 from compiler.search_space import Numbers, Search
 from compiler.types import DType, TypeMismatch
@@ -149,12 +149,14 @@ class Session:
 
     def charge(self, steps: float, span: Span) -> None:
         """Charge work at `span`; raises BudgetExceeded if the budget is used up."""
-        self.work.left -= steps
-        if self.work.left < 0:
+        work = self.work
+        work.left -= steps
+        if work.used_up:
             at = self.calls[1].span if len(self.calls) > 1 else span  # in the model itself, not inside a layer
             error = self.fault(
                 codes.E504,
-                f"work budget exceeded: compilation takes more than {MOST_WORK:,} steps",
+                "work budget exceeded: compilation "
+                + (f"takes more than {MOST_WORK:,} steps" if work.left < 0 else f"adds more than {MOST_NODES:,} nodes"),
                 at,
                 note="the budget is used up here",
                 hint="compute shared values once; along an axis use `scan`, not `for`",
@@ -234,7 +236,8 @@ class Session:
         values: tuple[Value, ...] = built if isinstance(built, tuple) else (built,)
         operands = values[0].node.operands if values else ()
         known = operands[0].type.shape if operands else ()
-        steps: float = NODE + len(operands) * (EXPRESSION + len(known) * ITEM)
+        steps: float = len(operands) * (EXPRESSION + len(known) * ITEM)
+        self.work.nodes -= 1
         for value in values:
             shape = value.type.shape
             if shape and shape is not known:  # usually it is that of the operand
@@ -279,7 +282,7 @@ class Session:
         known = {diagnostic.span for diagnostic in self.diagnostics.reported if diagnostic.span is not None}
         self.diagnostics.extend(diagnostic for diagnostic in error.diagnostics if diagnostic.span not in known)
         repeated = next((diagnostic.span for diagnostic in error.diagnostics if diagnostic.span in known), None)
-        if repeated is not None and self.work.left >= 0:  # similar names were searched again
+        if repeated is not None and not self.work.used_up:  # similar names were searched again
             self.charge(REFUSED, repeated)
         if self.diagnostics.full:
             raise BudgetExceeded

@@ -5,7 +5,6 @@ Exported models pass `onnx.checker` with full shape inference and load in onnxru
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -15,14 +14,14 @@ from compiler.graph import Graph, Node, Operator, Origin, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.onnx.clean_up.driver import clean_up
-from compiler.onnx.clean_up.folding import SMALL
 from compiler.onnx.clean_up.scope import elementwise
 from compiler.onnx.device import leaving_nodes
-from compiler.onnx.lowered import LAYER, SOURCE, LoweredBody, LoweredNode, count
+from compiler.onnx.lowered import LAYER, SOURCE, LoweredBody, LoweredNode, count, state_defaults
 from compiler.onnx.opsets import best_opset, check_opset, needed_opset
-from compiler.onnx.protos import constant_name, default_attributes, supports_bf16, value_info
+from compiler.onnx.protos import supports_bf16, value_info
 from compiler.onnx.sizes import Sizes
-from compiler.operators.leaves import Constant, Derived, Placeholder, Stored
+from compiler.onnx.stored_tensors import StoredTensors
+from compiler.operators.leaves import Constant, Placeholder, Stored
 from compiler.passes.pipeline import CLEAN_UP, Stage, run_on_nodes, run_stage
 from compiler.targets import IR_VERSION, LARGEST_FILE, ORT_CPU, Target
 from compiler.types import DType, TensorType, TypeMismatch
@@ -125,9 +124,7 @@ class Writer:
         self.guarded: dict[str, str] = {}  # sequences, and what `refuse_empty` gave for them
         self.current: Node | None = None
         if outer is None:
-            self.initializers: dict[str, onnx.TensorProto] = {}
-            self.constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
-            self.small: dict[str, Array] = {}  # constants that the clean-up may read
+            self.tensors = StoredTensors(self.unique, self.types)
             self.taken: dict[str, int] = {}  # every name, with the last suffix tried
             self.begun: set[str] = set()  # the paths of layers that have nodes
             self.checked: dict[str, frozenset[str]] = {}  # the sizes that are at least 1 where this result exists
@@ -142,8 +139,6 @@ class Writer:
         inputs = [self._operand(operand) for operand in operands]
         while inputs and not inputs[-1]:
             inputs.pop()
-        if not self.target.reads_defaults:
-            attributes = {**default_attributes(onnx_type, self.opset), **attributes}
         source = self.current.origin if self.current is not None else None
         name = self.unique(f"{source.path.replace('.', '/')}/{onnx_type}" if source and source.path else onnx_type)
         outputs = (name,) if results == 1 else tuple(self.unique(f"{name}:{index}") for index in range(results))
@@ -189,7 +184,7 @@ class Writer:
         return self.producers.get(name)
 
     def is_stored(self, name: str) -> bool:
-        return name in self.root.initializers
+        return name in self.root.tensors.protos
 
     def refuse_empty(self, sequence: str, sizes: Sequence[Size]) -> str:
         dims = frozenset(str(size) for size in sizes if isinstance(size, Dim) and positive(size))
@@ -233,7 +228,7 @@ class Writer:
             return ()
         own = {*(value.name for value in body.inputs), *(result for node in body.nodes for result in node.results)}
         read = dict.fromkeys(name for node in body.nodes for name in sorted(node.names_read()) if name)
-        carried = [name for name in read if name not in own and name not in self.root.initializers]
+        carried = [name for name in read if name not in own and name not in self.root.tensors.protos]
         named = ((name, self.type(name), f"step/{name}") for name in carried)
         values = {name: (type, self.unique(inside), self.unique(inside)) for name, type, inside in named}
         body.carry(states, values)
@@ -269,12 +264,15 @@ class Writer:
                 stored.setdefault(node.op.path, node.op)
         inputs += [value_info(path, op.type) for path, op in stored.items() if weights is None or path in fed]
         if weights is not None:
-            self._store([op for path, op in stored.items() if path not in fed], weights, largest)
+            written = [op for path, op in stored.items() if path not in fed]
+            self.tensors.store(written, weights, largest, f"the weights of {self.graph.name}")
         self.lower_nodes()
         self.clean_up()
+        if not self.target.reads_defaults:
+            state_defaults(self.nodes, self.opset)
         outputs = self.finish(names, keep={*self.graph.inputs, *stored})
         used = {name for node in self.nodes for name in node.names_read()}
-        kept = [tensor for name, tensor in self.initializers.items() if name in used]
+        kept = [tensor for name, tensor in self.tensors.protos.items() if name in used]
         infos = self.value_infos(names)
         nodes = [node.proto() for node in self.nodes]
         return onnx.helper.make_graph(nodes, self.graph.name, inputs, outputs, kept, self.graph.doc, infos)
@@ -374,7 +372,7 @@ class Writer:
         return None
 
     def array(self, name: str) -> Array | None:
-        return self.root.small.get(name)
+        return self.root.tensors.small.get(name)
 
     def constant(self, array: Array) -> str:
         return self._operand(array)
@@ -430,33 +428,6 @@ class Writer:
         produced = {output for node in self.nodes for output in node.results} - set(outputs)
         return [value_info(name, type) for name, type in self.infos.items() if name in produced]
 
-    def _store(self, stored: Sequence[Stored], weights: Mapping[str, Array], largest: int) -> None:
-        """Add weights as initializers; NablacError holds every missing one and every wrong shape.
-
-        One that is only referred to is not read, unless its shape has to be checked.
-        """
-        wrong: list[Diagnostic] = []
-        location = f"the weights of {self.graph.name}"
-        for op in stored:
-            if op.path not in weights:
-                wrong.append(Diagnostic(codes.E701, f"`{op.path}`: {op.type} is missing", place=location))
-            elif not isinstance(op, Derived) and (shape := np.shape(weights[op.path])) != op.type.shape:
-                message = f"`{op.path}` is {list(shape)}, and the model has {op.type}"
-                wrong.append(Diagnostic(codes.E703, message, place=location))
-        if wrong:
-            raise NablacError(*wrong)
-        beside = sum(math.prod(op.type.numeric_shape) * op.type.dtype.bytes for op in stored) > largest
-        for op in stored:
-            if beside:
-                tensor = onnx.TensorProto(name=op.path, data_type=op.type.dtype.onnx, dims=op.type.numeric_shape)
-                tensor.data_location = onnx.TensorProto.EXTERNAL
-            else:
-                array = np.require(weights[op.path], op.type.dtype.numpy, "C")
-                tensor = onnx.numpy_helper.from_array(array, op.path)
-            if isinstance(op, Derived):
-                tensor.doc_string = f"computed from {', '.join(op.sources)}"
-            self.initializers[op.path] = tensor
-
     def _bind(self, value: Value, name: str) -> None:
         self.names[value] = name
         self.types[name] = value.type
@@ -464,22 +435,9 @@ class Writer:
 
     def _operand(self, operand: str | Array | None) -> str:
         """The name of an operand; equal arrays are stored once in the whole model."""
-        if operand is None:
-            return ""
-        if isinstance(operand, str):
-            return operand
-        array = np.require(operand, requirements="C")
-        key = (array.dtype.name, array.shape, array.tobytes())
-        root = self.root
-        if key not in root.constants:
-            name = root.unique(constant_name(array))
-            root.constants[key] = name
-            root.initializers[name] = onnx.numpy_helper.from_array(array, name)
-            if array.nbytes <= SMALL:
-                root.small[name] = array
-            if array.dtype.name not in ("uint16", "uint32", "uint64"):  # which the language does not have
-                root.types[name] = TensorType(DType.of(array), array.shape)
-        return root.constants[key]
+        if operand is None or isinstance(operand, str):
+            return operand or ""
+        return self.root.tensors.constant(operand)
 
 
 @cache

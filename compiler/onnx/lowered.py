@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from compiler.lazy import LazyModule
-from compiler.onnx.protos import value_info
+from compiler.onnx.protos import default_attributes, value_info
 
 if TYPE_CHECKING:
     import onnx
@@ -108,6 +108,14 @@ class LoweredBody:
         """The graph as ONNX's own object."""
         nodes = [node.proto() for node in self.nodes]
         return onnx.helper.make_graph(nodes, self.name, self.inputs, self.outputs, value_info=self.infos)
+
+
+def state_defaults(nodes: Iterable[LoweredNode], opset: int) -> None:
+    """Give nodes, those of nested graphs too, the attributes that have their default values."""
+    for node in nodes:
+        node.attributes = {**default_attributes(node.kind, opset), **node.attributes}
+        for body in node.bodies:
+            state_defaults(body.nodes, opset)
 
 
 def count(nodes: Iterable[LoweredNode]) -> int:

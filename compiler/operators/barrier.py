@@ -55,5 +55,6 @@ class Barrier(DataMovement):
         first = emit("Slice", emit("Reshape", after, np.array([-1])), np.array([0]), np.array([1]), np.array([0]))
         zero = emit("Cast", emit("Greater", first, first), to=DType.I64.onnx)
         if not shape:
-            return emit("Squeeze", emit("Reshape", x, emit("Add", zero, np.array([1]))), np.array([0]))
-        return emit("Reshape", x, emit("Add", emit.sizes(shape), zero), allowzero=1)
+            one = emit("Add", zero, np.array([1]))
+            return emit("Squeeze", emit.keep(emit("Reshape", x, one)), np.array([0]))
+        return emit.keep(emit("Reshape", x, emit("Add", emit.sizes(shape), zero), allowzero=1))

@@ -12,13 +12,10 @@ from compiler.rewrite import rewrite
 Rewrite = Callable[[Graph], Graph]
 
 
-def nodes_in_all(graph: Graph) -> int:
-    """The number of nodes of a graph, including those of nested graphs."""
-    return len(graph) + sum(nodes_in_all(body) for node in graph for body in node.op.graphs)
-
-
 def with_bodies(change: Rewrite, graph: Graph) -> Graph:
     """`graph` with `change` applied to the steps of its recurrences, the innermost first, and then to itself."""
+    if not graph.has(Scan):
+        return change(graph)
     steps = {node.op: with_bodies(change, node.op.body) for node in graph if isinstance(node.op, Scan)}
 
     def rewritten(node: Node) -> Sequence[Value] | None:

@@ -45,7 +45,7 @@ def hoist_steps(graph: Graph, target: Target = ORT_CPU) -> Graph:
 
 
 def _change_scans(graph: Graph, target: Target | None) -> Graph:
-    if not any(isinstance(node.op, Scan) for node in graph):
+    if not graph.has(Scan):
         return graph
     used = {operand for node in graph for operand in node.operands} | set(graph.ends)
     new: dict[Value, Value] = {}

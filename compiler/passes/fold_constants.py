@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from compiler.graph import Graph, Node, Value, kernel_of
+from compiler.graph import Graph, Node, Value
+from compiler.numpy_kernels import kernel_of
 from compiler.operators.leaves import Constant, Placeholder
 from compiler.rewrite import rewrite
 from compiler.types import TypeMismatch

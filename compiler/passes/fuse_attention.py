@@ -90,7 +90,7 @@ class _Parts:
 
 def fuse_attention(graph: Graph) -> Graph:
     """`graph` with every attention whose weights have no other user fused into one operator."""
-    if not any(isinstance(node.op, Softmax) for node in graph):
+    if not graph.has(Softmax):
         return graph
     readers: dict[Value, int] = {}
     for value in (*(operand for node in graph for operand in node.operands), *graph.ends):

@@ -1,17 +1,22 @@
 """Batch normalisation with known statistics, written out, becomes ONNX's operator.
 
 It is `(x - mean) / sqrt(variance + eps) * g + b` with a number for each channel, axis 1 of x, in each of the vectors;
-they may be reshaped to `[channels, 1, ...]` before, within or after their arithmetic.
+they may be reshaped to `[channels, 1, ...]` before, within or after their arithmetic. Where the weights are known, a
+scale and a shift of each channel are left of it, which are one node of that operator too.
 """
 
 from __future__ import annotations
 
+import math
+
 from compiler.graph import Value
 from compiler.operators.arithmetic import Add, Div, Mul, Reciprocal, Sub
 from compiler.operators.channel_normalization import BatchNormalization
+from compiler.operators.leaves import Constant
 from compiler.operators.making import number_of, reshape
 from compiler.operators.powers import Pow, Sqrt
 from compiler.operators.shaping import Reshape, Unsqueeze
+from compiler.passes.known import is_known, is_weight
 from compiler.passes.rules import Either, Pattern, Rules, either, pattern_of, rule, variables
 from compiler.types import DType
 
@@ -66,4 +71,30 @@ def _vector(column: Value, x: Value) -> Value:
 
 BATCH_NORM: Rules = (
     rule("batch norm", add(_normal, b), _batch_norm, when=_is_by_channel, keeps="rounding", closed=True),
+)
+
+
+def _is_scale_by_channel(x: Value, g: Value, b: Value) -> bool:
+    """Whether `x * g + b` has a known number for each channel in `g` and in `b`, weights among them."""
+    if x.type.rank < 2 or x.type.dtype not in (DType.F32, DType.F64) or is_known(x):
+        return False
+    column = (x.shape[1], *(1,) * (x.type.rank - 2))
+    vectors = all(vector.shape in (column, (1, *column)) and is_known(vector) for vector in (g, b))
+    return vectors and is_weight(g) and is_weight(b)
+
+
+def _scale_by_channel(x: Value, g: Value, b: Value) -> Value:
+    dtype, length = x.type.dtype, math.prod(g.type.numeric_shape)
+    zeros, ones = (Constant(x.type.with_shape(x.shape[1]), dtype.pack(n) * length)() for n in (0.0, 1.0))
+    return BatchNormalization(0.0)(x, _vector(g, x), _vector(b, x), zeros, ones)
+
+
+SCALES: Rules = (
+    rule(
+        "x * g + b",
+        add(mul(x, g).only_use, b),
+        _scale_by_channel,
+        when=_is_scale_by_channel,
+        keeps="rounding",
+    ),
 )

@@ -41,7 +41,7 @@ _OPERATORS: Mapping[Cell, type[Recurrent]] = {"rnn": RNN, "lstm": LSTM, "gru": G
 
 def fuse_recurrences(cell: Cell, target: Target, graph: Graph) -> Graph:
     """`graph` with every Scan whose step is this cell replaced by the operator, in the Scan's direction."""
-    if not any(isinstance(node.op, Scan) for node in graph):
+    if not graph.has(Scan):
         return graph
     return rewrite(graph, partial(_fuse, cell, target))
 

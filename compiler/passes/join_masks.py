@@ -20,6 +20,8 @@ from compiler.rewrite import rewrite
 
 def join_masks(graph: Graph) -> Graph:
     """`graph` with at most one mask for each number by which attention hides scores, where ONNX has no operator."""
+    if not graph.has(Attention):
+        return graph
     later: dict[tuple[Size, Size, Size], Value] = {}
     both: dict[tuple[Value, Value], Value] = {}
 

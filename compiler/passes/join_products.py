@@ -25,7 +25,7 @@ from grammar.record import Record
 
 def join_products_of_steps(graph: Graph) -> Graph:
     """`graph` with the products in the steps of its recurrences joined."""
-    if not any(isinstance(node.op, Scan) for node in graph):
+    if not graph.has(Scan):
         return graph
 
     def joined(node: Node) -> Sequence[Value] | None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from compiler.graph import Graph, Node, Value, kernel_of
+from compiler.graph import Graph, Node, Value
 from compiler.lazy import LazyModule
 from compiler.memory_layout import laid_out
+from compiler.numpy_kernels import kernel_of
 from compiler.operators.leaves import Constant, Derived, Placeholder, Stored
 from compiler.passes.known import behind_inputs, bytes_of, updated
 from compiler.passes.pipeline import Stage, run_stage

@@ -12,6 +12,8 @@ from compiler.rewrite import rebuild, with_ends
 
 def merge_scans(graph: Graph) -> Graph:
     """`graph` with each group of such Scans merged."""
+    if not graph.has(Scan):
+        return graph
     groups: dict[object, list[Node]] = {}
     for node in graph:
         if isinstance(node.op, Scan):

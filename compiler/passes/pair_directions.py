@@ -30,6 +30,8 @@ _backward = squeeze(slice_(y, axes=axis, starts=(1,), stops=(2,), steps=()), axe
 
 def pair_directions(target: Target, graph: Graph) -> Graph:
     """`graph` with each such pair as one operator; a lone backward one runs forwards where the target needs it so."""
+    if not graph.has(Recurrent):
+        return graph
     while (pair := _first_pair(graph)) is not None:
         graph = _with_pair(graph, *pair)
     return graph if target.has_lone_reverse else rewrite(graph, _forwards)

@@ -13,9 +13,10 @@ from enum import StrEnum
 from functools import cache, partial
 
 from compiler.graph import Graph
-from compiler.passes.bodies import Rewrite, everywhere, nodes_in_all
+from compiler.graph_costs import GraphCost, cost_of
+from compiler.passes.bodies import Rewrite, everywhere
 from compiler.passes.rules import Keeps, Rules, apply_rules
-from compiler.targets import EXPORT_TARGETS, ORT_CPU, Target
+from compiler.targets import EXPORT_TARGETS, NUMPY, ORT_CPU, Target
 from grammar.record import Record
 
 
@@ -44,12 +45,12 @@ class Pass(Record):
 
 
 class PassRun(Record):
-    """One run of a pass: the graph's nodes before and after, including nested ones, and the time in seconds."""
+    """One run of a pass: the graph's cost before and after, at typical sizes of named dims, and the time in seconds."""
 
     name: str
     stage: Stage
-    before: int
-    after: int
+    before: GraphCost
+    after: GraphCost
     seconds: float
 
 
@@ -147,8 +148,11 @@ def _model(target: Target) -> tuple[Pass, ...]:
 
 def _weights(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.fold_affine import AFFINE, fold_affine
+    from compiler.passes.fuse_batch_norm import BATCH_NORM, SCALES
 
-    return (Pass("fold-affine", fold_affine, "rounding", AFFINE), *_clean_up())
+    norms = (_by_rules("fuse-batch-norm", BATCH_NORM), _by_rules("fuse-scales", SCALES))
+    fused = () if target is NUMPY else norms  # NumPy has no kernel that does both at once
+    return (Pass("fold-affine", fold_affine, "rounding", AFFINE), *fused, *_clean_up())
 
 
 def _export(target: Target) -> tuple[Pass, ...]:
@@ -202,6 +206,12 @@ def pass_names() -> tuple[str, ...]:
     return tuple(all_passes())
 
 
+def fusing_pass_names() -> tuple[str, ...]:
+    """The names of the passes on graphs that choose other operators; the rest clean up after them."""
+    cleaning = {pass_.name for pass_ in _clean_up()}
+    return tuple(name for name in pass_names() if name not in cleaning)
+
+
 def names_to_disable() -> tuple[str, ...]:
     """The names of all passes, that on lowered nodes included."""
     return (*pass_names(), CLEAN_UP)
@@ -230,18 +240,32 @@ def pass_settings(disabled: Collection[str] = (), observe: Callable[[PassRun], N
 
 def run_stage(graph: Graph, stage: Stage, target: Target = ORT_CPU, *, disabled: Collection[str] = ()) -> Graph:
     """`graph` after the passes of a stage for a target, without those `disabled` here or in `pass_settings`."""
-    settings = _settings.get()
+    settings, before = _settings.get(), None
+    exhausted: set[str] = set()  # the passes that would leave the graph as it is
     for pass_ in passes_of(stage, target=target):
         if pass_.name in disabled or pass_.name in settings.disabled:
             continue
         if settings.observe is None:
-            graph = pass_.run(graph)
+            graph = _run(pass_, graph, exhausted)
             continue
-        before, begun = nodes_in_all(graph), time.perf_counter()
-        graph = pass_.run(graph)
+        before, source, begun = cost_of(graph) if before is None else before, graph, time.perf_counter()
+        graph = _run(pass_, graph, exhausted)
         seconds = time.perf_counter() - begun
-        settings.observe(PassRun(pass_.name, stage, before, nodes_in_all(graph), seconds))
+        after = before if graph is source else cost_of(graph)
+        settings.observe(PassRun(pass_.name, stage, before, after, seconds))
+        before = after
     return graph
+
+
+def _run(pass_: Pass, graph: Graph, exhausted: set[str]) -> Graph:
+    if pass_.name in exhausted:
+        return graph
+    changed = pass_.run(graph)
+    if changed is not graph:
+        exhausted.clear()
+    if changed is graph or pass_.rules:  # rules are applied until none applies
+        exhausted.add(pass_.name)
+    return changed
 
 
 def run_on_nodes(name: str, count: Callable[[], int], run: Callable[[], None]) -> None:
@@ -252,10 +276,10 @@ def run_on_nodes(name: str, count: Callable[[], int], run: Callable[[], None]) -
     if settings.observe is None:
         run()
         return
-    before, begun = count(), time.perf_counter()
+    before, begun = GraphCost(count()), time.perf_counter()
     run()
     seconds = time.perf_counter() - begun
-    settings.observe(PassRun(name, Stage.LOWERED, before, count(), seconds))
+    settings.observe(PassRun(name, Stage.LOWERED, before, GraphCost(count()), seconds))
 
 
 def optimize(graph: Graph, target: Target = ORT_CPU, *, disabled: Collection[str] = ()) -> Graph:

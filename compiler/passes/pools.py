@@ -26,9 +26,9 @@ def merge_pools(graph: Graph) -> Graph:
 
     Keeps the bits but for the sign of zero: of 0 and -0, which are equal, the two kernels may select different ones.
     """
-    finders = {(*node.op.attributes, *node.operands): node for node in graph if isinstance(node.op, MaxPoolIndices)}
-    if not finders:
+    if not graph.has(MaxPoolIndices):
         return graph
+    finders = {(*node.op.attributes, *node.operands): node for node in graph if isinstance(node.op, MaxPoolIndices)}
     new: dict[Value, Value] = {}
     for node in graph:
         finder = finders.get((*node.op.attributes, *node.operands)) if isinstance(node.op, MaxPool) else None

@@ -32,7 +32,7 @@ _DEPTH = 6  # operators to look through for the bound of a value
 
 def regroup_steps(graph: Graph) -> Graph:
     """`graph` with the sums and products of its recurrences' steps regrouped."""
-    if not any(isinstance(node.op, Scan) for node in graph):
+    if not graph.has(Scan):
         return graph
 
     order: dict[Node, int] = {}

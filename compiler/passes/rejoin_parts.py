@@ -11,7 +11,7 @@ from compiler.rewrite import rewrite
 
 def rejoin_parts(graph: Graph) -> Graph:
     """`graph` without splits that concatenations undo."""
-    return rewrite(graph, _whole)
+    return rewrite(graph, _whole) if graph.has(Split) else graph
 
 
 def _whole(node: Node) -> Sequence[Value] | None:

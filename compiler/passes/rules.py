@@ -28,7 +28,7 @@ from typing import Any, Literal, TypeVar
 from compiler.graph import Graph, Node, Operator, Value, origin
 from compiler.operators.leaves import Constant
 from compiler.operators.shaping import Expand
-from compiler.rewrite import rebuild, with_ends, with_operands
+from compiler.rewrite import rebuild_changed, with_ends, with_operands
 from grammar.record import Record
 
 Keeps = Literal["bits", "rounding"]  # every bit of every result, or every result to within rounding
@@ -198,18 +198,34 @@ def apply_rules(graph: Graph, rules: Rules) -> Graph:
 
     Nodes that a rule creates get the origin of the node they replace. RuntimeError where the rules do not terminate.
     """
-    index = _by_root(rules)
-    counts_users = any(candidate.closed or _counts_users(candidate.pattern) for candidate in rules)
     for _ in range(_MOST_SWEEPS):
-        if not any(type(node.op) in index for node in graph):
+        possible = _possible(rules, graph.operators)
+        if not possible:
             return graph
-        sweep = _Sweep(graph, index, counts_users)
+        counts_users = any(candidate.closed or _counts_users(candidate.pattern) for candidate in possible)
+        sweep = _Sweep(graph, _by_root(possible), counts_users)
         if not sweep.fired:
             return graph
         graph = with_ends(graph, sweep.new)
-        if not counts_users:  # every node has been tried on its final operands
+        # Without counts, every node has been tried on its final operands.
+        if not counts_users and _possible(rules, graph.operators) == possible:
             return graph
     raise RuntimeError(f"the rules {', '.join(candidate.name for candidate in rules)} do not terminate")
+
+
+@lru_cache(maxsize=256)
+def _possible(rules: Rules, operators: frozenset[type[Operator]]) -> Rules:
+    """The rules whose patterns may match in a graph that has these operators and no others."""
+    return tuple(candidate for candidate in rules if _may_match(candidate.pattern, operators))
+
+
+def _may_match(pattern: Pattern, operators: frozenset[type[Operator]]) -> bool:
+    if isinstance(pattern, Either):
+        return any(_may_match(alternative, operators) for alternative in pattern.patterns)
+    if not isinstance(pattern, Application):
+        return True
+    inner = all(_may_match(operand, operators) for operand in pattern.operands)
+    return inner and not operators.isdisjoint(pattern.operators)
 
 
 def _counts_users(pattern: Pattern) -> bool:
@@ -218,13 +234,55 @@ def _counts_users(pattern: Pattern) -> bool:
     return isinstance(pattern, Application) and (pattern.used_once or any(map(_counts_users, pattern.operands)))
 
 
-@lru_cache(maxsize=64)
-def _by_root(rules: Rules) -> Mapping[type[Operator], Rules]:
-    index: dict[type[Operator], Rules] = {}
+# For each operand of a pattern, the operators that may produce it; None where any may
+Producers = tuple["frozenset[type[Operator]] | None", ...]
+_NUMBERS: frozenset[type[Operator]] = frozenset({Constant, Expand})
+
+
+@lru_cache(maxsize=256)
+def _by_root(rules: Rules) -> Mapping[type[Operator], tuple[tuple[Rule, tuple[Producers, ...]], ...]]:
+    """The rules by the operators at their root, each with the producers of its alternatives."""
+    index: dict[type[Operator], tuple[tuple[Rule, tuple[Producers, ...]], ...]] = {}
     for candidate in rules:
+        producers = tuple(_alternatives(candidate.pattern))
         for operator in candidate.pattern.operators:
-            index[operator] = (*index.get(operator, ()), candidate)
+            index[operator] = (*index.get(operator, ()), (candidate, producers))
     return index
+
+
+def _alternatives(pattern: Pattern) -> Iterator[Producers]:
+    if isinstance(pattern, Either):
+        for alternative in pattern.patterns:
+            yield from _alternatives(alternative)
+    elif isinstance(pattern, Application):
+        yield tuple(map(_producers, pattern.operands))
+
+
+def _producers(pattern: Pattern) -> frozenset[type[Operator]] | None:
+    if isinstance(pattern, Application):
+        return frozenset(pattern.operators)
+    if isinstance(pattern, (int, float, Near)):
+        return _NUMBERS
+    if isinstance(pattern, Either):
+        several = [_producers(alternative) for alternative in pattern.patterns]
+        known = [producers for producers in several if producers is not None]
+        return frozenset[type[Operator]]().union(*known) if len(known) == len(several) else None
+    return None
+
+
+def _may_produce(alternatives: tuple[Producers, ...], node: Node) -> bool:
+    """Whether the operators that produce a node's operands are those of a pattern: most rules end here."""
+    types = [type(operand.node.op) for operand in node.operands]
+    for producers in alternatives:
+        if len(producers) != len(types):
+            continue
+        if all(known is None or op in known for known, op in zip(producers, types, strict=True)):
+            return True
+        if node.op.commutative and all(
+            known is None or op in known for known, op in zip(producers, reversed(types), strict=True)
+        ):
+            return True
+    return False
 
 
 class _Sweep:
@@ -234,32 +292,39 @@ class _Sweep:
     that another rule may apply only in the next sweep.
     """
 
-    def __init__(self, graph: Graph, index: Mapping[type[Operator], Rules], counts_users: bool) -> None:
+    def __init__(self, graph: Graph, index: Mapping[type[Operator], Any], counts_users: bool) -> None:
         self.index = index
         self.fired = 0
         self.chain = 0  # rules that are being applied, each to the replacement of the one before
-        self.new: dict[Value, Value] = {}
+        self.new: dict[Value, Value] = {}  # of those that change
         self.settled: dict[Node, tuple[Value, ...]] = {}  # nodes that have been rewritten, and their replacements
-        self.users: Counter[Value] = Counter()
-        users: Counter[Value] = Counter()
-        if counts_users:
-            users.update(operand for node in graph for operand in node.operands)
-            users.update(graph.ends)
+        self.uses: Mapping[Value, int] = graph.uses if counts_users else {}
+        self.more_uses: Counter[Value] = Counter()  # of values that take the place of others
+        new = self.new
         for node in graph:
-            rebuilt = rebuild(node, self.new)
-            results = self._rewrite(rebuilt)
-            if results is not rebuilt.results:
-                self.new.update(zip(node.results, results, strict=True))
-            if counts_users:
-                for old, result in zip(node.results, results, strict=True):
-                    self.users[result] += users[old]
+            rebuilt = rebuild_changed(node, new)
+            if type(node.op) in index:
+                results = self._rewrite(rebuilt)
+            else:
+                results = self.settled[rebuilt] = rebuilt.results
+            if results is not node.results:
+                new.update(pair for pair in zip(node.results, results, strict=True) if pair[0] is not pair[1])
+                if counts_users:
+                    for old, result in zip(node.results, results, strict=True):
+                        if old is not result:
+                            self.more_uses[result] += self.uses[old]
+
+    def _uses_of(self, value: Value) -> int:
+        return self.uses.get(value, 0) + self.more_uses[value]
 
     def _rewrite(self, node: Node) -> tuple[Value, ...]:
         """The replacements of the results of a node whose operands are final."""
         if node in self.settled:
             return self.settled[node]
         results = node.results
-        for candidate in self.index.get(type(node.op), ()):
+        for candidate, producers in self.index.get(type(node.op), ()):
+            if not _may_produce(producers, node):
+                continue
             replacement = self._replacement(candidate, node)
             if replacement is not None:
                 self.fired += 1
@@ -277,7 +342,7 @@ class _Sweep:
         node = value.node
         if node not in self.settled:
             operands = tuple(self._settle(operand) for operand in node.operands)
-            self.users.update(operands)
+            self.more_uses.update(operands)
             same = all(left is right for left, right in zip(operands, node.operands, strict=True))
             self.settled[node] = self._rewrite(node if same else with_operands(node, operands))
         return self.settled[node][value.index]
@@ -299,7 +364,7 @@ class _Sweep:
         """Whether all users of the values that a match computes, but for those of its root, are part of it."""
         nodes = {value.node for key, value in bound.items() if isinstance(key, Application)}
         uses = Counter(operand for node in nodes for operand in node.operands)
-        return all(node is root or self.users[node.results[0]] == uses[node.results[0]] for node in nodes)
+        return all(node is root or self._uses_of(node.results[0]) == uses[node.results[0]] for node in nodes)
 
     def _matches(self, pattern: Application | Either, node: Node, bound: Bindings) -> Iterator[Bindings]:
         """The bindings of every way in which a node matches."""
@@ -349,5 +414,5 @@ class _Sweep:
                 yield bound
         elif isinstance(pattern, Variable):
             yield {**bound, pattern.name: value}
-        elif len(value.node.results) == 1 and not (pattern.used_once and self.users[value] != 1):
+        elif len(value.node.results) == 1 and not (pattern.used_once and self._uses_of(value) != 1):
             yield from self._matches(pattern, value.node, bound)

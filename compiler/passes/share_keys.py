@@ -9,6 +9,8 @@ from compiler.rewrite import rebuild, with_ends
 
 def share_keys(graph: Graph) -> Graph:
     """`graph` with the keys that several tags fold from the same operands computed together."""
+    if not graph.has(FoldKey):
+        return graph
     groups: dict[tuple[Value, ...], dict[int, None]] = {}
     for node in graph:
         if isinstance(node.op, FoldKey):

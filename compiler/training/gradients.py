@@ -33,7 +33,8 @@ def gradient_graph(model: ModelSpec, wrt: Iterable[str] = ("*",), *, second: boo
     matches, or an operator has no gradient.
     """
     spec, graph = training_of(model), model.graph
-    loss = spec.loss if cut else run_stage(Graph({}, {"loss": spec.loss}), Stage.GRADIENT_CHECK).outputs["loss"]
+    alone = Graph({}, {"loss": spec.loss})
+    loss = run_stage(alone if cut else run_stage(alone, Stage.GRADIENT_CHECK), Stage.BEFORE_GRADIENT).outputs["loss"]
     sources = {name: value for name, value in graph.inputs.items() if value.type.dtype.is_float}
     sources |= parameters_of(loss)
     patterns = list(wrt)

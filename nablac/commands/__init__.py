@@ -34,6 +34,8 @@ COMMANDS = {  # each is a module of this package; the text is the first line of 
     "grad": "Export a model's gradients to ONNX.",
     "summary": "Show a model's layers, shapes and cost.",
     "draw": "Draw a model as SVG, HTML, Mermaid or DOT.",
+    "profile": "Show where the time of a model goes.",
+    "bench": "Compare backends, threads and forms of a model.",
     "verify": "Compare the NumPy runtime with onnxruntime.",
     "explain": "Explain a diagnostic code.",
     "doctor": "Check the installation.",

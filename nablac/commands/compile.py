@@ -19,7 +19,8 @@ from nablac.commands.options import (
     output_options,
     weight_options,
 )
-from nablac.commands.output import detail, is_verbose, note, print_json, skip_without_kernels, stage
+from nablac.commands.output import is_verbose, note, print_json, skip_without_kernels, stage
+from nablac.commands.pass_report import PassReport
 from nablac.commands.target_report import say_what_leaves, target_facts
 from runtime.atomic_files import resolve_link, scratch
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     import onnx
 
     from compiler.passes.known_weights import KnownWeights
-    from compiler.passes.pipeline import PassRun
     from nablac.model import Model
     from runtime.text.tokenizers import Tokenizer
     from runtime.verification import Report
@@ -48,10 +48,6 @@ def _known_passes(context: click.Context, parameter: click.Parameter, names: tup
             hint = did_you_mean(name, known) or f"the passes are {', '.join(known)}"
             raise click.BadParameter(f"no pass is called `{name}`; {hint}", context, parameter)
     return names
-
-
-def _report_pass(run: PassRun) -> None:
-    detail(f"{run.stage}: {run.name}: {run.before} -> {run.after} nodes in {run.seconds * 1000:,.1f} ms")
 
 
 @click.command()
@@ -135,7 +131,7 @@ def command(
     from runtime.generation.generator import START, STEP
     from runtime.outputs import check_output
 
-    observe = _report_pass if is_verbose() else None
+    observe = PassReport() if is_verbose() else None
     click.get_current_context().with_resource(pass_settings(disabled_passes, observe))
     file_options = FileOptions(opset, not no_verify, as_json, quiet, EXPORT_TARGETS[target_name], keep_weights)
     if as_step and as_decode:

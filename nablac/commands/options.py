@@ -260,6 +260,29 @@ def run_options(command: F) -> F:
     return _with_options(command, options)
 
 
+def _parse_sizes(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, int]:
+    """The sizes of named dims by name."""
+    sizes: dict[str, int] = {}
+    for text in texts:
+        name, sign, number = text.partition("=")
+        if not sign or not number.strip().isdecimal() or int(number) < 1:
+            raise click.UsageError(f"`--size {text}` is not a size; write it as `--size batch=8`")
+        sizes[name.strip()] = int(number)
+    return sizes
+
+
+def size_option(text: str) -> Callable[[F], F]:
+    """The option `--size NAME=N`, which can be repeated; the command gets a dict of sizes by name."""
+    return click.option(
+        "--size",
+        "sizes",
+        multiple=True,
+        metavar="NAME=N",
+        callback=_parse_sizes,
+        help=f"{text} Can be repeated.",
+    )
+
+
 def training_options(command: F) -> F:
     """Add the options of how long a model is trained, and on which data."""
     options = (

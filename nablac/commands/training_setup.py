@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nablac.commands.model_setup import choose_model
-from nablac.commands.options import ModelOptions, check_rename
+from nablac.commands.options import ModelOptions, check_rename, was_given
 from nablac.commands.output import is_quiet, note
+from nablac.commands.runs import read_run
 
 if TYPE_CHECKING:
     from runtime.renames import Rename
@@ -45,6 +46,20 @@ def set_up_training(
     if tokenizer is not None:
         training.fitted = replace(training.known or Fitted(), tokenizer=read_tokenizer(tokenizer))
     return training
+
+
+def seed_of_step(options: ModelOptions) -> int | None:
+    """The seed of a training step: of a run, or of the running command; None for the train block's."""
+    return options.seed if options.is_run or was_given("seed") else None
+
+
+def set_up_step(options: ModelOptions, seed: int | None) -> Training:
+    """The training whose steps the options describe, on the backend of the options; no data is read for it."""
+    from runtime.training.run_options import Options
+
+    if options.is_run:
+        options = read_run(options.file).model(options)
+    return set_up_training(options, Options(seed=seed, backend=options.backend, device=options.device))
 
 
 def _load_start(training: Training, weights: Path, renames: list[Rename], evaluated: bool) -> None:

@@ -65,3 +65,11 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def prefixed(number: float) -> str:
+    """An amount with three significant digits and the prefix of its unit: 1.23 M."""
+    for scale, letter in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if number >= scale:
+            return f"{number / scale:.3g} {letter}"
+    return f"{number:.3g} "

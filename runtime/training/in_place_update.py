@@ -17,6 +17,7 @@ from compiler.model_spec import RATE, SEED, STEP
 from compiler.training.flat_updates import GRADIENT, FlatGroup, FlatUpdate
 from runtime.numpy_chains import PLAIN, Chain, LoopSettings
 from runtime.numpy_executor import NumpyRunner
+from runtime.observing import watched
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -92,6 +93,7 @@ class _Group:
         overwritten = {index: self.reads.index(role) for index, role in enumerate(self.writes) if role in self.reads}
         nodes = [(node, node.op) for node in group.nodes]
         self.chain = Chain(nodes, inputs, list(group.results.values()), overwritten)
+        self.update = watched(self.chain.run, group.nodes, _layers(group))
 
     def run(self, scalars: Mapping[str, Array], gradients: Mapping[str, Array] | None, settings: LoopSettings) -> None:
         """Update the tensors; the gradients of large ones are read where they are."""
@@ -108,7 +110,14 @@ class _Group:
 
     def _run(self, tensors: Mapping[str, Array], scalars: Mapping[str, Array], settings: LoopSettings) -> None:
         reads = [tensors[name] if name in tensors else scalars[name] for name in self.reads]
-        self.chain.run(reads, [tensors[role] for role in self.writes], settings)
+        self.update(reads, [tensors[role] for role in self.writes], settings)
+
+
+def _layers(group: FlatGroup) -> list[str]:
+    """The paths of the group's equations, which are written for its first member, for all of its members."""
+    first = group.members[0].path
+    paths = {node.origin.path.removesuffix(first) for node in group.nodes if node.origin.path.endswith(first)}
+    return [path + member.path for path in sorted(paths) for member in group.members]
 
 
 def _starts(counts: Sequence[int], unit: int) -> list[int]:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.graph import Graph, Value, kernel_of
+from compiler.graph import Graph, Value
+from compiler.numpy_kernels import kernel_of
 from compiler.operators.activations import Relu, Sigmoid, Tanh
 from compiler.operators.arithmetic import Abs, Maximum, Minimum
 from compiler.operators.casting import Cast

@@ -567,7 +567,7 @@ def test_the_clean_up_is_reported_and_can_be_switched_off() -> None:
     with pass_settings(observe=runs.append):
         export(elaborate(LAYER))
     (run,) = (run for run in runs if run.name == CLEAN_UP)
-    assert (run.before, run.after) == (3, 1)
+    assert (run.before.nodes, run.after.nodes) == (3, 1)
     with pass_settings([CLEAN_UP]):
         assert len(export(elaborate(LAYER)).graph.node) == 3
 

@@ -1,0 +1,150 @@
+"""`nablac bench`: compare backends, threads and forms of a model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from nablac.commands.model_setup import set_up_model
+from nablac.commands.options import ModelOptions, model_options, output_options, size_option, weight_options
+from nablac.commands.output import note, print_json
+from nablac.commands.training_setup import seed_of_step, set_up_step
+from runtime.backends import BACKENDS
+
+if TYPE_CHECKING:
+    from compiler.graph import Graph
+    from nablac.commands.bench_processes import Candidate, Result
+
+_ROUNDS = 7
+
+
+@click.command()
+@model_options
+@click.option("--train", "as_step", is_flag=True, help="Measure the training step of the train block.")
+@size_option("Run at this size of a named dim.")
+@click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    type=click.Choice(BACKENDS),
+    help="Measure this backend. Can be repeated.  [default: all]",
+)
+@click.option(
+    "--threads",
+    multiple=True,
+    type=click.IntRange(1),
+    metavar="N",
+    help="Measure with N threads. Can be repeated.  [default: 1, 2, 4, ... up to the processors]",
+)
+@click.option(
+    "--form",
+    "forms",
+    multiple=True,
+    metavar="NAME",
+    help="Measure this form, as the table names it. Can be repeated.  [default: all]",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1),
+    default=_ROUNDS,
+    show_default=True,
+    metavar="N",
+    help="Give every row N turns.",
+)
+@weight_options
+@output_options
+def command(
+    options: ModelOptions,
+    as_step: bool,
+    sizes: dict[str, int],
+    backends: tuple[str, ...],
+    threads: tuple[int, ...],
+    forms: tuple[str, ...],
+    rounds: int,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Compare backends, threads and forms of a model.
+
+    Measures the model on random inputs, as it is compiled, with each number of threads; with the most of them also
+    without each pass that changes it, and with its weights by name. Every row has a process of its own. They warm up
+    until their time stops falling, and then take turns. Ctrl-C prints what was measured so far.
+
+    The times are medians. `spread` is half of the distance between the quartiles, `processor ms` the time of all
+    processors together, `ratio` the time relative to the fastest.
+
+    \b
+    echo 'model M { input x: [batch, 64]; output y = x -> Dense(64) -> relu }' > m.model
+    nablac bench m.model --size batch=256
+    """
+    from nablac.commands.bench_processes import Job, bench_text, run_benchmark
+    from runtime.profiling.workload import check_sizes
+
+    written = set_up_step(options, seed_of_step(options)).step.measured if as_step else set_up_model(options).elaborated
+    check_sizes(written, sizes)
+    candidates = _candidates(written, as_step, backends or BACKENDS, threads or _thread_counts(), forms)
+    job = Job(options, as_step, sizes, seed_of_step(options))
+    results: list[Result] = []
+    status = 0
+    try:
+        for measured in run_benchmark(job, candidates, rounds, lambda text: note(text, quiet)):
+            results = measured
+    except KeyboardInterrupt:
+        status = 130
+        note(f"interrupted after {len(results[-1].turns) if results else 0} of {rounds} rounds")
+    if not results:
+        return status
+    what = "training step" if as_step else "inference"
+    if as_json:
+        fastest = min(result.wall for result in results)
+        rows = [result.to_json(fastest) for result in results]
+        print_json({"model": str(options.file), "what": what, "sizes": results[0].sizes, "rows": rows})
+    else:
+        at = ", ".join(f"{name}={size}" for name, size in results[0].sizes.items())
+        click.echo(bench_text(results, f"{options.file}: {what}" + (f" at {at}" if at else "")))
+    return status
+
+
+def _thread_counts() -> list[int]:
+    """1, 2, 4 and so on up to the number of processors, which is the last."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    counts = [2**power for power in range(processors.bit_length()) if 2**power < processors]
+    return [*counts, processors]
+
+
+def _candidates(
+    written: Graph, as_step: bool, backends: Sequence[str], threads: Sequence[int], forms: Sequence[str]
+) -> list[Candidate]:
+    """The rows of the table; UsageError for a form that the model does not have."""
+    from grammar.diagnostics import did_you_mean
+    from nablac.commands.bench_processes import Candidate
+
+    chosen: list[Candidate] = []
+    for backend in backends:
+        chosen += [Candidate(backend, count) for count in threads]
+        chosen += [Candidate(backend, max(threads), name) for name in _changing_passes(written, backend)]
+        chosen += [] if as_step else [Candidate(backend, max(threads), keep_weights=True)]
+    known = list(dict.fromkeys(candidate.form for candidate in chosen))
+    for form in forms:
+        if form not in known:
+            hint = did_you_mean(form, known) or f"the forms are {', '.join(known)}"
+            raise click.UsageError(f"the model has no form `{form}`; {hint}")
+    return [candidate for candidate in chosen if not forms or candidate.form in forms]
+
+
+def _changing_passes(written: Graph, backend: str) -> list[str]:
+    """The names of the fusing passes that change the graph of a backend."""
+    from compiler.passes.pipeline import PassRun, Stage, fusing_pass_names, optimize, pass_settings, run_stage
+    from compiler.targets import NUMPY, ORT_CPU
+
+    target = NUMPY if backend == "numpy" else ORT_CPU
+    runs: list[PassRun] = []
+    with pass_settings(observe=runs.append):
+        graph = optimize(written, target)
+        if backend == "ort":
+            run_stage(graph, Stage.EXPORT, target)
+    changed = {run.name for run in runs if run.after != run.before}
+    return [name for name in fusing_pass_names() if name in changed]

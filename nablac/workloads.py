@@ -1,0 +1,67 @@
+"""The workloads of a model that are profiled and benchmarked: inference, and the step of its training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from compiler.graph import Graph
+from nablac.model_runner import ModelRunner
+from runtime.feeds import random_feeds
+from runtime.profiling.workload import Workload, batch_of, sizes_of_run
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+    from runtime.training.training_run import Training
+
+
+def inference(
+    written: Graph,
+    graph: Graph,
+    weights: Mapping[str, Array],
+    asked: Mapping[str, int],
+    *,
+    backend: str,
+    device: str,
+    seed: int,
+    keep_weights: bool = False,
+) -> Workload:
+    """Calls of an optimised graph, made of `written`, with random inputs at the sizes of named dims that are `asked`.
+
+    With `keep_weights` nothing is computed from weights beforehand.
+    """
+    sizes = sizes_of_run(graph, asked)
+    feeds, state = random_feeds(graph, sizes, seed, dead=0.0), dict(weights)
+    runner = ModelRunner(graph, state, backend, device, keep_weights=keep_weights)
+
+    def run() -> None:
+        _, updates = runner.run(feeds, dict(sizes), state)
+        state.update(updates)  # of this workload: the model's own stay
+
+    return Workload(graph.name, "inference", backend, device, sizes, runner.run_graph, written, run)
+
+
+def training_steps(training: Training, asked: Mapping[str, int]) -> Workload:
+    """Steps of a training on one random batch, with the backend of its options; the state changes as in a training."""
+    import numpy as np
+
+    written = training.step.measured
+    sizes = sizes_of_run(written, asked, training.batch)
+    training.options = replace(training.options, batch=batch_of(written, sizes, training.batch))
+    feeds: dict[str, Any] = dict(random_feeds(written, sizes, training.seed, dead=0.0))
+    dtypes = {name: value.type.dtype.numpy for name, value in written.inputs.items()}
+    counters = {"step": 1, "seed": training.seed, "rate": 1.0}
+    feeds |= {name: np.array(value, dtypes[name]) for name, value in counters.items() if name in dtypes}
+    stepper = training.stepper(training.first_state())
+    options = training.options
+    return Workload(
+        training.name,
+        "training step",
+        options.backend,
+        options.device,
+        sizes,
+        training.step_graph,
+        training.step.measured,
+        lambda: stepper.step(feeds),
+    )
