@@ -1,1 +1,1 @@
-"""Measured ratios, side by side in one run: `python -m benchmarks`."""
+"""Measured ratios, side by side in one run: `python -m benchmarks all`."""

@@ -1,74 +1,76 @@
-"""Start-up and compile time: medians of alternating runs, as ratios, so that a noisy machine matters little."""
+"""`python -m benchmarks all` measures every table; `python -m benchmarks TABLE ...` some of them.
+
+Each contender builds in a process of its own with the same weights and inputs, and they take turns. Figures are
+medians; `of ours` is a peer's figure divided by that of our fastest column. What is not installed is left out with a
+note.
+"""
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import os
-import resource
-import statistics
-import subprocess
 import sys
 import time
-from itertools import pairwise
 from pathlib import Path
 
-RUNS = 9
-ROOT = Path(__file__).parents[1]
+from benchmarks import history, results
+from benchmarks.contenders import CONTENDERS, INSTALL
+from benchmarks.tables import TABLES, Settings, quick
+
+BUSY = 0.5  # a load above it makes wall times mean little
 
 
-def seconds(*arguments: str) -> float:
-    """The processor time, of user and system, of one whole process that caches its bytecode."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True, env=environment)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+def main(arguments: list[str]) -> int:
+    options = parser().parse_args(arguments)
+    names = list(TABLES) if "all" in options.tables else list(dict.fromkeys(options.tables))
+    cores = (1, 2) if (os.cpu_count() or 1) > 1 else (1,)
+    threads = (options.threads,) if options.threads else cores
+    settings = Settings(False, tuple(options.case), tuple(options.contender), threads)
+    if options.quick:
+        settings = quick(settings)
+    machine = results.machine()
+    print(f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}; load {machine['load']}")
+    if machine["load"] and machine["load"] > BUSY:
+        print("This machine is busy: processor times on one thread mean something, wall times do not.")
+    rows = []
+    for name in names:
+        start = time.monotonic()
+        module = importlib.import_module(f"benchmarks.tables.{TABLES[name].module}")
+        print(f"\n== {name}: {TABLES[name].shows}\n{module.NOTE}\n")
+        for row in module.rows(settings):
+            rows.append(row)
+            print("\n".join(results.lines_of(row)), flush=True)
+            if options.json:
+                results.write(options.json, results.document(rows))
+        print(f"({time.monotonic() - start:.0f} s)")
+    entry = history.entry(results.document(rows), rows)
+    worse = history.regressions(history.read(), entry)
+    for sentence in worse:
+        print(f"worse: {sentence}")
+    if options.record:
+        history.append(entry)
+        print(f"recorded in {history.FILE.name}")
+    return 1 if worse else 0
 
 
-def start_up() -> None:
-    """The cold command line against bare Python and against `import onnx`."""
-    commands = {
-        "python -c pass": ("-c", "pass"),
-        "nablac --help": ("-m", "nablac", "--help"),
-        "nablac check specs/lstm.model": ("-m", "nablac", "check", "specs/lstm.model"),
-        "python -c 'import onnx'": ("-c", "import onnx"),
-    }
-    times: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(RUNS + 1):
-        for name, arguments in commands.items():
-            times[name].append(seconds(*arguments))
-    medians = {name: statistics.median(each[1:]) for name, each in times.items()}  # the first run fills caches
-    for name, median in medians.items():
-        print(f"{name:<32} {median * 1000:7.0f} ms")
-    bare, helped, checked, imported = medians.values()
-    print(f"--help over bare Python: {(helped - bare) * 1000:.0f} ms (goal: below 100)")
-    print(f"check / import onnx: {checked / imported:.2f} (goal: below 1)")
-
-
-def scaling() -> None:
-    """An unrolled graph of a thousand to a million operators, from text to ONNX."""
-    from compiler.elaborate.models import TextSource
-    from compiler.elaborate.program import program_of
-    from compiler.onnx.exporter import export
-    from compiler.passes.pipeline import optimize
-    from grammar.source import Source
-
-    print(f"\n{'operators':>9} {'elaborate':>10} {'optimize':>10} {'export':>10} {'us each':>8}")
-    for count in (1_000, 10_000, 100_000, 1_000_000):
-        steps = f"for i in 0..{count // 2} {{ x = tanh(x) + i }}"
-        text = f"model M {{ input x: [batch, 4]; {steps}; output y = x }}"
-        program = program_of(Source("unrolled.model", text))
-        marks = [time.perf_counter()]
-        graph = TextSource(program).spec(training=False).graph
-        marks.append(time.perf_counter())
-        graph = optimize(graph)
-        marks.append(time.perf_counter())
-        export(graph, weights={})
-        marks.append(time.perf_counter())
-        parts = [after - before for before, after in pairwise(marks)]
-        row = " ".join(f"{part:9.2f}s" for part in parts)
-        print(f"{count:>9} {row} {(marks[-1] - marks[0]) / count * 1e6:8.1f}")
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    tables = "\n".join(f"  {name:<11} {table.shows}" for name, table in TABLES.items())
+    contenders = "\n".join(f"  {name}" for name in CONTENDERS)
+    epilog = f"tables:\n{tables}\n\ncontenders:\n{contenders}\n\nto install what is compared:\n  {INSTALL}"
+    kind = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__, epilog=epilog, formatter_class=kind)
+    parser.add_argument("tables", nargs="+", choices=["all", *TABLES], metavar="TABLE", help="all, or some")
+    parser.add_argument("--quick", action="store_true", help="one thread, fewer cases, short turns")
+    parser.add_argument("--case", action="append", default=[], metavar="WORD", help="only cases with this word")
+    only = parser.add_argument("--contender", action="append", default=[], help="only these and ours")
+    only.metavar, only.choices = "NAME", list(CONTENDERS)
+    parser.add_argument("--threads", type=int, choices=[1, 2], help="only so many  [default: both]")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results to a file")
+    parser.add_argument("--record", action="store_true", help="add this run to the history")
+    return parser
 
 
 if __name__ == "__main__":
-    start_up()
-    scaling()
+    sys.exit(main(sys.argv[1:]))

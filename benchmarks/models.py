@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from benchmarks import copied_weights as copied
+
+Weights = dict[str, np.ndarray]
+
 
 @dataclass(frozen=True)
 class Case:
-    """A network: its text, its inputs by name at a size, and what builds it in PyTorch."""
+    """A network: its text, its inputs by name at a size, and the same network in PyTorch."""
 
     text: str
-    feeds: Callable[[np.random.Generator], dict[str, np.ndarray]]
-    torch: Callable[[], Any]  # a module whose forward takes the inputs and gives the loss
+    feeds: Callable[[np.random.Generator], dict[str, np.ndarray]]  # the target, if there is one, is `t`
+    torch: Callable[[], Any]  # a module from the inputs, in their order, to the output that is compared
+    loss: str  # "cross_entropy", "mse", or "" for a network that is not trained here
+    weights: Callable[[Weights], Weights]  # the module's state from our weights by path
+    output: str = "logits"  # ours that is compared with the module's
+    preset: str | None = None
+    hypers: dict[str, Any] = field(default_factory=dict)
+
+    def inputs(self) -> dict[str, np.ndarray]:
+        """The inputs of the model, without the target."""
+        feeds = self.feeds(np.random.default_rng(0))
+        return {name: array for name, array in feeds.items() if name != "t"}
 
 
 def _floats(generator: np.random.Generator, *shape: int) -> np.ndarray:
@@ -34,22 +48,14 @@ train M {{ target t: i64[batch]; loss cross_entropy(logits, t); optimizer adam(l
 """
 
     def torch_model() -> Any:
-        import torch
         from torch import nn
 
-        class Net(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.layers = nn.Sequential(
-                    nn.Linear(784, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 10)
-                )
+        return nn.Sequential(nn.Linear(784, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 10))
 
-            def forward(self, x: Any, t: Any) -> Any:
-                return torch.nn.functional.cross_entropy(self.layers(x), t)
+    def feeds(generator: np.random.Generator) -> dict[str, np.ndarray]:
+        return {"x": _floats(generator, batch, 784), "t": generator.integers(0, 10, batch)}
 
-        return Net()
-
-    return Case(text, lambda g: {"x": _floats(g, batch, 784), "t": g.integers(0, 10, batch)}, torch_model)
+    return Case(text, feeds, torch_model, "cross_entropy", copied.mlp)
 
 
 def cnn(filters: int, side: int, batch: int) -> Case:
@@ -66,24 +72,18 @@ train M {{ target t: i64[batch]; loss cross_entropy(logits, t); optimizer adam(l
 """
 
     def torch_model() -> Any:
-        import torch
         from torch import nn
 
-        class Net(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.layers = nn.Sequential(
-                    nn.Conv2d(1, filters, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-                    nn.Conv2d(filters, 2 * filters, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-                    nn.Flatten(), nn.Linear(flat, 64), nn.ReLU(), nn.Linear(64, 10),
-                )  # fmt: skip
+        return nn.Sequential(
+            nn.Conv2d(1, filters, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(filters, 2 * filters, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Flatten(), nn.Linear(flat, 64), nn.ReLU(), nn.Linear(64, 10),
+        )  # fmt: skip
 
-            def forward(self, x: Any, t: Any) -> Any:
-                return torch.nn.functional.cross_entropy(self.layers(x), t)
+    def feeds(generator: np.random.Generator) -> dict[str, np.ndarray]:
+        return {"x": _floats(generator, batch, 1, side, side), "t": generator.integers(0, 10, batch)}
 
-        return Net()
-
-    return Case(text, lambda g: {"x": _floats(g, batch, 1, side, side), "t": g.integers(0, 10, batch)}, torch_model)
+    return Case(text, feeds, torch_model, "cross_entropy", copied.cnn)
 
 
 def recurrent(kind: str, hidden: int, features: int, length: int, batch: int) -> Case:
@@ -98,7 +98,6 @@ train M {{ target t: [batch, 1]; loss mse(y, t); optimizer adam(lr: 1e-3) }}
 """
 
     def torch_model() -> Any:
-        import torch
         from torch import nn
 
         class Net(nn.Module):
@@ -107,27 +106,29 @@ train M {{ target t: [batch, 1]; loss mse(y, t); optimizer adam(lr: 1e-3) }}
                 self.cell = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[kind](features, hidden, batch_first=True)
                 self.last = nn.Linear(hidden, 1)
 
-            def forward(self, x: Any, t: Any) -> Any:
-                return torch.nn.functional.mse_loss(self.last(self.cell(x)[0][:, -1]), t)
+            def forward(self, x: Any) -> Any:
+                return self.last(self.cell(x)[0][:, -1])
 
         return Net()
 
-    return Case(text, lambda g: {"x": _floats(g, batch, length, features), "t": _floats(g, batch, 1)}, torch_model)
+    def feeds(generator: np.random.Generator) -> dict[str, np.ndarray]:
+        return {"x": _floats(generator, batch, length, features), "t": _floats(generator, batch, 1)}
+
+    return Case(text, feeds, torch_model, "mse", partial(copied.recurrent, kind), "y")
 
 
 def transformer(width: int, heads: int, depth: int, length: int, batch: int) -> Case:
     text = f"""
 model M {{
     input source: [batch, S, {width}], x: [batch, T, {width}]
-    memory = source -> TransformerEncoder({depth}, {heads}, {4 * width}, dropout: 0.0)
-    y = TransformerDecoder({depth}, {heads}, {4 * width}, dropout: 0.0)(x, memory) -> Dense({width})
+    memory = source -> TransformerEncoder({depth}, {heads}, {4 * width}, dropout: 0.0, final_norm: true)
+    y = TransformerDecoder({depth}, {heads}, {4 * width}, dropout: 0.0, final_norm: true)(x, memory) -> Dense({width})
     output y
 }}
 train M {{ target t: [batch, T, {width}]; loss mse(y, t); optimizer adam(lr: 1e-3) }}
 """
 
     def torch_model() -> Any:
-        import torch
         from torch import nn
 
         class Net(nn.Module):
@@ -136,81 +137,18 @@ train M {{ target t: [batch, T, {width}]; loss mse(y, t); optimizer adam(lr: 1e-
                 self.body = nn.Transformer(width, heads, depth, depth, 4 * width, dropout=0.0, batch_first=True)
                 self.last = nn.Linear(width, width)
 
-            def forward(self, source: Any, x: Any, t: Any) -> Any:
+            def forward(self, source: Any, x: Any) -> Any:
                 mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
-                return torch.nn.functional.mse_loss(self.last(self.body(source, x, tgt_mask=mask)), t)
+                return self.last(self.body(source, x, tgt_mask=mask))
 
         return Net()
 
     shape = (batch, length, width)
-    return Case(text, lambda g: {name: _floats(g, *shape) for name in ("source", "x", "t")}, torch_model)
 
+    def feeds(generator: np.random.Generator) -> dict[str, np.ndarray]:
+        return {name: _floats(generator, *shape) for name in ("source", "x", "t")}
 
-def resnet18(side: int, batch: int) -> Case:
-    text = f"""
-layer Residual(width: int, stride: int = 1) {{
-    input x: [batch, channels, height, width_in]
-    y = x -> Conv2D(width, 3, stride, 1, bias: false) -> BatchNorm() -> relu
-          -> Conv2D(width, 3, 1, 1, bias: false) -> BatchNorm()
-    if stride != 1 or channels != width {{
-        x = x -> Conv2D(width, 1, stride, 0, bias: false) -> BatchNorm()
-    }}
-    output relu(x + y)
-}}
-model M {{
-    input x: [batch, 3, {side}, {side}]
-    h = x -> Conv2D(64, 7, 2, 3, bias: false) -> BatchNorm() -> relu -> MaxPool2D(3, 2, 1)
-    for stage in 0..4 {{
-        for i in 0..2 {{
-            block = Residual(64 * 2 ** stage, 2 if stage > 0 and i == 0 else 1)
-            h = block(h)
-        }}
-    }}
-    logits = h -> GlobalAvgPool2D() -> Dense(1000)
-    output logits
-}}
-train M {{ target t: i64[batch]; loss cross_entropy(logits, t); optimizer adam(lr: 1e-3) }}
-"""
-
-    def torch_model() -> Any:
-        import torch
-        from torch import nn
-
-        class Residual(nn.Module):
-            def __init__(self, channels: int, width: int, stride: int) -> None:
-                super().__init__()
-                self.body = nn.Sequential(
-                    nn.Conv2d(channels, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
-                    nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width),
-                )  # fmt: skip
-                self.shortcut: nn.Module = nn.Identity()
-                if stride != 1 or channels != width:
-                    self.shortcut = nn.Sequential(
-                        nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width)
-                    )
-
-            def forward(self, x: Any) -> Any:
-                return torch.relu(self.shortcut(x) + self.body(x))
-
-        class Net(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                widths = [64, 64, 64, 128, 128, 256, 256, 512, 512]
-                blocks = [
-                    Residual(channels, width, 1 if channels == width else 2)
-                    for channels, width in itertools.pairwise(widths)
-                ]
-                self.layers = nn.Sequential(
-                    nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1),
-                    *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000),
-                )  # fmt: skip
-
-            def forward(self, x: Any, t: Any) -> Any:
-                return torch.nn.functional.cross_entropy(self.layers(x), t)
-
-        return Net()
-
-    return Case(text, lambda g: {"x": _floats(g, batch, 3, side, side), "t": g.integers(0, 1000, batch)}, torch_model)
+    return Case(text, feeds, torch_model, "mse", copied.transformer, "y")
 
 
 def gpt2(depth: int, length: int, batch: int) -> Case:
@@ -241,7 +179,6 @@ train M {{ target t: i64[batch, T]; loss cross_entropy(logits, t); optimizer ada
 """
 
     def torch_model() -> Any:
-        import torch
         from torch import nn
 
         class Block(nn.Module):
@@ -267,30 +204,13 @@ train M {{ target t: i64[batch, T]; loss cross_entropy(logits, t); optimizer ada
                 for table in (self.table, self.positions):
                     nn.init.normal_(table.weight, std=0.02)
 
-            def forward(self, x: Any, t: Any) -> Any:
+            def forward(self, x: Any) -> Any:
                 h = self.table(x) + self.positions.weight[: x.shape[1]]
-                logits = self.norm(self.blocks(h)) @ self.table.weight.T
-                return torch.nn.functional.cross_entropy(logits.flatten(0, 1), t.flatten())
+                return self.norm(self.blocks(h)) @ self.table.weight.T
 
         return Net()
 
-    return Case(text, lambda g: {name: g.integers(0, 50257, (batch, length)) for name in "xt"}, torch_model)
+    def feeds(generator: np.random.Generator) -> dict[str, np.ndarray]:
+        return {name: generator.integers(0, 50257, (batch, length)) for name in "xt"}
 
-
-CASES: dict[str, Callable[[], Case]] = {
-    "mlp small": lambda: mlp(64, 32),
-    "mlp large": lambda: mlp(1024, 128),
-    "cnn small": lambda: cnn(8, 28, 16),
-    "cnn large": lambda: cnn(32, 28, 64),
-    "rnn small": lambda: recurrent("rnn", 50, 1, 12, 32),
-    "rnn large": lambda: recurrent("rnn", 128, 64, 100, 64),
-    "lstm small": lambda: recurrent("lstm", 50, 1, 12, 32),
-    "lstm large": lambda: recurrent("lstm", 128, 64, 100, 64),
-    "gru small": lambda: recurrent("gru", 50, 1, 12, 32),
-    "gru large": lambda: recurrent("gru", 128, 64, 100, 64),
-    "transformer small": lambda: transformer(64, 4, 2, 16, 8),
-    "transformer large": lambda: transformer(256, 8, 3, 64, 16),
-    "resnet18 32x32": lambda: resnet18(32, 8),
-    "resnet18 64x64": lambda: resnet18(64, 8),
-    "gpt2 small": lambda: gpt2(12, 128, 1),
-}
+    return Case(text, feeds, torch_model, "cross_entropy", copied.gpt2)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.models import cnn, mlp, transformer
+from benchmarks.residual_networks import residual_network
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ def _sequential(case: Any, *shape: int) -> Callable[[], tuple[Any, tuple[Any, ..
     def build() -> tuple[Any, tuple[Any, ...]]:
         import torch
 
-        return case.torch().layers, (torch.randn(*shape),)
+        return case.torch(), (torch.randn(*shape),)
 
     return build
 
@@ -74,44 +75,11 @@ def _transformer() -> tuple[Any, tuple[Any, ...]]:
     return Net(), (torch.randn(2, 5, 64), torch.randn(2, 5, 64))
 
 
-def _resnet(blocks: tuple[int, ...], bottleneck: bool) -> Callable[[], tuple[Any, tuple[Any, ...]]]:
-    """He et al. 2015, with the stride of a bottleneck at its 3x3 convolution, as torchvision has it."""
-
+def _residual(blocks: tuple[int, ...], bottleneck: bool) -> Callable[[], tuple[Any, tuple[Any, ...]]]:
     def build() -> tuple[Any, tuple[Any, ...]]:
         import torch
-        from torch import nn
 
-        expansion = 4 if bottleneck else 1
-
-        def convolution(source: int, target: int, kernel: int, stride: int) -> Any:
-            return nn.Conv2d(source, target, kernel, stride, kernel // 2, bias=False)
-
-        class Block(nn.Module):
-            def __init__(self, source: int, width: int, stride: int) -> None:
-                super().__init__()
-                target = width * expansion
-                shapes = [(source, width, 3, stride), (width, target, 3, 1)]
-                if bottleneck:
-                    shapes = [(source, width, 1, 1), (width, width, 3, stride), (width, target, 1, 1)]
-                layers: list[Any] = []
-                for shape in shapes:
-                    layers += [convolution(*shape), nn.BatchNorm2d(shape[1]), nn.ReLU()]
-                self.body = nn.Sequential(*layers[:-1])
-                self.short: Any = nn.Identity()
-                if stride > 1 or source != target:
-                    self.short = nn.Sequential(convolution(source, target, 1, stride), nn.BatchNorm2d(target))
-
-            def forward(self, x: Any) -> Any:
-                return torch.relu(self.body(x) + self.short(x))
-
-        layers: list[Any] = [convolution(3, 64, 7, 2), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
-        source = 64
-        for stage, count in enumerate(blocks):
-            for index in range(count):
-                layers.append(Block(source, 64 << stage, 2 if stage and not index else 1))
-                source = (64 << stage) * expansion
-        net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(source, 1000))
-        return net, (torch.randn(2, 3, 64, 64),)
+        return residual_network(blocks, bottleneck), (torch.randn(2, 3, 64, 64),)
 
     return build
 
@@ -192,7 +160,7 @@ NETWORKS: dict[str, Network] = {
     **{f"{kind}, two layers": _recurrent(kind, layers=2) for kind in ("rnn", "lstm", "gru")},
     **{f"{kind}, both directions": _recurrent(kind, both=True) for kind in ("rnn", "lstm", "gru")},
     "transformer": Network(_transformer, text=transformer(64, 4, 2, 5, 2).text),
-    "resnet18": Network(_resnet((2, 2, 2, 2), False), "resnet", preset="resnet18"),
-    "resnet50": Network(_resnet((3, 4, 6, 3), True), "resnet", preset="resnet50"),
+    "resnet18": Network(_residual((2, 2, 2, 2), False), "resnet", preset="resnet18"),
+    "resnet50": Network(_residual((3, 4, 6, 3), True), "resnet", preset="resnet50"),
     **{kind: Network(_pretrained(kind), kind) for kind in ("bert", "gpt", "t5", "llama")},
 }

@@ -1,0 +1,63 @@
+"""nablac: training as `nablac train` runs it, inference from the file that `nablac compile` writes, or by NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from benchmarks.contenders import WEIGHTS, Job
+from benchmarks.our_graphs import model_of, source_of
+from compiler.elaborate.models import TextSource
+from compiler.elaborate.program import program_of
+from grammar.source import Source
+from runtime.onnx_session import OnnxRunner
+from runtime.training.run_options import Options
+from runtime.training.steppers import Stepper
+from runtime.training.training_run import Training
+
+SMALLEST = """
+model M { input x: [batch, 1]; y = x -> Dense(1); output y }
+train M { target t: [batch, 1]; loss mse(y, t); optimizer adam() }
+"""
+
+
+def import_packages(variant: str) -> None:
+    zeros = np.zeros((1, 1), np.float32)
+    _stepper(TextSource(program_of(Source("smallest.model", SMALLEST))), variant, 1, {}).step(
+        {"x": zeros, "t": zeros, "step": np.array(1, np.float32), "seed": np.array(1)}
+    )
+
+
+def _stepper(source: TextSource, variant: str, batch: int, weights: Mapping[str, np.ndarray]) -> Stepper:
+    backend, _, jit = variant.partition(" ")
+    run = Training(source, options=Options(backend=backend, batch=batch, jit=bool(jit)))
+    return run.stepper({path: weights.get(path, array) for path, array in run.first_state().items()})
+
+
+def training(job: Job) -> Callable[[], float]:
+    batch = len(job.feeds()["t"])
+    stepper = _stepper(source_of(job.network()), job.variant, batch, job.weights())
+    feeds, number = job.feeds(), 0
+
+    def step() -> float:
+        nonlocal number
+        number += 1
+        return stepper.step({**feeds, "step": np.array(number, np.float32), "seed": np.array(number)})["loss"]
+
+    return step
+
+
+def inference(job: Job) -> Callable[[], np.ndarray]:
+    output, inputs = job.network().output, job.network().inputs()
+    if job.variant == "ort":
+        runner = OnnxRunner(job.folder / "nablac.onnx", threads=job.threads)
+        return lambda: runner.run(inputs)[output]
+    model = model_of(job.network()).load(job.folder / WEIGHTS)
+    return lambda: model(**inputs)[output]
+
+
+def gradient(job: Job) -> Callable[[], float]:
+    runner = OnnxRunner(job.folder / "gradient.onnx", threads=job.threads)
+    feeds = {name: array for name, array in (job.weights() | job.feeds()).items() if name in runner.inputs}
+    return lambda: float(runner.run(feeds)["loss"])
