@@ -198,25 +198,27 @@ def apply_rules(graph: Graph, rules: Rules) -> Graph:
 
     Nodes that a rule creates get the origin of the node they replace. RuntimeError where the rules do not terminate.
     """
+    index = _by_root(rules)
+    counts_users = any(candidate.closed or _counts_users(candidate.pattern) for candidate in rules)
     for _ in range(_MOST_SWEEPS):
-        possible = _possible(rules, graph.operators)
-        if not possible:
+        if not _may_apply(rules, graph.operators):
             return graph
-        counts_users = any(candidate.closed or _counts_users(candidate.pattern) for candidate in possible)
-        sweep = _Sweep(graph, _by_root(possible), counts_users)
+        sweep = _Sweep(graph, index, counts_users)
         if not sweep.fired:
             return graph
         graph = with_ends(graph, sweep.new)
-        # Without counts, every node has been tried on its final operands.
-        if not counts_users and _possible(rules, graph.operators) == possible:
+        if not counts_users:  # every node has been tried on its final operands
             return graph
     raise RuntimeError(f"the rules {', '.join(candidate.name for candidate in rules)} do not terminate")
 
 
 @lru_cache(maxsize=256)
-def _possible(rules: Rules, operators: frozenset[type[Operator]]) -> Rules:
-    """The rules whose patterns may match in a graph that has these operators and no others."""
-    return tuple(candidate for candidate in rules if _may_match(candidate.pattern, operators))
+def _may_apply(rules: Rules, operators: frozenset[type[Operator]]) -> bool:
+    """Whether the pattern of a rule may match in a graph that has these operators and no others.
+
+    Once one does, the others are tried too, since a replacement may have any operator.
+    """
+    return any(_may_match(candidate.pattern, operators) for candidate in rules)
 
 
 def _may_match(pattern: Pattern, operators: frozenset[type[Operator]]) -> bool:
