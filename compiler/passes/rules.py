@@ -199,23 +199,28 @@ def apply_rules(graph: Graph, rules: Rules) -> Graph:
 
     Nodes that a rule creates get the origin of the node they replace. RuntimeError where the rules do not terminate.
     """
+    index = _by_root(rules)
+    counts_users = any(candidate.closed or _counts_users(candidate.pattern) for candidate in rules)
     for _ in range(_MOST_SWEEPS):
-        possible = _possible(rules, graph.operators)
-        if not possible:
+        if not _may_apply(rules, graph.operators):
             return graph
+<<<<<<< HEAD
         tried = _possible(rules, graph.operators, roots=False)  # the others create roots
         counts_users = any(candidate.closed or _counts_users(candidate.pattern) for candidate in tried)
         sweep = _Sweep(graph, _by_root(tried), counts_users)
+=======
+        sweep = _Sweep(graph, index, counts_users)
+>>>>>>> compile2
         if not sweep.fired:
             return graph
         graph = with_ends(graph, sweep.new)
-        # Without counts, every node has been tried on its final operands.
-        if not counts_users and _possible(rules, graph.operators) == possible:
+        if not counts_users:  # every node has been tried on its final operands
             return graph
     raise RuntimeError(f"the rules {', '.join(candidate.name for candidate in rules)} do not terminate")
 
 
 @lru_cache(maxsize=256)
+<<<<<<< HEAD
 def _possible(rules: Rules, operators: frozenset[type[Operator]], roots: bool = True) -> Rules:
     """The rules whose patterns may match in a graph that has these operators and no others.
 
@@ -234,6 +239,14 @@ def _operands_may_match(pattern: Pattern, operators: frozenset[type[Operator]]) 
     if isinstance(pattern, Either):
         return any(_operands_may_match(alternative, operators) for alternative in pattern.patterns)
     return not isinstance(pattern, Application) or all(_may_match(operand, operators) for operand in pattern.operands)
+=======
+def _may_apply(rules: Rules, operators: frozenset[type[Operator]]) -> bool:
+    """Whether the pattern of a rule may match in a graph that has these operators and no others.
+
+    Once one does, the others are tried too, since a replacement may have any operator.
+    """
+    return any(_may_match(candidate.pattern, operators) for candidate in rules)
+>>>>>>> compile2
 
 
 def _may_match(pattern: Pattern, operators: frozenset[type[Operator]]) -> bool:
