@@ -25,10 +25,9 @@ from functools import lru_cache
 from inspect import signature
 from typing import Any, Literal, TypeVar
 
-from compiler.graph import Graph, Node, Operator, Value
+from compiler.graph import Graph, Node, Operator, Value, origin
 from compiler.operators.leaves import Constant
 from compiler.operators.shaping import Expand
-from compiler.origins import origin
 from compiler.rewrite import rebuild_changed, with_ends, with_operands
 from grammar.record import Record
 
@@ -204,13 +203,7 @@ def apply_rules(graph: Graph, rules: Rules) -> Graph:
     for _ in range(_MOST_SWEEPS):
         if not _may_apply(rules, graph.operators):
             return graph
-<<<<<<< HEAD
-        tried = _possible(rules, graph.operators, roots=False)  # the others create roots
-        counts_users = any(candidate.closed or _counts_users(candidate.pattern) for candidate in tried)
-        sweep = _Sweep(graph, _by_root(tried), counts_users)
-=======
         sweep = _Sweep(graph, index, counts_users)
->>>>>>> compile2
         if not sweep.fired:
             return graph
         graph = with_ends(graph, sweep.new)
@@ -220,40 +213,21 @@ def apply_rules(graph: Graph, rules: Rules) -> Graph:
 
 
 @lru_cache(maxsize=256)
-<<<<<<< HEAD
-def _possible(rules: Rules, operators: frozenset[type[Operator]], roots: bool = True) -> Rules:
-    """The rules whose patterns may match in a graph that has these operators and no others.
-
-    Without `roots`, the operator at the root of a pattern need not be one of them.
-    """
-    return tuple(
-        candidate
-        for candidate in rules
-        if _operands_may_match(candidate.pattern, operators)
-        and not (roots and operators.isdisjoint(candidate.pattern.operators))
-    )
-
-
-def _operands_may_match(pattern: Pattern, operators: frozenset[type[Operator]]) -> bool:
-    """Whether the pattern may match but for the operator at its root."""
-    if isinstance(pattern, Either):
-        return any(_operands_may_match(alternative, operators) for alternative in pattern.patterns)
-    return not isinstance(pattern, Application) or all(_may_match(operand, operators) for operand in pattern.operands)
-=======
 def _may_apply(rules: Rules, operators: frozenset[type[Operator]]) -> bool:
     """Whether the pattern of a rule may match in a graph that has these operators and no others.
 
     Once one does, the others are tried too, since a replacement may have any operator.
     """
     return any(_may_match(candidate.pattern, operators) for candidate in rules)
->>>>>>> compile2
 
 
 def _may_match(pattern: Pattern, operators: frozenset[type[Operator]]) -> bool:
     if isinstance(pattern, Either):
         return any(_may_match(alternative, operators) for alternative in pattern.patterns)
-    rooted = not isinstance(pattern, Application) or not operators.isdisjoint(pattern.operators)
-    return rooted and _operands_may_match(pattern, operators)
+    if not isinstance(pattern, Application):
+        return True
+    inner = all(_may_match(operand, operators) for operand in pattern.operands)
+    return inner and not operators.isdisjoint(pattern.operators)
 
 
 def _counts_users(pattern: Pattern) -> bool:
