@@ -25,9 +25,10 @@ from functools import lru_cache
 from inspect import signature
 from typing import Any, Literal, TypeVar
 
-from compiler.graph import Graph, Node, Operator, Value, origin
+from compiler.graph import Graph, Node, Operator, Value
 from compiler.operators.leaves import Constant
 from compiler.operators.shaping import Expand
+from compiler.origins import origin
 from compiler.rewrite import rebuild_changed, with_ends, with_operands
 from grammar.record import Record
 

@@ -134,8 +134,8 @@ class Reference:
         """What is expected at an edge, with the result itself where the graph as written is known to lose it.
 
         Finite inputs may overflow within that graph alone: the squares of a norm beyond 1e154 make its gradient NaN
-        step by step, and 0 / infinity by a closed form. A gradient that is infinite on its way into a norm may come out as
-        NaN or as infinity.
+        step by step, and 0 / infinity by a closed form. A gradient that is infinite on its way into a norm may come
+        out as NaN or as infinity.
         """
         if feeds.label == RANDOM or actual.shape != expected.shape or expected.dtype.kind != "f":
             return expected
