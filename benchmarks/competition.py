@@ -41,7 +41,7 @@ QUICK = Plan(rounds=3, burst_seconds=0.05, warm_seconds=3.0)
 class Outcome:
     """What is known of one contender after its turns; a note says why there are no figures, or what they mean."""
 
-    time: Figure | None = None  # seconds of a step
+    seconds: Figure | None = None  # of a step
     first: list[float] = field(default_factory=list)  # seconds of the first steps
     peak: float | None = None  # MiB that steps take beyond the imports
     building: float | None = None  # MiB that building took at the most
@@ -143,7 +143,7 @@ def compete(case: str, work: str, names: Sequence[str], threads: int, folder: Pa
                 else:
                     turns[name].append(answer["time"])
         for name in running:
-            outcomes[name].time = summarize(turns[name])
+            outcomes[name].seconds = summarize(turns[name])
     finally:
         for entrant in running.values():
             entrant.end()

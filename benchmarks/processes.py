@@ -23,7 +23,7 @@ class Usage:
     peaks: list[float] = field(default_factory=list)  # MiB
     failure: str = ""
 
-    def time(self, factor: float = 1.0) -> Figure:
+    def processor_time(self, factor: float = 1.0) -> Figure:
         """The processor time, in seconds times a factor."""
         return summarize([seconds * factor for seconds in self.seconds])
 

@@ -101,8 +101,8 @@ def test_contenders_compete_if_they_compute_the_same(fakes: Path) -> None:
     plan = Plan(rounds=2, burst_seconds=0.001, warm_seconds=1)
     names = ["nablac", "peer", "liar", "absent", "broken", "not here"]
     outcomes = compete("mlp small", "training", names, 1, fakes, plan)
-    assert [name for name, outcome in outcomes.items() if outcome.time is not None] == ["nablac", "peer"]
-    figure = outcomes["nablac"].time
+    assert [name for name, outcome in outcomes.items() if outcome.seconds is not None] == ["nablac", "peer"]
+    figure = outcomes["nablac"].seconds
     assert figure is not None
     assert figure.runs == 2
     assert outcomes["nablac"].warm_steps >= 6
@@ -151,7 +151,7 @@ def test_the_history_flags_what_became_worse_by_more_than_its_spread(tmp_path: P
 
 def test_whole_commands_are_measured_and_their_failure_is_told() -> None:
     usages = run_in_turns({"pass": ["-c", "pass"], "fail": ["-c", "raise SystemExit('no reason')"]}, 2, first=False)
-    assert usages["pass"].time().runs == 2
+    assert usages["pass"].processor_time().runs == 2
     assert usages["pass"].peak().median > 1
     assert usages["fail"].failure == "no reason"
     assert not usages["fail"].seconds

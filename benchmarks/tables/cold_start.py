@@ -22,8 +22,8 @@ PEERS = {"import onnx": ("-c", "import onnx"), "bare Python": ("-c", "pass")}
 def rows(settings: Settings) -> Iterator[Row]:
     chosen = settings.chosen(list(COMMANDS))
     usages = run_in_turns({name: COMMANDS[name] for name in chosen} | PEERS, 3 if settings.quick else 9)
-    peers = {name: usages[name].time(1000) for name in PEERS}
+    peers = {name: usages[name].processor_time(1000) for name in PEERS}
     for name in chosen:
         usage = usages[name]
-        figures = {name: usage.time(1000)} if usage.seconds else {}
+        figures = {name: usage.processor_time(1000)} if usage.seconds else {}
         yield Row("start", name, "ms, processor time", figures | peers, {name: usage.failure} if usage.failure else {})

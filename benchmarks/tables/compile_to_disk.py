@@ -31,7 +31,10 @@ def rows(settings: Settings) -> Iterator[Row]:
             }
             usages = run_in_turns(commands, 1 if settings.quick else 3, first=False)
         yield _row(
-            case, "s, processor time", usages, {name: each.time() for name, each in usages.items() if each.seconds}
+            case,
+            "s, processor time",
+            usages,
+            {name: each.processor_time() for name, each in usages.items() if each.seconds},
         )
         yield _row(
             case, "MiB at the peak", usages, {name: each.peak() for name, each in usages.items() if each.seconds}

@@ -33,7 +33,7 @@ def competition_rows(
             yield times
             if threads > 1:
                 continue
-            finished = {name: outcome for name, outcome in outcomes.items() if outcome.time is not None}
+            finished = {name: outcome for name, outcome in outcomes.items() if outcome.seconds is not None}
             if work == "training":
                 first = {name: summarize([1000 * time for time in each.first[COLD]]) for name, each in finished.items()}
                 measure = f"ms of steps 3 and 4, {CLOCK[threads]}"
@@ -45,9 +45,9 @@ def competition_rows(
 def time_row(table: str, case: str, measure: str, outcomes: dict[str, Outcome], factor: float) -> Row:
     """The row of the times, with the notes on contenders that have none."""
     times = {
-        name: Figure(outcome.time.median * factor, outcome.time.spread, outcome.time.runs)
+        name: Figure(outcome.seconds.median * factor, outcome.seconds.spread, outcome.seconds.runs)
         for name, outcome in outcomes.items()
-        if outcome.time is not None
+        if outcome.seconds is not None
     }
     notes = {name: outcome.note for name, outcome in outcomes.items() if outcome.note}
     return Row(table, case, measure, times, notes)
