@@ -133,17 +133,18 @@ class Reference:
     def _expected(self, feeds: Feeds, expected: Any, actual: Any) -> Any:
         """What is expected at an edge, with the result itself where the graph as written is known to lose it.
 
-        Finite inputs may overflow within that graph alone: the squares of a norm beyond 1e154 make its gradient NaN
-        step by step, and 0 / infinity by a closed form. A gradient that is infinite on its way into a norm may come
-        out as NaN or as infinity.
+        Finite inputs may overflow within that graph alone: the squares of a norm beyond 1e154 make its gradient
+        NaN step by step, and 0 / infinity by a closed form. A sum of gradients that has infinity as another term,
+        or one that is infinite on its way into a norm, is then NaN or infinity.
         """
         if feeds.label == RANDOM or actual.shape != expected.shape or expected.dtype.kind != "f":
             return expected
+        lost = np.zeros(expected.shape, bool)
         if all(np.isfinite(array).all() for array in feeds.arrays.values() if array.dtype.kind == "f"):
-            return np.where(~np.isfinite(expected) & np.isfinite(actual), actual, expected)
-        if self.subject.kind == "forward":
-            return expected
-        return np.where(np.isnan(expected) & np.isinf(actual), actual, expected)
+            lost = ~np.isfinite(expected) & np.isfinite(actual)
+        if self.subject.kind != "forward":
+            lost |= np.isnan(expected) & np.isinf(actual)
+        return np.where(lost, actual, expected)
 
     def _is_rounding(self, name: str, feeds: Feeds, expected: Any, actual: Any, tolerance: float) -> bool:
         if feeds.label == RANDOM and tolerance == TOLERANCE and self.strict:
