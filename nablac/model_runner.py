@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from compiler.graph import Graph
-from compiler.onnx.exporter import end_names
+from compiler.onnx.output_names import end_names
 from compiler.passes.known_weights import with_known_weights
 from compiler.targets import NUMPY, ORT_CPU
 

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compiler.graph import Graph, Node
-from compiler.onnx.exporter import end_names, export
+from compiler.onnx.exporter import export
+from compiler.onnx.output_names import end_names
 from compiler.operators.arithmetic import Abs, Maximum
 from compiler.operators.leaves import Constant, Input, Source, constant
 from compiler.operators.reductions import Prod

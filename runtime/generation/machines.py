@@ -96,7 +96,8 @@ def machine(graph: Graph, weights: Mapping[str, Array], backend: str, device: st
     known = with_known_weights(graph, weights, NUMPY if backend == "numpy" else target)
     if backend == "numpy":
         return NumpyMachine(known.graph, known.weights)
-    from compiler.onnx.exporter import end_names, export
+    from compiler.onnx.exporter import export
+    from compiler.onnx.output_names import end_names
 
     names = dict(zip(end_names(known.graph), (*graph.outputs, *graph.updates), strict=True))
     exported = export(known.graph, weights=known.weights, target=target)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compiler.graph import Graph
-from compiler.onnx.exporter import end_names, export
+from compiler.onnx.exporter import export
+from compiler.onnx.output_names import end_names
 from compiler.targets import LOWEST_OPSET, ORT_CPU, Target
 from runtime.onnx_binding import Binding
 from runtime.onnx_session import OnnxRunner

@@ -13,7 +13,8 @@ import numpy as np
 from compiler.dump import dump
 from compiler.graph import Graph
 from compiler.graph_checks import verify
-from compiler.onnx.exporter import end_names, export
+from compiler.onnx.exporter import export
+from compiler.onnx.output_names import end_names
 from compiler.passes.pipeline import names_to_disable, pass_settings
 from compiler.targets import NUMPY
 from compiler.types import DType

@@ -11,8 +11,9 @@ import pytest
 import nablac
 from compiler.dims import Dim
 from compiler.graph import Graph, Value
-from compiler.onnx.exporter import end_names, export
+from compiler.onnx.exporter import export
 from compiler.onnx.opsets import needed_opset
+from compiler.onnx.output_names import end_names
 from compiler.operators.leaves import constant, size_of
 from compiler.operators.linear import MatMul
 from compiler.operators.powers import Exp
