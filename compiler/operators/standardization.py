@@ -59,9 +59,10 @@ class Standardization(Operator):
         count = count_of(product(x.shape[axis] for axis in axes), x.type.dtype)
         total = None
         if by_normal is not None:
-            along = sum_(by_normal * normal, axes, keep=True) / count  # what the root takes back
-            rest = by_normal - sum_(by_normal, axes, keep=True) / count if self.centred else by_normal
-            total = (rest - normal * along) * inverse
+            along = sum_(by_normal * normal, axes, keep=True) / count
+            total = (by_normal - normal * along) * inverse
+            if self.centred:  # last, as in the equations: an infinite gradient gives NaN where it does in theirs
+                total = total - sum_(total, axes, keep=True) / count
         if by_inverse is not None:  # of second derivatives
             by_root = -(normal * (by_inverse * inverse * inverse / count))
             total = by_root if total is None else total + by_root

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compiler.gradient import gradients
 from compiler.graph import Graph, Operator
 from compiler.operators.attention import LATER
 from compiler.operators.channel_normalization import BatchNormalization, GroupNormalization, InstanceNormalization
@@ -149,6 +150,22 @@ def test_a_norm_far_from_zero_and_with_infinities_is_its_equation(op: Operator) 
     for way in (run_numpy(graph, {"x": x}), *(run_onnx(graph, {"x": x}, opset=opset) for opset in (17, 24))):
         assert way is not None
         np.testing.assert_allclose(way["result"], expected, rtol=2e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize("gradient", [[1, 2, 3], [INF, 1, 1], [INF, -INF, 0], [INF, INF, INF], [NAN, 0, 0]], ids=str)
+def test_a_gradient_with_infinities_is_that_of_the_equations(gradient: list[float], centred: bool) -> None:
+    x = np.array([[1, 2, -4], [5, 5, 5], [0, 0, 0], [INF, 1, 2], [-INF, INF, 0], [NAN, 1, 2], [1e160, 2, 1]])
+    flow = np.broadcast_to(np.array(gradient, np.float64), x.shape)
+    leaf = torch.tensor(x, requires_grad=True)
+    standardized((-1,), 1e-5, centred)(leaf)[0].backward(torch.tensor(flow))
+    values = [Input(name, TensorType(DType.F64, x.shape))() for name in ("x", "flow")]
+    normal = Standardization(-1, 1e-5, centred).apply(values[0]).results[0]
+    (result,) = gradients([normal], values[1:], values[:1])
+    assert result is not None
+    graph = Graph({"x": values[0], "flow": values[1]}, {"result": result})
+    computed = run_numpy(graph, {"x": x, "flow": flow})["result"]
+    np.testing.assert_allclose(computed, leaf.grad.numpy(), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(
