@@ -12,13 +12,12 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from compiler.dims import Size, substitute, symbols
+from compiler.dims import TYPICAL, Size, substitute, symbols
 from compiler.targets import Target
 from grammar.record import Record
 
 _NOISE = 1.15  # a ratio of times that two measurements of one thing may have
 _HEAD = "measured"  # the key of what is known of the measurements
-_TYPICAL = 32  # the value of a size that is known only when the model runs, as of the batch
 
 
 class Measurement(Record):
@@ -50,8 +49,8 @@ def cheapest(target: Target, choice: str, default: str, **sizes: Size) -> str:
 
 
 def _number(size: Size) -> int:
-    number = substitute(size, dict.fromkeys(symbols(size), _TYPICAL))
-    return number if isinstance(number, int) else _TYPICAL
+    number = substitute(size, dict.fromkeys(symbols(size), TYPICAL))
+    return number if isinstance(number, int) else TYPICAL
 
 
 @cache

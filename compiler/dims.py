@@ -14,6 +14,7 @@ from math import inf, prod
 MOST_TERMS = 64
 MOST_NAMES = 256  # in all terms, those inside of `//` and `%` counted; inside of one of these at most MOST_TERMS
 LARGEST = 2**63 - 1
+TYPICAL = 32  # the size of a named dim where costs are compared and none is known
 PAST = "past"  # the one named dim that may be 0: how many tokens came before those of a decode step
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from compiler.dims import DimError, Size, evaluate, symbols
+from compiler.dims import TYPICAL, DimError, Size, evaluate, symbols
 from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
 from compiler.operators.leaves import Source
-
-TYPICAL = 32  # the size of a named dim where none is known
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from compiler.graph import Graph, Node, Value
-from compiler.operators.leaves import Constant, Input, SizeOf
+from compiler.operators.leaves import Constant, Input, SizeOf, label_of
 from compiler.rewrite import reached, replace
 from grammar.record import Record
 
@@ -71,18 +71,13 @@ class Step(Record):
     def body(self) -> Graph:
         """The step as a graph: its inputs, then what it captures; the next values of its states, then its outputs."""
         taken = [*self.inputs, *self.captured]
-        labels = [_label(value) for value in self.inputs]
+        labels = [label_of(value) for value in self.inputs]
         names = _unique([*labels, *(f"captured_{index}" for index in range(len(self.captured)))])
         inputs = {name: Input(name, value.type)() for name, value in zip(names, taken, strict=True)}
         closed = replace(list(self.results), dict(zip(taken, inputs.values(), strict=True)))
         next_names = [f"next_{state.name}" for state in self.states]
         names = _unique([*next_names, *(f"output_{index}" for index in range(len(self.outputs)))])
         return Graph(inputs, dict(zip(names, closed, strict=True)), name="step")
-
-
-def _label(value: Value) -> str:
-    assert isinstance(value.node.op, Input)
-    return value.node.op.label
 
 
 def _unique(names: list[str]) -> list[str]:

@@ -57,6 +57,13 @@ def with_ends(graph: Graph, new: Mapping[Value, Value]) -> Graph:
     )
 
 
+def with_replaced(graph: Graph, replacements: Mapping[Value, Value]) -> Graph:
+    """`graph` with some of its values replaced by others of the same types; the graph itself where it has none."""
+    if not replacements:
+        return graph
+    return with_ends(graph, dict(zip(graph.ends, replace(graph.ends, replacements), strict=True)))
+
+
 def nodes_up_to(ends: Iterable[Value], stops: Collection[Node]) -> tuple[Node, ...]:
     """The nodes that `ends` reach without passing through `stops`, producers first; `stops` are not among them."""
     order: dict[Node, None] = {}

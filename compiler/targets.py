@@ -31,6 +31,8 @@ class Target(Record):
     highest_opset: int = HIGHEST_OPSET
     device: str | None = None  # the processor that nodes without a kernel leave; None if there is only one
     kernels: str | None = None  # the table of its kernels; None if it runs every operator that is written for it
+    has_views: bool = False  # a view takes no memory, and the axes of a stored tensor may lie in any order
+    scales_channels: bool = True  # has a kernel that scales and shifts channels at once
     has_range: bool = True  # has Range
     has_scatter_add: bool = True  # scatters by addition
     draws_in: DType | None = None  # the type in which draws are hashed by exact matrix products; None for unsigned bits
@@ -59,7 +61,7 @@ class Target(Record):
         return has_kernel(self.kernels, onnx_type, dtype, opset)
 
 
-NUMPY = Target("numpy", "the NumPy runtime")
+NUMPY = Target("numpy", "the NumPy runtime", has_views=True, scales_channels=False)
 ORT_CPU = Target("ort-cpu", "onnxruntime on a CPU", kernels="ort-cpu")
 ORT_CUDA = Target(
     "ort-cuda",

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from compiler.graph import Graph
-from compiler.lazy import LazyModule
 from compiler.operators.leaves import Stored
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import onnx
-
-else:
-    np = LazyModule("numpy")
-    onnx = LazyModule("onnx")
 
 
 def end_names(graph: Graph) -> tuple[str, ...]:

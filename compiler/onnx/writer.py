@@ -52,7 +52,7 @@ class Writer:
         self.producers: dict[str, Operator] = {}
         self.transposed: dict[str, bool] = {}  # results that a transpose may be moved to: whether a cast may follow it
         self.infos: dict[str, TensorType] = {}  # the results of the nodes here whose types the graph states
-        self.guarded: dict[str, str] = {}  # sequences, and what `refuse_empty` gave for them
+        self.guarded: dict[str, str] = {}  # sequences, and what `refuse_empty` returned for them
         self.current: Node | None = None
         if outer is None:
             self.tensors = StoredTensors(self.unique, self.types)
@@ -91,11 +91,11 @@ class Writer:
 
     def _trace(self, node: LoweredNode, source: Origin) -> None:
         """Record the origin of a node; the first node of a layer gets its docstring and those around it."""
-        place = ((SOURCE, str(source.span)),) if source.span is not None else ()
+        location = ((SOURCE, str(source.span)),) if source.span is not None else ()
         if not source.path:
-            node.metadata = place
+            node.metadata = location
             return
-        node.metadata = (*place, (LAYER, source.path))
+        node.metadata = (*location, (LAYER, source.path))
         parts = source.path.split(".")
         around = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
         first = [path for path in around if path not in self.root.begun]

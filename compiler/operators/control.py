@@ -73,7 +73,8 @@ class Scan(Operator):
     Operands are the initial states, the sequences, and values that every step sees whole. The body's inputs are the
     states, one item of each sequence, and the whole values; its outputs are the next states and what to stack.
     Results are the final states and the stacked outputs. With `reverse` the steps run from the last item to the first,
-    and an output is stacked at the index of its item. `truncate` and `recompute` matter to the gradient alone.
+    and an output is stacked at the index of its item. `truncate` is of the gradient alone; what a step
+    with `recompute` computes also stays inside of it.
     """
 
     name = "scan"

@@ -122,6 +122,12 @@ class SizeOf(Source):
         return emit("Squeeze", emit.sizes((self.size,)), np.array([0]))
 
 
+def label_of(value: Value) -> str:
+    """The label of an input."""
+    assert isinstance(value.node.op, Input)
+    return value.node.op.label
+
+
 def constant(value: float | bool | Sequence[int], dtype: DType) -> Value:
     """A scalar constant, or one axis of integers."""
     if isinstance(value, (int, float)):

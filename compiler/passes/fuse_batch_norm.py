@@ -41,19 +41,24 @@ _normal = either(
 )
 
 
-def _is_by_channel(
+def is_by_channel(vector: Value, x: Value) -> bool:
+    """Whether a value has one number for each channel, axis 1 of `x`, and axes of length 1 where it has others."""
+    column = (x.shape[1], *(1,) * (x.type.rank - 2))
+    return vector.shape in (column, (1, *column))
+
+
+def _normalizes_by_channel(
     x: Value, average: Value, variance: Value, eps: Value, g: Value, b: Value, scaled: Value, divided: Value | None
 ) -> bool:
     """Whether the vectors have a number for each channel, and all that meets `x` meets it there."""
     if x.type.rank < 2 or x.type.dtype not in (DType.F32, DType.F64):
         return False
     channels, number = x.shape[1], number_of(eps)
-    column = (channels, *(1,) * (x.type.rank - 2))
     vectors = all(vector.type.elements == channels for vector in (average, variance, g, b))
     results = [scaled] if divided is None else [scaled, divided]
     meeting = (average, b, *(operand for result in results for operand in result.node.operands))
-    columns = all(operand.type == x.type or operand.shape in (column, (1, *column)) for operand in meeting)
-    return vectors and columns and number is not None and 0 <= number < float("inf")
+    columns = all(operand.type == x.type or is_by_channel(operand, x) for operand in meeting)
+    return vectors and columns and number is not None and 0 <= number < math.inf
 
 
 def _batch_norm(x: Value, average: Value, variance: Value, eps: Value, g: Value, b: Value) -> Value:
@@ -70,7 +75,7 @@ def _vector(column: Value, x: Value) -> Value:
 
 
 BATCH_NORM: Rules = (
-    rule("batch norm", add(_normal, b), _batch_norm, when=_is_by_channel, keeps="rounding", closed=True),
+    rule("batch norm", add(_normal, b), _batch_norm, when=_normalizes_by_channel, keeps="rounding", closed=True),
 )
 
 
@@ -78,8 +83,7 @@ def _is_scale_by_channel(x: Value, g: Value, b: Value) -> bool:
     """Whether `x * g + b` has a known number for each channel in `g` and in `b`, weights among them."""
     if x.type.rank < 2 or x.type.dtype not in (DType.F32, DType.F64) or is_known(x):
         return False
-    column = (x.shape[1], *(1,) * (x.type.rank - 2))
-    vectors = all(vector.shape in (column, (1, *column)) and is_known(vector) for vector in (g, b))
+    vectors = all(is_by_channel(vector, x) and is_known(vector) for vector in (g, b))
     return vectors and is_weight(g) and is_weight(b)
 
 

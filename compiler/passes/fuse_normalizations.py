@@ -21,6 +21,7 @@ from compiler.operators.powers import Pow, Sqrt
 from compiler.operators.reductions import Mean, Sum
 from compiler.operators.shaping import Reshape, Unsqueeze
 from compiler.operators.standardization import Standardization
+from compiler.passes.fuse_batch_norm import is_by_channel
 from compiler.passes.rules import Application, Pattern, Rules, either, pattern_of, rule, variables
 from compiler.types import DType
 
@@ -127,11 +128,6 @@ def _is_affine(norm: Value, g: Value) -> bool:
     op = norm.node.op
     assert isinstance(op, (LayerNormalization, RMSNormalization))
     return g.shape == norm.shape[norm.type.axis(op.axis) :]
-
-
-def _is_column(y: Value, vector: Value) -> bool:
-    """Whether a vector has one number for each channel of `y`: `[channels, 1, ...]`."""
-    return y.type.rank > 2 and vector.shape in (shape := (y.shape[1], *(1,) * (y.type.rank - 2)), (1, *shape))
 
 
 def _normalizes_channels(norm: Value) -> bool:
@@ -251,7 +247,7 @@ NORMALIZATIONS: Rules = (
         "instance norm",
         add(mul(channelwise, g), b),
         lambda x, norm, g, b: InstanceNormalization(norm.node.op.eps)(x, _flat(g, norm), _flat(b, norm)),
-        when=lambda norm, g, b: _normalizes_channels(norm) and _is_column(norm, g) and _is_column(norm, b),
+        when=lambda norm, g, b: _normalizes_channels(norm) and is_by_channel(g, norm) and is_by_channel(b, norm),
         keeps="rounding",
         closed=True,
     ),
@@ -260,7 +256,7 @@ NORMALIZATIONS: Rules = (
         add(mul(grouped, g), b),
         _group_norm,
         when=lambda x, norm, y, g, b: (
-            x.type == y.type and _groups(norm, y) is not None and _is_column(y, g) and _is_column(y, b)
+            x.type == y.type and _groups(norm, y) is not None and is_by_channel(g, y) and is_by_channel(b, y)
         ),
         keeps="rounding",
         closed=True,

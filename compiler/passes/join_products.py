@@ -38,7 +38,7 @@ def join_products_of_steps(graph: Graph) -> Graph:
         body = join_products(scan.body, changing, moving)
         return None if body is scan.body else scan.replace(body=body).apply(*node.operands).results
 
-    return with_bodies(lambda each: rewrite(each, joined), graph)
+    return with_bodies(lambda body: rewrite(body, joined), graph)
 
 
 class _Term(Record):

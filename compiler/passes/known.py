@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 
 from compiler.graph import Graph, Node, Value
 from compiler.operators.leaves import Constant, Input, Stored
-from compiler.rewrite import replace
+from compiler.rewrite import with_replaced
 
 _LARGEST_EXPRESSION = 200  # nodes of a known value; larger ones are taken to be unknown
 
@@ -37,19 +37,11 @@ def updated(graph: Graph) -> tuple[Value, ...]:
 
 
 def behind_inputs(graph: Graph, leaves: Collection[Value], change: Callable[[Graph], Graph]) -> Graph:
-    """`change` of the graph, to which the `leaves` look like inputs, of which nothing is known."""
+    """`change` of the graph, to which the `leaves` look like inputs, of which nothing is known; itself if unchanged."""
     inputs = {leaf: Input(f"tensor {number}", leaf.type)() for number, leaf in enumerate(leaves)}
-    changed = change(_with_replaced(graph, inputs))
-    return _with_replaced(changed, {new: leaf for leaf, new in inputs.items()})
-
-
-def _with_replaced(graph: Graph, new: dict[Value, Value]) -> Graph:
-    if not new:
-        return graph
-    ends = replace(graph.ends, new)
-    outputs = dict(zip(graph.outputs, ends, strict=False))
-    updates = dict(zip(graph.updates, ends[len(outputs) :], strict=True))
-    return Graph(graph.inputs, outputs, updates, graph.name, graph.doc, graph.layers)
+    hidden = with_replaced(graph, inputs)
+    changed = change(hidden)
+    return graph if changed is hidden else with_replaced(changed, {new: leaf for leaf, new in inputs.items()})
 
 
 def _leaves(value: Value) -> list[Node] | None:

@@ -15,8 +15,8 @@ from compiler.numpy_kernels import kernel_of
 from compiler.operators.leaves import Constant, Derived, Placeholder, Stored
 from compiler.passes.known import behind_inputs, bytes_of, updated
 from compiler.passes.pipeline import Stage, run_stage
-from compiler.rewrite import replace
-from compiler.targets import NUMPY, ORT_CPU, Target
+from compiler.rewrite import with_replaced
+from compiler.targets import ORT_CPU, Target
 from compiler.types import TypeMismatch
 from grammar.record import Record
 
@@ -61,12 +61,9 @@ def with_known_weights(
                 unknown.add(node.result)
     graph = behind_inputs(graph, unknown, lambda hidden: run_stage(hidden, Stage.WEIGHTS, target))
     derived = _Derivation(graph, unknown, target).leaves()
-    ends = replace(graph.ends, {value: leaf.result for value, leaf in derived.items()})
-    outputs = dict(zip(graph.outputs, ends, strict=False))
-    updates = dict(zip(graph.updates, ends[len(outputs) :], strict=True))
-    folded = Graph(graph.inputs, outputs, updates, graph.name, graph.doc, graph.layers)
+    folded = with_replaced(graph, {value: leaf.result for value, leaf in derived.items()})
     operators: dict[str, Any] = {leaf.op.path: leaf.op for leaf in derived.values() if isinstance(leaf.op, Derived)}
-    orders = _memory_orders(folded, unknown) if target.name == NUMPY.name else {}
+    orders = _memory_orders(folded, unknown) if target.has_views else {}
     arrays = _Arrays(folded, weights, {leaf: value for value, leaf in derived.items()}, orders)
     return KnownWeights(folded, arrays, {path: op.sources for path, op in operators.items()})
 
@@ -76,7 +73,7 @@ class _Derivation:
 
     def __init__(self, graph: Graph, unknown: set[Value], target: Target) -> None:
         self.graph = graph
-        self.views = target.name == NUMPY.name  # there a view takes no memory
+        self.has_views = target.has_views
         self.sources: dict[
             Value, dict[Node, None]
         ] = {}  # of every known value, the stored tensors in order of first use
@@ -102,7 +99,7 @@ class _Derivation:
 
     def _bytes(self, value: Value) -> int | None:
         """The bytes that storing a value takes; none for a view of another where the runtime has views."""
-        while self.views and value.node.op.views_operand:
+        while self.has_views and value.node.op.views_operand:
             value = value.node.operands[0]
             if isinstance(value.node.op, Stored):
                 return 0

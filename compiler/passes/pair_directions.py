@@ -14,7 +14,7 @@ from compiler.operators.shaping import Concat, Flip, Reshape, Squeeze, Transpose
 from compiler.operators.slicing import Slice
 from compiler.origins import origin
 from compiler.passes.rules import Rules, pattern_of, rule, variables
-from compiler.rewrite import replace, rewrite, with_ends
+from compiler.rewrite import rewrite, with_replaced
 from compiler.targets import Target
 
 y, axis, last, order, outer = variables("y axis last order outer")
@@ -76,8 +76,7 @@ def _with_pair(graph: Graph, forward: Node, backward: Node) -> Graph:
             for index, node in enumerate((forward, backward))
             for axis, whole, part in zip((1, *[0] * forward.op.states), results, node.results, strict=True)
         }
-    ends = replace(graph.ends, halves)
-    return with_ends(graph, dict(zip(graph.ends, ends, strict=True)))
+    return with_replaced(graph, halves)
 
 
 def _join(y: Value, axis: tuple[int, ...], order: tuple[int, ...] | None = None) -> Value:

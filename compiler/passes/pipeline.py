@@ -16,7 +16,7 @@ from compiler.graph import Graph
 from compiler.graph_costs import GraphCost, cost_of
 from compiler.passes.bodies import Rewrite, everywhere
 from compiler.passes.rules import Keeps, Rules, apply_rules
-from compiler.targets import EXPORT_TARGETS, NUMPY, ORT_CPU, Target
+from compiler.targets import EXPORT_TARGETS, ORT_CPU, Target
 from grammar.record import Record
 
 
@@ -151,7 +151,7 @@ def _weights(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.fuse_batch_norm import BATCH_NORM, SCALES
 
     norms = (_by_rules("fuse-batch-norm", BATCH_NORM), _by_rules("fuse-scales", SCALES))
-    fused = () if target is NUMPY else norms  # NumPy has no kernel that does both at once
+    fused = norms if target.scales_channels else ()
     return (Pass("fold-affine", fold_affine, "rounding", AFFINE), *fused, *_clean_up())
 
 

@@ -75,7 +75,7 @@ def _shrink(liveness: Liveness, budget: int, may_repeat: MayRepeat) -> Liveness:
     for _ in range(_MOST_ROUNDS):
         smaller = Liveness(compute_again(liveness, may_repeat), liveness.sizes)
         if smaller.most > _LEAST_GAIN * liveness.most:
-            return min(smaller, liveness, key=lambda each: each.most)
+            return min(smaller, liveness, key=lambda candidate: candidate.most)
         liveness = smaller
         if liveness.most <= budget:
             break

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from compiler.graph import Graph, Value
 from compiler.model_spec import RATE, SEED, STEP
-from compiler.operators.leaves import Input
+from compiler.operators.leaves import Input, label_of
 from compiler.rewrite import replace
 from grammar.record import Record
 
@@ -63,12 +63,6 @@ class Handover:
     def compose(self, ends: Mapping[str, Value]) -> dict[str, Value]:
         """`ends` of the update on the values that are handed over."""
         return dict(zip(ends, replace(list(ends.values()), self.values), strict=True))
-
-
-def label_of(value: Value) -> str:
-    """The label of an input."""
-    assert isinstance(value.node.op, Input)
-    return value.node.op.label
 
 
 def update_graph(updates: Mapping[str, Value], name: str) -> Graph:

@@ -21,7 +21,7 @@ class PassReport:
 
     def __call__(self, run: PassRun) -> None:
         """Print the row of a run."""
-        from compiler.graph_costs import TYPICAL
+        from compiler.dims import TYPICAL
 
         if not self._has_header:
             self._has_header = True

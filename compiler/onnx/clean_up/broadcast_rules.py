@@ -6,10 +6,16 @@ from functools import cache
 from itertools import dropwhile
 
 from compiler.dims import Size
-from compiler.onnx.clean_up.scope import CleanUpRule, Replacement, Scope, broadcast_shape, broadcasting, broadcasts_to
+from compiler.onnx.clean_up.scope import (
+    IN_ORDER,
+    CleanUpRule,
+    Replacement,
+    Scope,
+    broadcast_shape,
+    broadcasting,
+    broadcasts_to,
+)
 from compiler.onnx.lowered import LoweredNode
-
-_IN_ORDER = ("Reshape", "Squeeze", "Unsqueeze")
 
 
 @cache
@@ -24,7 +30,7 @@ def broadcast_rules() -> tuple[CleanUpRule, ...]:
 def _expanded(node: LoweredNode, scope: Scope) -> Replacement | None:
     """An operand before its Expand or its axes of length 1, where the shape of the result stays the same."""
     for index, name in enumerate(node.operands):
-        inner = scope.behind(name, "Expand", *_IN_ORDER)
+        inner = scope.behind(name, "Expand", *IN_ORDER)
         if inner is None or not _broadcasts_alike(inner, scope):
             continue
         operands = [*node.operands[:index], inner.operands[0], *node.operands[index + 1 :]]
@@ -36,7 +42,7 @@ def _expanded(node: LoweredNode, scope: Scope) -> Replacement | None:
 
 def _expanded_twice(node: LoweredNode, scope: Scope) -> Replacement | None:
     """The second alone, from the first one's operand."""
-    inner = scope.behind(node.operands[0], "Expand", *_IN_ORDER)
+    inner = scope.behind(node.operands[0], "Expand", *IN_ORDER)
     if inner is None or not _broadcasts_alike(inner, scope):
         return None
     if broadcasts_to([scope.shape(inner.operands[0]), scope.shape(node.results[0])], scope.shape(node.results[0])):

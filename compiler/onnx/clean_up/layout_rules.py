@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compiler.dims import Dim, Size
-from compiler.onnx.clean_up.scope import Replacement, Scope, rule
+from compiler.onnx.clean_up.scope import IN_ORDER, Replacement, Scope, rule
 from compiler.onnx.lowered import LoweredNode
 
-_IN_ORDER = ("Reshape", "Squeeze", "Unsqueeze")  # they keep the elements in their order: the shape says all
 
-
-@rule("a reshape to the same shape", *_IN_ORDER, "Expand")
+@rule("a reshape to the same shape", *IN_ORDER, "Expand")
 def same_shape(node: LoweredNode, scope: Scope) -> str | None:
     """The operand has the shape already."""
     shape = scope.shape(node.operands[0])
     return node.operands[0] if shape is not None and shape == scope.shape(node.results[0]) else None
 
 
-@rule("a reshape of a reshape", *_IN_ORDER)
+@rule("a reshape of a reshape", *IN_ORDER)
 def reshaped_twice(node: LoweredNode, scope: Scope) -> Replacement | str | None:
     """One node from the first operand's shape to the last result's."""
-    first = scope.behind(node.operands[0], *_IN_ORDER)
+    first = scope.behind(node.operands[0], *IN_ORDER)
     if first is None:
         return None
     before, after = scope.shape(first.operands[0]), scope.shape(node.results[0])
@@ -45,7 +43,7 @@ def transposed_nowhere(node: LoweredNode, scope: Scope) -> str | None:
     return node.operands[0] if list(permutation) == sorted(permutation) else None
 
 
-@rule("a reshape of a transpose of axes of length 1", *_IN_ORDER)
+@rule("a reshape of a transpose of axes of length 1", *IN_ORDER)
 def transposed_ones(node: LoweredNode, scope: Scope) -> Replacement | str | None:
     """A transpose that keeps the order of all axes longer than 1 keeps the elements in their order."""
     first = scope.behind(node.operands[0], "Transpose")
@@ -58,7 +56,7 @@ def transposed_ones(node: LoweredNode, scope: Scope) -> Replacement | str | None
 @rule("a transpose of axes of length 1 of a reshape", "Transpose")
 def transposed_reshape(node: LoweredNode, scope: Scope) -> Replacement | str | None:
     """The same the other way round."""
-    first, shape = scope.behind(node.operands[0], *_IN_ORDER), scope.shape(node.operands[0])
+    first, shape = scope.behind(node.operands[0], *IN_ORDER), scope.shape(node.operands[0])
     if first is None or shape is None or not _keeps_order(shape, node.attributes["perm"]):
         return None
     after = tuple(shape[axis] for axis in node.attributes["perm"])

@@ -6,7 +6,7 @@ from functools import cache
 
 from compiler.dims import Size
 from compiler.graph import Operator
-from compiler.onnx.clean_up.scope import CleanUpRule, Replacement, Scope
+from compiler.onnx.clean_up.scope import IN_ORDER, CleanUpRule, Replacement, Scope
 from compiler.onnx.lowered import LoweredNode
 from compiler.operators.reductions import Reduction
 
@@ -15,11 +15,10 @@ from compiler.operators.reductions import Reduction
 def reduction_rules() -> tuple[CleanUpRule, ...]:
     """The rules, for every reduction that ONNX has an operator for."""
     operators = [operator for operator in Operator.registry.values() if issubclass(operator, Reduction)]
-    layout = frozenset({"Reshape", "Squeeze", "Unsqueeze"})
     kinds = tuple(frozenset(operator.onnx for operator in operators))
     return (
         CleanUpRule("a reduction of a reduction", _nesting(), _reduced_twice),
-        CleanUpRule("a reshape of a reduction", layout, lambda node, scope: _reshaped(node, scope, kinds)),
+        CleanUpRule("a reshape of a reduction", frozenset(IN_ORDER), lambda node, scope: _reshaped(node, scope, kinds)),
     )
 
 

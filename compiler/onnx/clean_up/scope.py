@@ -25,6 +25,7 @@ else:
     np = LazyModule("numpy")
     onnx = LazyModule("onnx")
 
+IN_ORDER = ("Reshape", "Squeeze", "Unsqueeze")  # they keep the elements in their order: the shape says all
 _OTHERS = ("BitShift", "BitwiseAnd", "BitwiseXor", "Where")  # broadcast too, but are no elementwise operators of ours
 
 
