@@ -79,7 +79,6 @@ class Scan(Operator):
 
     name = "scan"
     public = False
-    opset = 17
     body: Annotated[Graph, INTERNAL]
     states: Integer
     slices: Integer

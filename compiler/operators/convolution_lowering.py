@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
-from itertools import product as every
 from typing import TYPE_CHECKING, Any
 
 from compiler.costs import cheapest
@@ -172,7 +172,7 @@ def _windows(op: Any, emit: Emit, x: str, kernel: tuple[Size, ...], sizes: tuple
     if any(pads):
         x = emit("Pad", x, np.array([0, 0, *pads[:rank], 0, 0, *pads[rank:]], np.int64))
     axes, windows = np.arange(2, 2 + rank), []
-    for tap in every(*map(range, kernel)):  # type: ignore[arg-type]  # known sizes
+    for tap in itertools.product(*map(range, kernel)):  # type: ignore[arg-type]  # known sizes
         starts = np.array([index * dilation for index, dilation in zip(tap, dilations, strict=True)], np.int64)
         stops: list[Size] = [
             index * dilation + (size - 1) * stride + 1

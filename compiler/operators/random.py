@@ -213,7 +213,7 @@ class Fill(Draw):
         return emit("Mul", x, np.array(2.0**-_BITS, dtype.numpy))
 
     def lower_words(self, emit: Emit, key: str, lane: int) -> str:
-        numbers = emit("Cast", lower_positions(emit, product(self.shape)), to=12)
+        numbers = emit("Cast", lower_positions(emit, product(self.shape)), to=_U32)
         spread = emit("Mul", numbers, np.array(GOLDEN, np.uint32))
         if lane:
             spread = emit("Add", spread, np.array(lane, np.uint32))

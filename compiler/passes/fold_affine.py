@@ -276,8 +276,8 @@ def _shared(graph: Graph) -> set[Value]:
         if isinstance(node.op, (Stored, Constant)):
             sources[node.result] = frozenset((node.result,))
         elif node.operands and all(operand in sources for operand in node.operands):
-            every = frozenset().union(*(sources[operand] for operand in node.operands))
-            sources.update(dict.fromkeys(node.results, every))
+            leaves = frozenset().union(*(sources[operand] for operand in node.operands))
+            sources.update(dict.fromkeys(node.results, leaves))
         else:
             continue
         for result in node.results:

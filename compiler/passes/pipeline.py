@@ -196,9 +196,9 @@ def passes_of(*stages: Stage, target: Target = ORT_CPU) -> tuple[Pass, ...]:
 
 def all_passes() -> dict[str, Pass]:
     """The passes of all targets by name; of those that depend on the target the first one's."""
-    every = [pass_ for target in EXPORT_TARGETS.values() for pass_ in passes_of(*Stage, target=target)]
-    first = {pass_.name: pass_ for pass_ in reversed(every)}
-    return {pass_.name: first[pass_.name] for pass_ in every}
+    passes = [pass_ for target in EXPORT_TARGETS.values() for pass_ in passes_of(*Stage, target=target)]
+    first = {pass_.name: pass_ for pass_ in reversed(passes)}
+    return {pass_.name: first[pass_.name] for pass_ in passes}
 
 
 def pass_names() -> tuple[str, ...]:

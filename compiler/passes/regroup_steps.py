@@ -43,7 +43,8 @@ def regroup_steps(graph: Graph) -> Graph:
         if not isinstance(node.op, Scan):
             return None
         outside = [order.get(operand.node, -1) for operand in node.operands]
-        return node.op.replace(body=_Regrouping(node.op, node.operands, outside).body()).apply(*node.operands).results
+        body = _Regrouping(node.op, node.operands, outside).body()
+        return None if body is node.op.body else node.op.replace(body=body).apply(*node.operands).results
 
     return rewrite(graph, regrouped)
 
@@ -128,12 +129,12 @@ class _Regrouping:
         return min((self.outside[node] for node in matrix if node in self.outside), default=-1)
 
     def _terms(self, node: Node) -> list[Value]:
-        """The terms of a sum, for any grouping."""
+        """The terms of a sum, for any grouping; a sum that is known before the steps is one term."""
         terms: list[Value] = []
         waiting = list(reversed(node.operands))
         while waiting:
             term = waiting.pop()
-            if isinstance(term.node.op, Add) and self.uses[term] == 1:
+            if isinstance(term.node.op, Add) and self.uses[term] == 1 and self._moves(term):
                 waiting.extend(reversed(term.node.operands))
             else:
                 terms.append(term)

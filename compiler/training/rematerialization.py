@@ -150,8 +150,8 @@ def _amount(count: int) -> str:
 def _cheap_of_first(before: Liveness, fraction: float) -> MayRepeat:
     """Nodes of few operations among the first ones, whose values are kept longest."""
     first = set(before.nodes[: round(fraction * len(before.nodes))])
-    every = fraction == 1
-    return lambda liveness, node: (every or node in first) and _is_cheap(node, liveness.sizes)
+    anywhere = fraction == 1
+    return lambda liveness, node: (anywhere or node in first) and _is_cheap(node, liveness.sizes)
 
 
 def _between_checkpoints(before: Liveness, segments: int) -> MayRepeat:

@@ -90,8 +90,9 @@ def training_step(
 
     composed = {**graph.updates, **handover.compose(following.combined)}
     handed = handover.by_name()
-    every = _with_changes(changes, outputs, composed, handed, following.combined, following.apart)
-    outputs, composed, handed, combined, apart = every
+    outputs, composed, handed, combined, apart = _with_changes(
+        changes, outputs, composed, handed, following.combined, following.apart
+    )
     plain, whole = (graph_of("step", names, outputs, composed) for names in (shown, measured))
     of_model = {path: composed[path] for path in graph.updates}
     gradient, measured_gradient = (
