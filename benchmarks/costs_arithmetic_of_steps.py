@@ -24,7 +24,7 @@ from compiler.targets import NUMPY, ORT_CPU, Target
 from compiler.types import DType, TensorType
 from runtime.numpy_executor import NumpyRunner
 
-CHOICE = "arithmetic_of_steps"
+CHOICE = "arithmetic of steps"
 ELEMENTS = (128, 512, 2048, 4096, 8192, 32768, 131072)  # of an item
 GATES, STEPS, ROUNDS = 4, 64, 9
 

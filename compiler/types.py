@@ -177,6 +177,7 @@ _FACTS = {
     DType.I64: _Facts("int", 8, "int64", 7, "<q", range=(-(2**63), 2**63 - 1)),
     DType.BOOL: _Facts("bool", 1, "bool", 9, "<?", stand_in="u8"),
 }
+UNSIGNED = {"u16": 4, "u32": 12, "u64": 13}  # ONNX's numbers of types that the language does not have
 FLOATS = tuple(dtype.value for dtype in DType if dtype.is_float)  # that a model may be compiled for
 
 

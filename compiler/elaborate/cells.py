@@ -70,7 +70,7 @@ def scan(session: Session, scanned: ScanOf, arguments: list[Argument], span: Spa
     sequences = [(tensor_argument(session, argument), argument) for argument in arguments if argument.name is None]
     if not sequences:
         raise session.fault(codes.E412, "scan needs at least one sequence", span)
-    axis, length = _length(session, sequences, axis, span)
+    axis, length = _length(session, sequences, axis)
     claim_path(session, cell)
 
     context = ScanContext(length, Input("step", TensorType(DType.I64))())
@@ -193,7 +193,7 @@ def _slice_input(value: Value, index: int, axis: int) -> Value:
     return Input(f"x{index}" if index else "x", TensorType(value.type.dtype, shape))()
 
 
-def _length(session: Session, sequences: list[tuple[Value, Argument]], axis: int, span: Span) -> tuple[int, Size]:
+def _length(session: Session, sequences: list[tuple[Value, Argument]], axis: int) -> tuple[int, Size]:
     first, argument = sequences[0]
     length: Size | None = None
     for value, other in sequences:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from compiler.kernels.tables import main_operand
 from compiler.lazy import LazyModule
-from compiler.onnx.protos import SOURCE
+from compiler.onnx.lowered import SOURCE
 from compiler.targets import Target
-from compiler.types import DType
+from compiler.types import UNSIGNED, DType
 from grammar.record import Record
 
 if TYPE_CHECKING:
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 else:
     onnx = LazyModule("onnx")
 
-_UNSIGNED = {4: "u16", 12: "u32", 13: "u64"}  # by ONNX's numbers; the language does not have them
-_NAMES = {**{dtype.onnx: dtype.value for dtype in DType}, **_UNSIGNED}
+_NAMES = {**{dtype.onnx: dtype.value for dtype in DType}, **{number: name for name, number in UNSIGNED.items()}}
 
 
 class LeavingNodes(Record):

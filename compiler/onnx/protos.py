@@ -17,9 +17,6 @@ else:
     onnx = LazyModule("onnx")
 
 
-SOURCE, LAYER = "source", "layer"  # keys of a node's metadata: `file:line:column`, and the layer's path
-
-
 def value_info(name: str, type: TensorType) -> onnx.ValueInfoProto:
     """The name and the type of an input, an output or a value between."""
     return onnx.ValueInfoProto(name=name, type=_type(type.dtype.onnx, type.shape))

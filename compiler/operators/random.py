@@ -25,7 +25,7 @@ from compiler.operators.hash_words import (
 )
 from compiler.operators.orders import lower_positions
 from compiler.targets import LOWEST_OPSET, Target
-from compiler.types import DType, TensorType, TypeMismatch
+from compiler.types import UNSIGNED, DType, TensorType, TypeMismatch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +36,7 @@ else:
 
 GOLDEN = 0x9E3779B9  # 2**32 over the golden ratio: consecutive numbers spread evenly
 _ROUNDS = ((16, 0x7FEB352D), (15, 0x846CA68B), (16, None))
-_U32, _U64 = 12, 13  # ONNX's numbers of types that the language does not have
+_U32, _U64 = UNSIGNED["u32"], UNSIGNED["u64"]
 _BITS = 24  # bits of a draw that become the fraction of a float
 
 

@@ -249,7 +249,7 @@ class _Motion:
         """Whether arithmetic that could be done for all steps at once is done faster step by step."""
         if self.target is None or not self.outside[value][1] or not isinstance(value.node.op, Elementwise):
             return False
-        return cheapest(self.target, "arithmetic_of_steps", "before", elements=value.type.elements) == "inside"
+        return cheapest(self.target, "arithmetic of steps", "before", elements=value.type.elements) == "inside"
 
     def _expand_over_steps(self, value: Value) -> Value:
         """A value outside with an axis of steps in front, even where it is the same at every step."""

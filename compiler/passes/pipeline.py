@@ -24,7 +24,7 @@ class Stage(StrEnum):
     """When a pass runs."""
 
     GRADIENT_CHECK = "gradient check"  # on a loss whose gradient is compared with finite differences
-    BEFORE_GRADIENT = "before gradient"  # on the loss of a training step
+    BEFORE_GRADIENT = "before gradient"  # on a loss that is differentiated next
     AFTER_GRADIENT = "after gradient"  # on any graph, for what differentiation leaves behind
     MODEL = "model"  # on any graph
     WEIGHTS = "weights"  # on a graph whose weights are known

@@ -64,7 +64,7 @@ def fit_into(graph: Graph, budget: int, sizes: Mapping[str, int], beside: int = 
             f"a training step of {graph.name} does not fit in {_amount(budget)}",
             place="memory_budget",
             note=f"it takes {_amount(early.most + beside)}, and {_amount(least + beside)} if all that helps is "
-            f"computed again; {_amount(early.fed_bytes + beside)} of it are weights, states and the batch",
+            f"computed again; {_amount(early.fed_bytes + beside)} of that is weights, states and the batch",
             hint=_STATE_HINT if only_state else "train with smaller batches",
         )
     )
