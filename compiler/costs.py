@@ -17,7 +17,7 @@ from compiler.targets import Target
 from grammar.record import Record
 
 _NOISE = 1.15  # a ratio of times that two measurements of one thing may have
-_HEAD = "measured"  # the key of what is known of the measurements
+HEAD = "measured"  # the key of when, where and with what each choice was measured
 
 
 class Measurement(Record):
@@ -60,6 +60,6 @@ def _measurements() -> Mapping[tuple[str, str], tuple[Measurement, ...]]:
     return {
         (target, choice): tuple(Measurement(row["form"], row["sizes"], row["us"]) for row in rows)
         for target, choices in table.items()
-        if target != _HEAD
+        if target != HEAD
         for choice, rows in choices.items()
     }

@@ -11,8 +11,6 @@ from collections.abc import Collection
 from compiler.dims import Size
 from compiler.elaborate.session import Session
 from compiler.graph import Graph, Node, Value
-from compiler.operators.arithmetic import Elementwise
-from compiler.operators.comparison import Where
 from compiler.operators.leaves import Input
 from compiler.operators.reductions import Reduction
 from compiler.rewrite import nodes_up_to
@@ -37,7 +35,7 @@ def refuse_crossing(session: Session, value: Value, known: Collection[Value], sp
 def _is_square(node: Node) -> bool:
     """Whether a node broadcasts, and two axes of its result have one size."""
     shape = node.results[0].shape
-    return isinstance(node.op, (Elementwise, Where)) and len(set(shape)) < len(shape)
+    return node.op.elementwise and len(set(shape)) < len(shape)
 
 
 def _crossed(node: Node, leading: Collection[Size], model: Collection[Node]) -> tuple[Value, Value] | None:
