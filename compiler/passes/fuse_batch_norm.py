@@ -16,6 +16,7 @@ from compiler.operators.leaves import Constant
 from compiler.operators.making import number_of, reshape
 from compiler.operators.powers import Pow, Sqrt
 from compiler.operators.shaping import Reshape, Unsqueeze
+from compiler.passes.channels import is_by_channel
 from compiler.passes.known import is_known, is_weight
 from compiler.passes.rules import Either, Pattern, Rules, either, pattern_of, rule, variables
 from compiler.types import DType
@@ -39,12 +40,6 @@ _normal = either(
     mul(_centred, _slope).named("scaled"),
     mul(either(div(_centred, _root).named("divided"), mul(_centred, _inverse).named("divided")), g).named("scaled"),
 )
-
-
-def is_by_channel(vector: Value, x: Value) -> bool:
-    """Whether a value has one number for each channel, axis 1 of `x`, and axes of length 1 where it has others."""
-    column = (x.shape[1], *(1,) * (x.type.rank - 2))
-    return vector.shape in (column, (1, *column))
 
 
 def _normalizes_by_channel(

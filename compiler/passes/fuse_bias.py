@@ -7,15 +7,11 @@ from compiler.operators.arithmetic import Add
 from compiler.operators.convolution import Conv
 from compiler.operators.shaping import Reshape
 from compiler.origins import origin
+from compiler.passes.channels import is_by_channel
 from compiler.passes.rules import Rules, pattern_of, rule, variables
 
 x, w, b = variables("x w b")
 add, conv = pattern_of(Add), pattern_of(Conv)
-
-
-def _has_one_for_each_channel(c: Value, b: Value) -> bool:
-    filters, *spatial = c.shape[1:]
-    return b.shape in ((filters, *([1] * len(spatial))), (1, filters, *([1] * len(spatial))))
 
 
 def _add_bias(c: Value, x: Value, w: Value, b: Value) -> Value:
@@ -29,7 +25,7 @@ BIAS: Rules = (
         "conv(x, w) + b",
         add(conv(x, w).named("c").only_use, b),
         _add_bias,
-        when=_has_one_for_each_channel,
+        when=lambda c, b: is_by_channel(b, c),
         keeps="rounding",
     ),
 )

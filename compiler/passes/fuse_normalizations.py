@@ -21,7 +21,7 @@ from compiler.operators.powers import Pow, Sqrt
 from compiler.operators.reductions import Mean, Sum
 from compiler.operators.shaping import Reshape, Unsqueeze
 from compiler.operators.standardization import Standardization
-from compiler.passes.fuse_batch_norm import is_by_channel
+from compiler.passes.channels import is_by_channel
 from compiler.passes.rules import Application, Pattern, Rules, either, pattern_of, rule, variables
 from compiler.types import DType
 
