@@ -248,11 +248,11 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
     first = [
         grad if grad is not None else zeros(formal[index].type) for index, grad in enumerate(grads[:n]) if flows[index]
     ]
-    begun = [*first, *(zeros(value.type) for value in sums)]
+    initial = [*first, *(zeros(value.type) for value in sums)]
     kept = [_keep_flags(scan, length, keep.type.dtype) for keep in keeps]
     sequences = [*before, *operands[n:last], *stacks[n:], *stacked_grads, *kept]
-    backward = Scan(body, len(begun), len(sequences), not scan.reverse, backward=True, recompute=scan.recompute)
-    results = iter(backward.apply(*begun, *sequences, *operands[last:]).results)
+    backward = Scan(body, len(initial), len(sequences), not scan.reverse, backward=True, recompute=scan.recompute)
+    results = iter(backward.apply(*initial, *sequences, *operands[last:]).results)
     gradient_of: dict[int, Value] = {}
     for index in (*range(n), *range(last, len(formal)), *range(n, last)):
         if flows[index]:

@@ -94,11 +94,11 @@ class Recurrent(Operator):
         finals = tuple(np.empty(states, x.dtype) for _ in range(self.states))
         for direction, backward in enumerate(self.backwards):
             zeros = np.zeros(states[1:], x.dtype)
-            begun = [state[direction] for state in first] or [zeros] * self.states
+            initial = [state[direction] for state in first] or [zeros] * self.states
             weights = [operand[direction] for operand in (w, r, b, *others)]
             order = range(len(x) - 1, -1, -1) if backward else range(len(x))
-            ended = self.run(order, outputs[:, direction], x, *weights, *begun)
-            for final, state in zip(finals, ended, strict=True):
+            last = self.run(order, outputs[:, direction], x, *weights, *initial)
+            for final, state in zip(finals, last, strict=True):
                 final[direction] = state
         return outputs, *finals
 
@@ -113,13 +113,13 @@ class Recurrent(Operator):
         first, others = self.parts(rest)
         steps = pad_empty(emit, x, length, batch)
         steps = emit.refuse_empty(steps, (length, batch))  # on empty inputs the kernels crash the process
-        begun: list[str | None] = [pad_empty(emit, state, batch, axis=1) for state in first]
+        initial: list[str | None] = [pad_empty(emit, state, batch, axis=1) for state in first]
         zero = np.zeros((), emit.type(x).dtype.numpy)
-        if not begun and not emit.target.reads_defaults:
+        if not initial and not emit.target.reads_defaults:
             shape = emit.sizes((len(self.backwards), batch, self.hidden))
             shape = shape if positive(batch) else emit("Max", shape, np.array(1))
-            begun = [emit("Expand", zero, shape)] * self.states
-        inputs = (steps, w, r, b, None, *(begun or (None,) * self.states), *others)
+            initial = [emit("Expand", zero, shape)] * self.states
+        inputs = (steps, w, r, b, None, *(initial or (None,) * self.states), *others)
         names = self.onnx_attributes()
         results = emit.many(
             1 + self.states, self.onnx, *inputs, hidden_size=self.hidden, direction=self.direction, **names

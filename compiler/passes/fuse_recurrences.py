@@ -147,10 +147,10 @@ class _Recognised:
             **self.pattern.attributes,
         )
         first = [operands[index] for index in order]
-        begun = [] if all(is_everywhere(state, 0) for state in first) else first
+        initial = [] if all(is_everywhere(state, 0) for state in first) else first
         along = Unsqueeze((0,))
         stacked_hidden, *ended = operator.apply(
-            operands[scan.states], *map(along, (*weights, *begun, *peepholes))
+            operands[scan.states], *map(along, (*weights, *initial, *peepholes))
         ).results
         hidden_states = Squeeze((1,))(stacked_hidden)
         finals: list[Value] = [hidden_states] * scan.states

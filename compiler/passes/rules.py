@@ -300,7 +300,7 @@ class _Sweep:
         self.fired = 0
         self.chain = 0  # rules that are being applied, each to the replacement of the one before
         self.new: dict[Value, Value] = {}  # of those that change
-        self.settled: dict[Node, tuple[Value, ...]] = {}  # nodes that have been rewritten, and their replacements
+        self.final: dict[Node, tuple[Value, ...]] = {}  # nodes that have been rewritten, and their replacements
         self.uses: Mapping[Value, int] = graph.uses if counts_users else {}
         self.more_uses: Counter[Value] = Counter()  # of values that take the place of others
         new = self.new
@@ -309,7 +309,7 @@ class _Sweep:
             if type(node.op) in index:
                 results = self._rewrite(rebuilt)
             else:
-                results = self.settled[rebuilt] = rebuilt.results
+                results = self.final[rebuilt] = rebuilt.results
             if results is not node.results:
                 new.update(pair for pair in zip(node.results, results, strict=True) if pair[0] is not pair[1])
                 if counts_users:
@@ -322,8 +322,8 @@ class _Sweep:
 
     def _rewrite(self, node: Node) -> tuple[Value, ...]:
         """The replacements of the results of a node whose operands are final."""
-        if node in self.settled:
-            return self.settled[node]
+        if node in self.final:
+            return self.final[node]
         results = node.results
         for candidate, producers in self.index.get(type(node.op), ()):
             if not _may_produce(producers, node):
@@ -334,21 +334,21 @@ class _Sweep:
                 self.chain += 1
                 if self.chain > _LONGEST_CHAIN:
                     raise RuntimeError(f"the rule {candidate.name} does not terminate")
-                results = tuple(self._settle(value) for value in replacement)
+                results = tuple(self._finalize(value) for value in replacement)
                 self.chain -= 1
                 break
-        self.settled[node] = results
+        self.final[node] = results
         return results
 
-    def _settle(self, value: Value) -> Value:
+    def _finalize(self, value: Value) -> Value:
         """The final replacement of a value that a rule created."""
         node = value.node
-        if node not in self.settled:
-            operands = tuple(self._settle(operand) for operand in node.operands)
+        if node not in self.final:
+            operands = tuple(self._finalize(operand) for operand in node.operands)
             self.more_uses.update(operands)
             same = all(left is right for left, right in zip(operands, node.operands, strict=True))
-            self.settled[node] = self._rewrite(node if same else with_operands(node, operands))
-        return self.settled[node][value.index]
+            self.final[node] = self._rewrite(node if same else with_operands(node, operands))
+        return self.final[node][value.index]
 
     def _replacement(self, rule: Rule, node: Node) -> tuple[Value, ...] | None:
         for bound in self._matches(rule.pattern, node, {}):

@@ -25,10 +25,10 @@ def with_projection(node: Node, scan: Scan) -> Node:
     whole = list(dict.fromkeys(projected.captured))
     formal = {value: Input(f"projection_{index}", value.type)() for index, value in enumerate(whole)}
     source = projected.sequence
-    taken = Input(label, TensorType(source.type.dtype, source.shape[1:]))()
-    step = projected.of_step(taken, formal)
+    source_item = Input(label, TensorType(source.type.dtype, source.shape[1:]))()
+    step = projected.of_step(source_item, formal)
     ends = replace(list(scan.body.outputs.values()), {item: step})
-    inputs[label] = taken
+    inputs[label] = source_item
     inputs.update((f"projection_{index}", value) for index, value in enumerate(formal.values()))
     body = Graph(inputs, dict(zip(scan.body.outputs, ends, strict=True)), name=scan.body.name)
     operands = list(node.operands)
