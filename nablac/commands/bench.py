@@ -44,7 +44,7 @@ _ROUNDS = 7
     "forms",
     multiple=True,
     metavar="NAME",
-    help="Measure this form, as the table names it. Can be repeated.  [default: all]",
+    help="Measure this form: as compiled, weights by name, or without PASS. Can be repeated.  [default: all]",
 )
 @click.option(
     "--rounds",

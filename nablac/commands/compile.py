@@ -61,7 +61,7 @@ def _known_passes(context: click.Context, parameter: click.Parameter, names: tup
     show_default=True,
     help="Write the file for this runtime: its opset, and the operators that it has.",
 )
-@click.option("--opset", type=int, metavar="N", help="Write this ONNX opset.  [default: the best of the target's]")
+@click.option("--opset", type=int, metavar="N", help="Write this ONNX opset.  [default: the one of the fewest nodes]")
 @click.option(
     "--train", "as_step", is_flag=True, help="Compile the training step; writes its initial state to a file beside it."
 )
@@ -139,7 +139,7 @@ def command(
     if as_step and tokenizer is not None:
         raise click.UsageError("a training step takes batches of tokens: --tokenizer does not apply")
     if memory_budget is not None and not as_step:
-        raise click.UsageError("--memory-budget is of a training step: it needs --train")
+        raise click.UsageError("--memory-budget limits a training step: it needs --train")
     if split and not as_step:
         raise click.UsageError("--split divides a training step: it needs --train")
     if as_step and split:

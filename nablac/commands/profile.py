@@ -17,8 +17,7 @@ from nablac.commands.options import (
 )
 from nablac.commands.output import note, print_json
 from nablac.commands.training_setup import seed_of_step, set_up_step
-
-RUNS = 20
+from runtime.profiling.timing import RUNS
 
 
 @click.command()
@@ -46,6 +45,9 @@ def command(
     Runs the model on random inputs, and lists the time of each layer, of each line of the text, and of each kind of
     operator. With --backend ort the times are those of onnxruntime's own profiler; a kernel that it has fused of
     several operators counts for the last of them.
+
+    Where --size says nothing of it, the first axis of an input has 8 examples, in training the batch of the train
+    block, and other named dims have 32.
 
     \b
     echo 'model M { input x: [batch, 64]; output y = x -> Dense(64) -> relu }' > m.model

@@ -147,7 +147,7 @@ def test_a_budget_that_is_too_small_is_refused_with_the_least() -> None:
     (diagnostic,) = refused.value.diagnostics
     assert diagnostic.code is codes.E811
     assert "does not fit in 1.0 KB" in diagnostic.message
-    assert "if all that helps is computed again" in (diagnostic.note or "")
+    assert "however much is computed again" in (diagnostic.note or "")
 
 
 @pytest.mark.parametrize(
