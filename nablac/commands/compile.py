@@ -110,9 +110,9 @@ def command(
     FILE is a .model file, or the folder of a run, for the trained model in the units of its data. Without --weights,
     the weights are initial values drawn from --seed.
 
-    What depends on weights alone, as the scale of a batch norm, is computed now, and stored in place of the weights
-    that nothing else reads. With --keep-weights each weight is stored by its own name, so that another can take its
-    place.
+    What depends on weights alone, such as the scale of a batch norm, is computed now, and stored in place of the
+    weights that nothing else reads. With --keep-weights each weight is stored by its own name, so that another can
+    replace it.
 
     With --train, the file is one training step. Its inputs are the batch, the state (parameters, buffers, optimizer),
     `step` (from 1) and `seed`; a train block with `plateau` adds `rate`, a factor of the learning rate. Its outputs are

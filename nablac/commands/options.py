@@ -55,7 +55,7 @@ def memory_budget_option(command: F) -> F:
         "--memory-budget",
         type=ByteSize(),
         metavar="SIZE",
-        help="Limit the memory of a training step, as 500MB or 2GiB: where needed, values are computed a second time.",
+        help="Limit the memory of a training step, such as to 2GiB; where it must, it computes values a second time.",
     )
     return option(command)
 

@@ -65,15 +65,14 @@ def command(
     else:
         model = set_up_model(options)
         measured = profile(lambda: model.workload(sizes), runs)
-    if report is not None:
-        import nablac
-        from runtime.atomic_files import write_bytes
-
-        write_bytes(report, measured.html(f"nablac {nablac.__version__}, profile {options.file}").encode())
     if as_json:
         print_json(measured.to_json())
     else:
         click.echo(str(measured))
     if report is not None:
+        import nablac
+        from runtime.atomic_files import write_bytes
+
+        write_bytes(report, measured.html(f"nablac {nablac.__version__}, profile {options.file}").encode())
         note(f"{report}: the profile as a page", quiet)
     return 0
