@@ -28,9 +28,7 @@ GRADIENT, UPDATE, STATE = "gradient.onnx", "update.onnx", "state.safetensors"
 FILES = {GRADIENT: ONNX, UPDATE: ONNX, STATE: SAFETENSORS}  # with their kinds
 
 
-def write_split(
-    options: ModelOptions, output: Path, file_options: FileOptions, memory_budget: int | None = None
-) -> int:
+def write_split(options: ModelOptions, output: Path, file_options: FileOptions, memory_budget: int | None) -> int:
     """Write the files to the folder `output`, all or none; returns the exit status."""
     import onnx
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 STEPS = 3  # compared between both runtimes before the file is written
 
 
-def write_step(options: ModelOptions, path: Path, file_options: FileOptions, memory_budget: int | None = None) -> int:
+def write_step(options: ModelOptions, path: Path, file_options: FileOptions, memory_budget: int | None) -> int:
     """Write `path` and its `.safetensors`, both or neither; returns the exit status."""
     import onnx
 

@@ -168,7 +168,7 @@ def test_the_sizes_of_a_batch() -> None:
     arrays = {"x": np.zeros((5, 7, 16)), "t": np.zeros((5, 7, 1))}
     assert batch_sizes(graph, 32, arrays) == {"batch": 5, "T": 7}
     assert batch_sizes(graph, 2, arrays) == {"batch": 2, "T": 7}
-    with pytest.raises(NablacError, match="depends on `T`, which is not known"):
+    with pytest.raises(NablacError, match="depends on the size of `T`, which is not known"):
         batch_sizes(graph, 2, {})
 
 
