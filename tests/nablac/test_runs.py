@@ -309,12 +309,12 @@ ELSEWHERE: dict[str, tuple[object, str]] = {
     "code": ("0123456789abcdef", "nablac's own code has changed"),
     "library": ("0123456789abcdef", "the standard library has changed"),
     "numpy": ("1.26.0", "NumPy was 1.26.0, and is "),
-    "numba": ("0.50.0", "numba was 0.50.0, and is "),
     "onnxruntime": ("1.20.0", "onnxruntime was 1.20.0, and is "),
     "processor": ("aarch64 ASIMD", "the processor was aarch64 ASIMD, and is "),
     "blas": ("openblas 0.3.20 Haswell", "NumPy's BLAS was openblas 0.3.20 Haswell, and is "),
     "blas_threads": (63, "NumPy's BLAS had 63 threads, and has "),
     "threads": (63, "onnxruntime had 63 threads, and has "),
+    "numba": ("0.50.0", "numba was 0.50.0, and is "),
 }
 
 
