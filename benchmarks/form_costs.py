@@ -2,196 +2,162 @@
 
     python -m benchmarks.form_costs [CHOICE ...]
 
-A choice is a computation for which the compiler has several equivalent forms: a name, the sizes to measure, and for
-each form a function from sizes to a graph. To add one, write a function that returns its forms by name and give it
-`@choice`. In the compiler, `cheapest(target, name, default, **sizes)` reads the result. Forms take turns, in processor
-time on one thread; a row has the median. Rows of other choices, and of other targets, are kept.
+The choices are those of the files in `benchmarks/forms`. Forms take turns, in processor time on one thread; a row has
+the median. Rows of other choices are kept.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 from datetime import date
-from itertools import product
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-import numpy as np
+from threadpoolctl import threadpool_limits
 
-import nablac
+from benchmarks.forms import Case, Choice, convolutions, normalizations, recurrent_layers, steps
+from benchmarks.results import machine, versions
+from compiler import costs
+from compiler.dump import dump
 from compiler.graph import Graph
 from compiler.onnx.exporter import export
-from compiler.passes.pipeline import optimize
-from compiler.targets import NUMPY, ORT_CPU, Target
-from runtime.feeds import random_feeds, sizes_from
+from compiler.targets import NUMPY, Target
+from runtime.feeds import random_feeds
 from runtime.initialization import initialize
 from runtime.numpy_executor import NumpyRunner
 
-COSTS = Path(__file__).parents[1] / "compiler" / "costs.json"
-TARGETS = (ORT_CPU, NUMPY)  # those that this script can run
-_ROUNDS, _LEAST = 9, 2e-3  # turns of each form, and the least time of one, in seconds
+FILES = (normalizations, recurrent_layers, convolutions, steps)
+CHOICES: Mapping[str, Choice] = {choice.name: choice for file in FILES for choice in file.CHOICES}
+COSTS = Path(costs.__file__).with_name("costs.json")
+_ROUNDS, _LEAST = 9, 0.02  # turns of each form, and the least time of one, in seconds
 
-Build = Callable[..., Graph]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A computation with several forms: for each form a graph at given sizes, all of the same inputs."""
-
-    name: str
-    sizes: Mapping[str, Sequence[int]]  # the values of each size; all combinations are measured
-    forms: Callable[[], Mapping[str, Build]]
+Call = Callable[[], object]
 
 
-_choices: dict[str, Choice] = {}
+# Forms
 
 
-def choice(**sizes: Sequence[int]) -> Callable[[Callable[[], Mapping[str, Build]]], None]:
-    """Register a choice: the decorated function returns its forms, and has its name and the sizes to measure."""
+def calls_of(choice: Choice, case: Case, target: Target) -> dict[str, Call]:
+    """A call of each form of a case on a target, with random inputs and initial weights.
 
-    def register(forms: Callable[[], Mapping[str, Build]]) -> None:
-        name = forms.__name__
-        _choices[name] = Choice(name, sizes, forms)
-
-    return register
-
-
-# Choices
-
-
-@choice(time=(8, 64), batch=(1, 32), features=(16, 128), hidden=(16, 128))
-def lstm() -> dict[str, Build]:
-    """An LSTM for inference: ONNX's operator, or a Scan of its equations."""
-    return _recurrent_forms("LSTM", "fuse-lstm")
-
-
-@choice(time=(8, 64), batch=(1, 32), features=(16, 128), hidden=(16, 128))
-def gru() -> dict[str, Build]:
-    """A GRU for inference: ONNX's operator, or a Scan of its equations."""
-    return _recurrent_forms("GRU", "fuse-gru")
+    The compiler writes a form that does not apply as another one: it is left out.
+    """
+    graph = case.graph()
+    weights, feeds = initialize(graph, 0), random_feeds(graph, case.sizes, seed=0)
+    texts: set[str | bytes] = set()
+    calls: dict[str, Call] = {}
+    for form in choice.forms:
+        with fastest(target, choice.name, form, case.sizes):
+            formed = choice.prepare(graph, target)
+            text = dump(formed) if target is NUMPY else _model(choice, formed, weights, target)
+        if text in texts:
+            continue
+        texts.add(text)
+        run = _session(text) if isinstance(text, bytes) else NumpyRunner(formed, weights).run
+        calls[form] = partial(run, feeds)
+    return calls
 
 
-@choice(time=(8, 64), batch=(1, 32), features=(16, 128), hidden=(16, 128))
-def rnn() -> dict[str, Build]:
-    """A simple recurrence for inference: ONNX's operator, or a Scan of its equations."""
-    return _recurrent_forms("SimpleRNN", "fuse-rnn")
+@contextmanager
+def fastest(target: Target, choice: str, form: str, sizes: Mapping[str, int]) -> Iterator[None]:
+    """A context in which a table says that this form is the fastest one, and nothing of other choices."""
+    table = {(target.name, choice): (costs.Measurement(form, sizes, 0.0),)}
+    with patch.object(costs, "_measurements", lambda: table):
+        yield
 
 
-def _recurrent_forms(layer: str, fusing: str) -> dict[str, Build]:
-    def graph(time: int, batch: int, features: int, hidden: int) -> Graph:
-        text = f"model M {{ input x: [{batch}, {time}, {features}]\n output y = x -> {layer}({hidden}) }}"
-        return nablac.compile(text).elaborated
-
-    return {
-        "operator": lambda **sizes: optimize(graph(**sizes)),
-        "scan": lambda **sizes: optimize(graph(**sizes), disabled=(fusing,)),
-    }
+def _model(choice: Choice, graph: Graph, weights: Mapping[str, Any], target: Target) -> bytes:
+    model: bytes = export(graph, opset=choice.opset, weights=weights, target=target).SerializeToString()
+    return model
 
 
-# Measuring
-
-
-def measure(choice: Choice, target: Target) -> Iterator[dict[str, Any]]:
-    """A row for each form at each combination of sizes."""
-    for values in product(*choice.sizes.values()):
-        sizes = dict(zip(choice.sizes, values, strict=True))
-        runs = {name: _runner(build(**sizes), target) for name, build in choice.forms().items()}
-        for name, seconds in medians(runs).items():
-            yield {"form": name, "sizes": sizes, "us": round(seconds * 1e6, 1)}
-
-
-def medians(runs: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """The median processor time of one call of each function, in seconds; they take turns."""
-    counts: dict[str, int] = {}
-    for name, run in runs.items():  # the first calls allocate
-        run()
-        begun = time.process_time()
-        run()
-        counts[name] = max(1, round(_LEAST / max(time.process_time() - begun, 1e-6)))
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(_ROUNDS):
-        for name, run in runs.items():
-            begun = time.process_time()
-            for _ in range(counts[name]):
-                run()
-            times[name].append((time.process_time() - begun) / counts[name])
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def _runner(graph: Graph, target: Target) -> Callable[[], object]:
-    """A call of a graph on a target, with random inputs and initial weights."""
-    weights = initialize(graph, 0)
-    feeds = random_feeds(graph, sizes_from(graph, 1, 1), seed=0)
-    if target is NUMPY:
-        runner = NumpyRunner(graph, weights)
-        return lambda: runner.run(feeds)
+def _session(model: bytes) -> Callable[[Mapping[str, Any]], object]:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
-    model = export(graph, weights=weights, target=target).SerializeToString()
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, feeds)
+    return lambda feeds: session.run(None, feeds)
 
 
-# Writing
+# Times
 
 
-def write(rows: Mapping[tuple[str, str], list[dict[str, Any]]]) -> None:
-    """Replace these rows, by target and choice, in the table of costs."""
-    import onnxruntime
+def measure(choice: Choice, target: Target) -> Iterator[dict[str, Any]]:
+    """A row for each form of each case."""
+    for case in choice.cases:
+        for form, seconds in medians(calls_of(choice, case, target)).items():
+            yield {"form": form, "sizes": dict(case.sizes), "us": round(seconds * 1e6, 2)}
 
+
+def medians(calls: Mapping[str, Call]) -> dict[str, float]:
+    """The median processor time of each call, in seconds; they take turns."""
+    counts: dict[str, int] = {}
+    for name, call in calls.items():
+        call()  # allocates
+        begun = time.process_time()
+        call()
+        counts[name] = max(1, round(_LEAST / max(time.process_time() - begun, 1e-6)))
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(_ROUNDS):
+        for name, call in calls.items():
+            begun = time.process_time()
+            for _ in range(counts[name]):
+                call()
+            times[name].append((time.process_time() - begun) / counts[name])
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+# The table
+
+
+def write(target: Target, choice: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Replace the rows of a choice in the table of costs, and say when and where they were measured."""
     table = json.loads(COSTS.read_text("utf-8"))
-    measured = table.setdefault("measured", {})
-    for (target, name), new in rows.items():
-        table.setdefault(target, {})[name] = new
-        measured[f"{target} {name}"] = {
-            "date": str(date.today()),
-            "machine": f"{platform.machine()}, {os.cpu_count()} processors, {_processor()}",
-            "versions": {"numpy": np.__version__, "onnxruntime": onnxruntime.__version__},
-        }
-    COSTS.write_text(_text(table), "utf-8")
+    table[target.name][choice] = rows
+    here, installed = machine(), versions()
+    table[costs.HEAD][f"{target.name}: {choice}"] = {
+        "date": str(date.today()),
+        "machine": f"{here['processor']}, {here['cores']} cores",
+        "versions": {name: installed[name] for name in ("numpy", "onnxruntime")},
+    }
+    COSTS.write_text(text_of(table), "utf-8")
 
 
-def _text(table: Mapping[str, Any]) -> str:
-    """The table as JSON, a line for each row."""
-    heads = ",\n".join(f"  {json.dumps(name)}: {json.dumps(head)}" for name, head in sorted(table["measured"].items()))
-    targets = []
-    for target, choices in sorted(table.items()):
-        if target == "measured":
-            continue
-        listed = []
-        for name, rows in sorted(choices.items()):
-            lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)
-            listed.append(f" {json.dumps(name)}: [\n{lines}\n ]")
-        targets.append(f",\n{json.dumps(target)}: {{\n" + ",\n".join(listed) + "\n}")
-    return f'{{\n"measured": {{\n{heads}\n}}' + "".join(targets) + "\n}\n"
+def text_of(table: Mapping[str, Mapping[str, Any]]) -> str:
+    """The table as JSON with a line for each row, so that changes are easy to read."""
+    parts = []
+    for part, entries in table.items():
+        lines = ",\n".join(f"  {json.dumps(name)}: {_entry(entry)}" for name, entry in entries.items())
+        parts.append(f" {json.dumps(part)}: {{\n{lines}\n }}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def _processor() -> str:
-    """The model of the processor, where Linux says it."""
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text("utf-8").splitlines() if file.exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown processor")
+def _entry(entry: Any) -> str:
+    if not isinstance(entry, list):
+        return json.dumps(entry)
+    return "[\n" + ",\n".join(f"   {json.dumps(row)}" for row in entry) + "\n  ]"
 
 
 def main(*names: str) -> None:
     """Measure the choices of these names, or all."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    for name in names or tuple(_choices):
-        for target in TARGETS:
+    if unknown := [name for name in names if name not in CHOICES]:
+        sys.exit(f"no choice is named {unknown[0]!r}; there are: {', '.join(CHOICES)}")
+    for choice in [CHOICES[name] for name in names] or CHOICES.values():
+        for target in choice.targets:
             rows = []
-            for row in measure(_choices[name], target):
-                print(target.name, name, row, flush=True)
-                rows.append(row)
-            write({(target.name, name): rows})
+            with threadpool_limits(1):
+                for row in measure(choice, target):
+                    print(target.name, choice.name, row, flush=True)
+                    rows.append(row)
+            write(target, choice.name, rows)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from compiler.targets import Target
 from grammar.record import Record
 
 _NOISE = 1.15  # a ratio of times that two measurements of one thing may have
-_HEAD = "measured"  # the key of what is known of the measurements
+HEAD = "measured"  # the key of when, where and with what each choice was measured
 _TYPICAL = 32  # the value of a size that is known only when the model runs, as of the batch
 
 
@@ -61,6 +61,6 @@ def _measurements() -> Mapping[tuple[str, str], tuple[Measurement, ...]]:
     return {
         (target, choice): tuple(Measurement(row["form"], row["sizes"], row["us"]) for row in rows)
         for target, choices in table.items()
-        if target != _HEAD
+        if target != HEAD
         for choice, rows in choices.items()
     }
