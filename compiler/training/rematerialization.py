@@ -67,7 +67,7 @@ def fit_into(graph: Graph, budget: int, sizes: Mapping[str, int], beside: int = 
             f"a training step does not fit in {_amount(budget)}",
             place="memory_budget",
             note=f"it takes {_amount(early.most + beside)}, and at least {_amount(least + beside)} however much is "
-            f"computed again; {_amount(fed)} of it are weights, states and the batch",
+            f"computed again; {_amount(fed)} of that is weights, states and the batch",
             hint=_STATE_HINT if only_state else "train with smaller batches",
         )
     )
