@@ -33,7 +33,7 @@ class Finite(click.FloatRange):
         return number
 
 
-class ByteSize(click.ParamType[int]):
+class ByteSize(click.ParamType):  # type: ignore[type-arg]  # no generic before click 8.3
     """A number of bytes, as 500MB or 2GiB."""
 
     name = "size"
