@@ -91,6 +91,16 @@ def scratch(target: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def put_all(drafts: Path, folder: Path) -> None:
+    """Move all files of one folder to another, which may be new; Unwritable where the system refuses."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for written in sorted(drafts.iterdir()):
+            written.replace(folder / written.name)
+    except OSError as error:
+        raise Unwritable(folder, error) from error
+
+
 def resolve_link(path: Path) -> Path:
     """The target of a symbolic link; any other path as it is."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path

@@ -87,12 +87,12 @@ def compiled_loop(source: str) -> Loop:
     module: ModuleType = module_from_spec(spec)
     sys.modules[spec.name] = module  # numba finds it there when it reads what it has kept
     spec.loader.exec_module(module)
-    kept: Loop = module.loop
-    return kept
+    cached: Loop = module.loop
+    return cached
 
 
 def _cached(source: str) -> Path | None:
-    """The file with a text in the user's cache folder, beside which numba keeps what it compiles.
+    """The file with this text in the user's cache folder, beside which numba keeps what it compiles.
 
     None where there is no such folder, or others than the user may write to it: numba would run what they wrote.
     """

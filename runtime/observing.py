@@ -1,6 +1,6 @@
-"""Watching how graphs run: where a plan or a session is made in a context, what watches it is called once.
+"""Watching how graphs run: a plan or a session that is created in a context tells the watcher of that context.
 
-Nothing is asked for while a graph runs, so that a run that nobody watches costs nothing.
+Nothing is looked up while a graph runs, so that a run that nobody watches costs nothing.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 
 def watcher() -> Watcher | None:
-    """What watches the plans and sessions that are made now."""
+    """The watcher of the plans and sessions that are created now."""
     return _watcher.get()
 
 
 @contextmanager
 def watched_by(watcher: Watcher) -> Iterator[None]:
-    """A context in which plans and sessions are made for `watcher`."""
+    """A context that tells `watcher` of the plans and sessions that are created in it."""
     token = _watcher.set(watcher)
     try:
         yield

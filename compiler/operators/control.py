@@ -143,7 +143,7 @@ class Scan(Operator):
 
     def lower(self, emit: Emit, *operands: str) -> tuple[str, ...]:
         if self.backward and not emit.target.differentiates_scans:
-            hint = "write the gradient for another target, or the model for inference"
+            hint = f"choose another target than `{emit.target.name}`, or compile the model for inference"
             raise TypeMismatch(f"the gradient of a recurrence runs in few {emit.target.title}", hint)
         formal = self.states + self.slices
         names = [f"{label}" for label in self.body.inputs]

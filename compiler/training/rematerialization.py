@@ -24,7 +24,7 @@ _CHEAP = 16  # operations for each element: elementwise, normalisations, softmax
 _MUCH = 2  # how many times smaller a result is that is computed early
 _SMALL = 2000  # a value below this fraction of the peak is always kept
 _STATE = 1.1  # times what is fed and written: below it, the rest does not matter
-_STATE_HINT = "weights and states before and after a step take most of it: choose a smaller model or another optimizer"
+_STATE_HINT = "weights and states take most of it: choose a smaller model or another optimizer"
 _MOST_ROUNDS = 12
 _LEAST_GAIN = 0.995
 _FRACTIONS = (0.125, 0.25, 0.5)  # of the nodes
@@ -57,14 +57,17 @@ def fit_into(graph: Graph, budget: int, sizes: Mapping[str, int], beside: int = 
             return shrunk.graph
         least = min(least, shrunk.most)
     written = sum(map(early.bytes, graph.updates.values()))
-    only_state = least + beside < _STATE * (early.fed_bytes + beside + written)
+    fed = early.fed_bytes + beside
+    only_state = least + beside < _STATE * (fed + written) or budget < fed - sum(
+        map(early.bytes, graph.inputs.values())
+    )
     raise NablacError(
         Diagnostic(
             codes.E811,
-            f"a training step of {graph.name} does not fit in {_amount(budget)}",
+            f"a training step does not fit in {_amount(budget)}",
             place="memory_budget",
-            note=f"it takes {_amount(early.most + beside)}, and {_amount(least + beside)} if all that helps is "
-            f"computed again; {_amount(early.fed_bytes + beside)} of that is weights, states and the batch",
+            note=f"it takes {_amount(early.most + beside)}, and at least {_amount(least + beside)} however much is "
+            f"computed again; {_amount(fed)} of that is weights, states and the batch",
             hint=_STATE_HINT if only_state else "train with smaller batches",
         )
     )
@@ -144,6 +147,8 @@ def _with_barriers(graph: Graph, changed: list[tuple[Node, Value, list[Value]]])
 
 def _amount(count: int) -> str:
     """A number of bytes with a unit."""
+    if count < 1000:
+        return f"{count} bytes"
     return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} KB"
 
 

@@ -44,7 +44,7 @@ _ROUNDS = 7
     "forms",
     multiple=True,
     metavar="NAME",
-    help="Measure this form, as the table names it. Can be repeated.  [default: all]",
+    help="Measure this form: as compiled, weights by name, or without PASS. Can be repeated.  [default: all]",
 )
 @click.option(
     "--rounds",
@@ -130,7 +130,7 @@ def _candidates(
     known = list(dict.fromkeys(candidate.form for candidate in chosen))
     for form in forms:
         if form not in known:
-            hint = did_you_mean(form, known) or f"the forms are {', '.join(known)}"
+            hint = did_you_mean(form, known) or f"the forms are {', '.join(f'`{name}`' for name in known)}"
             raise click.UsageError(f"the model has no form `{form}`; {hint}")
     return [candidate for candidate in chosen if not forms or candidate.form in forms]
 

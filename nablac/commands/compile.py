@@ -61,7 +61,7 @@ def _known_passes(context: click.Context, parameter: click.Parameter, names: tup
     show_default=True,
     help="Write the file for this runtime: its opset, and the operators that it has.",
 )
-@click.option("--opset", type=int, metavar="N", help="Write this ONNX opset.  [default: the best of the target's]")
+@click.option("--opset", type=int, metavar="N", help="Write this ONNX opset.  [default: the one of the fewest nodes]")
 @click.option(
     "--train", "as_step", is_flag=True, help="Compile the training step; writes its initial state to a file beside it."
 )
@@ -110,9 +110,9 @@ def command(
     FILE is a .model file, or the folder of a run, for the trained model in the units of its data. Without --weights,
     the weights are initial values drawn from --seed.
 
-    What depends on weights alone, as the scale of a batch norm, is computed now, and stored in place of the weights
-    that nothing else reads. With --keep-weights each weight is stored by its own name, so that another can take its
-    place.
+    What depends on weights alone, such as the scale of a batch norm, is computed now, and stored in place of the
+    weights that nothing else reads. With --keep-weights each weight is stored by its own name, so that another can
+    replace it.
 
     With --train, the file is one training step. Its inputs are the batch, the state (parameters, buffers, optimizer),
     `step` (from 1) and `seed`; a train block with `plateau` adds `rate`, a factor of the learning rate. Its outputs are
@@ -139,7 +139,7 @@ def command(
     if as_step and tokenizer is not None:
         raise click.UsageError("a training step takes batches of tokens: --tokenizer does not apply")
     if memory_budget is not None and not as_step:
-        raise click.UsageError("--memory-budget is of a training step: it needs --train")
+        raise click.UsageError("--memory-budget limits a training step: it needs --train")
     if split and not as_step:
         raise click.UsageError("--split divides a training step: it needs --train")
     if as_step and split:

@@ -11,7 +11,7 @@ import click
 from nablac.commands.options import FileOptions
 from nablac.commands.output import note, print_json, skip_without_kernels
 from nablac.commands.target_report import say_what_leaves, target_facts
-from runtime.atomic_files import scratch
+from runtime.atomic_files import put_all, scratch
 
 if TYPE_CHECKING:
     import onnx
@@ -26,7 +26,6 @@ def write_decode(model: Model, output: Path, tokenizer: Tokenizer | None, file_o
     from compiler.onnx.exporter import export
     from compiler.passes.known_weights import with_known_weights
     from compiler.passes.pipeline import optimize
-    from runtime.atomic_files import Unwritable
     from runtime.generation.decode_checks import check_causal, worst_difference
     from runtime.generation.decoders import KEY, Layout
     from runtime.generation.generator import START, STEP
@@ -68,12 +67,7 @@ def write_decode(model: Model, output: Path, tokenizer: Tokenizer | None, file_o
                 target=target,
             )
             check(proto, save(proto, folder / name, known.weights))
-        try:
-            output.mkdir(parents=True, exist_ok=True)
-            for written in sorted(folder.iterdir()):
-                written.replace(output / written.name)
-        except OSError as error:
-            raise Unwritable(output, error) from error
+        put_all(folder, output)
     caches = {name: f"{dtype}[{', '.join(map(str, shape))}]" for name, (dtype, shape) in layout.caches.items()}
     sizes = {name: len(proto.graph.node) for name, proto in protos.items()}
     reported = target_facts(target, protos.values())

@@ -55,7 +55,7 @@ def memory_budget_option(command: F) -> F:
         "--memory-budget",
         type=ByteSize(),
         metavar="SIZE",
-        help="Let a training step take at most this memory, as 500MB or 2GiB, and compute values again where it must.",
+        help="Limit the memory of a training step, such as to 2GiB; where it must, it computes values a second time.",
     )
     return option(command)
 
@@ -133,7 +133,7 @@ class ModelOptions:
 class FileOptions:
     """How an ONNX file is written and reported."""
 
-    opset: int | None  # None for the best of the target's
+    opset: int | None  # None for the best that the target has
     verify: bool  # against the NumPy runtime, before the file is moved to its name
     as_json: bool
     quiet: bool

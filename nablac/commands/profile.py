@@ -17,8 +17,7 @@ from nablac.commands.options import (
 )
 from nablac.commands.output import note, print_json
 from nablac.commands.training_setup import seed_of_step, set_up_step
-
-RUNS = 20
+from runtime.profiling.timing import RUNS
 
 
 @click.command()
@@ -47,6 +46,9 @@ def command(
     operator. With --backend ort the times are those of onnxruntime's own profiler; a kernel that it has fused of
     several operators counts for the last of them.
 
+    Where --size says nothing of it, the first axis of an input has 8 examples, in training the batch of the train
+    block, and other named dims have 32.
+
     \b
     echo 'model M { input x: [batch, 64]; output y = x -> Dense(64) -> relu }' > m.model
     nablac profile m.model --size batch=256 --report profile.html
@@ -63,15 +65,14 @@ def command(
     else:
         model = set_up_model(options)
         measured = profile(lambda: model.workload(sizes), runs)
-    if report is not None:
-        import nablac
-        from runtime.atomic_files import write_bytes
-
-        write_bytes(report, measured.html(f"nablac {nablac.__version__}, profile {options.file}").encode())
     if as_json:
         print_json(measured.to_json())
     else:
         click.echo(str(measured))
     if report is not None:
+        import nablac
+        from runtime.atomic_files import write_bytes
+
+        write_bytes(report, measured.html(f"nablac {nablac.__version__}, profile {options.file}").encode())
         note(f"{report}: the profile as a page", quiet)
     return 0

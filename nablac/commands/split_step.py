@@ -13,6 +13,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import ONNX, SAFETENSORS
 from nablac.commands.options import FileOptions, ModelOptions
 from nablac.commands.output import note, print_json, skip_without_kernels
+from nablac.commands.target_report import say_what_leaves, target_facts
 from nablac.commands.training_step import STEPS, sample_feeds, step_metadata, training_of
 
 if TYPE_CHECKING:
@@ -27,14 +28,12 @@ GRADIENT, UPDATE, STATE = "gradient.onnx", "update.onnx", "state.safetensors"
 FILES = {GRADIENT: ONNX, UPDATE: ONNX, STATE: SAFETENSORS}  # with their kinds
 
 
-def write_split(
-    options: ModelOptions, output: Path, file_options: FileOptions, memory_budget: int | None = None
-) -> int:
+def write_split(options: ModelOptions, output: Path, file_options: FileOptions, memory_budget: int | None) -> int:
     """Write the files to the folder `output`, all or none; returns the exit status."""
     import onnx
 
     from compiler.onnx.exporter import export
-    from runtime.atomic_files import Unwritable, scratch
+    from runtime.atomic_files import put_all, scratch
     from runtime.onnx_file import save
     from runtime.verification import tolerance_of
     from runtime.weights import save_weights
@@ -58,21 +57,19 @@ def write_split(
             onnx.checker.check_model(model, full_check=True)
             save(model, folder / name)
         save_weights(folder / STATE, {name: state[name] for name in sorted(state.keys() & read)})
-        try:
-            output.mkdir(parents=True, exist_ok=True)
-            for written in sorted(folder.iterdir()):
-                written.replace(output / written.name)
-        except OSError as error:
-            raise Unwritable(output, error) from error
+        put_all(folder, output)
     nodes = {name: len(model.graph.node) for name, model in models.items()}
+    reported = target_facts(target, models.values())
     if file_options.as_json:
         inputs = {name: [value.name for value in model.graph.input] for name, model in models.items()}
         facts = {"output": str(output), "state": str(output / STATE), "states": len(state.keys() & read)}
-        print_json({**facts, "nodes": nodes, "inputs": inputs, "worst_error": worst})
+        print_json({**facts, "nodes": nodes, "inputs": inputs, **reported, "worst_error": worst})
     if file_options.as_json or file_options.quiet:
         return 0
-    click.echo(f"{output / GRADIENT}: the gradients of {training.name}, {nodes[GRADIENT]} nodes")
-    click.echo(f"{output / UPDATE}: the update of its state, {nodes[UPDATE]} nodes")
+    for name, what in ((GRADIENT, f"the gradients of {training.name}"), (UPDATE, "the update of its state")):
+        opset = models[name].opset_import[0].version
+        click.echo(f"{output / name}: {what}, {nodes[name]} nodes, opset {opset}, for {target.name}")
+    say_what_leaves(target, reported["leaving"])
     click.echo(f"{output / STATE}: {len(state.keys() & read)} tensors of initial state")
     note("feed the batch and the state to the first, its `grad.NAME` to the second; `NAME.next` is the next state")
     if worst is not None:

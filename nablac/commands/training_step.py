@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compiler.targets import Target
-from nablac.commands.options import FileOptions, ModelOptions, was_given
+from nablac.commands.options import FileOptions, ModelOptions
 from nablac.commands.output import note, print_json, skip_without_kernels
 from nablac.commands.runs import read_run
 from nablac.commands.target_report import say_what_leaves, target_facts
-from nablac.commands.training_setup import set_up_training
+from nablac.commands.training_setup import seed_of_step, set_up_training
 
 if TYPE_CHECKING:
     from compiler.graph import Graph, Value
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 STEPS = 3  # compared between both runtimes before the file is written
 
 
-def write_step(options: ModelOptions, path: Path, file_options: FileOptions, memory_budget: int | None = None) -> int:
+def write_step(options: ModelOptions, path: Path, file_options: FileOptions, memory_budget: int | None) -> int:
     """Write `path` and its `.safetensors`, both or neither; returns the exit status."""
     import onnx
 
@@ -77,7 +77,7 @@ def training_of(options: ModelOptions, file_options: FileOptions, memory_budget:
     from runtime.training.memory_budget import batch_sizes
     from runtime.training.run_options import Options
 
-    seed = options.seed if options.is_run or was_given("seed") else None
+    seed = seed_of_step(options)
     if options.is_run:
         options = read_run(options.file).model(options)
     training = set_up_training(options, Options(seed=seed, backend="ort", memory_budget=memory_budget))

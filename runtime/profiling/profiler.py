@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.graph import Graph
 from compiler.graph_costs import count_of, every_node, node_flops
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
 from runtime.observing import watched_by
 from runtime.profiling.kernel_times import KernelTimes
 from runtime.profiling.profile_text import ModelProfile
 from runtime.profiling.session_times import SessionTimes
-from runtime.profiling.timing import Kind, Timing, line_of
+from runtime.profiling.timing import RUNS, Kind, Timing, line_of
 from runtime.profiling.workload import Workload
 
 if TYPE_CHECKING:
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from compiler.graph import Node
     from runtime.observing import Kernel
 
-RUNS = 20
 _WARM_UP = 3  # runs that are not measured: they plan, and take memory from the system
 
 
@@ -49,8 +50,12 @@ class _RunTimes:
 def profile(build: Callable[[], Workload], runs: int = RUNS) -> ModelProfile:
     """The profile of `runs` runs of a workload, which is built here, so that its plans and sessions are watched.
 
-    Only the faster half of the runs counts: something else on the machine has disturbed the others.
+    Only the faster half of the runs counts: something else on the machine has disturbed the others. NablacError for
+    fewer than one.
     """
+    if runs < 1:
+        message = f"`runs` must be a whole number from 1, got {runs}"
+        raise NablacError(Diagnostic(codes.E605, message, place="runs"))
     with tempfile.TemporaryDirectory() as folder:
         times = _RunTimes(Path(folder))
         with watched_by(times):

@@ -8,6 +8,8 @@ from enum import StrEnum
 from statistics import median
 from typing import Any
 
+RUNS = 20  # of a profile, where no number is asked for
+
 
 class Kind(StrEnum):
     """What a time was measured of."""

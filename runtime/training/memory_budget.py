@@ -47,8 +47,8 @@ def batch_sizes(graph: Graph, batch: int, arrays: Mapping[str, Array]) -> dict[s
     missing = {name for value in graph.inputs.values() for size in value.shape for name in symbols(size)} - sizes.keys()
     if missing:
         names = ", ".join(f"`{name}`" for name in sorted(missing))
-        message = f"the memory of a step depends on {names}, which is not known"
-        hint = "write its size as a number in the model's inputs"
+        message = f"the memory of a step depends on the size of {names}, which is not known"
+        hint = f"write {names} as {'a number' if len(missing) == 1 else 'numbers'} in the model's inputs"
         raise NablacError(Diagnostic(codes.E811, message, place="memory_budget", hint=hint))
     return sizes
 

@@ -20,10 +20,8 @@ from runtime.training.steppers import SplitGraphs, StepperSetup, write_over
 if TYPE_CHECKING:
     from compiler.types import Array
 
-
-_OPSET = (
-    18  # from which on ONNX has Col2Im, the fastest gradient of many convolutions; no other runtime reads the graph
-)
+# ONNX has Col2Im, the fastest gradient of many convolutions, from this opset on; no other runtime reads the graph.
+_OPSET = 18
 
 
 def _runner(graph: Graph, target: Target = ORT_CPU, lowest: int = LOWEST_OPSET, **settings: Any) -> OnnxRunner:

@@ -44,10 +44,11 @@ class Choices:
     data: str | None
     backend: str
     device: str
-    jit: bool
     limit_batches: int | None
     overfit: int | None
     skip_broken: bool
+    # Runs of earlier versions do not have these.
+    jit: bool = False
     memory_budget: int | None = None
 
 
@@ -120,10 +121,10 @@ def record_of(training: Training, run: Path) -> Record:
         path_of(options.data) if options.data is not None else None,
         options.backend,
         options.device,
-        options.jit,
         options.limit_batches,
         options.overfit,
         options.skip_broken,
+        options.jit,
         options.memory_budget,
     )
     length = Length(options.epochs, options.patience, options.keep)

@@ -32,12 +32,12 @@ class Surroundings:
     code: str  # a hash of the code, which in a checkout changes without the version
     library: str  # a hash of the standard library's texts
     numpy: str
-    numba: str | None
     onnxruntime: str | None
     processor: str  # with the instructions that kernels are chosen by
     blas: str | None
     blas_threads: int | None
     threads: int | None
+    numba: str | None = None  # of runs that compile loops
 
     def changes(self, now: Surroundings) -> Iterable[tuple[str, str]]:
         """The differences, each as a clause with a hint how to undo it."""

@@ -19,14 +19,14 @@ FEW = [SPECS / f"{name}.model" for name in ("mlp", "lstm")]
 
 def differences(path: Path, *which: Which) -> list[object]:
     """All differences of the graphs of a file's models."""
-    found: list[object] = []
+    listed: list[object] = []
     for subject in subjects(path):
         reference = Reference(subject)
         for name in which:
             for variant in variants(name):
-                found += [vars(difference) for difference in reference.check(variant)]
+                listed += [vars(difference) for difference in reference.check(variant)]
         assert reference.compared, f"nothing was compared of {subject.name}"
-    return found
+    return listed
 
 
 @pytest.mark.parametrize("path", FEW, ids=lambda path: path.stem)
@@ -43,8 +43,8 @@ class Wrong(Variant):
 
 def test_a_pass_that_changes_a_result_is_noticed() -> None:
     reference = Reference(next(subjects(SPECS / "mlp.model")))
-    found = list(reference.check(Wrong("wrong", frozenset(), NUMPY, True)))
-    assert {difference.end for difference in found} == {f"output {name}" for name in reference.graph.outputs}
+    noticed = list(reference.check(Wrong("wrong", frozenset(), NUMPY, True)))
+    assert {difference.end for difference in noticed} == {f"output {name}" for name in reference.graph.outputs}
 
 
 @pytest.mark.campaign

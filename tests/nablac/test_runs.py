@@ -88,6 +88,15 @@ def test_eval_evaluates_a_run_as_it_was_trained(line: Path, options: tuple[str, 
     assert json.loads((line / "run" / "run.json").read_text())["choices"]["seed"] == (0 if "--seed" in options else 5)
 
 
+def test_a_run_of_an_earlier_version_is_read(line: Path) -> None:
+    assert invoke("train", "m.model", "-q", "-o", "run", "--epochs", "1").exit_code == 0
+    record = json.loads(Path("run/run.json").read_text())
+    del record["choices"]["jit"], record["choices"]["memory_budget"], record["surroundings"]["numba"]
+    Path("run/run.json").write_text(json.dumps(record))
+    evaluated = invoke("eval", "run", "-q")
+    assert evaluated.exit_code == 0, evaluated.stderr
+
+
 def test_eval_reads_the_record_of_a_run_once(line: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert invoke("train", "m.model", "-q", "-o", "run", "--epochs", "1").exit_code == 0
     read: list[Path] = []
@@ -300,12 +309,12 @@ ELSEWHERE: dict[str, tuple[object, str]] = {
     "code": ("0123456789abcdef", "nablac's own code has changed"),
     "library": ("0123456789abcdef", "the standard library has changed"),
     "numpy": ("1.26.0", "NumPy was 1.26.0, and is "),
-    "numba": ("0.50.0", "numba was 0.50.0, and is "),
     "onnxruntime": ("1.20.0", "onnxruntime was 1.20.0, and is "),
     "processor": ("aarch64 ASIMD", "the processor was aarch64 ASIMD, and is "),
     "blas": ("openblas 0.3.20 Haswell", "NumPy's BLAS was openblas 0.3.20 Haswell, and is "),
     "blas_threads": (63, "NumPy's BLAS had 63 threads, and has "),
     "threads": (63, "onnxruntime had 63 threads, and has "),
+    "numba": ("0.50.0", "numba was 0.50.0, and is "),
 }
 
 
