@@ -102,8 +102,8 @@ class OnnxRunner:
             watching.before_session(options)
         try:
             source = model if isinstance(model, bytes) else str(model)
-            slow = _SLOW_FUSIONS.get(device, ())
-            self.session = ort.InferenceSession(source, options, providers=providers, disabled_optimizers=slow)
+            harmful = harmful_fusions(device)
+            self.session = ort.InferenceSession(source, options, providers=providers, disabled_optimizers=harmful)
         except Exception as error:  # onnxruntime's exceptions have no other common base
             raise self._refused(codes.E909, "onnxruntime cannot load this model", error) from error
         if watching is not None:
@@ -269,6 +269,16 @@ def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
         for node in waiting.pop().node:
             yield node
             waiting.extend(attribute.g for attribute in node.attribute if attribute.HasField("g"))
+
+
+def harmful_fusions(device: str) -> tuple[str, ...]:
+    """The optimizers of onnxruntime that make a model slower on a device, or break it."""
+    import onnxruntime as ort
+
+    version = tuple(map(int, ort.__version__.split(".")[:2]))
+    # 1.30 fuses reshapes of which one has a computed shape, as that of a `Barrier`, and then refuses the model.
+    broken = ("ReshapeFusion",) if version < (1, 31) else ()
+    return (*_SLOW_FUSIONS.get(device, ()), *broken)
 
 
 def _providers(device: str) -> list[str]:
