@@ -60,15 +60,14 @@ def test_no_assertion_depends_on_a_clock(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=[path.relative_to(ROOT).as_posix() for path in FILES])
 def test_a_test_without_the_oracle_is_skipped(path: Path) -> None:
     """The tests also run without PyTorch: one that needs it asks for it before anything imports it."""
-    statements = ast.parse(path.read_text("utf-8")).body
-    asks = next(
-        (statement.lineno for statement in statements if "importorskip('torch'" in ast.unparse(statement)), None
-    )
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    calls = (node for node in nodes if isinstance(node, ast.Call))
+    asks = min((call.lineno for call in calls if "importorskip('torch" in ast.unparse(call)), default=None)
     imports = [
-        statement.lineno
-        for statement in statements
-        if (isinstance(statement, ast.Import) and any(alias.name.split(".")[0] == "torch" for alias in statement.names))
-        or (isinstance(statement, ast.ImportFrom) and (statement.module or "").split(".")[0] == "torch")
+        node.lineno
+        for node in nodes
+        if (isinstance(node, ast.Import) and any(alias.name.split(".")[0] == "torch" for alias in node.names))
+        or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "torch")
     ]
     needed = path.name.startswith("test_") and imports
     assert not needed or (asks is not None and asks < min(imports)), "ask for it: `pytest.importorskip`"

@@ -16,6 +16,7 @@ from runtime.numpy_executor import NumpyRunner
 from tests.models import spec_of
 from tests.specs.parity import torch
 
+pytest.importorskip("torch", reason="the oracle is PyTorch: pip install 'nablac[oracle]'")
 pytest.importorskip("expecttest", reason="PyTorch's optimizer tests need it: pip install 'nablac[oracle]'")
 
 with warnings.catch_warnings():
