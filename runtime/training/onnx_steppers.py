@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from compiler.targets import LOWEST_OPSET, ORT_CPU, Target
 from runtime.onnx_binding import Binding
 from runtime.onnx_session import OnnxRunner
 from runtime.training.in_place_update import InPlaceUpdate
-from runtime.training.steppers import SplitGraphs, StepperSetup, write_over
+from runtime.training.steppers import InPlaceStepper, SplitGraphs, StepperSetup
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -37,12 +36,12 @@ def _names(graph: Graph) -> tuple[dict[str, str], dict[str, str]]:
     return outputs, dict(zip(graph.updates, names[len(outputs) :], strict=True))
 
 
-class InPlaceOnnxStepper:
+class InPlaceOnnxStepper(InPlaceStepper):
     """Training on a CPU: onnxruntime computes the gradients, and NumPy updates the memory that it reads."""
 
     def __init__(self, setup: StepperSetup, split: SplitGraphs) -> None:
-        self.update = InPlaceUpdate(split.update, setup.state, setup.loops)
-        arrays, gradients = self.update.arrays, self.update.gradients
+        update = InPlaceUpdate(split.update, setup.state, setup.loops)
+        arrays, gradients = update.arrays, update.gradients
         outputs, self.buffers = _names(split.gradient)
         self.outputs = {name: end for name, end in outputs.items() if name not in gradients}
         # Waiting threads of onnxruntime would take the processors from the update.
@@ -52,30 +51,14 @@ class InPlaceOnnxStepper:
             {path: array for path, array in arrays.items() if path in runner.inputs},
             {outputs[name]: array for name, array in gradients.items()},
         )
-        self.evaluator = OnnxEvaluator(setup, arrays)
-        self._lost = False  # whether the last loss was not finite
+        super().__init__(update, OnnxEvaluator(setup, arrays))
 
     def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
         """Run the gradients and, if the loss is finite, the update."""
         results = self.binding.run(feeds)
         measured = {name: float(results[end]) for name, end in self.outputs.items()}
-        self._lost = not math.isfinite(measured["loss"])
-        if not self._lost:
-            write_over(self.update.arrays, {path: results[end] for path, end in self.buffers.items()})
-            self.update.run(feeds)
+        self.finish_step(feeds, measured, {path: results[end] for path, end in self.buffers.items()})
         return measured
-
-    def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Run the evaluation on the current values, or on their averages."""
-        return self.evaluator.run(self.update.arrays, feeds)
-
-    def state(self) -> dict[str, Array]:
-        """The arrays themselves, which the next step writes over."""
-        return dict(self.update.arrays)
-
-    def before(self) -> dict[str, Array]:
-        """The state, which a step whose loss is not finite leaves as it was."""
-        return self.state() if self._lost else {}
 
 
 class OnnxStepper:

@@ -113,29 +113,32 @@ class NumpyEvaluator:
         return {name: outputs[name] for name in self.evaluated}
 
 
-class InPlaceNumpyStepper:
-    """Training on the NumPy runtime: gradients first, then the update over the state's own memory."""
+class Evaluator(Protocol):
+    """What computes the loss and the metrics on a backend."""
 
-    def __init__(self, setup: StepperSetup, split: SplitGraphs) -> None:
-        self.update = InPlaceUpdate(split.update, setup.state, setup.loops)
-        arrays = self.update.arrays
-        self.runner = NumpyRunner(split.gradient, arrays, setup.loops)
-        self.runner.weights.update({path: arrays[path] for path in self.runner.weights})
-        self.evaluator = NumpyEvaluator(setup, arrays)
-        self.limit = blas_limit(setup.loops.threads)
+    def run(self, state: Mapping[str, Array], feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs that are needed, on the weights of a state or on their averages."""
+
+
+class InPlaceStepper:
+    """Training by two graphs: a backend computes the gradients, and NumPy updates the state over its own memory."""
+
+    def __init__(self, update: InPlaceUpdate, evaluator: Evaluator) -> None:
+        self.update, self.evaluator = update, evaluator
         self._lost = False  # whether the last loss was not finite
 
-    def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
-        """Run the gradients and, if the loss is finite, the update."""
-        with self.limit():
-            outputs, buffers = self.runner.run_step({name: feeds[name] for name in self.runner.graph.inputs})
-        gradients = {name: outputs.pop(name) for name in self.update.gradients}
-        results = {name: float(value) for name, value in outputs.items()}
+    def finish_step(
+        self,
+        feeds: Mapping[str, Array],
+        results: Mapping[str, float],
+        buffers: Mapping[str, Array],
+        gradients: Mapping[str, Array] | None = None,
+    ) -> None:
+        """Run the update, if the loss is finite; without `gradients` they lie in the update's own arrays."""
         self._lost = not math.isfinite(results["loss"])
         if not self._lost:
             write_over(self.update.arrays, buffers)
             self.update.run(feeds, gradients)
-        return results
 
     def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the evaluation on the current weights, or on their averages."""
@@ -148,6 +151,27 @@ class InPlaceNumpyStepper:
     def before(self) -> dict[str, Array]:
         """The state, which a step whose loss is not finite leaves as it was."""
         return self.state() if self._lost else {}
+
+
+class InPlaceNumpyStepper(InPlaceStepper):
+    """Training on the NumPy runtime: gradients first, then the update over the state's own memory."""
+
+    def __init__(self, setup: StepperSetup, split: SplitGraphs) -> None:
+        update = InPlaceUpdate(split.update, setup.state, setup.loops)
+        arrays = update.arrays
+        self.runner = NumpyRunner(split.gradient, arrays, setup.loops)
+        self.runner.weights.update({path: arrays[path] for path in self.runner.weights})
+        super().__init__(update, NumpyEvaluator(setup, arrays))
+        self.limit = blas_limit(setup.loops.threads)
+
+    def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
+        """Run the gradients and, if the loss is finite, the update."""
+        with self.limit():
+            outputs, buffers = self.runner.run_step({name: feeds[name] for name in self.runner.graph.inputs})
+        gradients = {name: outputs.pop(name) for name in self.update.gradients}
+        results = {name: float(value) for name, value in outputs.items()}
+        self.finish_step(feeds, results, buffers, gradients)
+        return results
 
 
 def write_over(arrays: Mapping[str, Array], following: Mapping[str, Array]) -> None:
