@@ -64,12 +64,12 @@ def mnn(file: Path, feeds: Arrays, outputs: list[str]) -> Sequence[Any]:
         raise RuntimeError("Error: the converter wrote no file")
     module = nn.load_module_from_file(str(converted), list(feeds), outputs)
     kinds = {"float32": expr.float, "int64": expr.int, "int32": expr.int, "bool": expr.int}
-    given = []
+    inputs = []
     for array in feeds.values():
         narrow = array.astype(np.int32) if array.dtype != np.float32 else array
         shape = list(array.shape) or [1]
-        given.append(expr.const(np.ascontiguousarray(narrow), shape, expr.NCHW, kinds[array.dtype.name]))
-    results = module.forward(given)
+        inputs.append(expr.const(np.ascontiguousarray(narrow), shape, expr.NCHW, kinds[array.dtype.name]))
+    results = module.forward(inputs)
     return [np.array(expr.convert(result, expr.NCHW).read()) for result in results]
 
 

@@ -77,9 +77,9 @@ def residual(ours: Weights) -> Weights:
         for count, path in enumerate(convolutions):
             suffix = f"_{count}" if count else ""
             shortcut = count == (3 if bottleneck else 2)
-            place = f"{torch}.short.0" if shortcut else f"{torch}.body.{3 * count}"
+            block = f"{torch}.short.0" if shortcut else f"{torch}.body.{3 * count}"
             norm = f"{torch}.short.1" if shortcut else f"{torch}.body.{3 * count + 1}"
-            state |= {f"{place}.weight": ours[path]} | _batch_norm(ours, f"{own}.batch_norm{suffix}", norm)
+            state |= {f"{block}.weight": ours[path]} | _batch_norm(ours, f"{own}.batch_norm{suffix}", norm)
     return state | _dense(ours, {"dense": f"{4 + len(blocks) + 2}"})
 
 

@@ -81,9 +81,9 @@ def cpu_kernels() -> dict[str, list[Row]]:
         if kernel.domain or kernel.provider != "CPUExecutionProvider":
             continue
         first, last = kernel.version_range
-        made = row(kernel.op_name, first, None if last > 1000 else last, kernel.type_constraints)
-        if made is not None:  # one operator may have a kernel of its own for each type
-            kernels.setdefault(kernel.op_name, {}).setdefault(made[:2], set()).update(made[2].split())
+        parsed = row(kernel.op_name, first, None if last > 1000 else last, kernel.type_constraints)
+        if parsed is not None:  # one operator may have a kernel of its own for each type
+            kernels.setdefault(kernel.op_name, {}).setdefault(parsed[:2], set()).update(parsed[2].split())
     return {
         name: [(first, last, " ".join(sorted(types))) for (first, last), types in rows.items()]
         for name, rows in kernels.items()
@@ -107,9 +107,9 @@ def cuda_kernels(text: str) -> dict[str, list[Row]]:
             parameter: re.findall(r"tensor\(\w+\)", listed)
             for parameter, listed in re.findall(r"\*\*(\w+)\*\* = ([^*]*)", cells[-1])
         }
-        made = row(name, first, last, types)
-        if made is not None:
-            kernels.setdefault(name, []).append(made)
+        parsed = row(name, first, last, types)
+        if parsed is not None:
+            kernels.setdefault(name, []).append(parsed)
     return kernels
 
 

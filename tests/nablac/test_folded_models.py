@@ -75,8 +75,8 @@ def test_compile_says_which_form_it_wrote(
 ) -> None:
     file = tmp_path / "m.model"
     file.write_text(TEXT)
-    told = CliRunner().invoke(command, [str(file), *options]).stdout
-    assert report in told
+    shown = CliRunner().invoke(command, [str(file), *options]).stdout
+    assert report in shown
     facts = json.loads(CliRunner().invoke(command, [str(file), "--json", *options]).stdout)
     assert (facts["weights"], facts["computed_weights"], facts["computed_from"]) == form
     assert [tensor.name for tensor in onnx.load(tmp_path / "m.onnx").graph.initializer] == names
@@ -95,5 +95,5 @@ def test_what_overflows_before_its_scale_alone_is_no_reason_not_to_write(tmp_pat
     """Numbers near the largest: 3 x overflows, and 0.3 x does not."""
     file = tmp_path / "m.model"
     file.write_text(OVERFLOWING)
-    told = CliRunner().invoke(command, [str(file)])
-    assert (told.exit_code, file.with_suffix(".onnx").exists()) == (0, True), told.stderr
+    ended = CliRunner().invoke(command, [str(file)])
+    assert (ended.exit_code, file.with_suffix(".onnx").exists()) == (0, True), ended.stderr

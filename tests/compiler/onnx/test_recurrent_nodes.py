@@ -55,8 +55,8 @@ FORMS: Mapping[tuple[str, Target], set[str]] = {
 
 @pytest.mark.parametrize(("layers", "target"), [pytest.param(*form, id=f"{form[0]}, {form[1].name}") for form in FORMS])
 def test_a_target_gets_the_form_that_it_needs(layers: str, target: Target) -> None:
-    made = model(layers)
-    proto = made.onnx(target=target)
+    compiled = model(layers)
+    proto = compiled.onnx(target=target)
     nodes = list(proto.graph.node)
     kinds = {node.op_type for node in nodes} & {"LSTM", "GRU", "RNN", "Scan", "Expand", "Slice"}
     assert kinds == FORMS[layers, target]
@@ -66,4 +66,4 @@ def test_a_target_gets_the_form_that_it_needs(layers: str, target: Target) -> No
         assert all(attribute.s != b"reverse" for node in recurrent for attribute in node.attribute)
     s = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
     (result,) = OnnxRunner(proto.SerializeToString(), threads=1).run({"s": s}).values()
-    np.testing.assert_allclose(result, made(s=s)["y"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(result, compiled(s=s)["y"], rtol=1e-5, atol=1e-6)
