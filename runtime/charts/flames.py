@@ -36,7 +36,7 @@ class Flame:
 
 def flame_graph(title: str, root: Flame, *, note: str = "", width: float = _WIDTH) -> Chart:
     """The tree under `root`, the largest parts first; leaves are the darker, the larger they are."""
-    if not is_drawable(root.amount) or root.amount < sys.float_info.min:  # of less, the scale overflows
+    if not is_drawable(root.amount) or root.amount < width * sys.float_info.min:  # of less, the scale overflows
         panel = Panel.begin(title, width, 100, note=note)
         panel.say("nothing to show")
         return panel.chart(title, "Nothing to show.")
