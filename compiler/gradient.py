@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from compiler.derivation import current_derivation
 from compiler.graph import Graph, Node, NotDifferentiable, Value
 from compiler.origins import origin
 
@@ -21,6 +22,7 @@ def gradients(outputs: Sequence[Value], seeds: Sequence[Value], wrt: Sequence[Va
         if any(operand in sources or operand.node in active for operand in node.operands):
             active.add(node)
 
+    derivation = current_derivation()
     gradient: dict[Value, Value] = {}
     for output, seed in zip(outputs, seeds, strict=True):
         _accumulate(gradient, output, seed)
@@ -39,6 +41,12 @@ def gradients(outputs: Sequence[Value], seeds: Sequence[Value], wrt: Sequence[Va
         for operand, grad in zip(node.operands, pulled, strict=True):
             if grad is not None and operand.type.dtype.is_float and (operand in sources or operand.node in active):
                 _accumulate(gradient, operand, grad)
+        if derivation is not None and not several and grads[0] is not None:
+            for index, grad in enumerate(pulled):
+                if grad is not None:
+                    derivation.pulled.setdefault(grad, (node, index, grads[0]))
+    if derivation is not None:
+        derivation.gradients.update(gradient)
     return [gradient.get(value) for value in wrt]
 
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from compiler.dims import Dim, Size, substitute
-from compiler.origins import Origin, current_origin
+from compiler.origins import Origin, ResultName, current_origin
 from compiler.types import DType, TensorType
 from grammar.record import Record
 
@@ -91,7 +91,7 @@ Operand = Value | int | float | bool
 
 
 class Node:
-    """An operator applied to values: immutable, and compared by identity."""
+    """An operator applied to values: immutable but for the names that its text gives it, and compared by identity."""
 
     __slots__ = ("op", "operands", "origin", "results")
 
@@ -111,6 +111,12 @@ class Node:
         """The only result."""
         (result,) = self.results
         return result
+
+    def add_name(self, name: ResultName) -> None:
+        """Record a name of a result, unless the result has one that is at least as near to the model's own names."""
+        origin = self.origin
+        if all(name.depth < other.depth for other in origin.names if other.result == name.result):
+            self.origin = Origin(origin.span, origin.path, (*origin.names, name))
 
     def __repr__(self) -> str:
         return f"<{self.op} of {len(self.operands)}>"
@@ -150,6 +156,9 @@ class Operator(Record):
     views_operand: ClassVar[bool] = False  # NumPy's result is a view of the first operand
     allocates: ClassVar[bool] = False  # NumPy's result is a new array, never a view of an operand
     elementwise: ClassVar[bool] = False  # an element of the result depends on the operands' at its own index alone
+    latex: ClassVar[str] = ""  # its name as a function in LaTeX, where that is not its own name
+    reads_as_operand: ClassVar[bool] = False  # changes type, shape or sign alone, and is not read as an operation
+    adjoint: ClassVar[str] = ""  # the name of its gradient, where that is read as one function
     edges: ClassVar[tuple[str, ...]] = ()  # where onnxruntime's kernel deviates, and what it gives there
     registry: ClassVar[dict[str, type[Operator]]] = {}
     _bare: ClassVar[Any]

@@ -7,15 +7,41 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from grammar.record import Record
 from grammar.source import Span
+
+
+class ResultName(Record):
+    """A name that the text gives to one result of a node: by an equation, or as an input or output of a layer.
+
+    `path` is that of the layer with the equation; `calls` is the number of functions around it, whose names are local.
+    """
+
+    result: int  # its index
+    text: str
+    primed: bool
+    path: str
+    calls: int
+    span: Span  # of the equation's value
+
+    @property
+    def depth(self) -> tuple[int, int]:
+        """How far it is from the names of the model itself."""
+        return self.path.count(".") + bool(self.path), self.calls
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a node comes from: the span of its source text, and the path of the layer that created it."""
+    """Where a node comes from: the span of its source text, the path of the layer that created it, and its names."""
 
     span: Span | None = None
     path: str = ""
+    names: tuple[ResultName, ...] = ()
+
+    def of_result(self, index: int) -> Origin:
+        """The origin of a node whose only result stands for one of this node's results."""
+        names = tuple(name.replace(result=0) for name in self.names if name.result == index)
+        return Origin(self.span, self.path, names)
 
 
 _origin: ContextVar[Origin] = ContextVar("origin", default=Origin())  # noqa: B039 - Origin is immutable

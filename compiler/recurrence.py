@@ -73,7 +73,10 @@ class Step(Record):
         taken = [*self.inputs, *self.captured]
         labels = [label_of(value) for value in self.inputs]
         names = _unique([*labels, *(f"captured_{index}" for index in range(len(self.captured)))])
-        inputs = {name: Input(name, value.type)() for name, value in zip(names, taken, strict=True)}
+        inputs = {
+            name: Node(Input(name, value.type), (), [value.type], value.node.origin.of_result(value.index)).result
+            for name, value in zip(names, taken, strict=True)
+        }
         closed = replace(list(self.results), dict(zip(taken, inputs.values(), strict=True)))
         next_names = [f"next_{state.name}" for state in self.states]
         names = _unique([*next_names, *(f"output_{index}" for index in range(len(self.outputs)))])

@@ -48,7 +48,7 @@ def print_expression(node: _Node, level: int = PIPE) -> str:
             continue
         expression, lowest = piece
         pieces = _pieces(expression)
-        if _level(expression) < lowest:
+        if level_of(expression) < lowest:
             pieces = ["(", *pieces, ")"]
         pending.extend(reversed(pieces))
     return "".join(written)
@@ -69,7 +69,8 @@ def split_pipe(node: Expression) -> list[Expression]:
     return [node, *reversed(stages)]
 
 
-def _level(node: _Node) -> int:
+def level_of(node: _Node) -> int:
+    """How tightly the outermost operator of an expression binds."""
     match node:
         case TupleOf() | Pipe() | Argument() | Slice():
             return PIPE
@@ -147,7 +148,7 @@ def _separated(items: tuple[_Node, ...]) -> list[_Piece]:
 
 
 def _is_short(node: Expression) -> bool:
-    return isinstance(node.value, int) if isinstance(node, Number) else _level(node) >= POSTFIX
+    return isinstance(node.value, int) if isinstance(node, Number) else level_of(node) >= POSTFIX
 
 
 def _number(node: Number) -> str:

@@ -403,6 +403,21 @@ class Model:
         differentiated._weights = initialize(differentiated.graph, self.seed, self.read_weights())
         return differentiated
 
+    def gradient_equations(self, wrt: str | Iterable[str] = "*", *, latex: bool = False) -> str:
+        """The gradient that the compiler derives as equations to read, from the loss backwards: text, or LaTeX.
+
+        dX is the gradient of the loss with respect to X, for each value that the model's text names; `wrt` as in
+        `gradient`.
+        """
+        from compiler.formulas.gradient_equations import gradient_equations
+        from compiler.formulas.latex import latex_of
+        from compiler.formulas.plain_text import text_of
+        from runtime.training.trained import in_raw_data
+
+        spec = in_raw_data(self._source.spec(training=self._training), self.fitted)
+        section = gradient_equations(spec, [wrt] if isinstance(wrt, str) else wrt)
+        return latex_of(section) if latex else text_of(section)
+
     def _seeded(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The inputs with the model's seed, if the model makes random draws and `seed` is not among them."""
         if "seed" in self.elaborated.inputs and "seed" not in inputs:

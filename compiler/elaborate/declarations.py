@@ -98,6 +98,7 @@ def _input(session: Session, instance: Instance, declared: syntax.Declared) -> C
         raise AlreadyReported
     tensor = as_tensor(session, argument.value, argument.span, session.local_float_type)
     bind_input(session, declared, tensor, argument.span)
+    session.add_name(tensor, name, argument.span)
     return tensor
 
 

@@ -101,7 +101,7 @@ def _run_body(session: Session, instance: Instance, arguments: list[Argument], s
         try:
             session.run(instance.defined.syntax.body)
             check_leftover(session, frame, instance)
-            return record_outputs(session, instance, outputs_of(session, frame, instance))
+            return record_outputs(session, instance, _named_outputs(session, frame, instance))
         except CallAborted:
             return UNKNOWN
 
@@ -210,6 +210,14 @@ def outputs_of(session: Session, frame: Frame, instance: Instance) -> CompileTim
     if any(value is UNKNOWN for value in values):
         return UNKNOWN if len(values) == 1 else tuple(values)
     return values[0] if len(values) == 1 else tuple(values)
+
+
+def _named_outputs(session: Session, frame: Frame, instance: Instance) -> CompileTimeValue:
+    """The outputs of a body; `out` is a name for those without one."""
+    outputs = outputs_of(session, frame, instance)
+    for _, value, span in frame.outputs:
+        session.add_name(value, "out", span)
+    return outputs
 
 
 def record_outputs(session: Session, instance: Instance, results: CompileTimeValue) -> CompileTimeValue:

@@ -20,7 +20,7 @@ from compiler.graph import Graph, Node, Operator, Value
 from compiler.operators.control import Scan
 from compiler.operators.leaves import Constant, Stored
 from compiler.operators.random import FoldKey
-from compiler.origins import origin
+from compiler.origins import Origin
 from compiler.types import TensorType
 from grammar.source import Span
 
@@ -158,10 +158,18 @@ class _Copy:
     def _copy_nodes(self, nodes: Sequence[Node], values: dict[Value, Value]) -> None:
         """Copy nodes in order; `values` has the copies of their operands, and gets those of their results."""
         for node in nodes:
-            with origin(node.origin.span, self._moved(node.origin.path)):
-                operands = tuple([values[operand] for operand in node.operands])
-                copied = Node(self._operator(node), operands, [result.type for result in node.results])
+            operands = tuple([values[operand] for operand in node.operands])
+            types = [result.type for result in node.results]
+            copied = Node(self._operator(node), operands, types, self._origin(node.origin))
             values.update(zip(node.results, copied.results, strict=True))
+
+    def _origin(self, origin: Origin) -> Origin:
+        """The origin of a copy: names of the layers around the copied instance are not the copy's."""
+        names = [name.replace(path=self._moved(name.path)) for name in origin.names if self._is_inside(name.path)]
+        return Origin(origin.span, self._moved(origin.path), tuple(names))
+
+    def _is_inside(self, path: str) -> bool:
+        return path == self.before or path.startswith((f"{self.before}.", f"{self.before}/"))
 
     def _operator(self, node: Node) -> Operator:
         op = node.op
@@ -175,16 +183,20 @@ class _Copy:
         return op
 
     def _copy_graph(self, graph: Graph) -> Graph:
-        """A nested graph, on the same inputs."""
-        values = {value: value for value in graph.inputs.values()}
+        """A nested graph."""
+        inputs = {
+            name: Node(value.node.op, (), [value.type], self._origin(value.node.origin)).result
+            for name, value in graph.inputs.items()
+        }
+        values = dict(zip(graph.inputs.values(), inputs.values(), strict=True))
         self._copy_nodes([node for node in graph if node.results[0] not in values], values)
         outputs = {name: values[value] for name, value in graph.outputs.items()}
-        return Graph(graph.inputs, outputs, name=graph.name, doc=graph.doc)
+        return Graph(inputs, outputs, name=graph.name, doc=graph.doc)
 
     def _moved(self, path: str) -> str:
         """A path below that of the copied instance, below this one's."""
         moved = self.paths.get(path)
         if moved is None:
-            inside = path == self.before or path.startswith((f"{self.before}.", f"{self.before}/"))
+            inside = self._is_inside(path)
             moved = self.paths[path] = self.path + path[len(self.before) :] if inside else path
         return moved

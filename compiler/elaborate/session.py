@@ -18,7 +18,7 @@ from compiler.elaborate.placement import misplaced
 from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Lazy
 from compiler.elaborate.work import EXPRESSION, ITEM, MOST_NODES, MOST_WORK, REFUSED, Work, of_shape
 from compiler.graph import Layer, Value
-from compiler.origins import origin
+from compiler.origins import ResultName, origin
 from compiler.search_space import Numbers, Search
 from compiler.types import DType, TypeMismatch
 from grammar import codes, syntax
@@ -251,6 +251,15 @@ class Session:
                 steps += of_shape(shape)
         self.charge(steps, span)
         return built
+
+    def add_name(self, value: object, text: str, span: Span, *, primed: bool = False) -> None:
+        """Record the name that the current definition gives to a tensor."""
+        if not isinstance(value, Value):
+            return
+        calls = 0
+        while calls < len(self.frames) and self.frames[-1 - calls].kind == "fn":
+            calls += 1
+        value.node.add_name(ResultName(value.index, text, primed, self.frame.path, calls, span))
 
     # Errors
 

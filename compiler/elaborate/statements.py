@@ -50,6 +50,7 @@ def _assign(session: Session, target: syntax.Name, value: CompileTimeValue, span
         return
     if isinstance(value, Instance) and value.defined.kind in ("layer", "model", "cell"):
         claim_path(session, value, target.text, span)
+    session.add_name(value, target.text, span)
     session.frame.scope.names[target.text] = value
 
 
@@ -88,6 +89,7 @@ def _assign_next(session: Session, target: syntax.Name, value: CompileTimeValue,
             labels=(Label(declared, "declared here"),) if declared else (),
         )
     frame.next_values[name] = tensor
+    session.add_name(tensor, name, span, primed=True)
     if name in frame.states:
         frame.states[name].next = tensor
         return
@@ -133,6 +135,8 @@ def _put_out(session: Session, statement: syntax.Output, item: syntax.Expression
         if frame.kind != "fn" and output is not UNKNOWN and output is not NONE:
             output = as_tensor(session, output, item.span, session.local_float_type)
         frame.outputs.append((name if len(values) == 1 else None, output, item.span))
+        if statement.name is not None and len(values) == 1:
+            session.add_name(output, statement.name.text, item.span)
     if statement.name is not None and not isinstance(value, tuple):
         frame.scope.names[statement.name.text] = value
 

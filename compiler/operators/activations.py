@@ -25,6 +25,7 @@ class Tanh(Unary):
     """The hyperbolic tangent."""
 
     name, onnx, ufunc = "tanh", "Tanh", "tanh"
+    latex = r"\tanh"
     number_function = math.tanh
 
     def derivative(self, x: Value, result: Value) -> Value:
@@ -35,6 +36,7 @@ class Sigmoid(Unary):
     """The logistic function `1 / (1 + exp(-x))`."""
 
     name, onnx = "sigmoid", "Sigmoid"
+    latex = r"\sigma"
     allocates = True
     wide = True
 

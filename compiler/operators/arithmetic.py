@@ -274,6 +274,7 @@ class Neg(Elementwise):
     """`-x`, of floats and signed integers."""
 
     name, onnx, ufunc = "neg", "Neg", "negative"
+    reads_as_operand = True
     cheap = True
     operand_names = ("x",)
 

@@ -20,6 +20,7 @@ class Cast(Operator):
     """The elements of `x` as `dtype`. Floats lose their fraction on the way to integers; bool is 0 and 1."""
 
     name = "cast"
+    reads_as_operand = True
     elementwise = True
     allocates = True
     positions = "all"

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from compiler.attribute_kinds import INTERNAL, Flag, Integer
+from compiler.derivation import BackwardStep, current_derivation
 from compiler.dims import Size, positive
 from compiler.gradient import gradients
-from compiler.graph import Graph, Operator, Value
+from compiler.graph import Graph, Node, Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.leaves import Input
@@ -139,7 +140,8 @@ class Scan(Operator):
     def pullback(
         self, grad: tuple[Value | None, ...], *operands: Value, result: tuple[Value, ...]
     ) -> tuple[Value | None, ...]:
-        return through_time(self, grad if isinstance(grad, tuple) else (grad,), operands)
+        node = (result[0] if isinstance(result, tuple) else result).node
+        return through_time(node, grad if isinstance(grad, tuple) else (grad,))
 
     def lower(self, emit: Emit, *operands: str) -> tuple[str, ...]:
         if self.backward and not emit.target.differentiates_scans:
@@ -188,21 +190,23 @@ class Scan(Operator):
 # Back-propagation through time (Werbos, 1990): the gradient of a Scan is a Scan in the other direction
 
 
-def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Value, ...]) -> tuple[Value | None, ...]:
-    """The gradients of a Scan's operands, from those of its results.
+def through_time(node: Node, grads: tuple[Value | None, ...]) -> tuple[Value | None, ...]:
+    """The gradients of the operands of a node of a Scan, from those of its results.
 
     The states, and what else of a step its gradient needs, are saved by a second forward Scan, which the pass
     `merge_scans` merges with the first. A backward step pulls the gradients back through the forward step, and computes
     only the cheap values of that again. The gradients of the whole values are summed over the steps.
     """
+    scan, operands = node.op, node.operands
+    assert isinstance(scan, Scan)
     formal = list(scan.body.inputs.values())
     ends = list(scan.body.outputs.values())
     n, last = scan.states, scan.states + scan.slices
     inputs = [Input(f"forward_{index}", value.type)() for index, value in enumerate(formal)]
     forward = dict(zip(formal, inputs, strict=True))
-    for node in scan.body:
-        if node.results[0] not in forward:
-            rebuild(node, forward)
+    for inner in scan.body:
+        if inner.results[0] not in forward:
+            rebuild(inner, forward)
     again = [forward[end] for end in ends]
     flows = [value.type.dtype.is_float for value in formal]
 
@@ -252,7 +256,22 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
     kept = [_keep_flags(scan, length, keep.type.dtype) for keep in keeps]
     sequences = [*before, *operands[n:last], *stacks[n:], *stacked_grads, *kept]
     backward = Scan(body, len(initial), len(sequences), not scan.reverse, backward=True, recompute=scan.recompute)
-    results = iter(backward.apply(*initial, *sequences, *operands[last:]).results)
+    applied = backward.apply(*initial, *sequences, *operands[last:])
+    derivation = current_derivation()
+    if derivation is not None:
+        flowing_states = [index for index in range(n) if flows[index]]
+        step = BackwardStep(
+            applied,
+            node,
+            tuple(inputs),
+            tuple(again),
+            dict(zip(flowing_states, zip(to_next, first, strict=True), strict=True)),
+            dict(zip(flown, zip(to_stacked, stacked_grads, strict=True), strict=True)),
+            tuple(keeps),
+            dict(zip(flowing_states, state_gradients, strict=True)),
+        )
+        derivation.steps.append(step)
+    results = iter(applied.results)
     gradient_of: dict[int, Value] = {}
     for index in (*range(n), *range(last, len(formal)), *range(n, last)):
         if flows[index]:

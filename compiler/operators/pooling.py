@@ -89,6 +89,7 @@ class MaxPool(Pool, Operator):
     """The largest item of each window; NaN where the window holds one (onnxruntime's own kernel hides it)."""
 
     name = "max_pool"
+    adjoint = "max_pool_gradient"
     edges = ("NaN in a window: onnxruntime may pass over it",)
     kernel: Integers
     strides: Integers = ()
@@ -190,6 +191,8 @@ class MaxPoolIndices(Pool, Operator):
 
 class AveragePool(Pool, Operator):
     """The mean of each window; padding counts as zeros with `count_include_pad`, and not at all without."""
+
+    adjoint = "average_pool_gradient"
 
     name = "average_pool"
     wide = True

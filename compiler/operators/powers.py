@@ -93,6 +93,7 @@ class Exp(Unary):
     """e to the power of `x`."""
 
     name, onnx, ufunc = "exp", "Exp", "exp"
+    latex = r"\exp"
     number_function = math.exp
 
     def derivative(self, x: Value, result: Value) -> Value:
@@ -103,6 +104,7 @@ class Log(Unary):
     """The natural logarithm."""
 
     name, onnx, ufunc = "log", "Log", "log"
+    latex = r"\log"
     counts_from_zero = (0,)
     number_function = math.log
 

@@ -167,6 +167,7 @@ class Max(Extremum):
     """The largest element over `axes`; equal largest elements share the gradient."""
 
     name, onnx, ufunc = "max", "ReduceMax", "max"
+    latex = r"\max"
     combines = "max"
 
 
@@ -174,6 +175,7 @@ class Min(Extremum):
     """The smallest element over `axes`; equal smallest elements share the gradient."""
 
     name, onnx, ufunc = "min", "ReduceMin", "min"
+    latex = r"\min"
     combines = "min"
 
 

@@ -41,6 +41,7 @@ class Transpose(DataMovement):
     """Axis `i` of the result is axis `permutation[i]` of `x`."""
 
     name = "transpose"
+    reads_as_operand = True
     positions = "all"
     views_operand = True
     permutation: Integers
@@ -81,6 +82,7 @@ class Reshape(DataMovement):
     """The elements of `x`, row by row, as a tensor of `shape`; one size may be -1: it follows from the others."""
 
     name = "reshape"
+    reads_as_operand = True
     positions = "all"
     states_axes = True
     views_operand = True
@@ -160,6 +162,7 @@ class Expand(DataMovement):
     """`x` repeated along axes of length 1, or new leading ones, so that it has `shape`."""
 
     name = "expand"
+    reads_as_operand = True
     positions = "all"
     states_axes = True
     views_operand = True
@@ -203,6 +206,7 @@ class Squeeze(DataMovement):
     """`x` without `axes`, which must have length 1."""
 
     name = "squeeze"
+    reads_as_operand = True
     positions = "all"
     views_operand = True
     axes: Axes
@@ -248,6 +252,7 @@ class Unsqueeze(DataMovement):
     """`x` with new axes of length 1, which are `axes` of the result."""
 
     name = "unsqueeze"
+    reads_as_operand = True
     positions = "all"
     states_axes = True
     views_operand = True

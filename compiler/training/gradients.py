@@ -35,7 +35,23 @@ def gradient_graph(model: ModelSpec, wrt: Iterable[str] = ("*",), *, second: boo
     spec, graph = training_of(model), model.graph
     alone = Graph({}, {"loss": spec.loss})
     loss = run_stage(alone if cut else run_stage(alone, Stage.GRADIENT_CHECK), Stage.BEFORE_GRADIENT).outputs["loss"]
-    sources = {name: value for name, value in graph.inputs.items() if value.type.dtype.is_float}
+    chosen = chosen_sources(model, loss, wrt)
+    grads = _or_zeros(chosen, gradient_of(loss, list(chosen.values())))
+    outputs = {"loss": loss, **{gradient_name(name): grad for name, grad in grads.items()}}
+    if second:
+        along = {name: Input(f"along.{name}", value.type)() for name, value in chosen.items()}
+        products = [Sum(None)(grads[name] * vector) for name, vector in along.items()]
+        total = products[0]
+        for product in products[1:]:
+            total = total + product
+        seconds = _or_zeros(chosen, gradient_of(total, list(chosen.values())))
+        outputs |= {f"hvp.{name}": value for name, value in seconds.items()}
+    return Graph(inputs_of(model, outputs.values()), outputs, {}, f"{graph.name}.gradient", graph.doc, graph.layers)
+
+
+def chosen_sources(model: ModelSpec, loss: Value, wrt: Iterable[str]) -> dict[str, Value]:
+    """The parameters of a loss and the float inputs of its model that match the patterns; NablacError if none does."""
+    sources = {name: value for name, value in model.graph.inputs.items() if value.type.dtype.is_float}
     sources |= parameters_of(loss)
     patterns = list(wrt)
     chosen = {name: value for name, value in sources.items() if any(fnmatchcase(name, pattern) for pattern in patterns)}
@@ -48,17 +64,7 @@ def gradient_graph(model: ModelSpec, wrt: Iterable[str] = ("*",), *, second: boo
                 hint=f"the choices are {', '.join(list(sources)[:8])}{', ...' if len(sources) > 8 else ''}",
             )
         )
-    grads = _or_zeros(chosen, gradient_of(loss, list(chosen.values())))
-    outputs = {"loss": loss, **{gradient_name(name): grad for name, grad in grads.items()}}
-    if second:
-        along = {name: Input(f"along.{name}", value.type)() for name, value in chosen.items()}
-        products = [Sum(None)(grads[name] * vector) for name, vector in along.items()]
-        total = products[0]
-        for product in products[1:]:
-            total = total + product
-        seconds = _or_zeros(chosen, gradient_of(total, list(chosen.values())))
-        outputs |= {f"hvp.{name}": value for name, value in seconds.items()}
-    return Graph(inputs_of(model, outputs.values()), outputs, {}, f"{graph.name}.gradient", graph.doc, graph.layers)
+    return chosen
 
 
 def _or_zeros(chosen: Mapping[str, Value], grads: Iterable[Value | None]) -> dict[str, Value]:

@@ -29,6 +29,7 @@ KINDS = {**_PICTURES, ".txt": "text"}
     "--depth", type=click.IntRange(0), metavar="N", help="Open layers to this depth.  [default: about 40 boxes]"
 )
 @click.option("--optimised", is_flag=True, help="Draw the graph after optimisation, as it is run and exported.")
+@click.option("--latex", is_flag=True, help="Print the equations of the model in LaTeX instead.")
 @click.option("--attention", metavar="TEXT", help="Draw a text model's attention on this text.")
 @click.option(
     "--layer", metavar="PATH", help="Draw this attention layer.  [default: the last that attends to another sequence]"
@@ -46,6 +47,7 @@ def command(
     output: Path | None,
     depth: int | None,
     optimised: bool,
+    latex: bool,
     attention: str | None,
     layer: str | None,
     tokenizer: Path | None,
@@ -67,6 +69,8 @@ def command(
         check_output(output, reads=[*options.files_read(), *([tokenizer] if tokenizer is not None else [])])
     if attention is not None:
         return _draw_attention(options, attention, layer, output, tokenizer, as_json, quiet)
+    if latex:
+        return _print_latex(options, output, optimised or depth is not None, as_json, quiet)
     from compiler.dump import dump
     from compiler.passes.pipeline import optimize
     from runtime.atomic_files import write_bytes
@@ -94,6 +98,27 @@ def command(
         print_json({"output": str(output), "kind": kind, "boxes": count, "depth": depth})
     else:
         note(f"{output}: {graph.name} as {kind}, {count} boxes, layers open {depth} deep", quiet)
+    return 0
+
+
+def _print_latex(options: ModelOptions, output: Path | None, of_a_picture: bool, as_json: bool, quiet: bool) -> int:
+    """Print the equations of a model, or write them to a file."""
+    from compiler.formulas.latex import latex_of
+    from compiler.formulas.model_equations import model_equations
+    from runtime.atomic_files import write_bytes
+
+    if of_a_picture:
+        raise click.UsageError("--depth and --optimised are for pictures: leave out --latex")
+    graph = _graph(options)
+    text = latex_of(model_equations(graph))
+    if output is None:
+        print_json({"text": text}) if as_json else click.echo(text, nl=False)
+        return 0
+    write_bytes(output, text.encode())
+    if as_json:
+        print_json({"output": str(output), "kind": "LaTeX"})
+    else:
+        note(f"{output}: {graph.name} as LaTeX", quiet)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`nablac grad`: export the gradients of a model's loss to ONNX."""
+"""`nablac grad`: the gradients of a model's loss as ONNX, or as equations to read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import ModelOptions, model_options, output_options, weight_options
-from nablac.commands.output import print_json
+from nablac.commands.output import note, print_json
 
 
 @click.command()
@@ -22,7 +22,14 @@ from nablac.commands.output import print_json
 @click.option(
     "--hvp", is_flag=True, help="Also export Hessian-vector products: inputs `along.NAME`, outputs `hvp.NAME`."
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file.  [default: NAME.grad.onnx]")
+@click.option("--text", "as_text", is_flag=True, help="Print the gradients as equations instead.")
+@click.option("--latex", is_flag=True, help="Print the gradients as equations in LaTeX instead.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write to this file.  [default: NAME.grad.onnx; stdout for --text and --latex]",
+)
 @click.option(
     "--opset", type=int, metavar="N", help="Target this ONNX opset.  [default: the lowest that supports the graph]"
 )
@@ -32,16 +39,26 @@ def command(
     options: ModelOptions,
     wrt: tuple[str, ...],
     hvp: bool,
+    as_text: bool,
+    latex: bool,
     output: Path | None,
     opset: int | None,
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Export a model's gradients to ONNX.
+    """Export a model's gradients to ONNX, or print them.
 
     The inputs are the batch and the targets; the outputs are `loss` and a `grad.NAME` for each parameter and float
-    input that --wrt selects.
+    input that --wrt selects. With --text the gradients are equations in the names of the model, from the loss
+    backwards; docs/gradients.md says how to read them.
     """
+    if as_text or latex:
+        if as_text and latex:
+            raise click.UsageError("choose one of --text and --latex")
+        if hvp or opset is not None:
+            option = "--hvp" if hvp else "--opset"
+            raise click.UsageError(f"{option} is for ONNX files: leave out {'--text' if as_text else '--latex'}")
+        return _print_equations(options, wrt, latex, output, as_json, quiet)
     import onnx
 
     from compiler.passes.rules import is_everywhere
@@ -64,4 +81,26 @@ def command(
     for key, type in outputs.items():
         zero = ", always 0: no gradient reaches it" if is_everywhere(gradient.graph.outputs[key], 0) else ""
         click.echo(f"  {key}: {type}{zero}")
+    return 0
+
+
+def _print_equations(
+    options: ModelOptions, wrt: tuple[str, ...], latex: bool, output: Path | None, as_json: bool, quiet: bool
+) -> int:
+    """Print the gradients as equations, or write them to a file."""
+    from runtime.atomic_files import write_bytes
+    from runtime.outputs import check_output
+
+    if output is not None:
+        check_output(output, reads=options.files_read())
+    model = set_up_model(options)
+    text = model.gradient_equations(wrt or "*", latex=latex)
+    if output is None:
+        print_json({"text": text}) if as_json else click.echo(text, nl=False)
+        return 0
+    write_bytes(output, text.encode())
+    if as_json:
+        print_json({"output": str(output)})
+    else:
+        note(f"{output}: the gradient of {model.name} as {'LaTeX' if latex else 'text'}", quiet)
     return 0

@@ -1,0 +1,63 @@
+"""Equations as plain text: a line for each, below the equations of the model that they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from compiler.formulas.sections import Equation, Group, Section, every_equation
+from grammar.expression_printer import print_expression
+from grammar.source import Span
+
+
+def text_of(section: Section) -> str:
+    """A model's gradient as text."""
+    return "\n".join([*_head(section), *_lines(section, "")]) + "\n"
+
+
+def print_equation(equation: Equation, section: Section) -> str:
+    """`dW = sum over t, batch of dy h^T`, with names as they are written in a section."""
+    target = print_expression(equation.target.expression(section.path))
+    over = f"sum over {', '.join(equation.over)} of " if equation.over else ""
+    return f"{target} = {over}{print_expression(equation.value)}"
+
+
+def print_source(group: Group, section: Section) -> str:
+    """The equations of the model that a group comes from, in one line."""
+    first, *others = (print_equation(equation, section) for equation in group.of)
+    return first + (f"  with  {',  '.join(others)}" if others else "")
+
+
+def location(span: Span) -> str:
+    """The file and line of a span."""
+    return f"{span.source.name}:{span.line}"
+
+
+def _head(section: Section) -> Iterator[str]:
+    yield f"# {section.definition}: the gradient of its loss, from the loss backwards. dX is the gradient of X."
+    if any(step.is_step for step, _, _ in every_equation(section)):
+        yield "# In the steps of a recurrence, X' is the next value of X, and dX[t + 1] is of the step after this one."
+
+
+def _lines(section: Section, indent: str) -> Iterator[str]:
+    for part in section.parts:
+        yield ""
+        if isinstance(part, Section):
+            yield f"{indent}# {step_title(part)}"
+            yield from _lines(part, indent + "    ")
+            continue
+        if part.of:
+            where = f"    {location(part.span)}" if part.span is not None else ""
+            yield f"{indent}# {print_source(part, section)}{where}"
+        else:
+            yield f"{indent}# {part.title}"
+        for equation in part.equations:
+            yield f"{indent}{print_equation(equation, section)}"
+
+
+def step_title(section: Section) -> str:
+    """What the steps of a recurrence are."""
+    order = "from the first to the last" if section.reverse else "from the last to the first"
+    kept = "".join(
+        f"; {symbol.text} is 0 where a segment of truncated back-propagation begins, else 1" for symbol in section.keeps
+    )
+    return f"the steps t of {section.path} ({section.definition}), {order}{kept}"

@@ -1,0 +1,1 @@
+"""Equations of models and gradients: against textbooks, and evaluated against PyTorch."""
