@@ -21,6 +21,8 @@ from compiler.operators.leaves import Constant, Input, SizeOf, Stored
 from grammar import syntax
 from grammar.source import Span
 
+# The gradients that have an equation: the number of the group, the order in it, the name and the value
+Root = tuple[int, tuple[int, int], Symbol, Value]
 ReadStep = Callable[[BackwardStep, Scope, dict[int, Symbol]], Section]
 
 
@@ -149,7 +151,8 @@ class SectionReader:
     def _roots(self) -> None:
         """The gradients that have an equation, in backward order, each with its group."""
         scope = self.scope
-        self.roots: list[tuple[int, tuple[int, int], Symbol, Value]] = []
+        self.roots: list[Root] = []
+        self.begun: set[Symbol] = set()  # whose equations are written
         for value, symbol in self.targets.items():
             final = self.final_gradient[value]
             is_seed = not self.owners.get(value) and is_constant(final)  # the gradient of the loss itself
@@ -234,13 +237,11 @@ class SectionReader:
         return Equation(symbol, summed.item, summed.over)
 
     def _write(self) -> Section:
-        written: set[Value] = set()
+        self.written: set[Value] = set()
+        self.roots_by_name = {root[2]: root for root in self.roots}
         groups: dict[int, list[Equation]] = {}
-        for group, _, symbol, final in self.roots:
-            equations = groups.setdefault(group, [])
-            self._write_needed(final, written, equations, is_root=True)
-            written.add(final)
-            equations.append(self._equation(symbol, final))
+        for root in self.roots:
+            self._write_root(root, groups.setdefault(root[0], []))
         steps = {self.scope.order[step.forward]: (step, names) for step, names in self.steps}
         parts: list[Group | Section] = []
         for group in sorted({*groups, *steps}, reverse=True):
@@ -252,9 +253,8 @@ class SectionReader:
                 outbound = tuple(e for e in groups.get(group, ()) if e.target.key not in arriving)
                 parts.append(Group(self._arriving(node), None, inbound))
                 parts.append(self.read_step(step, self.scope, names))
-                parts += (
-                    [Group((), None, outbound, f"out of the steps of {step.forward.origin.path}")] if outbound else []
-                )
+                if outbound:
+                    parts.append(Group((), None, outbound, f"out of the steps of {node.origin.path}"))
             else:
                 parts.append(Group(self._sources(node), self._span(node), tuple(groups[group])))
         return self._section(tuple(parts))
@@ -262,18 +262,26 @@ class SectionReader:
     def _section(self, parts: tuple[Group | Section, ...]) -> Section:
         return Section(self.scope.path, self.definition, parts)
 
-    def _write_needed(self, value: Value, written: set[Value], equations: list[Equation], is_root: bool) -> None:
-        """Write the equations of names given here that a value uses, before it."""
-        needed = [
-            node.result
-            for node in Graph({}, {"": value})
-            if len(node.results) == 1 and node.result in self.own and node.result not in written
-        ]
-        for inner in needed:
-            if inner is value and is_root and self.names[inner] != self.own[inner]:
-                continue
-            written.add(inner)
-            equations.append(self._equation(self.own[inner], inner))
+    def _write_root(self, root: Root, equations: list[Equation]) -> None:
+        """Write the equation of a gradient, behind those of the same group that it uses."""
+        group, _, symbol, final = root
+        if symbol in self.begun:
+            return
+        self.begun.add(symbol)
+        nodes = Graph({}, {"": final}).nodes
+        used = [self.fixed[node.results[0]] for node in nodes if node.results[0] in self.fixed]
+        for other in map(self.roots_by_name.get, used):
+            if other is not None and other[0] == group:
+                self._write_root(other, equations)
+        for node in nodes:
+            inner = node.results[0]
+            if inner in self.own and inner not in self.written:
+                if inner is final and self.names[inner] is not self.own[inner]:
+                    continue
+                self.written.add(inner)
+                equations.append(self._equation(self.own[inner], inner))
+        self.written.add(final)
+        equations.append(self._equation(symbol, final))
 
     def _arriving(self, node: Node) -> tuple[Equation, ...]:
         """What the steps of a recurrence get."""

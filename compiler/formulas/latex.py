@@ -16,6 +16,7 @@ from compiler.graph import Operator
 from grammar import syntax
 from grammar.expression_printer import PRODUCT, SIGN, SUM, level_of, print_expression
 
+LONGEST = 16  # groups in one environment: KaTeX has a limit of what it expands
 _GREEK = frozenset(
     (
         *("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu"),
@@ -58,9 +59,13 @@ def _blocks(section: Section) -> Iterator[str]:
 
 
 def _aligned(groups: list[Group], section: Section) -> Iterator[str]:
-    if not groups:
-        return
-    yield r"\begin{aligned}"
+    for start in range(0, len(groups), LONGEST):
+        yield r"\begin{aligned}"
+        yield from _rows(groups[start : start + LONGEST], section)
+        yield r"\end{aligned}"
+
+
+def _rows(groups: list[Group], section: Section) -> Iterator[str]:
     for group in groups:
         if group.span is not None:
             yield f"% {location(group.span)}"
@@ -68,7 +73,6 @@ def _aligned(groups: list[Group], section: Section) -> Iterator[str]:
         for index, equation in enumerate(group.equations):
             note = rf" && \text{{from }} {source}" if source and index == 0 else ""
             yield rf"{latex_equation(equation, section)}{note} \\"
-    yield r"\end{aligned}"
 
 
 def latex_equation(equation: Equation, section: Section) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from compiler.formulas.sections import Equation, Group, Section, every_equation
-from grammar.expression_printer import print_expression
+from grammar.expression_printer import PIPE, PRODUCT, print_expression
 from grammar.source import Span
 
 
@@ -18,7 +18,7 @@ def print_equation(equation: Equation, section: Section) -> str:
     """`dW = sum over t, batch of dy h^T`, with names as they are written in a section."""
     target = print_expression(equation.target.expression(section.path))
     over = f"sum over {', '.join(equation.over)} of " if equation.over else ""
-    return f"{target} = {over}{print_expression(equation.value)}"
+    return f"{target} = {over}{print_expression(equation.value, PRODUCT if over else PIPE)}"
 
 
 def print_source(group: Group, section: Section) -> str:

@@ -13,7 +13,8 @@ from nablac.drawing.outline import BORDER, Box, Group
 
 LINE, TITLE, PAD = 15.0, 18.0, 10.0  # heights of a line and a title, and the padding
 TITLE_SIZE, LINE_SIZE = 13.8, 11.0  # font sizes; titles are bold
-ROW_GAP, BOX_GAP, POINT = 34.0, 26.0, 14.0
+ROW_GAP, BOX_GAP, POINT, LOOP_GAP = 34.0, 26.0, 14.0, 18.0
+LOOP_ABOVE = 4.0  # between two lines above the first row
 HEADER = 26.0  # height above the boxes of an open layer
 _SWEEPS = 4
 _NARROW, _WIDE = set("iljtfr.,:;'|![]() "), set("mwMW@")
@@ -57,6 +58,7 @@ class Line:
 
     points: list[tuple[float, float]]
     has_arrow: bool
+    name: str = ""  # of what flows along it, where that could be confused
 
 
 @dataclass
@@ -67,6 +69,7 @@ class Picture:
     height: float
     boxes: list[PositionedBox] = field(default_factory=list)
     edges: list[Line] = field(default_factory=list)
+    loops: list[list[tuple[float, float]]] = field(default_factory=list)  # corners, from a next state to the state
 
 
 def text_width(text: str, size: float = 12.0) -> float:
@@ -132,17 +135,42 @@ def lay_out(group: Group) -> Picture:
             x += box_width + BOX_GAP
         y += height + ROW_GAP
     picture.height = y - ROW_GAP * 0.4
-    picture.edges = [Line(_points(path, positions, picture), path[-1] is not None) for path in layout.paths]
+    names = group.edge_names()
+    several = sum(source == BORDER for source, _ in names) > 1
+    picture.edges = [
+        Line(_points(path, positions, picture, several), path[-1] is not None, names.get(edge, ""))
+        for edge, path in zip(group.edges, layout.paths, strict=True)
+    ]
+    _lay_out_loops(group, picture)
     return picture
 
 
+def _lay_out_loops(group: Group, picture: Picture) -> None:
+    """Lines from next states to states, around the right side of the picture and down from the top."""
+    placed = {positioned.box.number: positioned for positioned in picture.boxes}
+    for number, (source, target) in enumerate(group.loops):
+        start, end = placed[source], placed[target]
+        picture.width += LOOP_GAP
+        x, below = picture.width - LOOP_GAP, start.y + start.height / 2
+        above, down = LOOP_ABOVE * (number % 3 + 1), end.x + end.width / 2 + LOOP_ABOVE
+        picture.loops.append([(start.x + start.width, below), (x, below), (x, above), (down, above), (down, end.y)])
+
+
 def _points(
-    path: list[Item | None], positions: dict[int | Point, tuple[float, float, float]], picture: Picture
+    path: list[Item | None],
+    positions: dict[int | Point, tuple[float, float, float]],
+    picture: Picture,
+    several: bool,
 ) -> list[tuple[float, float]]:
+    """The points of an edge; if `several` values enter, each does so above where it goes."""
     points: list[tuple[float, float]] = []
     for index, item in enumerate(path):
-        if item is None:
+        if item is None and index == 0 and several:
+            (first, *_) = (other for other in path if other is not None)
+            points.append((positions[first.number if isinstance(first, Box) else first][0], 0.0))
+        elif item is None:
             points.append((picture.width / 2, 0.0 if index == 0 else picture.height))
+        if item is None:
             continue
         middle, top, bottom = positions[item.number if isinstance(item, Box) else item]
         if isinstance(item, Point):
@@ -154,14 +182,14 @@ def _points(
 
 def closed_size(box: Box, types: list[str]) -> tuple[float, float]:
     """The width and height of a box with its title, its lines, and the types of its outputs."""
-    texts = [text_width(box.title, TITLE_SIZE), *(text_width(line, LINE_SIZE) for line in (*box.lines, *types))]
+    texts = [text_width(box.heading, TITLE_SIZE), *(text_width(line, LINE_SIZE) for line in (*box.lines, *types))]
     return max(max(texts) + 2 * PAD + 4, 64.0), TITLE + LINE * (len(box.lines) + len(types)) + 2 * PAD - 4
 
 
 def header_width(box: Box) -> float:
     """The width of an open box's title and lines, side by side."""
     lines = sum(text_width(line, LINE_SIZE) + 12 for line in box.lines)
-    return text_width(box.title, TITLE_SIZE) + lines + 2 * PAD
+    return text_width(box.heading, TITLE_SIZE) + lines + 2 * PAD
 
 
 def _size(box: Box, types: list[str], inside: Picture | None) -> tuple[float, float]:

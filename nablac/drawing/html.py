@@ -14,6 +14,7 @@ from nablac.drawing.box_layout import (
     BOX_GAP,
     HEADER,
     LINE,
+    LOOP_GAP,
     PAD,
     POINT,
     ROW_GAP,
@@ -23,7 +24,7 @@ from nablac.drawing.box_layout import (
     rows_of,
 )
 from nablac.drawing.outline import Box, Group
-from nablac.drawing.svg import COLORS, OPEN, TYPE_COLOR
+from nablac.drawing.svg import COLORS, OPEN, TYPE_COLOR, dark_style
 
 _PAGE = Path(__file__).with_name("page.html")
 
@@ -38,15 +39,28 @@ def html(group: Group, title: str, depth: int) -> str:
         "colors": COLORS,
         "opened": OPEN,
         "type_color": TYPE_COLOR,
-        "sizes": {"row": ROW_GAP, "gap": BOX_GAP, "point": POINT, "header": HEADER, "pad": PAD, "line": LINE},
+        "sizes": {
+            "row": ROW_GAP,
+            "gap": BOX_GAP,
+            "point": POINT,
+            "header": HEADER,
+            "pad": PAD,
+            "line": LINE,
+            "loop": LOOP_GAP,
+        },
     }
     text = json.dumps(data, ensure_ascii=False).replace("</", "<\\/")
-    return _PAGE.read_text("utf-8").replace("{{title}}", escape(title)).replace("{{data}}", text)
+    return (
+        _PAGE.read_text("utf-8")
+        .replace("{{title}}", escape(title))
+        .replace("{{style}}", dark_style())
+        .replace("{{data}}", text)
+    )
 
 
 def _group(group: Group) -> dict[str, Any]:
     """Rows of box numbers, with points as strings; edges as the items that they pass, null for the border."""
-    layout = rows_of(group)
+    layout, names = rows_of(group), group.edge_names()
 
     def name(item: Box | Point | None) -> int | str | None:
         return None if item is None else item.number if isinstance(item, Box) else f"{item.edge}/{item.row}"
@@ -54,6 +68,8 @@ def _group(group: Group) -> dict[str, Any]:
     return {
         "rows": [[name(item) for item in row] for row in layout.rows],
         "edges": [[name(item) for item in path] for path in layout.paths],
+        "names": [names.get(edge, "") for edge in group.edges],
+        "loops": group.loops,
     }
 
 
@@ -64,7 +80,7 @@ def _boxes(group: Group) -> dict[int, dict[str, Any]]:
     for box in group.boxes:
         boxes[box.number] = {
             "kind": box.kind,
-            "title": box.title,
+            "title": box.heading,
             "lines": box.lines,
             "types": types[box.number],
             "size": closed_size(box, types[box.number]),

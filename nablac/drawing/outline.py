@@ -11,7 +11,8 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from compiler.graph import Graph, Node, Value
+from compiler.formulas.symbols import name_of_result
+from compiler.graph import Graph, Layer, Node, Value
 from compiler.operators.control import Scan
 from compiler.operators.leaves import Input, Parameter
 
@@ -20,26 +21,61 @@ BORDER = -1  # the group's own border, as a source above its boxes and as a targ
 
 @dataclass(eq=False)
 class Box:
-    """`kind` is input, output, state, operator, layer or scan; `lines` are the texts below the title."""
+    """`kind` is input, output, state, operator, layer or scan; `lines` are the texts below the title.
+
+    `name` is that of the equation whose last operator this is; `definition` is what a layer is an instance of.
+    """
 
     number: int
     kind: str
     title: str
     lines: list[str] = field(default_factory=list)
     inside: Group | None = None
+    name: str = ""
+    definition: str = ""
+
+    @property
+    def heading(self) -> str:
+        """The title with the name of the equation, or the kind of the layer: `f = sigmoid`, `encoder: LSTM`."""
+        if self.name:
+            return f"{self.name} = {self.title}"
+        return f"{self.title}: {self.definition}" if self.definition else self.title
 
 
 @dataclass(eq=False)
 class Group:
-    """Boxes in the order of their first use, and edges by source and target, with the label of each value on them."""
+    """Boxes in the order of their first use, and edges by source and target, with the label of each value on them.
+
+    `names` are those of values on edges; `loops` lead from the next value of a state, after a step, to its value before
+    the next one.
+    """
 
     boxes: list[Box] = field(default_factory=list)
     edges: dict[tuple[int, int], dict[Hashable, str]] = field(default_factory=dict)
+    names: dict[Hashable, str] = field(default_factory=dict)
+    loops: list[tuple[int, int]] = field(default_factory=list)
 
-    def connect(self, source: int, target: int, value: Value) -> None:
+    def connect(self, source: int, target: int, value: Value, name: str) -> None:
         """Add an edge, unless both ends are one box: what flows inside a box is drawn inside it."""
         if source != target:
             self.edges.setdefault((source, target), {})[value] = str(value.type)
+            self.names[value] = name
+
+    def edge_names(self) -> dict[tuple[int, int], str]:
+        """The names of what flows along edges that could be confused: of several into, out of, or inside a layer."""
+        layers = {box.number for box in self.boxes if box.kind == "layer"}
+        entering: dict[int, set[Hashable]] = {}
+        leaving: dict[int, set[Hashable]] = {}
+        for (source, target), values in self.edges.items():
+            entering.setdefault(target, set()).update(values)
+            leaving.setdefault(source, set()).update(values)
+        confused_sources = {number for number in (*layers, BORDER) if len(leaving.get(number, ())) > 1}
+        confused_targets = {number for number in (*layers, BORDER) if len(entering.get(number, ())) > 1}
+        return {
+            (source, target): ", ".join(dict.fromkeys(self.names.get(value, "") for value in values)).strip(", ")
+            for (source, target), values in self.edges.items()
+            if source in confused_sources or target in confused_targets
+        }
 
     def output_types(self) -> dict[int, list[str]]:
         """The types of the values that leave each box, except those that its lines state."""
@@ -57,7 +93,7 @@ Weights = dict[str, Parameter]
 def outline(graph: Graph) -> Group:
     """The boxes of a graph. Values that depend on no input, such as weights, have no box: their users list them."""
     parameters = [node.op for node in graph if isinstance(node.op, Parameter)]
-    drawing = _Outline(graph, Group(), (), (), parameters, count())
+    drawing = _Outline(graph, Group(), (), (), parameters, count(), graph.layers)
     for name, value in graph.inputs.items():
         drawing.add_input("input", name, value)
     drawing.draw()
@@ -83,10 +119,12 @@ def close_below(group: Group, depth: int) -> Group:
             box.title,
             box.lines,
             close_below(box.inside, depth - 1) if box.inside is not None and depth > 0 else None,
+            box.name,
+            box.definition,
         )
         for box in group.boxes
     ]
-    return Group(boxes, group.edges)
+    return Group(boxes, group.edges, group.names, group.loops)
 
 
 def readable_depth(group: Group, most: int = 40) -> int:
@@ -112,9 +150,11 @@ class _Outline:
         prefix: tuple[str, ...],
         parameters: Sequence[Parameter],
         numbers: Iterator[int],
+        definitions: Mapping[str, Layer],
     ) -> None:
         self.graph, self.root, self.around, self.prefix = graph, root, around, prefix
         self.parameters, self.numbers = parameters, numbers
+        self.definitions = definitions
         self.drawn: dict[Value, Chain] = {}  # the box of a value that depends on an input
         self.weights: dict[Value, Weights] = {}  # the parameters that a value without a box depends on
         self.layers: dict[tuple[str, ...], Chain] = {}
@@ -144,6 +184,7 @@ class _Outline:
                 self._scan(node, node.op, used)
             else:
                 chain = self._box(self._layer(node), "operator", node.op.name, [])
+                chain[-1][1].name = _equation(node)
                 for operand in node.operands:
                     if operand in self.drawn:
                         _connect(self.drawn[operand], chain, operand)
@@ -151,6 +192,8 @@ class _Outline:
                         _add_parameters(chain[-1][1], self.weights.get(operand, {}))
                 self.drawn.update(dict.fromkeys(node.results, chain))
         for path, chain in self.layers.items():
+            layer = self.definitions.get(".".join(path))
+            chain[-1][1].definition = layer.definition if layer is not None else ""
             chain[-1][1].lines = _parameter_lines(self.parameters, ".".join(path))
 
     def _scan(self, node: Node, scan: Scan, used: set[Value]) -> None:
@@ -158,14 +201,20 @@ class _Outline:
         chain = self._box(self._layer(node), "scan", "scan", ["backward" if scan.reverse else "forward"])
         box = chain[-1][1]
         box.inside = Group()
-        step = _Outline(scan.body, box.inside, chain, _parts(node.origin.path), self.parameters, self.numbers)
+        step = _Outline(
+            scan.body, box.inside, chain, _parts(node.origin.path), self.parameters, self.numbers, self.definitions
+        )
         step_inputs = list(scan.body.inputs.items())
+        states: dict[int, int] = {}  # the numbers of the boxes of the states before a step
         for index, ((name, value), operand) in enumerate(zip(step_inputs, node.operands, strict=True)):
             if index >= scan.states + scan.slices and operand not in self.drawn:
                 step.weights[value] = self.weights.get(operand, {})
                 continue
-            title = name if index < scan.states + scan.slices else _name(operand)
+            named = name_of_result(value)
+            title = name if index < scan.states else named.text if named is not None else _name(operand)
             entry = step.add_input("state" if index < scan.states else "input", title, value)
+            if index < scan.states:
+                states[index] = entry[-1][1].number
             if operand in self.drawn:
                 _connect(self.drawn[operand], entry, operand)
         step.draw()
@@ -174,6 +223,8 @@ class _Outline:
             self.drawn[result] = chain
             if index < scan.states:
                 end = step.add_output("state", f"{step_inputs[index][0]}'", value)
+                if end is not None:
+                    box.inside.loops.append((end[-1][1].number, states[index]))
             elif result in used:
                 end = step.add_output("output", "output" if stacked == 1 else f"output {index - scan.states}", value)
             else:
@@ -216,6 +267,22 @@ def _parts(path: str) -> tuple[str, ...]:
     return tuple(path.split(".")) if path else ()
 
 
+def _equation(node: Node) -> str:
+    """The name of the equation of its own layer whose last operator a node is."""
+    for name in node.origin.names:
+        if name.path == node.origin.path and name.text != "out":
+            return name.text + ("'" if name.primed else "")
+    return ""
+
+
+def _label(value: Value) -> str:
+    """A name for a value on an edge."""
+    named = name_of_result(value)
+    if isinstance(value.node.op, Input):
+        return value.node.op.label
+    return named.text + ("'" if named.primed else "") if named is not None else ""
+
+
 def _name(value: Value) -> str:
     """The name of a value from outside that a step uses."""
     return value.node.op.label if isinstance(value.node.op, Input) else value.node.op.name
@@ -223,14 +290,14 @@ def _name(value: Value) -> str:
 
 def _connect(source: Chain, target: Chain, value: Value) -> None:
     """Add an edge between two boxes to every group that it passes through."""
-    common = 0
+    common, name = 0, _label(value) or source[-1][1].title
     while common < min(len(source), len(target)) - 1 and source[common][1] is target[common][1]:
         common += 1
-    source[common][0].connect(source[common][1].number, target[common][1].number, value)
+    source[common][0].connect(source[common][1].number, target[common][1].number, value, name)
     for group, box in source[common + 1 :]:
-        group.connect(box.number, BORDER, value)
+        group.connect(box.number, BORDER, value, name)
     for group, box in target[common + 1 :]:
-        group.connect(BORDER, box.number, value)
+        group.connect(BORDER, box.number, value, name)
 
 
 def _add_parameters(box: Box, weights: Mapping[str, Parameter]) -> None:

@@ -7,6 +7,7 @@ from xml.sax.saxutils import escape, quoteattr
 from nablac.drawing.box_layout import HEADER, LINE, LINE_SIZE, PAD, Line, Picture, PositionedBox, lay_out, text_width
 from nablac.drawing.outline import Group
 from runtime.charts.elements import FONT
+from runtime.charts.palette import DARK
 
 COLORS = {  # fill, stroke, text
     "input": ("#dcfce7", "#16a34a", "#14532d"),
@@ -16,9 +17,29 @@ COLORS = {  # fill, stroke, text
     "layer": ("#dbeafe", "#2563eb", "#1e3a8a"),
     "scan": ("#f3e8ff", "#9333ea", "#581c87"),
 }
+DARK_COLORS = {
+    "input": ("#052e16", "#22c55e", "#bbf7d0"),
+    "output": ("#450a0a", "#ef4444", "#fecaca"),
+    "state": ("#422006", "#eab308", "#fef08a"),
+    "operator": ("#1e293b", "#64748b", "#f1f5f9"),
+    "layer": ("#172554", "#3b82f6", "#bfdbfe"),
+    "scan": ("#3b0764", "#a855f7", "#e9d5ff"),
+}
+DARK_OPEN = {"layer": "#10193a", "scan": "#230a3d"}
 OPEN = {"layer": "#eff6ff", "scan": "#faf5ff"}  # fills of open boxes
 TYPE_COLOR = "#475569"  # the text colour of output types
 MARGIN = 20
+
+
+def dark_style() -> str:
+    """The style of a picture where the reader's browser is set to dark colours."""
+    rules = [
+        ".surface{fill:#0f172a}.heading{fill:#f1f5f9}.edge{stroke:#64748b}.loop{stroke:#eab308}.name{fill:#cbd5e1}"
+    ]
+    for kind, (fill, stroke, text) in DARK_COLORS.items():
+        rules.append(f".{kind}>rect{{fill:{fill};stroke:{stroke}}}.{kind}>text{{fill:{text}}}")
+    rules += [f".{kind}.open>rect{{fill:{fill}}}" for kind, fill in DARK_OPEN.items()]
+    return f"{DARK}{{{''.join(rules)}.box>text.type{{fill:#94a3b8}}}}"
 
 
 def svg(group: Group, title: str) -> str:
@@ -28,10 +49,12 @@ def svg(group: Group, title: str) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" font-family={quoteattr(FONT)} font-size="12">'
+        f"<style>{dark_style()}</style>"
         '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
         'orient="auto-start-reverse"><path d="M0 0L8 4L0 8z" fill="#64748b"/></marker></defs>'
-        f'<rect width="100%" height="100%" rx="10" fill="#ffffff"/>'
-        f'<text x="{MARGIN}" y="28" font-size="16" font-weight="600" fill="#0f172a">{escape(title)}</text>'
+        f'<rect width="100%" height="100%" rx="10" fill="#ffffff" class="surface"/>'
+        f'<text x="{MARGIN}" y="28" font-size="16" font-weight="600" fill="#0f172a" class="heading">'
+        f"{escape(title)}</text>"
         f'<g transform="translate({MARGIN} {MARGIN + 16})">{_picture(picture)}</g></svg>\n'
     )
 
@@ -39,7 +62,8 @@ def svg(group: Group, title: str) -> str:
 def _picture(picture: Picture) -> str:
     edges = map(_edge, picture.edges)
     boxes = map(_box, picture.boxes)
-    return "".join([*edges, *boxes])
+    names = map(_edge_name, picture.edges)
+    return "".join([*edges, *map(_loop, picture.loops), *boxes, *names])
 
 
 def curve(points: list[tuple[float, float]]) -> str:
@@ -55,7 +79,27 @@ def curve(points: list[tuple[float, float]]) -> str:
 
 def _edge(line: Line) -> str:
     arrow = ' marker-end="url(#arrow)"' if line.has_arrow else ""
-    return f'<path d="{curve(line.points)}" fill="none" stroke="#94a3b8" stroke-width="1.4"{arrow}/>'
+    return f'<path d="{curve(line.points)}" fill="none" stroke="#94a3b8" stroke-width="1.4" class="edge"{arrow}/>'
+
+
+def _edge_name(line: Line) -> str:
+    """The name of what flows along an edge, above its target."""
+    if not line.name:
+        return ""
+    (x, y), (to_x, to_y) = line.points[-2:]
+    return (
+        f'<text x="{(x + 2 * to_x) / 3 + 4:.1f}" y="{(y + 2 * to_y) / 3:.1f}" font-size="10" fill="#334155" '
+        f'class="name">{escape(line.name)}</text>'
+    )
+
+
+def _loop(corners: list[tuple[float, float]]) -> str:
+    """A dashed line from a next state around to the state."""
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
+    return (
+        f'<polyline points="{path}" fill="none" stroke="#ca8a04" stroke-width="1.4" stroke-dasharray="5 4" '
+        'stroke-linejoin="round" class="loop" marker-end="url(#arrow)"/>'
+    )
 
 
 def _box(placed: PositionedBox) -> str:
@@ -63,12 +107,14 @@ def _box(placed: PositionedBox) -> str:
     fill, stroke, text = COLORS[box.kind]
     radius = 16 if box.kind in ("input", "output", "state") else 7
     fill = OPEN.get(box.kind, fill) if placed.inside is not None else fill
+    is_open = " open" if placed.inside is not None else ""
     shape = (
-        f'<g transform="translate({placed.x:.1f} {placed.y:.1f})"><rect width="{placed.width:.1f}" '
+        f'<g transform="translate({placed.x:.1f} {placed.y:.1f})" class="box {box.kind}{is_open}">'
+        f'<rect width="{placed.width:.1f}" '
         f'height="{placed.height:.1f}" rx="{radius}" fill="{fill}" stroke="{stroke}" stroke-width="1.2"/>'
     )
     if placed.inside is not None:
-        head = f'<tspan font-size="13" font-weight="600">{escape(box.title)}</tspan>'
+        head = f'<tspan font-size="13" font-weight="600">{escape(box.heading)}</tspan>'
         head += "".join(
             f'<tspan dx="10" font-size="11" fill-opacity="0.8">{escape(line)}</tspan>' for line in box.lines
         )
@@ -80,12 +126,16 @@ def _box(placed: PositionedBox) -> str:
     middle = placed.width / 2
     lines = [
         f'<text x="{middle:.1f}" y="20" text-anchor="middle" font-size="13" font-weight="600" fill="{text}">'
-        f"{escape(box.title)}</text>"
+        f"{escape(box.heading)}</text>"
     ]
     texts = [*((line, text) for line in box.lines), *((line, TYPE_COLOR) for line in placed.types)]
     lines += [
         f'<text x="{middle:.1f}" y="{21 + LINE * index:.1f}" text-anchor="middle" font-size="{LINE_SIZE:g}" '
-        f'fill="{color}" fill-opacity="0.8">{escape(line)}</text>'
+        f'fill="{color}" fill-opacity="0.8"{_class(color)}>{escape(line)}</text>'
         for index, (line, color) in enumerate(texts, 1)
     ]
     return f"{shape}{''.join(lines)}</g>"
+
+
+def _class(color: str) -> str:
+    return ' class="type"' if color == TYPE_COLOR else ""

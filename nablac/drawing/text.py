@@ -15,18 +15,27 @@ def mermaid(group: Group) -> str:
         lines.append(f"  classDef {kind} fill:{fill},stroke:{stroke},color:{text}")
     lines += _mermaid_boxes(group, "  ")
     lines += [f'  n{source} -->|"{_quoted(label)}"| n{target}' for source, target, label in edges(group)]
+    lines += [f"  n{source} -. next step .-> n{target}" for source, target in _loops(group)]
     return "\n".join(lines) + "\n"
+
+
+def _loops(group: Group) -> Iterator[tuple[int, int]]:
+    """The loops of all recurrences that are open."""
+    yield from group.loops
+    for box in group.boxes:
+        if box.inside is not None:
+            yield from _loops(box.inside)
 
 
 def _mermaid_boxes(group: Group, indent: str) -> Iterator[str]:
     for box in group.boxes:
         if box.inside is not None:
-            yield f'{indent}subgraph n{box.number}["{_quoted(box.title)}"]'
+            yield f'{indent}subgraph n{box.number}["{_quoted(box.heading)}"]'
             yield from _mermaid_boxes(box.inside, indent + "  ")
             yield f"{indent}end"
             continue
         left, right = ("([", "])") if box.kind in ("input", "output", "state") else ("[", "]")
-        text = "<br/>".join(map(_quoted, [box.title, *box.lines]))
+        text = "<br/>".join(map(_quoted, [box.heading, *box.lines]))
         yield f'{indent}n{box.number}{left}"{text}"{right}:::{box.kind}'
 
 
@@ -50,6 +59,10 @@ def dot(group: Group, title: str) -> str:
     lines.append('  edge [fontname="sans-serif" fontsize=9 color="#94a3b8"]')
     lines += _dot_boxes(group, "  ")
     lines += [f"  n{source} -> n{target} [label={_escaped(label)}]" for source, target, label in edges(group)]
+    lines += [
+        f'  n{source} -> n{target} [label="next step" style=dashed constraint=false]'
+        for source, target in _loops(group)
+    ]
     return "\n".join([*lines, "}"]) + "\n"
 
 
@@ -58,12 +71,12 @@ def _dot_boxes(group: Group, indent: str) -> Iterator[str]:
         fill, stroke, text = COLORS[box.kind]
         if box.inside is not None:
             yield f"{indent}subgraph cluster_{box.number} {{"
-            yield f'{indent}  label={_escaped(box.title)} style="rounded" color="{stroke}" fontcolor="{text}"'
+            yield f'{indent}  label={_escaped(box.heading)} style="rounded" color="{stroke}" fontcolor="{text}"'
             yield from _dot_boxes(box.inside, indent + "  ")
             yield f"{indent}}}"
             continue
         shape = "oval" if box.kind in ("input", "output", "state") else "box"
-        label = _escaped("\n".join([box.title, *box.lines]))
+        label = _escaped("\n".join([box.heading, *box.lines]))
         colors = f'fillcolor="{fill}" color="{stroke}" fontcolor="{text}"'
         yield f"{indent}n{box.number} [label={label} shape={shape} {colors}]"
 

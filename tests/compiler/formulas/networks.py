@@ -231,7 +231,26 @@ ATTENTION = Network(
     {"batch": 5, "T": 6},
 )
 
+# Two layers of the library: the states of the first are the sequence of the second, whose gradient comes back to them.
+STACK = Network(
+    """model M() {
+    input xs: [batch, time, 3]
+    y = xs -> SimpleRNN(4, sequences: true) -> SimpleRNN(4) -> Dense(2)
+    output y
+}"""
+    + MSE,
+    {"xs": (5, 6, 3), "t": (5, 2), "dense.W": (4, 2), "dense.b": (2,)}
+    | {f"simple_rnn{suffix}.rnn_cell.W_hh": (4, 4) for suffix in ("", "_1")}
+    | {f"simple_rnn{suffix}.rnn_cell.b_h": (4,) for suffix in ("", "_1")}
+    | {"simple_rnn.rnn_cell.W_xh": (4, 3), "simple_rnn_1.rnn_cell.W_xh": (4, 4)},
+    lambda values: _stack(values),
+    ("dense.dW = simple_rnn_1.rnn_cell.h[time]^T @ dy",),
+    {"batch": 5, "time": 6},
+    ("simple_rnn.rnn_cell.h[0]", "simple_rnn_1.rnn_cell.h[0]"),
+)
+
 NETWORKS = {
+    "stack": STACK,
     "Elman": ELMAN,
     "LSTM": LSTM,
     "GRU": GRU,
@@ -246,6 +265,17 @@ def _elman(v: dict[str, Tensor]) -> Tensor:
         h = torch.tanh(x @ v["elman.W_xh"].T + h @ v["elman.W_hh"].T + v["elman.b_h"])
         ys.append(h @ v["elman.W_hy"].T + v["elman.b_y"])
     return mse_loss(torch.stack(ys, 1), v["t"])
+
+
+def _stack(v: dict[str, Tensor]) -> Tensor:
+    rows = v["xs"].unbind(1)
+    for cell in ("simple_rnn.rnn_cell", "simple_rnn_1.rnn_cell"):
+        h, states = torch.zeros(5, 4, dtype=torch.float64), []
+        for x in rows:
+            h = torch.tanh(x @ v[f"{cell}.W_xh"].T + h @ v[f"{cell}.W_hh"].T + v[f"{cell}.b_h"])
+            states.append(h)
+        rows = tuple(states)
+    return mse_loss(rows[-1] @ v["dense.W"] + v["dense.b"], v["t"])
 
 
 def _lstm(v: dict[str, Tensor]) -> Tensor:
