@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from compiler.elaborate.applications import Application
+from compiler.elaborate.definition_bodies import declared_inputs
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import NONE, Argument, Builtin, CompileTimeValue, Defined, Instance, Primitive
 from compiler.elaborate.work import COPY
@@ -20,7 +21,7 @@ from compiler.graph import Graph, Node, Operator, Value
 from compiler.operators.control import Scan
 from compiler.operators.leaves import Constant, Stored
 from compiler.operators.random import FoldKey
-from compiler.origins import Origin
+from compiler.origins import Origin, ResultName
 from compiler.types import TensorType
 from grammar.source import Span
 
@@ -85,7 +86,7 @@ def copy_application(
     if known is None or (known.key is not None and known.key is not session.key):
         return None
     session.charge(COPY * known.size, span)
-    return _Copy(session, known, instance, [argument.value for argument in arguments]).outputs()
+    return _Copy(session, known, instance, arguments).outputs()
 
 
 class Recording:
@@ -129,16 +130,19 @@ class Recording:
 class _Copy:
     """A copy of an application for another instance: the same nodes below the other's path."""
 
-    def __init__(
-        self, session: Session, known: Application, instance: Instance, inputs: Sequence[CompileTimeValue]
-    ) -> None:
+    def __init__(self, session: Session, known: Application, instance: Instance, arguments: Sequence[Argument]) -> None:
         self.session, self.known, self.instance = session, known, instance
         self.before, self.path = known.instance.path or "", instance.path or ""
         self.paths: dict[str, str] = {}
         self.values: dict[Value, Value] = {value: value for value in known.fixed}
-        for value, other in zip(known.inputs, inputs, strict=True):
+        inputs = [declared.name.text for declared in declared_inputs(instance.defined.syntax)]
+        named = {argument.name for argument in arguments}
+        rest = iter([name for name in inputs if name not in named])
+        for value, argument in zip(known.inputs, arguments, strict=True):
+            other, name = argument.value, argument.name or next(rest)
             if isinstance(value, Value) and isinstance(other, Value):
                 self.values[value] = other
+                other.node.add_name(ResultName(other.index, name, False, self.path, 0, argument.span))
 
     def outputs(self) -> CompileTimeValue:
         """The outputs; what the application adds to the session is added."""

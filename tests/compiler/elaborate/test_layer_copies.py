@@ -54,7 +54,10 @@ def describe(graph: Graph) -> list[object]:
         if isinstance(node.op, Stored) and node.op.initial is not None:
             inner.append(node.op.initial)
         plain = type(node.op).name, getattr(node.op, "path", None), getattr(node.op, "stream", None)
-        source = str(node.origin.span), node.origin.path
+        names = [
+            (name.result, name.text, name.primed, name.path, name.calls, str(name.span)) for name in node.origin.names
+        ]
+        source = str(node.origin.span), node.origin.path, names
         rows.append((plain, operands, types, source, [describe(body) for body in inner]))
     return [*rows, {path: (layer.definition, layer.outputs) for path, layer in graph.layers.items()}]
 
