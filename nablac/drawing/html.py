@@ -14,6 +14,7 @@ from nablac.drawing.box_layout import (
     BOX_GAP,
     HEADER,
     LINE,
+    LOOP_ABOVE,
     LOOP_GAP,
     PAD,
     POINT,
@@ -47,6 +48,7 @@ def html(group: Group, title: str, depth: int) -> str:
             "pad": PAD,
             "line": LINE,
             "loop": LOOP_GAP,
+            "above": LOOP_ABOVE,
         },
     }
     text = json.dumps(data, ensure_ascii=False).replace("</", "<\\/")

@@ -254,6 +254,7 @@ def test_a_page_is_self_contained() -> None:
     script = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)
     assert script is not None
     data = json.loads(script[1])
+    assert set(re.findall(r"\bs\.(\w+)", page)) == set(data["sizes"])
     assert set(map(int, data["boxes"])) == {box.number for box in every_box(whole)}
     assert "A &lt;b&gt; &amp; c" in page
 
