@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from compiler.derivation import BackwardStep, Derivation
-from compiler.formulas.notation import Summed, Writer, number
+from compiler.formulas.expression_makers import number
+from compiler.formulas.notation import Summed, Writer
 from compiler.formulas.readable import for_reading, operands_with_gradients
 from compiler.formulas.scopes import Scope, is_constant, owners_of, state_labels, values_to_name, written_size
 from compiler.formulas.sections import Equation, Group, Section

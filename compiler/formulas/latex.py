@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from compiler.formulas.notation import Transposed
+from compiler.formulas.expression_makers import Transposed
 from compiler.formulas.plain_text import location, step_title
 from compiler.formulas.sections import Equation, Group, Section
 from compiler.formulas.symbols import Reference, Symbol
@@ -53,7 +53,7 @@ def _blocks(section: Section) -> Iterator[str]:
             continue
         yield from _aligned(waiting, section)
         waiting = []
-        yield f"% {step_title(part)}" if part.is_gradient else f"% the steps t of {part.path} ({part.definition})"
+        yield f"% {step_title(part)}"
         yield from _blocks(part)
     yield from _aligned(waiting, section)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from compiler.attribute_kinds import format_attribute, kinds_of
 from compiler.dims import Dim, Size, quotient, symbols
+from compiler.formulas.expression_makers import NOWHERE, binary, call, name, number, outer, transposed
 from compiler.formulas.readable import Adjoint
 from compiler.graph import Node, Operator, Value
 from compiler.operators.activations import Relu
@@ -21,14 +22,11 @@ from compiler.operators.shaping import Concat, DataMovement, Expand, Reshape, Tr
 from compiler.operators.slicing import Slice
 from compiler.types import DType
 from grammar import syntax
-from grammar.expression_printer import ATOM, print_expression
+from grammar.expression_printer import print_expression
 from grammar.record import Record
-from grammar.source import Source, Span
+from grammar.source import Source
 
 _NEUTRAL = {"strides": 1, "dilations": 1, "pads": 0, "output_padding": 0}  # what an absent list of these means
-NOWHERE = Span(Source("", ""), 0, 0)  # the span of what is not written in a file
-
-
 # Of a fraction: the number in front, and the factors above and below the line
 Factors = tuple[float, list[syntax.Expression], list[syntax.Expression]]
 
@@ -38,48 +36,6 @@ class Summed(Record):
 
     over: tuple[str, ...]
     item: syntax.Expression
-
-
-def name(text: str, primed: bool = False) -> syntax.Name:
-    """A reference."""
-    return syntax.Name(text, primed, NOWHERE)
-
-
-def number(value: float) -> syntax.Expression:
-    """A number, with a sign in front of it if it is negative."""
-    if value < 0:
-        return syntax.Unary("-", number(-value), NOWHERE)
-    whole = float(value).is_integer() and abs(value) < 1e15
-    return syntax.Number(int(value) if whole else float(value), NOWHERE)
-
-
-def binary(sign: str, left: syntax.Expression, right: syntax.Expression) -> syntax.Binary:
-    """`left sign right`."""
-    return syntax.Binary(sign, left, right, NOWHERE, NOWHERE)
-
-
-def call(function: str, arguments: Sequence[syntax.Expression], **named: syntax.Expression) -> syntax.Call:
-    """`function(arguments, name: value)`."""
-    written = [syntax.Argument(None, argument, NOWHERE) for argument in arguments]
-    written += [syntax.Argument(syntax.Identifier(key, NOWHERE), value, NOWHERE) for key, value in named.items()]
-    return syntax.Call(name(function), tuple(written), NOWHERE)
-
-
-def transposed(x: syntax.Expression) -> syntax.Expression:
-    """`x^T`."""
-    return syntax.Unary("^T", x, NOWHERE)
-
-
-class Transposed(syntax.Name):
-    """`x^T` of a vector in an outer product, which the language has no notation for."""
-
-    operand: syntax.Expression
-
-
-def outer(left: syntax.Expression, right: syntax.Expression) -> syntax.Expression:
-    """`left right^T`: the products of all items of two vectors."""
-    text = print_expression(right, ATOM)
-    return binary(" ", left, Transposed(f"{text}^T", False, NOWHERE, right))
 
 
 def is_transparent(node: Node) -> bool:

@@ -10,7 +10,7 @@ from grammar.source import Span
 
 
 def text_of(section: Section) -> str:
-    """A model's gradient as text."""
+    """A model, or its gradient, as text."""
     return "\n".join([*_head(section), *_lines(section, "")]) + "\n"
 
 
@@ -33,6 +33,9 @@ def location(span: Span) -> str:
 
 
 def _head(section: Section) -> Iterator[str]:
+    if not section.is_gradient:
+        yield f"# {section.definition}: its equations, in the order in which they are computed."
+        return
     yield f"# {section.definition}: the gradient of its loss, from the loss backwards. dX is the gradient of X."
     if any(step.is_step for step, _, _ in every_equation(section)):
         yield "# In the steps of a recurrence, X' is the next value of X, and dX[t + 1] is of the step after this one."
@@ -48,15 +51,16 @@ def _lines(section: Section, indent: str) -> Iterator[str]:
         if part.of:
             where = f"    {location(part.span)}" if part.span is not None else ""
             yield f"{indent}# {print_source(part, section)}{where}"
-        else:
-            yield f"{indent}# {part.title}"
+        elif part.title or part.span is not None:
+            yield f"{indent}# {part.title or location(part.span)}"
         for equation in part.equations:
             yield f"{indent}{print_equation(equation, section)}"
 
 
 def step_title(section: Section) -> str:
     """What the steps of a recurrence are."""
-    order = "from the first to the last" if section.reverse else "from the last to the first"
+    runs_back = section.reverse != section.is_gradient  # the gradient runs against the steps of the model
+    order = "from the last to the first" if runs_back else "from the first to the last"
     kept = "".join(
         f"; {symbol.text} is 0 where a segment of truncated back-propagation begins, else 1" for symbol in section.keeps
     )

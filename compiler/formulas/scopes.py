@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from compiler.dims import Size
-from compiler.formulas.notation import Writer, is_transparent, number
+from compiler.formulas.expression_makers import number
+from compiler.formulas.notation import Writer, is_transparent
 from compiler.formulas.symbols import Symbol, Symbols, name_of_result, named_values
 from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from compiler.derivation import BackwardStep, Derivation
+from compiler.formulas.expression_makers import binary, name, number
 from compiler.formulas.gradient_sections import ReadStep, SectionReader
-from compiler.formulas.notation import binary, name, number
 from compiler.formulas.scopes import Scope, state_labels
 from compiler.formulas.sections import Equation, Group, Section
 from compiler.formulas.symbols import Symbol, gradient_symbol

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from compiler.formulas.notation import NOWHERE
+from compiler.formulas.expression_makers import NOWHERE
 from compiler.graph import Node, Value
 from compiler.operators.control import Scan
 from compiler.operators.leaves import Input, Placeholder, Stored
