@@ -51,8 +51,10 @@ def _lines(section: Section, indent: str) -> Iterator[str]:
         if part.of:
             where = f"    {location(part.span)}" if part.span is not None else ""
             yield f"{indent}# {print_source(part, section)}{where}"
-        elif part.title or part.span is not None:
-            yield f"{indent}# {part.title or location(part.span)}"
+        elif part.title:
+            yield f"{indent}# {part.title}"
+        elif part.span is not None:
+            yield f"{indent}# {location(part.span)}"
         for equation in part.equations:
             yield f"{indent}{print_equation(equation, section)}"
 

@@ -249,7 +249,26 @@ STACK = Network(
     ("simple_rnn.rnn_cell.h[0]", "simple_rnn_1.rnn_cell.h[0]"),
 )
 
+# Both directions, each step of which gets a gradient from outside and from another step.
+BOTH = Network(
+    """model M() {
+    input xs: [batch, time, 3]
+    y = xs -> Bidirectional(SimpleRNN(4, sequences: true), merge: "sum") -> Dense(2)
+    output y
+}"""
+    + TRAIN.format(target="t: [batch, time, 2]", loss="mse(y, t)"),
+    {"xs": (5, 6, 3), "t": (5, 6, 2), "dense.W": (4, 2), "dense.b": (2,)}
+    | {f"bidirectional.{way}.rnn_cell.W_hh": (4, 4) for way in ("forward", "backward")}
+    | {f"bidirectional.{way}.rnn_cell.W_xh": (4, 3) for way in ("forward", "backward")}
+    | {f"bidirectional.{way}.rnn_cell.b_h": (4,) for way in ("forward", "backward")},
+    lambda values: _both(values),
+    ("dense.db = sum over batch, time of dy",),
+    {"batch": 5, "time": 6},
+    ("bidirectional.forward.rnn_cell.h[0]", "bidirectional.backward.rnn_cell.h[time - 1]"),
+)
+
 NETWORKS = {
+    "both directions": BOTH,
     "stack": STACK,
     "Elman": ELMAN,
     "LSTM": LSTM,
@@ -276,6 +295,19 @@ def _stack(v: dict[str, Tensor]) -> Tensor:
             states.append(h)
         rows = tuple(states)
     return mse_loss(rows[-1] @ v["dense.W"] + v["dense.b"], v["t"])
+
+
+def _both(v: dict[str, Tensor]) -> Tensor:
+    total: Tensor = 0
+    for way in ("forward", "backward"):
+        cell, states = f"bidirectional.{way}.rnn_cell", []
+        h = torch.zeros(5, 4, dtype=torch.float64)
+        rows = v["xs"].unbind(1)
+        for x in rows if way == "forward" else reversed(rows):
+            h = torch.tanh(x @ v[f"{cell}.W_xh"].T + h @ v[f"{cell}.W_hh"].T + v[f"{cell}.b_h"])
+            states.append(h)
+        total = total + torch.stack(states if way == "forward" else states[::-1], 1)
+    return mse_loss(total @ v["dense.W"] + v["dense.b"], v["t"])
 
 
 def _lstm(v: dict[str, Tensor]) -> Tensor:
