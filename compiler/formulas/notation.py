@@ -288,6 +288,8 @@ class Writer:
             value = getattr(op, key)
             if hasattr(type(op), key) and value == getattr(type(op), key):
                 continue
+            if isinstance(value, DType) and value.is_float:  # as casts between floats, it is not written
+                continue
             if key in _NEUTRAL and isinstance(value, tuple) and set(value) <= {_NEUTRAL[key]}:
                 continue
             if key == "axes" and isinstance(value, tuple) and len(value) == 1:

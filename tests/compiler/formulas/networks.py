@@ -267,7 +267,31 @@ BOTH = Network(
     ("bidirectional.forward.rnn_cell.h[0]", "bidirectional.backward.rnn_cell.h[time - 1]"),
 )
 
+# The library's attention in two heads, with the names of its own equations.
+HEADS = Network(
+    """model M() {
+    input x: [batch, T, 4]
+    y = x -> MultiHeadAttention(2) -> LayerNorm() -> Dense(2, sigmoid)
+    output y
+}"""
+    + TRAIN.format(target="t: [batch, T, 2]", loss="mse(y, t)"),
+    {
+        "x": (5, 6, 4),
+        "t": (5, 6, 2),
+        "dense.W": (4, 2),
+        "dense.b": (2,),
+        "layer_norm.gamma": (4,),
+        "layer_norm.beta": (4,),
+    }
+    | {f"multi_head_attention.W_{name}": (4, 4) for name in "qkvo"}
+    | {f"multi_head_attention.b_{name}": (4,) for name in "qkvo"},
+    lambda values: _heads(values),
+    ("dense.dW = sum over batch of layer_norm.y^T @ dense.dy",),
+    {"batch": 5, "T": 6},
+)
+
 NETWORKS = {
+    "heads": HEADS,
     "both directions": BOTH,
     "stack": STACK,
     "Elman": ELMAN,
@@ -308,6 +332,19 @@ def _both(v: dict[str, Tensor]) -> Tensor:
             states.append(h)
         total = total + torch.stack(states if way == "forward" else states[::-1], 1)
     return mse_loss(total @ v["dense.W"] + v["dense.b"], v["t"])
+
+
+def _heads(v: dict[str, Tensor]) -> Tensor:
+    q, k, values = (
+        (v["x"] @ v[f"multi_head_attention.W_{name}"] + v[f"multi_head_attention.b_{name}"])
+        .reshape(5, 6, 2, 2)
+        .transpose(1, 2)
+        for name in "qkv"
+    )
+    mixed = torch.softmax(q @ k.transpose(2, 3) / 2**0.5, -1) @ values
+    y = mixed.transpose(1, 2).reshape(5, 6, 4) @ v["multi_head_attention.W_o"] + v["multi_head_attention.b_o"]
+    y = torch.nn.functional.layer_norm(y, (4,), v["layer_norm.gamma"], v["layer_norm.beta"], 1e-5)
+    return mse_loss(torch.sigmoid(y @ v["dense.W"] + v["dense.b"]), v["t"])
 
 
 def _lstm(v: dict[str, Tensor]) -> Tensor:

@@ -8,13 +8,14 @@ torch = pytest.importorskip("torch")
 
 from compiler.formulas.gradient_equations import gradient_equations  # noqa: E402
 from compiler.formulas.plain_text import text_of  # noqa: E402
+from compiler.types import DType  # noqa: E402
 from tests.compiler.formulas.evaluation import evaluate  # noqa: E402
 from tests.compiler.formulas.networks import NETWORKS, Network  # noqa: E402
 from tests.models import spec_of  # noqa: E402
 
 
 def text_of_gradient(text: str) -> str:
-    return text_of(gradient_equations(spec_of(text, training=True)))
+    return text_of(gradient_equations(spec_of(text, training=True, dtype=DType.F64)))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
