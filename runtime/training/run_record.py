@@ -48,7 +48,7 @@ class Choices:
     overfit: int | None
     skip_broken: bool
     # Runs of earlier versions do not have these.
-    jit: bool = False
+    jit: bool | None = None
     memory_budget: int | None = None
 
 
@@ -133,12 +133,32 @@ def record_of(training: Training, run: Path) -> Record:
     return Record(
         choices,
         length,
-        surroundings(options.backend, options.jit),
+        surroundings(options.backend, bool(options.jit)),
         str(folder),
         model_file,
         fingerprint(source.program),
         digest(training.data),
     )
+
+
+def describe(training: Training) -> dict[str, Any]:
+    """Facts about the run, for the user and for `run.json`."""
+    data, settings = training.data, training.settings()
+    return {
+        "model": training.name,
+        "parameters": training.weight_count,
+        "backend": training.options.backend,
+        "device": training.options.device,
+        "compiles_update": training.compiles_update(training.steps_of_run),
+        "batch": training.batch,
+        "epochs": settings.epochs,
+        "memory_budget": training.memory_budget,
+        "seed": training.seed,
+        "examples": {part: len(rows) for part, rows in data.parts.items()},
+        "skipped": len(training.context.skipped),
+        "monitor": settings.monitor or ("val_loss" if len(data.parts["validation"]) else "loss"),
+        "higher_is_better": sorted(training.higher_is_better),
+    }
 
 
 def write_record(folder: Path, record: Record, facts: Mapping[str, Any]) -> None:
