@@ -25,6 +25,9 @@ train M { target t: [batch, 1]; loss mse(y, t); optimizer adam() }
 
 def import_packages(variant: str) -> None:
     import networkx  # noqa: F401 - which some passes import when they are needed
+    import onnx
+
+    onnx.defs.get_schema("Add")  # the first look-up registers all operators
 
     zeros = np.zeros((1, 1), np.float32)
     _stepper(TextSource(program_of(Source("smallest.model", SMALLEST))), variant, 1, {}).step(
