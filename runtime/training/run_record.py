@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from runtime.training.training_run import Training
 
 _LENGTH = "only --epochs, --patience, --keep and --max-time"
+_SAME_BITS = {"jit"}  # choices on which no result depends
 
 
 @dataclass(frozen=True)
 class Choices:
-    """The options that a run's results depend on; None was left to the train block."""
+    """The options that a run's results depend on, and `jit`; None was left to the train block."""
 
     model: str | None
     preset: str | None
@@ -87,7 +88,7 @@ class Record:
     def check(self, other: Record, run: Path) -> None:
         """NablacError if `other` differs from this run, which is in the folder `run`, in more than its length."""
         hint = f"{_LENGTH} may change{_from_its_weights(run)}"
-        for name in Choices.__annotations__:
+        for name in (name for name in Choices.__annotations__ if name not in _SAME_BITS):
             before, now = getattr(self.choices, name), getattr(other.choices, name)
             if before != now:
                 option = f"--{name.replace('_', '-')}"

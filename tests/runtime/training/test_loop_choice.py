@@ -124,7 +124,9 @@ def test_a_run_has_the_same_bits_however_its_update_runs(
     begun = invoke("train", "m.model", "--backend", backend, "-o", "part", "--epochs", "2", "-q")
     assert begun.exit_code == 0, begun.stderr
     monkeypatch.setattr(training_run, "pays_to_compile", lambda *facts: False)
-    resumed = invoke("train", "--resume", "part", "--epochs", "4")
+    resumed = invoke("train", "--resume", "part", "--epochs", "3", "-q", "--jit")
+    assert resumed.exit_code == 0, resumed.stderr
+    resumed = invoke("train", "--resume", "part", "--epochs", "4", "--no-jit")
     assert resumed.exit_code == 0 and "numba" not in resumed.stderr, resumed.stderr
     wanted = weights_of(line / "plain")
     for name in ("compiled", "part"):
@@ -136,7 +138,7 @@ def test_a_run_has_the_same_bits_however_its_update_runs(
     assert {name: record["facts"]["compiles_update"] for name, record in records.items()} == {
         "plain": False, "compiled": True, "part": False,
     }  # fmt: skip
-    assert [records[name]["choices"]["jit"] for name in records] == [False, None, None]
+    assert [records[name]["choices"]["jit"] for name in records] == [False, None, False]
 
 
 def test_the_steps_of_a_run_are_those_of_its_epochs(line: Path) -> None:
