@@ -62,6 +62,7 @@ class TrainingSettings:
     mode: Direction | None = None
     average: float | None = None  # the fraction that a running average keeps at each step
     freeze: tuple[str, ...] = ()  # patterns of paths
+    memory_budget: int | None = None  # bytes that a step may take
 
 
 @dataclass(frozen=True, eq=False)

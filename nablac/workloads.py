@@ -43,18 +43,22 @@ def inference(
 
 
 def training_steps(training: Training, asked: Mapping[str, int]) -> Workload:
-    """Steps of a training on one random batch, with the backend of its options; the state changes as in a training."""
+    """Steps of a long training on one random batch, with the backend of its options; the state changes as in one."""
     import numpy as np
 
+    from compiler.training.losses import loss_graph
+    from runtime.training.loop_choice import LONG_RUN
+
+    read = loss_graph(training.elaborated)
+    sizes = sizes_of_run(read, asked, training.batch)
+    options = replace(training.options, batch=batch_of(read, sizes, training.batch))
+    training = replace(training, options=options, sizes=sizes)
     written = training.step.measured
-    sizes = sizes_of_run(written, asked, training.batch)
-    training.options = replace(training.options, batch=batch_of(written, sizes, training.batch))
     feeds: dict[str, Any] = dict(random_feeds(written, sizes, training.seed, dead=0.0))
     dtypes = {name: value.type.dtype.numpy for name, value in written.inputs.items()}
     counters = {"step": 1, "seed": training.seed, "rate": 1.0}
     feeds |= {name: np.array(value, dtypes[name]) for name, value in counters.items() if name in dtypes}
-    stepper = training.stepper(training.first_state())
-    options = training.options
+    stepper = training.stepper(training.first_state(), LONG_RUN)
     return Workload(
         training.name,
         "training step",

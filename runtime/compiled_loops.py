@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Loop = Callable[..., None]
 
+_LOOPS = "loops"  # the folder in the user's cache folder
+
 
 def require_numba() -> None:
     """NablacError where numba is not installed."""
@@ -91,6 +93,17 @@ def compiled_loop(source: str) -> Loop:
     return cached
 
 
+def is_kept(source: str) -> bool:
+    """Whether an earlier run has compiled the loop, and has kept it."""
+    folder = cache_folder()
+    return folder is not None and any((folder / _LOOPS / "__pycache__").glob(f"{_name_of(source)}.*.nbc"))
+
+
+def _name_of(source: str) -> str:
+    """The name of the file with this text, without its suffix."""
+    return blake2b(source.encode(), digest_size=12).hexdigest()
+
+
 def _cached(source: str) -> Path | None:
     """The file with this text in the user's cache folder, beside which numba keeps what it compiles.
 
@@ -99,13 +112,13 @@ def _cached(source: str) -> Path | None:
     folder = cache_folder()
     if folder is None or not hasattr(os, "getuid"):
         return None
-    loops = folder / "loops"
+    loops = folder / _LOOPS
     try:
         loops.mkdir(parents=True, exist_ok=True, mode=0o700)
         status = loops.stat()
         if status.st_uid != os.getuid() or status.st_mode & 0o022:
             return None
-        path = loops / f"{blake2b(source.encode(), digest_size=12).hexdigest()}.py"
+        path = loops / f"{_name_of(source)}.py"
         if not path.exists() or path.read_text("utf-8") != source:
             draft = path.with_suffix(f".{os.getpid()}.part")
             draft.write_text(source, "utf-8")

@@ -75,7 +75,7 @@ class Job:
 
 CONTENDERS: dict[str, Contender] = {
     "nablac ort": Contender("ours", "ort"),
-    "nablac ort, jit": Contender("ours", "ort jit", ("numba",)),
+    "nablac ort, no jit": Contender("ours", "ort plain"),
     "nablac numpy": Contender("ours", "numpy"),
     "nablac ort, cache": Contender("our_generation", "ort"),
     "nablac numpy, cache": Contender("our_generation", "numpy"),

@@ -12,6 +12,7 @@ from compiler.elaborate.models import TextSource
 from compiler.elaborate.program import program_of
 from grammar.source import Source
 from runtime.onnx_session import OnnxRunner
+from runtime.training.loop_choice import LONG_RUN
 from runtime.training.run_options import Options
 from runtime.training.steppers import Stepper
 from runtime.training.training_run import Training
@@ -23,6 +24,11 @@ train M { target t: [batch, 1]; loss mse(y, t); optimizer adam() }
 
 
 def import_packages(variant: str) -> None:
+    import networkx  # noqa: F401 - which some passes import when they are needed
+    import onnx
+
+    onnx.defs.get_schema("Add")  # the first look-up registers all operators
+
     zeros = np.zeros((1, 1), np.float32)
     _stepper(TextSource(program_of(Source("smallest.model", SMALLEST))), variant, 1, {}).step(
         {"x": zeros, "t": zeros, "step": np.array(1, np.float32), "seed": np.array(1)}
@@ -30,9 +36,10 @@ def import_packages(variant: str) -> None:
 
 
 def _stepper(source: TextSource, variant: str, batch: int, weights: Mapping[str, np.ndarray]) -> Stepper:
-    backend, _, jit = variant.partition(" ")
-    run = Training(source, options=Options(backend=backend, batch=batch, jit=bool(jit)))
-    return run.stepper({path: weights.get(path, array) for path, array in run.first_state().items()})
+    backend, _, plain = variant.partition(" ")
+    options = Options(backend=backend, batch=batch, jit=False if plain else None)
+    run = Training(source, options=options)
+    return run.stepper({path: weights.get(path, array) for path, array in run.first_state().items()}, LONG_RUN)
 
 
 def training(job: Job) -> Callable[[], float]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from compiler.byte_sizes import bytes_of
 from compiler.elaborate.crossing import refuse_crossing
 from compiler.elaborate.data import data_stages
 from compiler.elaborate.data_checks import check_stages
@@ -16,6 +17,7 @@ from compiler.elaborate.search_ranges import mismatch_at, resolve_choices, resol
 from compiler.elaborate.session import Session
 from compiler.elaborate.value_kinds import (
     ABOVE_ZERO,
+    BYTES,
     COUNT,
     FLAG,
     FRACTION,
@@ -57,10 +59,12 @@ SETTINGS: dict[str, Kind] = {
     "mode": one_of("min", "max"),
     "average": FRACTION,
     "freeze": PATTERNS,
+    "memory_budget": BYTES,
 }
 _ONCE = {"loss", "optimizer", "data", *SETTINGS}
 _KNOWN = ["metric", *_ONCE]
 _PATTERNS = ("undecayed", "freeze")  # settings that are one text or a list of them
+_SIZES = ("memory_budget",)  # settings that are numbers of bytes
 _DIRECTIONS: dict[Direction, str] = {"max": "larger_is_better", "min": "smaller_is_better"}  # constants of the library
 _MEASURED = {"loss", "epoch", "seconds", "learning_rate"}  # recorded in every history
 
@@ -84,7 +88,8 @@ class Statements:
         """The settings that are numbers, texts and flags, with defaults for the others."""
         texts = {name: self.plain[name] for name in _PATTERNS if name in self.plain}
         patterns = {name: (text,) if isinstance(text, str) else tuple(text) for name, text in texts.items()}
-        return TrainingSettings(**{**self.plain, **patterns})
+        sizes = {name: bytes_of(self.plain[name]) for name in _SIZES if name in self.plain}
+        return TrainingSettings(**{**self.plain, **patterns, **sizes})
 
 
 def read_setting(session: Session, statements: Statements, setting: syntax.Setting, known: list[Value]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from compiler.byte_sizes import bytes_of
 from compiler.elaborate.values import is_number
 from grammar.record import Record
 
@@ -53,6 +54,7 @@ FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 TEXT = Kind("a non-empty text", is_text)
 TEXTS = Kind("a text or a non-empty list of texts", are_texts)
 PATTERNS = Kind("a text or a list of texts", lambda value: are_texts(value) or value == [])  # possibly an empty one
+BYTES = Kind('a size such as "500MB" or "2GiB"', lambda value: isinstance(value, str) and bytes_of(value) is not None)
 CHARACTER = Kind("one character", lambda value: isinstance(value, str) and len(value) == 1)
 TWO_COLUMNS = Kind(
     "a list of two whole numbers from 0, or of two names",

@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cached_property
 
-from compiler.dims import Size, substitute
+from compiler.dims import Size, substitute, symbols
 from compiler.graph import Graph, Node, Value
 from compiler.liveness import Liveness
 from compiler.operators.barrier import Barrier
+from compiler.operators.control import Scan
 from compiler.rewrite import with_ends, with_operands
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
@@ -68,8 +69,21 @@ def fit_into(graph: Graph, budget: int, sizes: Mapping[str, int], beside: int = 
             place="memory_budget",
             note=f"it takes {_amount(early.most + beside)}, and at least {_amount(least + beside)} however much is "
             f"computed again; {_amount(fed)} of that is weights, states and the batch",
-            hint=_STATE_HINT if only_state else "train with smaller batches",
+            hint=_STATE_HINT if only_state else _lengths_hint(graph) or "train with smaller batches",
         )
+    )
+
+
+def _lengths_hint(graph: Graph) -> str | None:
+    """What to do about recurrences whose steps are all kept, since their length is no number; None without such."""
+    scans = ((node.op, node.operands) for node in graph if isinstance(node.op, Scan) and not node.op.truncate)
+    lengths = [scan.length(*(operand.type for operand in operands)) for scan, operands in scans]
+    names = sorted({f"`{name}`" for length in lengths for name in symbols(length)})
+    if not names:
+        return None
+    each = "a number" if len(names) == 1 else "numbers"
+    return (
+        f"write {' and '.join(names)} as {each} in the model's inputs, for recurrences to be computed again in segments"
     )
 
 

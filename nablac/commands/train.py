@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,11 @@ _PREDICTABLE = ("csv", "parquet", "images", "digits", "pairs")  # sources of dat
     help="Keep the latest N checkpoints.",
 )
 @memory_budget_option
-@click.option("--jit", is_flag=True, help="Compile loops for elementwise operators; needs nablac[jit].")
+@click.option(
+    "--jit/--no-jit",
+    default=None,
+    help="Compile loops for elementwise operators; needs nablac[jit].  [default: those of the update, where it pays]",
+)
 @weight_options
 @output_options
 def command(
@@ -82,7 +87,7 @@ def command(
     limit_batches: int | None,
     keep: int,
     memory_budget: int | None,
-    jit: bool,
+    jit: bool | None,
     skip_broken: bool,
     as_json: bool,
     quiet: bool,
@@ -95,7 +100,7 @@ def command(
     """
     from runtime.training.folder import RunFolder
     from runtime.training.run_options import Options
-    from runtime.training.training_run import describe
+    from runtime.training.run_record import describe
 
     options = Options(
         epochs=epochs,
@@ -178,15 +183,16 @@ def _announce(facts: dict[str, Any]) -> None:
     examples = ", ".join(f"{count:,} {part}" for part, count in facts["examples"].items() if count)
     where = facts["backend"] if facts["device"] == "cpu" else f"{facts['backend']} on {facts['device']}"
     size = f"{facts['parameters']:,} parameters"
-    note(f"{facts['model']}: {size}, {examples} examples, batches of {facts['batch']}, {where}")
+    compiled = ", update compiled by numba" if facts["compiles_update"] else ""
+    note(f"{facts['model']}: {size}, {examples} examples, batches of {facts['batch']}, {where}{compiled}")
 
 
 def _dry_run(training: Training, as_json: bool, quiet: bool) -> int:
     """One step and one evaluation on real examples; nothing is written."""
     from runtime.training.not_finite import NotFinite
 
+    training.options = replace(training.options, epochs=1, limit_batches=1)
     loop = training.loop()
-    loop.settings = type(loop.settings)(epochs=1, limit_batches=1, seed=training.seed)
     try:
         loop.run()
     except NotFinite as error:

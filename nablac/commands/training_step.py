@@ -81,7 +81,7 @@ def training_of(options: ModelOptions, file_options: FileOptions, memory_budget:
     if options.is_run:
         options = read_run(options.file).model(options)
     training = set_up_training(options, Options(seed=seed, backend="ort", memory_budget=memory_budget))
-    if memory_budget is not None:
+    if training.memory_budget is not None:
         training = replace(training, sizes=batch_sizes(loss_graph(training.elaborated), training.batch, {}))
     training = replace(training, raw=training.known is not None)  # the file has no other record of the scaling
     if not training.raw and any(stage.name in SCALES for stage in training.spec.data):

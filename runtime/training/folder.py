@@ -25,9 +25,9 @@ from runtime.new_folders import FolderKind, make_parent, new_folder
 from runtime.training.checkpoints import Position, save_checkpoint
 from runtime.training.curves import curves
 from runtime.training.events import EventWriter
-from runtime.training.run_record import read_record, record_of, write_record
+from runtime.training.run_record import describe, read_record, record_of, write_record
 from runtime.training.trained import RECORD, Trained, save_trained
-from runtime.training.training_run import Training, describe
+from runtime.training.training_run import Training
 
 if TYPE_CHECKING:
     from runtime.training.loop import Loop

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,11 +31,18 @@ class InPlaceUpdate:
     """The state of a training run, by path, and the update of it.
 
     `arrays` are the state; `gradients` are where a backend may leave the inputs of the update. Both lie still: every
-    step reads and writes the same memory. It takes the arrays of `state` over, which is empty afterwards.
+    step reads and writes the same memory. It takes the arrays of `state` over, which is empty afterwards. With
+    `compiled` the groups are updated by compiled loops, whatever the settings say of all else.
     """
 
-    def __init__(self, update: FlatUpdate, state: MutableMapping[str, Array], settings: LoopSettings = PLAIN) -> None:
-        self.settings = settings
+    def __init__(
+        self,
+        update: FlatUpdate,
+        state: MutableMapping[str, Array],
+        settings: LoopSettings = PLAIN,
+        compiled: bool = False,
+    ) -> None:
+        self.settings = replace(settings, compiled=settings.compiled or compiled)  # of the groups
         self.arrays: dict[str, Array] = {}
         self.gradients: dict[str, Array] = {}
         self.groups = [_Group(group, state, self.arrays, self.gradients) for group in update.groups]
@@ -87,12 +95,9 @@ class _Group:
                 else:
                     parts[role][...] = state.pop(name)
                     arrays[name] = parts[role]
-        inputs = list(group.operands)
         self.reads = list(group.operands.values())  # roles, or names of scalars
         self.writes = list(group.results)
-        overwritten = {index: self.reads.index(role) for index, role in enumerate(self.writes) if role in self.reads}
-        nodes = [(node, node.op) for node in group.nodes]
-        self.chain = Chain(nodes, inputs, list(group.results.values()), overwritten)
+        self.chain = chain_of_group(group)
         self.update = watched(self.chain.run, group.nodes, _layers(group))
 
     def run(self, scalars: Mapping[str, Array], gradients: Mapping[str, Array] | None, settings: LoopSettings) -> None:
@@ -111,6 +116,14 @@ class _Group:
     def _run(self, tensors: Mapping[str, Array], scalars: Mapping[str, Array], settings: LoopSettings) -> None:
         reads = [tensors[name] if name in tensors else scalars[name] for name in self.reads]
         self.update(reads, [tensors[role] for role in self.writes], settings)
+
+
+def chain_of_group(group: FlatGroup) -> Chain:
+    """The chain that updates the tensors of a group: of its operands, to its results, over those that it reads."""
+    reads, writes = list(group.operands.values()), list(group.results)
+    overwritten = {index: reads.index(role) for index, role in enumerate(writes) if role in reads}
+    nodes = [(node, node.op) for node in group.nodes]
+    return Chain(nodes, list(group.operands), list(group.results.values()), overwritten)
 
 
 def _layers(group: FlatGroup) -> list[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from compiler.byte_sizes import bytes_of
 from compiler.dims import Dim, Size, symbols
 from compiler.graph import Graph
 from grammar import codes
@@ -14,16 +14,11 @@ from grammar.diagnostics import Diagnostic, NablacError
 if TYPE_CHECKING:
     from compiler.types import Array
 
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-_UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Z]*)")
-
 
 def parse_bytes(text: str) -> int:
     """The number of bytes in a text such as 500MB, 1.5GiB or 100000; NablacError for any other."""
-    match = _SIZE.fullmatch(text.strip().upper())
-    count = round(float(match[1]) * _UNITS.get(match[2], 0)) if match is not None else 0
-    if count < 1:
+    count = bytes_of(text)
+    if count is None:
         hint = "write a number with a unit: 500MB, or 2GiB"
         raise NablacError(Diagnostic(codes.E605, f"`{text:.40}` is not a size", place="memory_budget", hint=hint))
     return count

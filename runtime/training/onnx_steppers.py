@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from compiler.graph import Graph
 from compiler.onnx.exporter import export
 from compiler.onnx.output_names import end_names
 from compiler.targets import LOWEST_OPSET, ORT_CPU, Target
+from runtime.initialization import stored_operators
 from runtime.onnx_binding import Binding
 from runtime.onnx_session import OnnxRunner
 from runtime.training.in_place_update import InPlaceUpdate
@@ -40,7 +42,7 @@ class InPlaceOnnxStepper(InPlaceStepper):
     """Training on a CPU: onnxruntime computes the gradients, and NumPy updates the memory that it reads."""
 
     def __init__(self, setup: StepperSetup, split: SplitGraphs) -> None:
-        update = InPlaceUpdate(split.update, setup.state, setup.loops)
+        update = InPlaceUpdate(split.update, setup.state, setup.loops, setup.compiles_update)
         arrays, gradients = update.arrays, update.gradients
         outputs, self.buffers = _names(split.gradient)
         self.outputs = {name: end for name, end in outputs.items() if name not in gradients}
@@ -87,6 +89,10 @@ class OnnxStepper:
         self.steps += 1
         return {name: float(results[end]) for name, end in self.outputs.items()}
 
+    def prepare_evaluation(self) -> None:
+        """Build the evaluator."""
+        self.evaluator.prepare()
+
     def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the evaluation on the current values, or on their averages."""
         return self.evaluator.run(self.state(), feeds)
@@ -101,14 +107,27 @@ class OnnxStepper:
 
 
 class OnnxEvaluator:
-    """The loss and the metrics on onnxruntime on a CPU, on the weights of a state or on their averages."""
+    """The loss and the metrics on onnxruntime on a CPU, on the weights of a state or on their averages.
+
+    Its session takes memory, and is created when it is needed: a run without validation data needs none.
+    """
 
     def __init__(self, setup: StepperSetup, state: Mapping[str, Array]) -> None:
-        self.runner = _runner(setup.evaluation, threads=setup.loops.threads)
+        self.graph, self.threads = setup.evaluation, setup.loops.threads
         names, _ = _names(setup.evaluation)
         self.evaluated = {name: names[name] for name in setup.evaluated}
-        self.averages = {path: setup.averages.get(path, path) for path in state if path in self.runner.inputs}
+        read = {op.path for op in stored_operators(setup.evaluation)}
+        self.averages = {path: setup.averages.get(path, path) for path in state if path in read}
         self.dtypes = {path: state[path].dtype for path in self.averages}
+
+    @cached_property
+    def runner(self) -> OnnxRunner:
+        """The session of the evaluation."""
+        return _runner(self.graph, threads=self.threads)
+
+    def prepare(self) -> None:
+        """Create the session."""
+        self.runner  # noqa: B018
 
     def run(self, state: Mapping[str, Array], feeds: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs that are needed."""
@@ -133,6 +152,9 @@ class DeviceStepper:
         self.evaluated = {name: names[name] for name in setup.evaluated}
         self.values = {path: self.runner.value(setup.state.pop(path)) for path in list(setup.state)}
         self._before: dict[str, Any] = {}
+
+    def prepare_evaluation(self) -> None:
+        """It is built."""
 
     def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
         """Run the step on the device, and keep its updates there."""

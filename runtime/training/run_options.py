@@ -43,7 +43,7 @@ class Options:
     undivided: bool = False  # whether all of that data is one part, and the block's other files are ignored
     backend: str = "numpy"
     device: str = "cpu"
-    jit: bool = False  # whether NumPy's elementwise chains are compiled loops
+    jit: bool | None = None  # whether elementwise chains are compiled loops; None: those of the update, where it pays
     limit_batches: int | None = None
     max_seconds: float | None = None
     overfit: int | None = None

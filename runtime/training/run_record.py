@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from runtime.training.training_run import Training
 
 _LENGTH = "only --epochs, --patience, --keep and --max-time"
+_SAME_BITS = {"jit"}  # choices on which no result depends
 
 
 @dataclass(frozen=True)
 class Choices:
-    """The options that a run's results depend on; None was left to the train block."""
+    """The options that a run's results depend on, and `jit`; None was left to the train block."""
 
     model: str | None
     preset: str | None
@@ -48,7 +49,7 @@ class Choices:
     overfit: int | None
     skip_broken: bool
     # Runs of earlier versions do not have these.
-    jit: bool = False
+    jit: bool | None = None
     memory_budget: int | None = None
 
 
@@ -87,7 +88,7 @@ class Record:
     def check(self, other: Record, run: Path) -> None:
         """NablacError if `other` differs from this run, which is in the folder `run`, in more than its length."""
         hint = f"{_LENGTH} may change{_from_its_weights(run)}"
-        for name in Choices.__annotations__:
+        for name in (name for name in Choices.__annotations__ if name not in _SAME_BITS):
             before, now = getattr(self.choices, name), getattr(other.choices, name)
             if before != now:
                 option = f"--{name.replace('_', '-')}"
@@ -133,12 +134,32 @@ def record_of(training: Training, run: Path) -> Record:
     return Record(
         choices,
         length,
-        surroundings(options.backend, options.jit),
+        surroundings(options.backend, bool(options.jit)),
         str(folder),
         model_file,
         fingerprint(source.program),
         digest(training.data),
     )
+
+
+def describe(training: Training) -> dict[str, Any]:
+    """Facts about the run, for the user and for `run.json`."""
+    data, settings = training.data, training.settings()
+    return {
+        "model": training.name,
+        "parameters": training.weight_count,
+        "backend": training.options.backend,
+        "device": training.options.device,
+        "compiles_update": training.compiles_update(training.steps_of_run),
+        "batch": training.batch,
+        "epochs": settings.epochs,
+        "memory_budget": training.memory_budget,
+        "seed": training.seed,
+        "examples": {part: len(rows) for part, rows in data.parts.items()},
+        "skipped": len(training.context.skipped),
+        "monitor": settings.monitor or ("val_loss" if len(data.parts["validation"]) else "loss"),
+        "higher_is_better": sorted(training.higher_is_better),
+    }
 
 
 def write_record(folder: Path, record: Record, facts: Mapping[str, Any]) -> None:

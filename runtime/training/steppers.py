@@ -24,6 +24,9 @@ class Stepper(Protocol):
     def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
         """Run one training step, which updates the state; returns the loss and the metrics."""
 
+    def prepare_evaluation(self) -> None:
+        """Build what evaluates, which otherwise happens at the first evaluation."""
+
     def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """The loss, the metrics and their parts for a batch in inference mode."""
 
@@ -56,6 +59,7 @@ class StepperSetup:
     evaluated: Collection[str] = ()  # the outputs of `evaluation` that are needed
     split: SplitGraphs | None = None  # the step in two graphs, which are run instead
     loops: LoopSettings = PLAIN
+    compiles_update: bool = False  # by loops, even if `loops` compiles none
 
 
 def with_averages(arrays: Mapping[str, Array], averages: Mapping[str, str]) -> dict[str, Array]:
@@ -73,6 +77,9 @@ class NumpyStepper:
         self.evaluator = NumpyEvaluator(setup, setup.state)
         self.limit = blas_limit(setup.loops.threads)
         self._before: dict[str, Array] = {}
+
+    def prepare_evaluation(self) -> None:
+        """It is built."""
 
     def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
         """Run the step, and put its updates in the weights' slots."""
@@ -104,6 +111,9 @@ class NumpyEvaluator:
         self.runner = NumpyRunner(setup.evaluation, with_averages(state, setup.averages), setup.loops)
         self.limit = blas_limit(setup.loops.threads)
 
+    def prepare(self) -> None:
+        """It is built."""
+
     def run(self, state: Mapping[str, Array], feeds: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs that are needed."""
         current = with_averages(state, self.averages)
@@ -116,8 +126,38 @@ class NumpyEvaluator:
 class Evaluator(Protocol):
     """What computes the loss and the metrics on a backend."""
 
+    def prepare(self) -> None:
+        """Build what it runs, which otherwise happens at the first run."""
+
     def run(self, state: Mapping[str, Array], feeds: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs that are needed, on the weights of a state or on their averages."""
+
+
+class EvaluationStepper:
+    """Evaluation alone, of a state that stays as it is."""
+
+    def __init__(self, evaluator: Evaluator, state: Mapping[str, Array]) -> None:
+        self.evaluator, self.arrays = evaluator, state
+
+    def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
+        """Never called."""
+        raise AssertionError("an evaluation has no steps")
+
+    def prepare_evaluation(self) -> None:
+        """Build the evaluator."""
+        self.evaluator.prepare()
+
+    def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the evaluation."""
+        return self.evaluator.run(self.arrays, feeds)
+
+    def state(self) -> dict[str, Array]:
+        """The arrays themselves."""
+        return dict(self.arrays)
+
+    def before(self) -> dict[str, Array]:
+        """There was no step."""
+        return {}
 
 
 class InPlaceStepper:
@@ -140,6 +180,10 @@ class InPlaceStepper:
             write_over(self.update.arrays, buffers)
             self.update.run(feeds, gradients)
 
+    def prepare_evaluation(self) -> None:
+        """Build the evaluator."""
+        self.evaluator.prepare()
+
     def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the evaluation on the current weights, or on their averages."""
         return self.evaluator.run(self.update.arrays, feeds)
@@ -157,7 +201,7 @@ class InPlaceNumpyStepper(InPlaceStepper):
     """Training on the NumPy runtime: gradients first, then the update over the state's own memory."""
 
     def __init__(self, setup: StepperSetup, split: SplitGraphs) -> None:
-        update = InPlaceUpdate(split.update, setup.state, setup.loops)
+        update = InPlaceUpdate(split.update, setup.state, setup.loops, setup.compiles_update)
         arrays = update.arrays
         self.runner = NumpyRunner(split.gradient, arrays, setup.loops)
         self.runner.weights.update({path: arrays[path] for path in self.runner.weights})

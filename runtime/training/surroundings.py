@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -37,14 +37,13 @@ class Surroundings:
     blas: str | None
     blas_threads: int | None
     threads: int | None
-    numba: str | None = None  # of runs that compile loops
+    numba: str | None = None  # of runs that compile loops: a record only, since these have NumPy's bits
 
     def changes(self, now: Surroundings) -> Iterable[tuple[str, str]]:
         """The differences, each as a clause with a hint how to undo it."""
-        for name in (field.name for field in fields(self)):
+        for name, (words, hint) in _WORDS.items():
             before, after = getattr(self, name), getattr(now, name)
             if before != after:
-                words, hint = _WORDS[name]
                 yield words.format(before=before, after=after), hint.format(before=before)
 
 
@@ -53,7 +52,6 @@ _WORDS = {
     "code": ("nablac's own code has changed", "resume it with the checkout that started it"),
     "library": ("the standard library has changed", "resume it with the nablac that started it"),
     "numpy": ("NumPy was {before}, and is {after}", "install the version that it was started with"),
-    "numba": ("numba was {before}, and is {after}", "install the version that it was started with"),
     "onnxruntime": ("onnxruntime was {before}, and is {after}", "install the version that it was started with"),
     "processor": ("the processor was {before}, and is {after}", "other instructions round differently"),
     "blas": ("NumPy's BLAS was {before}, and is {after}", "other kernels round differently"),

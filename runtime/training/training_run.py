@@ -10,8 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from compiler.elaborate.models import TextSource
 from compiler.graph import Graph
 from compiler.model_spec import SEED, ModelSource, ModelSpec
@@ -35,12 +33,15 @@ from runtime.initialization import initialize, stored_operators
 from runtime.numpy_chains import LoopSettings
 from runtime.training.checkpoints import Position, best_state, newest_checkpoint
 from runtime.training.loop import Loop, Settings
+from runtime.training.loop_choice import pays_to_compile
 from runtime.training.means import Means
 from runtime.training.memory_budget import batch_sizes
 from runtime.training.not_finite import NotFinite, explain_not_finite, non_finite_paths
 from runtime.training.run_options import Options
 from runtime.training.steppers import (
+    EvaluationStepper,
     InPlaceNumpyStepper,
+    NumpyEvaluator,
     NumpyStepper,
     SplitGraphs,
     Stepper,
@@ -110,14 +111,20 @@ class Training:
     @property
     def spec(self) -> TrainingSpec:
         """The train block; NablacError if the model has none."""
-        if self.options.memory_budget is None:  # a step within a budget depends on the data
+        if self.memory_budget is None:  # a step within a budget depends on the data
             self.step  # noqa: B018 - for its errors before those of the data
         return training_of(self.elaborated)
+
+    @property
+    def memory_budget(self) -> int | None:
+        """The bytes that a step may take: of the command, else of the block; None for any number."""
+        budget = self.options.memory_budget
+        return budget if budget is not None else training_of(self.elaborated).settings.memory_budget
 
     @cached_property
     def step(self) -> TrainingStep:
         """The training step as a graph, before optimisation."""
-        budget = self.options.memory_budget
+        budget = self.memory_budget
         return training_step(self.elaborated, budget, self._batch_sizes if budget is not None else None)
 
     @cached_property
@@ -137,11 +144,11 @@ class Training:
         return self.within_budget(optimize(self.step.measured, self._target))
 
     def within_budget(self, graph: Graph, update: Graph | None = None) -> Graph:
-        """An optimised training step that takes no more memory than the options allow; NablacError if none does.
+        """An optimised training step that takes no more memory than its budget; NablacError if none does.
 
         `graph` may be its gradients alone: then the states that only its `update` reads lie beside them.
         """
-        budget = self.options.memory_budget
+        budget = self.memory_budget
         if budget is None:
             return graph
         read = {op.path for op in stored_operators(graph)}
@@ -214,14 +221,15 @@ class Training:
         names = {path: gradient_name(path) for path in self.step.trained}
         return SplitGraphs(gradient, flat_update(update, names, self.step.states))
 
-    def stepper(self, state: MutableMapping[str, Array]) -> Stepper:
-        """A stepper on the chosen backend with a state by path, whose arrays it takes over: `state` is then empty."""
-        parts = dict.fromkeys(part for measure in self._measured_loss[1].values() for part in measure.parts)
+    def stepper(self, state: MutableMapping[str, Array], steps: int = 0) -> Stepper:
+        """A stepper on the chosen backend with a state by path, whose arrays it takes over: `state` is then empty.
+
+        What it compiles depends on how many `steps` it will run.
+        """
         on_cpu = self.options.device == "cpu"
         split = self.split_graphs if on_cpu else None
         step = self.step_graph if split is None else self.step.measured
-        loops = LoopSettings(threads_for(split.gradient if split else step, self.batch, threads()), self.options.jit)
-        setup = StepperSetup(step, self.loss_graph, state, self.step.averages, tuple(parts), split, loops)
+        setup = self._stepper_setup(state, step, split, self.compiles_update(steps))
         if self.options.backend == "numpy":
             return NumpyStepper(setup) if split is None else InPlaceNumpyStepper(setup, split)
         from runtime.training.onnx_steppers import DeviceStepper, InPlaceOnnxStepper, OnnxStepper
@@ -229,6 +237,49 @@ class Training:
         if not on_cpu:
             return DeviceStepper(setup, self.options.device)
         return OnnxStepper(setup) if split is None else InPlaceOnnxStepper(setup, split)
+
+    def _stepper_setup(
+        self,
+        state: MutableMapping[str, Array],
+        step: Graph,
+        split: SplitGraphs | None = None,
+        compiles_update: bool = False,
+    ) -> StepperSetup:
+        parts = dict.fromkeys(part for measure in self._measured_loss[1].values() for part in measure.parts)
+        available = threads_for(split.gradient if split is not None else step, self.batch, threads())
+        loops = LoopSettings(available, compiled=bool(self.options.jit))
+        averages = self.step.averages
+        return StepperSetup(step, self.loss_graph, state, averages, tuple(parts), split, loops, compiles_update)
+
+    def _evaluation_stepper(self, state: MutableMapping[str, Array]) -> Stepper:
+        """A stepper that only evaluates: neither the gradients nor their memory budget matter."""
+        if self.options.device != "cpu":
+            return self.stepper(state)
+        setup = self._stepper_setup(state, self.step.measured)
+        if self.options.backend == "numpy":
+            return EvaluationStepper(NumpyEvaluator(setup, state), state)
+        from runtime.training.onnx_steppers import OnnxEvaluator
+
+        return EvaluationStepper(OnnxEvaluator(setup, state), state)
+
+    def compiles_update(self, steps: int) -> bool:
+        """Whether the loops of the update are compiled: as the options say, else where it pays for so many steps."""
+        if self.options.jit is not None:
+            return self.options.jit
+        split = self.split_graphs if self.options.device == "cpu" else None
+        return split is not None and pays_to_compile(split.update, self.weight_count, steps)
+
+    @property
+    def weight_count(self) -> int:
+        """The number of weights that are trained."""
+        values = (self.step.graph.updates[path] for path in self.step.trained)
+        return sum(math.prod(value.type.numeric_shape) for value in values)
+
+    @property
+    def steps_of_run(self) -> int:
+        """The steps of all epochs, if nothing ends the run sooner."""
+        settings, batches = self.settings(), -(-len(self.data.parts["training"]) // self.batch)
+        return settings.epochs * min(batches, settings.limit_batches or batches)
 
     def batches(self, part: str) -> Batches:
         """The batches of a part of the examples; those of the training part are shuffled."""
@@ -290,7 +341,7 @@ class Training:
         if trains:
             self._check_monitor(validation is not None)
         loop = Loop(
-            self.stepper(state),
+            self.stepper(state, self.steps_of_run) if trains else self._evaluation_stepper(state),
             self.batches("training"),
             validation,
             self.settings(),
@@ -305,6 +356,8 @@ class Training:
             position,
         )
         loop.damaged = damaged
+        if validation is not None:
+            loop.stepper.prepare_evaluation()  # for its errors before the first step
         if folder is not None and position.best is not None:
             loop.best, loop.best_step = best_state(folder), position.best_step
         return loop
@@ -379,25 +432,3 @@ class Training:
     def fitted_now(self) -> Fitted:
         """The fitted state of the data."""
         return fitted_to(self.data)
-
-
-def describe(training: Training) -> dict[str, Any]:
-    """Facts about the run, for the user and for `run.json`."""
-    data, settings = training.data, training.settings()
-    return {
-        "model": training.name,
-        "parameters": sum(int(np.prod(value.type.shape or (1,))) for value in _trained(training)),
-        "backend": training.options.backend,
-        "device": training.options.device,
-        "batch": training.batch,
-        "epochs": settings.epochs,
-        "seed": training.seed,
-        "examples": {part: len(rows) for part, rows in data.parts.items()},
-        "skipped": len(training.context.skipped),
-        "monitor": settings.monitor or ("val_loss" if len(data.parts["validation"]) else "loss"),
-        "higher_is_better": sorted(training.higher_is_better),
-    }
-
-
-def _trained(training: Training) -> list[Any]:
-    return [training.step.graph.updates[path] for path in training.step.trained]

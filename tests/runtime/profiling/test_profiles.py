@@ -124,7 +124,9 @@ def test_kernels_that_onnxruntime_fuses_count_for_a_layer_of_theirs() -> None:
 @pytest.mark.parametrize("backend", ["numpy", "ort"])
 def test_a_training_step_is_profiled_with_its_update(backend: str) -> None:
     training = Training(text_source(TRAINED), Options(backend=backend))
+    options = training.options
     measured = profile(lambda: training_steps(training, {"batch": 4}), 2)
+    assert training.options is options
     layers = {row.name for row in by_layer(measured) if row.kind is Kind.OPERATOR}
     assert {"", "dense", "optimizer"} <= layers
     assert sum(timing.seconds for timing in measured.timings) == pytest.approx(measured.seconds)

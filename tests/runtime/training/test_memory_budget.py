@@ -192,6 +192,50 @@ def test_commands_take_a_budget(tmp_path: Path) -> None:
     assert "`much` is not a size" in invoke("train", file, "--memory-budget", "much").stderr
 
 
+def test_a_train_block_has_a_budget(tmp_path: Path) -> None:
+    import onnx
+
+    def nodes(name: str, setting: str, *options: str) -> int:
+        (tmp_path / name).write_text(DEEP.replace("sgd(lr: 0.1)", f"sgd(lr: 0.1); batch 32; {setting}"))
+        out = tmp_path / "step.onnx"
+        done = invoke("compile", tmp_path / name, "--train", "-q", "--no-verify", "-o", out, *options)
+        assert done.exit_code == 0, done.stderr
+        return len(onnx.load(str(out)).graph.node)
+
+    plain, small = nodes("plain.model", ""), nodes("small.model", 'memory_budget "140KB"')
+    assert small > plain
+    assert nodes("small.model", 'memory_budget "140KB"', "--memory-budget", "1GB") == plain, "the option wins"
+    assert nodes("plain.model", "", "--memory-budget", "140KB") == small
+    (tmp_path / "tiny.model").write_text(DEEP.replace("sgd(lr: 0.1)", 'sgd(lr: 0.1); memory_budget "1KB"'))
+    refused = invoke("compile", tmp_path / "tiny.model", "--train", "-o", tmp_path / "tiny.onnx")
+    assert refused.exit_code == 2 and "error[E811]: a training step does not fit in 1.0 KB" in refused.stderr
+    assert not (tmp_path / "tiny.onnx").exists()
+    measured = invoke("profile", tmp_path / "small.model", "--train", "--runs", "1", "--json")
+    assert measured.exit_code == 0, measured.stderr
+
+
+@pytest.mark.parametrize("value", ["5", '"much"', '""', '"0MB"', "true"])
+def test_a_budget_of_a_train_block_is_a_size(value: str) -> None:
+    with pytest.raises(NablacError, match=r'`memory_budget` must be a size such as "500MB" or "2GiB", got'):
+        spec_of(DEEP.replace("sgd(lr: 0.1)", f"sgd(lr: 0.1); memory_budget {value}"), training=True)
+
+
+@pytest.mark.parametrize(
+    ("length", "hint"),
+    [
+        ("T", "write `T` as a number in the model's inputs, for recurrences to be computed again in segments"),
+        ("200", "train with smaller batches"),
+    ],
+)
+def test_a_refusal_says_what_keeps_a_recurrence_whole(length: str, hint: str) -> None:
+    generator = np.random.default_rng(0)
+    data = {"x": generator.normal(size=(64, 200, 4)).astype("f"), "t": generator.normal(size=(64, 1)).astype("f")}
+    model = nablac.compile(RECURRENT.replace("T,", f"{length},"))
+    with pytest.raises(NablacError) as error:
+        model.train(data, epochs=1, batch=32, memory_budget="150KB")
+    assert error.value.diagnostics[0].hint == hint
+
+
 def test_python_takes_a_budget() -> None:
     generator = np.random.default_rng(0)
     data = {"x": generator.normal(size=(64, 8)).astype("f"), "t": generator.normal(size=(64, 1)).astype("f")}
