@@ -20,7 +20,7 @@ _MOST_NODES = 200  # of an expression; a larger one is taken to be infinite
 
 
 def is_finite(value: Value) -> bool:
-    """Whether a value is finite by its expression: integers, weights, and what is moved, added or multiplied of them."""
+    """Whether a value is finite by its expression: integers, weights, and their sums and products, moved or not."""
     waiting, seen = [value], {value}
     while waiting:
         if len(seen) > _MOST_NODES:
