@@ -16,6 +16,7 @@ from compiler.onnx.output_names import end_names
 from compiler.onnx.protos import supports_bf16, value_info
 from compiler.onnx.sizes import Sizes
 from compiler.onnx.stored_tensors import StoredTensors
+from compiler.onnx.tied_tables import tied_tables
 from compiler.operators.leaves import Constant, Placeholder, Stored
 from compiler.origins import Origin
 from compiler.passes.pipeline import CLEAN_UP, run_on_nodes
@@ -206,6 +207,9 @@ class Writer:
         proto.name = self.graph.name
         if self.graph.doc:
             proto.doc_string = self.graph.doc
+        if self.target.packs_weights:
+            tied = tied_tables(self.nodes, self.tensors.protos, self.known_type)
+            inputs += [value_info(name, self.types[name]) for name in tied]
         proto.input.extend(inputs)
         proto.output.extend(self.finish(names, keep={*self.graph.inputs, *stored}))
         used = {name for node in self.nodes for name in node.names_read()}
