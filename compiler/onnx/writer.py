@@ -10,8 +10,8 @@ from compiler.graph import Graph, Node, Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.onnx.clean_up.driver import clean_up
-from compiler.onnx.clean_up.scope import elementwise
 from compiler.onnx.lowered import LAYER, SOURCE, LoweredBody, LoweredNode, count, state_defaults
+from compiler.onnx.onnx_operators import KEEP_LAYOUT, elementwise
 from compiler.onnx.output_names import end_names
 from compiler.onnx.protos import supports_bf16, value_info
 from compiler.onnx.sizes import Sizes
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 else:
     np = LazyModule("numpy")
     onnx = LazyModule("onnx")
-
-# Operators that onnxruntime's optimizer does not move transposes through; it moves them through others, or drops those.
-_KEEPS_LAYOUT = frozenset({"Attention", "Conv", "ConvTranspose", "GRU", "LSTM", "MatMul", "RNN", "Scan", "Shape"})
 
 
 class Writer:
@@ -87,7 +84,7 @@ class Writer:
     def _pass_transpose(self, onnx_type: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         """Record whether onnxruntime may move a transpose to the results of a node, and a cast behind it."""
         behind = [self.transposed[name] for name in inputs if name in self.transposed]
-        if onnx_type not in _KEEPS_LAYOUT and (behind or onnx_type == "Transpose"):
+        if onnx_type not in KEEP_LAYOUT and (behind or onnx_type == "Transpose"):
             self.transposed.update(dict.fromkeys(outputs, any(behind) or onnx_type == "Cast"))
 
     def _trace(self, node: LoweredNode, source: Origin) -> None:

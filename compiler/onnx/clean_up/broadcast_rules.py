@@ -6,16 +6,9 @@ from functools import cache
 from itertools import dropwhile
 
 from compiler.dims import Size
-from compiler.onnx.clean_up.scope import (
-    IN_ORDER,
-    CleanUpRule,
-    Replacement,
-    Scope,
-    broadcast_shape,
-    broadcasting,
-    broadcasts_to,
-)
+from compiler.onnx.clean_up.scope import CleanUpRule, Replacement, Scope, broadcast_shape, broadcasts_to
 from compiler.onnx.lowered import LoweredNode
+from compiler.onnx.onnx_operators import IN_ORDER, broadcasting
 
 
 @cache

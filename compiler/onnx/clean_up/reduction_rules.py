@@ -6,8 +6,9 @@ from functools import cache
 
 from compiler.dims import Size
 from compiler.graph import Operator
-from compiler.onnx.clean_up.scope import IN_ORDER, CleanUpRule, Replacement, Scope
+from compiler.onnx.clean_up.scope import CleanUpRule, Replacement, Scope
 from compiler.onnx.lowered import LoweredNode
+from compiler.onnx.onnx_operators import IN_ORDER
 from compiler.operators.reductions import Reduction
 
 

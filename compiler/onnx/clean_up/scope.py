@@ -8,10 +8,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from compiler.dims import Dim, Size
-from compiler.graph import Operator
 from compiler.lazy import LazyModule
 from compiler.onnx.lowered import LoweredNode
-from compiler.operators.arithmetic import Elementwise
+from compiler.onnx.onnx_operators import broadcasting
 from compiler.types import TensorType, TypeMismatch, broadcast_shapes
 
 if TYPE_CHECKING:
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
 else:
     np = LazyModule("numpy")
     onnx = LazyModule("onnx")
-
-IN_ORDER = ("Reshape", "Squeeze", "Unsqueeze")  # they keep the elements in their order: the shape says all
-_OTHERS = ("BitShift", "BitwiseAnd", "BitwiseXor", "Where")  # broadcast too, but are no elementwise operators of ours
 
 
 class Written(Protocol):
@@ -181,24 +177,6 @@ def broadcast_shape(shapes: Sequence[Shape | None]) -> Shape | None:
 def broadcasts_to(shapes: Sequence[Shape | None], result: Shape | None) -> bool:
     """Whether shapes are known to broadcast to the one of a result."""
     return result is not None and broadcast_shape(shapes) == result
-
-
-@cache
-def elementwise() -> frozenset[str]:
-    """The ONNX types of the operators that work element by element."""
-    operators = (operator for operator in Operator.registry.values() if issubclass(operator, Elementwise))
-    return frozenset({*(operator.onnx for operator in operators if hasattr(operator, "onnx")), *_OTHERS})
-
-
-@cache
-def broadcasting() -> frozenset[str]:
-    """The ONNX types of the elementwise operators of several operands, which broadcast."""
-    kinds = {
-        operator.onnx
-        for operator in Operator.registry.values()
-        if issubclass(operator, Elementwise) and len(operator.operand_names) > 1 and hasattr(operator, "onnx")
-    }
-    return frozenset({*kinds, *_OTHERS})
 
 
 @cache
