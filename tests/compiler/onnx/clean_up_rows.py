@@ -157,6 +157,18 @@ ROWS = [
     ),
     Row(
         "a reshape by computed sizes",
+        "of which one is a remainder",
+        {"x": (F32, ("n", 6))},
+        [
+            step("Shape", "x", start=0, end=1, out="a"),
+            step("Mod", "a", ints(7), out="b"),
+            step("Concat", "b", ints(6), axis=0, out="c"),
+            step("Reshape", "x", "c"),
+        ],
+        ["Reshape"],
+    ),
+    Row(
+        "a reshape by computed sizes",
         "of which two are unknown",
         {"x": (F32, ("n", "m", 4))},
         [
