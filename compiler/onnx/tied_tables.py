@@ -41,7 +41,7 @@ def _is_multiplied(
     name: str, readers: dict[str, list[LoweredNode]], type_of: Callable[[str], TensorType | None]
 ) -> bool:
     """Whether it is the right side of products, all of more than one row, as it lies and transposed."""
-    lefts = [_rows(node, name, readers, type_of) for node in readers[name] if node.kind in ("Transpose", "Gemm")]
+    lefts = [_rows(node, name, readers, type_of) for node in readers[name] if node.onnx_type in ("Transpose", "Gemm")]
     rows = [number for numbers in lefts for number in numbers]
     return bool(rows) and not any(number in (1, None) for number in rows)
 
@@ -54,12 +54,12 @@ def _rows(
 ) -> Iterator[object]:
     """The rows of the products with a table that a node makes or prepares; None for another use."""
     products, right = [node], name
-    if node.kind == "Transpose":
+    if node.onnx_type == "Transpose":
         (right,) = node.results
         products = readers.get(right, [])
     for product in products:
-        transposed = product.kind == "Gemm" and bool(product.attributes.get("transB"))
-        fits = transposed if product is node else product.kind == "MatMul"
+        transposed = product.onnx_type == "Gemm" and bool(product.attributes.get("transB"))
+        fits = transposed if product is node else product.onnx_type == "MatMul"
         left = type_of(product.operands[0])
         usable = fits and product.operands[1] == right and left is not None and left.rank > 1
         yield left.shape[-2] if usable and left is not None else None

@@ -256,7 +256,7 @@ class Writer:
         """Lower an operator of bf16; in f32 if the ONNX operators do not support bf16 at this opset."""
         trial, begun = self._trial_writer(node), set(self.root.begun)
         results = trial._emit(node, operands)
-        if all(supports_bf16(added.kind, self.opset) for added in trial.nodes):
+        if all(supports_bf16(added.onnx_type, self.opset) for added in trial.nodes):
             self.nodes += trial.nodes
             return results
         self.root.begun = begun
@@ -336,7 +336,7 @@ class Writer:
         joined = {
             name
             for node in self.nodes
-            if node.kind not in elementwise()
+            if node.onnx_type not in elementwise()
             for name in node.operands
             if self.may_cast_transposed(name)
         }

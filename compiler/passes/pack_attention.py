@@ -10,7 +10,8 @@ from compiler.graph import Value
 from compiler.operators.attention import Attention
 from compiler.operators.packed_attention import PackedAttention
 from compiler.operators.shaping import Reshape, Transpose
-from compiler.passes.rules import Application, Pattern, Rules, either, pattern_of, rule, variables
+from compiler.passes.recognition import recognition
+from compiler.passes.rules import Application, Pattern, Rules, either, pattern_of, variables
 
 q, k, v, bias, mask = variables("q k v bias mask")
 _SWAPPED = (0, 2, 1, 3)
@@ -43,12 +44,10 @@ def _pack(q: Value, k: Value, v: Value, bias: Value | None, mask: Value | None, 
 
 
 PACKED: Rules = (
-    rule(
+    recognition(
         "heads side by side",
         pattern_of(Reshape)(pattern_of(Transpose)(_fused, permutation=_SWAPPED)),
         _pack,
         when=_are_side_by_side,
-        keeps="rounding",
-        closed=True,
     ),
 )

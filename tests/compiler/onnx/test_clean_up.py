@@ -37,7 +37,7 @@ def test_a_rule_does_what_its_table_says(row: Row) -> None:
     model = written.model(written.nodes, ["y"])
     sketch, nodes, end = cleaned(row)
     left = [kind for kind, *_ in row.steps] if row.left is None else row.left
-    assert [node.kind for node in nodes] == left
+    assert [node.onnx_type for node in nodes] == left
     random = np.random.default_rng(0)
     feeds: dict[str, Any] = {}
     for info in written.inputs:
@@ -69,5 +69,5 @@ def test_every_rule_is_missed_and_leaves_something_alone(name: str) -> None:
     rows = [row for row in ROWS if row.of == name]
     changed = [row for row in rows if row.left is not None]
     assert len(rows) > len(changed)
-    kinds = [[node.kind for node in cleaned(row, name)[1]] for row in changed]
+    kinds = [[node.onnx_type for node in cleaned(row, name)[1]] for row in changed]
     assert kinds != [row.left for row in changed]
