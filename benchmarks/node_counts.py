@@ -3,7 +3,8 @@
 `python -m benchmarks.node_counts` prints a table; `--json FILE` writes it. Each optimiser runs in a process of its own,
 since some crash, and its result must load and compute what the graph before it did: else it is marked `broken`, or
 `differs`. Some nodes they remove are wanted, though random inputs do not show it: onnxscript drops `+ 1e-8` before Adam
-divides, and onnxslim and onnxsim drop the reshape that refuses an empty sequence before an LSTM or a GRU.
+divides, and onnxslim and onnxsim drop the reshape that refuses an empty sequence before an LSTM or a GRU. The
+others are in docs/performance.md.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from benchmarks.tables import Settings
 
 NOTE = """Written by each, and after the optimisers of others, nested graphs included. An optimiser whose result does
 not load, or computes something else, is noted and not counted."""
-NETWORKS = ["mlp", "cnn", "lstm", "transformer", "resnet50", "bert", "gpt"]
+NETWORKS = ["mlp", "cnn", "rnn", "lstm", "gru", "transformer", "resnet18", "resnet50", "bert", "gpt", "t5", "llama"]
 QUICK_NETWORKS = ["mlp", "lstm"]
 
 

@@ -27,7 +27,7 @@ class LoweredNode:
     rewrite of onnxruntime's that would change a result.
     """
 
-    kind: str
+    onnx_type: str
     operands: list[str]
     results: list[str]
     attributes: dict[str, Any] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class LoweredNode:
 
     def write_to(self, node: onnx.NodeProto) -> None:
         """Fill in an empty node of ONNX's, which may be part of a model: of very many nodes, copies take memory."""
-        node.op_type, node.name = self.kind, self.name
+        node.op_type, node.name = self.onnx_type, self.name
         node.input.extend(self.operands)
         node.output.extend(self.results)
         for name, value in sorted(self.attributes.items()):
@@ -120,7 +120,7 @@ class LoweredBody:
 def state_defaults(nodes: Iterable[LoweredNode], opset: int) -> None:
     """Give nodes, those of nested graphs too, the attributes that have their default values."""
     for node in nodes:
-        node.attributes = {**default_attributes(node.kind, opset), **node.attributes}
+        node.attributes = {**default_attributes(node.onnx_type, opset), **node.attributes}
         for body in node.bodies:
             state_defaults(body.nodes, opset)
 

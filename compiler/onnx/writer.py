@@ -10,12 +10,13 @@ from compiler.graph import Graph, Node, Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.onnx.clean_up.driver import clean_up
-from compiler.onnx.clean_up.scope import elementwise
 from compiler.onnx.lowered import LAYER, SOURCE, LoweredBody, LoweredNode, count, state_defaults
+from compiler.onnx.onnx_operators import KEEP_LAYOUT, elementwise
 from compiler.onnx.output_names import end_names
 from compiler.onnx.protos import supports_bf16, value_info
 from compiler.onnx.sizes import Sizes
 from compiler.onnx.stored_tensors import StoredTensors
+from compiler.onnx.tied_tables import tied_tables
 from compiler.operators.leaves import Constant, Placeholder, Stored
 from compiler.origins import Origin
 from compiler.passes.pipeline import CLEAN_UP, run_on_nodes
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 else:
     np = LazyModule("numpy")
     onnx = LazyModule("onnx")
-
-# Operators that onnxruntime's optimizer does not move transposes through; it moves them through others, or drops those.
-_KEEPS_LAYOUT = frozenset({"Attention", "Conv", "ConvTranspose", "GRU", "LSTM", "MatMul", "RNN", "Scan", "Shape"})
 
 
 class Writer:
@@ -86,7 +84,7 @@ class Writer:
     def _pass_transpose(self, onnx_type: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         """Record whether onnxruntime may move a transpose to the results of a node, and a cast behind it."""
         behind = [self.transposed[name] for name in inputs if name in self.transposed]
-        if onnx_type not in _KEEPS_LAYOUT and (behind or onnx_type == "Transpose"):
+        if onnx_type not in KEEP_LAYOUT and (behind or onnx_type == "Transpose"):
             self.transposed.update(dict.fromkeys(outputs, any(behind) or onnx_type == "Cast"))
 
     def _trace(self, node: LoweredNode, source: Origin) -> None:
@@ -206,6 +204,9 @@ class Writer:
         proto.name = self.graph.name
         if self.graph.doc:
             proto.doc_string = self.graph.doc
+        if self.target.packs_weights:
+            tied = tied_tables(self.nodes, self.tensors.protos, self.known_type)
+            inputs += [value_info(name, self.types[name]) for name in tied]
         proto.input.extend(inputs)
         proto.output.extend(self.finish(names, keep={*self.graph.inputs, *stored}))
         used = {name for node in self.nodes for name in node.names_read()}
@@ -255,7 +256,7 @@ class Writer:
         """Lower an operator of bf16; in f32 if the ONNX operators do not support bf16 at this opset."""
         trial, begun = self._trial_writer(node), set(self.root.begun)
         results = trial._emit(node, operands)
-        if all(supports_bf16(added.kind, self.opset) for added in trial.nodes):
+        if all(supports_bf16(added.onnx_type, self.opset) for added in trial.nodes):
             self.nodes += trial.nodes
             return results
         self.root.begun = begun
@@ -335,7 +336,7 @@ class Writer:
         joined = {
             name
             for node in self.nodes
-            if node.kind not in elementwise()
+            if node.onnx_type not in elementwise()
             for name in node.operands
             if self.may_cast_transposed(name)
         }

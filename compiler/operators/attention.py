@@ -37,12 +37,14 @@ class Attention(Operator):
     - ("later", never) does so for the keys after the query; `before` keys precede the first query's own.
 
     With `zeroed` the weights of masked pairs are set to 0 after the softmax: a query that sees no key has weights of 0,
-    and its result is 0. Without it they are what the softmax gives.
+    and its result is 0. Without it they are what the softmax gives. `finite_biases` states that what is added is finite
+    whatever the model's inputs are.
 
     The NumPy runtime takes queries in blocks, so that the scores of a long sequence are never all in memory (Rabe and
     Staats 2021), and skips later keys where their weights are exactly 0. ONNX's own operator adds its masks, and
-    onnxruntime's gives 0 for rows of -infinity: it is used without steps, and in f32 for later keys or a `zeroed` mask
-    hidden by the smallest number, where it differs only for scores that are not finite. All else is decomposed.
+    onnxruntime's gives 0 for rows of -infinity: it is used without steps, and in f32 for a finite bias, then later keys
+    or a `zeroed` mask hidden by the smallest number, where it differs only for scores that are not finite. All else is
+    decomposed.
     """
 
     name = "attention"
@@ -54,6 +56,7 @@ class Attention(Operator):
     steps: Annotated[tuple[tuple[str, float], ...], INTERNAL] = ()
     before: Extent = 0
     zeroed: Flag = False
+    finite_biases: Flag = False
 
     @property
     def causal(self) -> bool:
@@ -166,11 +169,19 @@ class Attention(Operator):
             return 0  # no kernel in f64
         if not self.steps:
             return 24
-        ((kind, never), *more) = self.steps
-        lowest = q.dtype is DType.F32 and never <= float(np.finfo(np.float32).min)
-        if not lowest or more:
+        kinds = [kind for kind, _ in self.steps]
+        biased = kinds[0] == ADD
+        lowest = all(never <= float(np.finfo(np.float32).min) for kind, never in self.steps if kind in HIDING)
+        if q.dtype is not DType.F32 or not lowest or (biased and not self.finite_biases):
             return 0
-        return 24 if (kind == LATER and self.before == 0) or (kind == MASK and self.zeroed) else 0
+        match kinds[biased:]:
+            case []:
+                return 24
+            case ["later"] if self.before == 0:
+                return 24
+            case ["mask"] if self.zeroed:
+                return 24
+        return 0
 
     def lower(self, emit: Emit, q: str, k: str, v: str, *others: str) -> str:
         return self.lower_typed(emit, (q, k, v), (emit.type(q), emit.type(k), emit.type(v)), others)
@@ -204,11 +215,18 @@ class Attention(Operator):
         return emit("MatMul", weights, v)
 
     def native_mask(self, emit: Emit, types: Sequence[TensorType], others: Sequence[str]) -> str | None:
-        """The mask as an operand of ONNX's operator, with a row for each query, which onnxruntime insists on."""
+        """The bias or mask as an operand of ONNX's operator, with a row for each query: onnxruntime insists on it."""
         if not others:
             return None
-        (mask,) = others
-        pairs, shape = (types[0].shape[2], types[1].shape[2]), emit.type(mask).shape
+        shapes = [emit.type(other).shape for other in others]
+        shape: tuple[Size, ...] = ()
+        for other in shapes:
+            shape = broadcast_shapes(shape, other)
+        mask = others[0]
+        if len(others) > 1:  # what is hidden gets -infinity, and a row of it weights of 0
+            bias, allowed = others
+            mask = emit("Where", allowed, bias, np.array(-np.inf, types[0].dtype.numpy))
+        pairs = (types[0].shape[2], types[1].shape[2])
         if shape[-2:] == pairs and len(shape) in (2, 4):
             return mask
         leading = shape[:-2] if len(shape) > 2 else ()

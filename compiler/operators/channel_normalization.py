@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from compiler.attribute_kinds import Integer, Number
-from compiler.costs import cheapest
 from compiler.dims import Size, product
 from compiler.graph import Operator
 from compiler.lazy import LazyModule
@@ -90,10 +89,7 @@ class GroupNormalization(ChannelNormalization):
 
     def lower_wide(self, emit: Emit, x: str, type: TensorType, vectors: tuple[str, ...]) -> str:
         batch, channels, *extent = type.shape
-        sizes = {"batch": batch, "channels": channels, "extent": product(extent)}
-        form = cheapest(emit.target, self.name, "instance", **sizes)
-        if form == "operator" and type.dtype is DType.F32 and emit.opset >= 21:
-            return emit("GroupNormalization", x, *vectors, epsilon=float(self.eps), num_groups=self.groups)
+        # Reshapes around InstanceNormalization: onnxruntime expands GroupNormalization, and takes twice as long.
         assert isinstance(channels, int)
         grouped_type = type.with_shape(batch, self.groups, channels // self.groups * product(extent))
         grouped = emit("Reshape", x, emit.sizes(grouped_type.shape), allowzero=1)

@@ -145,8 +145,9 @@ class Scan(Operator):
 
     def lower(self, emit: Emit, *operands: str) -> tuple[str, ...]:
         if self.backward and not emit.target.differentiates_scans:
-            hint = f"choose another target than `{emit.target.name}`, or compile the model for inference"
-            raise TypeMismatch(f"the gradient of a recurrence runs in few {emit.target.title}", hint)
+            hint = "choose another target, such as `ort-cpu`, or compile the model for inference"
+            target = f"`--target {emit.target.name}`"
+            raise TypeMismatch(f"{target} has no gradients of recurrences, which few {emit.target.title} run", hint)
         formal = self.states + self.slices
         names = [f"{label}" for label in self.body.inputs]
         inner = [emit.unique(f"step/{name}") for name in names[:formal]]

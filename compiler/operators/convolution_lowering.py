@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from compiler.costs import cheapest
 from compiler.dims import Size, product
@@ -18,10 +18,48 @@ else:
     np = LazyModule("numpy")
 
 
+# What is asked of the operators in compiler/operators/convolution.py
+
+
+class Windows(Protocol):
+    """An operator on windows that slide over images."""
+
+    @property
+    def strides(self) -> tuple[int, ...]: ...
+
+    @property
+    def groups(self) -> int: ...
+
+    def settings(self, rank: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """The strides, the pads and the dilations of so many axes."""
+
+
+class Convolution(Windows, Protocol):
+    """A convolution."""
+
+    def output_sizes(self, x: TensorType, kernel: tuple[Size, ...]) -> tuple[Size, ...]: ...
+
+
+class WeightGradient(Windows, Protocol):
+    """The gradient of a convolution's weights, which are of the `kernel`'s sizes."""
+
+    @property
+    def kernel(self) -> tuple[Size, ...]: ...
+
+
+class Transposed(Windows, Protocol):
+    """The transpose of a convolution."""
+
+    def extra(self, rank: int) -> tuple[Size, ...]:
+        """What is added to the sizes of the result."""
+
+    def infer(self, x: TensorType, w: TensorType) -> TensorType: ...
+
+
 # The convolution itself
 
 
-def lower_convolution(op: Any, emit: Emit, x: str, w: str, *bias: str) -> str:
+def lower_convolution(op: Convolution, emit: Emit, x: str, w: str, *bias: str) -> str:
     """A form of `conv`; there is a choice for f32, if the weights change from run to run, as in training."""
     x_type, w_type = emit.type(x), emit.type(w)
     kernel = w_type.shape[2:]
@@ -41,13 +79,13 @@ def lower_convolution(op: Any, emit: Emit, x: str, w: str, *bias: str) -> str:
     return CONVOLUTIONS[form](op, emit, x, w, *bias)
 
 
-def _as_convolution(op: Any, emit: Emit, x: str, w: str, *bias: str) -> str:
+def _as_convolution(op: Convolution, emit: Emit, x: str, w: str, *bias: str) -> str:
     """ONNX's own operator."""
     strides, pads, dilations = op.settings(emit.type(x).rank - 2)
     return emit("Conv", x, w, *bias, strides=strides, pads=pads, dilations=dilations, group=op.groups)
 
 
-def _as_one_product(op: Any, emit: Emit, x: str, w: str, *bias: str) -> str:
+def _as_one_product(op: Convolution, emit: Emit, x: str, w: str, *bias: str) -> str:
     """One product over the examples and positions: onnxruntime's kernel reads the weights once for each example."""
     x_type, w_type = emit.type(x), emit.type(w)
     batch, (filters, channels, *kernel) = x_type.shape[0], w_type.shape
@@ -71,29 +109,35 @@ def _joined_windows(windows: list[str], emit: Emit) -> str:
     return windows[0] if len(windows) == 1 else emit("Concat", *windows, axis=1)
 
 
+def _grouped_sizes(
+    groups: int, x: TensorType, filters: Size, kernel: Sequence[Size], positions: Sequence[Size]
+) -> Mapping[str, Size]:
+    """The sizes by which a table of costs knows a gradient; channels and filters are those of a group."""
+    return {
+        "batch": x.shape[0],
+        "channels": x.shape[1] // groups,
+        "filters": filters,
+        "taps": product(kernel),
+        "positions": product(positions),
+        "groups": groups,
+    }
+
+
 # The gradient of the weights
 
 
-def lower_weight_gradient(op: Any, emit: Emit, x: str, grad: str) -> str:
+def lower_weight_gradient(op: WeightGradient, emit: Emit, x: str, grad: str) -> str:
     """A form of `conv_weight_gradient`: products of the windows that the taps read with the gradient."""
     if not all(isinstance(size, int) for size in op.kernel):
         raise TypeMismatch("the gradient of this convolution needs the kernel's sizes as numbers in ONNX")
     x_type, grad_type = emit.type(x), emit.type(grad)
-    form = cheapest(
-        emit.target,
-        "convolution weight gradient",
-        "joined",
-        batch=grad_type.shape[0],
-        channels=x_type.shape[1] // op.groups,
-        filters=grad_type.shape[1] // op.groups,
-        taps=product(op.kernel),
-        positions=product(grad_type.shape[2:]),
-        groups=op.groups,
-    )
+    filters = grad_type.shape[1] // op.groups
+    sizes = _grouped_sizes(op.groups, x_type, filters, op.kernel, grad_type.shape[2:])
+    form = cheapest(emit.target, "convolution weight gradient", "joined", **sizes)
     return WEIGHT_GRADIENTS[form](op, emit, x, grad)
 
 
-def _by_examples(op: Any, emit: Emit, x: str, grad: str) -> str:
+def _by_examples(op: WeightGradient, emit: Emit, x: str, grad: str) -> str:
     """A product for each example, and the sum of these: without a transpose, where positions are many."""
     batch, channels, filters, positions = _sizes(op, emit, x, grad)
     windows = [
@@ -109,7 +153,7 @@ def _by_examples(op: Any, emit: Emit, x: str, grad: str) -> str:
     return emit("Reshape", total, emit.sizes((filters * op.groups, channels, *op.kernel)))
 
 
-def _joined(op: Any, emit: Emit, x: str, grad: str) -> str:
+def _joined(op: WeightGradient, emit: Emit, x: str, grad: str) -> str:
     """One product over the examples and positions."""
     batch, channels, filters, positions = _sizes(op, emit, x, grad)
     rows, windows = _with_batch_inside(op, emit, x, grad)
@@ -122,7 +166,7 @@ def _joined(op: Any, emit: Emit, x: str, grad: str) -> str:
     return emit("Reshape", total, emit.sizes((filters * op.groups, channels, *op.kernel)))
 
 
-def _by_taps(op: Any, emit: Emit, x: str, grad: str) -> str:
+def _by_taps(op: WeightGradient, emit: Emit, x: str, grad: str) -> str:
     """A product over the examples and positions for each tap: without a copy of all windows side by side."""
     batch, channels, filters, positions = _sizes(op, emit, x, grad)
     rows, windows = _with_batch_inside(op, emit, x, grad)
@@ -137,20 +181,20 @@ def _by_taps(op: Any, emit: Emit, x: str, grad: str) -> str:
     return emit("Reshape", total, emit.sizes((filters * op.groups, channels, *op.kernel)))
 
 
-WEIGHT_GRADIENTS: Mapping[str, Callable[[Any, Emit, str, str], str]] = {
+WEIGHT_GRADIENTS: Mapping[str, Callable[[WeightGradient, Emit, str, str], str]] = {
     "examples": _by_examples,
     "joined": _joined,
     "taps": _by_taps,
 }
 
 
-def _sizes(op: Any, emit: Emit, x: str, grad: str) -> tuple[Size, Size, Size, Size]:
+def _sizes(op: WeightGradient, emit: Emit, x: str, grad: str) -> tuple[Size, Size, Size, Size]:
     """The batch, the channels and filters of a group, and the positions of the result."""
     x_shape, grad_shape = emit.type(x).shape, emit.type(grad).shape
     return grad_shape[0], x_shape[1] // op.groups, grad_shape[1] // op.groups, product(grad_shape[2:])
 
 
-def _with_batch_inside(op: Any, emit: Emit, x: str, grad: str) -> tuple[str, list[str]]:
+def _with_batch_inside(op: WeightGradient, emit: Emit, x: str, grad: str) -> tuple[str, list[str]]:
     """The gradient as [groups, filters, batch * positions], and the windows as [channels, batch, ...].
 
     The first axis of the gradient is left out where there is one group.
@@ -163,7 +207,7 @@ def _with_batch_inside(op: Any, emit: Emit, x: str, grad: str) -> tuple[str, lis
     return rows, _windows(op, emit, turned, op.kernel, emit.type(grad).shape[2:])
 
 
-def _windows(op: Any, emit: Emit, x: str, kernel: tuple[Size, ...], sizes: tuple[Size, ...]) -> list[str]:
+def _windows(op: Windows, emit: Emit, x: str, kernel: tuple[Size, ...], sizes: tuple[Size, ...]) -> list[str]:
     """The items that each tap of the kernel reads, one for each position of the result."""
     rank = len(kernel)
     strides, pads, dilations = op.settings(rank)
@@ -185,26 +229,17 @@ def _windows(op: Any, emit: Emit, x: str, kernel: tuple[Size, ...], sizes: tuple
 # The transpose of a convolution, which the gradient of its input is
 
 
-def lower_transpose(op: Any, emit: Emit, x: str, w: str) -> str:
+def lower_transpose(op: Transposed, emit: Emit, x: str, w: str) -> str:
     """A form of `conv_transpose`."""
     x_type, w_type = emit.type(x), emit.type(w)
-    form = cheapest(
-        emit.target,
-        "transpose of a convolution",
-        "transpose",
-        batch=x_type.shape[0],
-        channels=x_type.shape[1] // op.groups,
-        filters=w_type.shape[1],
-        taps=product(w_type.shape[2:]),
-        stride=max(op.strides, default=1),
-        positions=product(x_type.shape[2:]),
-        groups=op.groups,
-    )
+    sizes = _grouped_sizes(op.groups, x_type, w_type.shape[1], w_type.shape[2:], x_type.shape[2:])
+    stride = max(op.strides, default=1)
+    form = cheapest(emit.target, "transpose of a convolution", "transpose", **sizes, stride=stride)
     applies, lower = TRANSPOSES[form]
     return lower(op, emit, x, w) if applies(op, emit, x_type, w_type) else _as_transpose(op, emit, x, w)
 
 
-def _as_transpose(op: Any, emit: Emit, x: str, w: str) -> str:
+def _as_transpose(op: Transposed, emit: Emit, x: str, w: str) -> str:
     """ONNX's own operator, within what onnxruntime accepts of its attributes."""
     type, kernel = emit.type(x), emit.type(w)
     rank = type.rank - 2
@@ -236,7 +271,7 @@ def _as_transpose(op: Any, emit: Emit, x: str, w: str) -> str:
     return emit("Slice", result, np.array(first, np.int64), emit.sizes(stops), np.arange(2, 2 + rank))
 
 
-def _has_flipped_form(op: Any, emit: Emit, x: TensorType, w: TensorType) -> bool:
+def _has_flipped_form(op: Transposed, emit: Emit, x: TensorType, w: TensorType) -> bool:
     """Whether the strides are 1, and no pad is wider than what one item contributes to."""
     if set(op.strides) - {1} or not all(isinstance(size, int) for size in w.shape):
         return False
@@ -244,17 +279,20 @@ def _has_flipped_form(op: Any, emit: Emit, x: TensorType, w: TensorType) -> bool
     return pads is not None and min(pads) >= 0
 
 
-def _flipped_pads(op: Any, w: TensorType) -> list[int] | None:
+def _flipped_pads(op: Transposed, w: TensorType) -> list[int] | None:
+    """The pads of the convolution with the flipped kernel; None where a size that they depend on is not known."""
     rank = w.rank - 2
     _, pads, dilations = op.settings(rank)
-    reaches = [dilation * (size - 1) for dilation, size in zip(dilations, w.shape[2:], strict=True)]
-    ends = [reach - pad + more for reach, pad, more in zip(reaches, pads[rank:], op.extra(rank), strict=True)]
-    if not all(isinstance(end, int) for end in ends):
+    kernel = [size for size in w.shape[2:] if isinstance(size, int)]
+    extra = [size for size in op.extra(rank) if isinstance(size, int)]
+    if len(kernel) < rank or len(extra) < rank:
         return None
+    reaches = [dilation * (size - 1) for dilation, size in zip(dilations, kernel, strict=True)]
+    ends = [reach - pad + more for reach, pad, more in zip(reaches, pads[rank:], extra, strict=True)]
     return [reach - pad for reach, pad in zip(reaches, pads[:rank], strict=True)] + ends
 
 
-def _as_flipped(op: Any, emit: Emit, x: str, w: str) -> str:
+def _as_flipped(op: Transposed, emit: Emit, x: str, w: str) -> str:
     """A convolution with the kernel flipped, and its channels and filters exchanged."""
     type = emit.type(w)
     channels, filters, *kernel = type.shape
@@ -271,7 +309,7 @@ def _as_flipped(op: Any, emit: Emit, x: str, w: str) -> str:
     return emit("Conv", x, w, pads=pads, dilations=dilations, group=op.groups)
 
 
-def _has_product_form(op: Any, emit: Emit, x: TensorType, w: TensorType) -> bool:
+def _has_product_form(op: Transposed, emit: Emit, x: TensorType, w: TensorType) -> bool:
     """Whether the runtime has `Col2Im` for these types, and each position of the operand has a window in the result."""
     rank = x.rank - 2
     strides, _, _ = op.settings(rank)
@@ -280,7 +318,7 @@ def _has_product_form(op: Any, emit: Emit, x: TensorType, w: TensorType) -> bool
     return emit.opset >= 18 and op.groups == 1 and known and below and x.dtype == DType.F32
 
 
-def _as_product(op: Any, emit: Emit, x: str, w: str) -> str:
+def _as_product(op: Transposed, emit: Emit, x: str, w: str) -> str:
     """One product over the examples and positions, whose results are added where their taps overlap."""
     x_type, w_type = emit.type(x), emit.type(w)
     batch, channels, *sizes = x_type.shape
@@ -296,7 +334,7 @@ def _as_product(op: Any, emit: Emit, x: str, w: str) -> str:
     return emit("Col2Im", columns, image, block, strides=strides, pads=pads, dilations=dilations)
 
 
-TRANSPOSES: Mapping[str, tuple[Callable[..., bool], Callable[[Any, Emit, str, str], str]]] = {
+TRANSPOSES: Mapping[str, tuple[Callable[..., bool], Callable[[Transposed, Emit, str, str], str]]] = {
     "transpose": (lambda *_: True, _as_transpose),
     "flipped": (_has_flipped_form, _as_flipped),
     "product": (_has_product_form, _as_product),

@@ -23,7 +23,7 @@ else:
 class PackedAttention(Operator):
     """Attention of `q: [batch, T, heads * d]`, `k: [batch, S, groups * d]` and `v: [batch, S, groups * e]`.
 
-    The result is `[batch, T, heads * e]`. `scale`, `steps`, `zeroed` and what `steps` take as operands are those of
+    The result is `[batch, T, heads * e]`. The other attributes, and what `steps` take as operands, are those of
     `Attention`. ONNX's operator takes these axes too, from opset 24 on; below it, heads get an axis of their own.
     """
 
@@ -36,11 +36,12 @@ class PackedAttention(Operator):
     scale: Number
     steps: Annotated[tuple[tuple[str, float], ...], INTERNAL] = ()
     zeroed: Flag = False
+    finite_biases: Flag = False
 
     @property
     def by_heads(self) -> Attention:
         """The operator on tensors with an axis of heads."""
-        return Attention(self.scale, self.steps, 0, self.zeroed)
+        return Attention(self.scale, self.steps, 0, self.zeroed, self.finite_biases)
 
     def infer(self, q: TensorType, k: TensorType, v: TensorType, *others: TensorType) -> TensorType:
         apart = (self._apart(q, self.heads), self._apart(k, self.groups), self._apart(v, self.groups))

@@ -52,6 +52,7 @@ class Recurrent(Operator):
     onnx: ClassVar[str]
     kernels: ClassVar[tuple[str, ...]] = ("f32",)  # dtypes of onnxruntime's kernels
     usual: ClassVar[tuple[Activation, ...]]  # ONNX's default activations
+    crashes_on_empty: ClassVar[bool] = True  # whether onnxruntime's kernel ends the process for no steps or no examples
     hidden: Integer
     direction: Text
     activations: Activations
@@ -112,7 +113,8 @@ class Recurrent(Operator):
         length, batch, _ = emit.type(x).shape
         first, others = self.parts(rest)
         steps = pad_empty(emit, x, length, batch)
-        steps = emit.refuse_empty(steps, (length, batch))  # on empty inputs the kernels crash the process
+        if self.crashes_on_empty or first:  # onnxruntime's RNN gives zeros for no steps, whatever the first state is
+            steps = emit.refuse_empty(steps, (length, batch))
         initial: list[str | None] = [pad_empty(emit, state, batch, axis=1) for state in first]
         zero = np.zeros((), emit.type(x).dtype.numpy)
         if not initial and not emit.target.reads_defaults:
@@ -162,6 +164,7 @@ class RNN(Recurrent):
     wide = True
     gates = 1
     usual = (TANH,)
+    crashes_on_empty = False
     hidden: Integer
     direction: Text = "forward"
     activations: Activations = usual

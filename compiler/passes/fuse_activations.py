@@ -13,8 +13,8 @@ from compiler.operators.arithmetic import Add, Clip, Div, Maximum, Minimum, Mul,
 from compiler.operators.casting import Cast
 from compiler.operators.fused_activations import Gelu, HardSigmoid, HardSwish, Mish, Silu
 from compiler.operators.powers import Exp, Log, Log1p, Pow
-from compiler.passes.rules import Either, Pattern, Rules, either, near, pattern_of, rule, variables
-from compiler.types import DType
+from compiler.passes.recognition import in_f32, recognition
+from compiler.passes.rules import Either, Pattern, Rules, either, near, pattern_of, variables
 
 (x,) = variables("x")
 add, mul, div, pow_, neg, clip = (pattern_of(operator) for operator in (Add, Mul, Div, Pow, Neg, Clip))
@@ -65,33 +65,20 @@ _above_exp = add(exp(neg(x)), 1)
 _logistic = either(sigmoid(x), reciprocal(_above_exp), div(1, _above_exp))
 _softplus = either(softplus(x), log1p(exp(x)), log(add(exp(x), 1)))
 
-_IN_F32 = pattern_of(Gelu, HardSigmoid, HardSwish, Mish, Silu)
-
 ACTIVATIONS: Rules = (
-    rule("gelu", _with_gate(erf(_times(x, math.sqrt(0.5)))), lambda x: Gelu()(x), keeps="rounding", closed=True),
-    rule("gelu by tanh", _with_gate(tanh(_scaled_polynomial)), lambda x: Gelu(True)(x), keeps="rounding", closed=True),
-    rule(
+    recognition("gelu", _with_gate(erf(_times(x, math.sqrt(0.5)))), lambda x: Gelu()(x)),
+    recognition("gelu by tanh", _with_gate(tanh(_scaled_polynomial)), lambda x: Gelu(True)(x)),
+    recognition(
         "hard sigmoid",
         either(_times(_six, 1 / 6), clip(add(_times(x, 1 / 6), 0.5), low=0, high=1)),
         lambda x: HardSigmoid()(x),
-        keeps="rounding",
-        closed=True,
     ),
-    rule(
+    recognition(
         "hard swish",
         either(mul(x, hard_sigmoid(x)), _times(mul(x, _six), 1 / 6), mul(_times(x, 1 / 6), _six)),
         lambda x: HardSwish()(x),
-        keeps="rounding",
-        closed=True,
     ),
-    rule("mish", mul(x, tanh(_softplus)), lambda x: Mish()(x), keeps="rounding", closed=True),
-    rule("silu", either(mul(x, _logistic), div(x, _above_exp)), lambda x: Silu()(x), keeps="rounding", closed=True),
-    rule(
-        "an activation of 16 bits in f32",
-        cast(_IN_F32(cast(x, dtype=DType.F32)).named("activation")),
-        lambda x, activation: activation.node.op(x),
-        when=lambda x: x.type.dtype.is_half,
-        keeps="rounding",
-        closed=True,
-    ),
+    recognition("mish", mul(x, tanh(_softplus)), lambda x: Mish()(x)),
+    recognition("silu", either(mul(x, _logistic), div(x, _above_exp)), lambda x: Silu()(x)),
+    in_f32("an activation of 16 bits in f32", Gelu, HardSigmoid, HardSwish, Mish, Silu),
 )

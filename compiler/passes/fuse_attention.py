@@ -38,6 +38,7 @@ from compiler.operators.making import swapped
 from compiler.operators.normalization import Softmax
 from compiler.operators.shaping import Expand, Reshape, Transpose, Unsqueeze
 from compiler.origins import origin
+from compiler.passes.finite import is_finite
 from compiler.rewrite import rebuild, with_ends
 from compiler.types import DType
 
@@ -315,7 +316,9 @@ def _build_attention(parts: _Parts, shape: tuple[Size, ...], new: dict[Value, Va
     q = _with_four_axes(new[parts.q], _heads(parts.q))
     k, v = (_with_four_axes(new[part], part.shape[1] if rank > 3 else 1) for part in (parts.k, parts.v))
     k = k if parts.has_operator_layout else swapped(k)
-    fused = Attention(scale, tuple(steps), parts.before or 0, bool(parts.zeroed))
+    finite = all(is_finite(step.operand) for step in parts.steps if step.kind == ADD and step.operand is not None)
+    biased = any(step.kind == ADD for step in parts.steps)
+    fused = Attention(scale, tuple(steps), parts.before or 0, bool(parts.zeroed), biased and finite)
     result = fused(q, k, v, *operands)
     return result if rank == 4 else Reshape(shape)(result)
 

@@ -18,6 +18,7 @@ from compiler.operators.powers import Pow, Sqrt
 from compiler.operators.shaping import Reshape, Unsqueeze
 from compiler.passes.channels import is_by_channel
 from compiler.passes.known import is_known, is_weight
+from compiler.passes.recognition import recognition
 from compiler.passes.rules import Either, Pattern, Rules, either, pattern_of, rule, variables
 from compiler.types import DType
 
@@ -69,9 +70,7 @@ def _vector(column: Value, x: Value) -> Value:
     return column if column.shape == shape else reshape(column, shape)
 
 
-BATCH_NORM: Rules = (
-    rule("batch norm", add(_normal, b), _batch_norm, when=_normalizes_by_channel, keeps="rounding", closed=True),
-)
+BATCH_NORM: Rules = (recognition("batch norm", add(_normal, b), _batch_norm, when=_normalizes_by_channel),)
 
 
 def _is_scale_by_channel(x: Value, g: Value, b: Value) -> bool:

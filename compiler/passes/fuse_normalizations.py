@@ -22,6 +22,7 @@ from compiler.operators.reductions import Mean, Sum
 from compiler.operators.shaping import Reshape, Unsqueeze
 from compiler.operators.standardization import Standardization
 from compiler.passes.channels import is_by_channel
+from compiler.passes.recognition import in_f32, recognition
 from compiler.passes.rules import Application, Pattern, Rules, either, pattern_of, rule, variables
 from compiler.types import DType
 
@@ -163,72 +164,51 @@ channelwise = layer_norm(x).named("norm")
 
 # On the loss of a training step, before it is differentiated: scales and shifts stay operators of their own.
 STANDARDIZATIONS: Rules = (
-    rule(
+    recognition(
         "layer norm",
         _layer,
         lambda x, variance, eps: Standardization(*_attributes(variance, eps), centred=True).apply(x).results[0],
         when=_centred_fits,
-        keeps="rounding",
-        closed=True,
     ),
-    rule(
+    recognition(
         "rms norm",
         _root_mean_square,
         lambda x, variance, eps: Standardization(*_attributes(variance, eps), centred=False).apply(x).results[0],
         when=_fits,
-        keeps="rounding",
-        closed=True,
     ),
 )
 NORMALIZATIONS: Rules = (
-    rule(
+    recognition(
         "layer norm",
         _layer,
         _layer_norm,
         when=_centred_fits,
-        keeps="rounding",
-        closed=True,
     ),
-    rule(
+    recognition(
         "layer norm with the scale inside",
         either(mul(centred, slope), div(mul(centred, g), root)),
         lambda x, variance, eps, g: _layer_norm(x, variance, eps) * g,
         when=_centred_fits,
-        keeps="rounding",
-        closed=True,
     ),
-    rule(
+    recognition(
         "layer norm as a line",
         either(add(mul(x, slope), sub(b, mul(average, slope))), add(mul(x, slope), add(mul(neg(average), slope), b))),
         lambda x, variance, eps, g, b: _layer_norm(x, variance, eps) * g + b,
         when=_centred_fits,
-        keeps="rounding",
-        closed=True,
     ),
-    rule(
+    recognition(
         "rms norm",
         _root_mean_square,
         _rms_norm,
         when=_fits,
-        keeps="rounding",
-        closed=True,
     ),
-    rule(
+    recognition(
         "rms norm with the scale inside",
         either(mul(x, either(mul(inverse_rms, g), div(g, rms))), div(mul(x, g), rms)),
         lambda x, variance, eps, g: _rms_norm(x, variance, eps) * g,
         when=_fits,
-        keeps="rounding",
-        closed=True,
     ),
-    rule(
-        "a norm of 16 bits in f32",
-        cast(any_norm(cast(x, dtype=DType.F32)).named("norm")),
-        lambda x, norm: norm.node.op(x),
-        when=lambda x: x.type.dtype.is_half,
-        keeps="rounding",
-        closed=True,
-    ),
+    in_f32("a norm of 16 bits in f32", LayerNormalization, RMSNormalization),
     rule(
         "norm * g",
         mul(any_norm(x).named("norm").only_use, g),
@@ -243,22 +223,18 @@ NORMALIZATIONS: Rules = (
         when=lambda norm, b: _is_affine(norm, b),
         keeps="rounding",
     ),
-    rule(
+    recognition(
         "instance norm",
         add(mul(channelwise, g), b),
         lambda x, norm, g, b: InstanceNormalization(norm.node.op.eps)(x, _flat(g, norm), _flat(b, norm)),
         when=lambda norm, g, b: _normalizes_channels(norm) and is_by_channel(g, norm) and is_by_channel(b, norm),
-        keeps="rounding",
-        closed=True,
     ),
-    rule(
+    recognition(
         "group norm",
         add(mul(grouped, g), b),
         _group_norm,
         when=lambda x, norm, y, g, b: (
             x.type == y.type and _groups(norm, y) is not None and is_by_channel(g, y) and is_by_channel(b, y)
         ),
-        keeps="rounding",
-        closed=True,
     ),
 )

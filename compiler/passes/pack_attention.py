@@ -10,9 +10,10 @@ from compiler.graph import Value
 from compiler.operators.attention import Attention
 from compiler.operators.packed_attention import PackedAttention
 from compiler.operators.shaping import Reshape, Transpose
-from compiler.passes.rules import Application, Pattern, Rules, either, pattern_of, rule, variables
+from compiler.passes.recognition import recognition
+from compiler.passes.rules import Application, Pattern, Rules, either, pattern_of, variables
 
-q, k, v, mask = variables("q k v mask")
+q, k, v, bias, mask = variables("q k v bias mask")
 _SWAPPED = (0, 2, 1, 3)
 
 
@@ -23,7 +24,9 @@ def _by_heads(x: Pattern, name: str) -> Application:
 
 _operands = (_by_heads(q, "queries"), _by_heads(k, "keys"), _by_heads(v, "values"))
 _fused = either(
-    pattern_of(Attention)(*_operands).named("fused"), pattern_of(Attention)(*_operands, mask).named("fused")
+    pattern_of(Attention)(*_operands).named("fused"),
+    pattern_of(Attention)(*_operands, mask).named("fused"),
+    pattern_of(Attention)(*_operands, bias, mask).named("fused"),
 )
 
 
@@ -33,20 +36,18 @@ def _are_side_by_side(q: Value, k: Value, v: Value, queries: Value, keys: Value,
     return split and fused.node.op.native_opset(queries.type) > 0
 
 
-def _pack(q: Value, k: Value, v: Value, mask: Value | None, keys: Value, fused: Value) -> Value:
+def _pack(q: Value, k: Value, v: Value, bias: Value | None, mask: Value | None, keys: Value, fused: Value) -> Value:
     op, heads, groups = fused.node.op, fused.shape[1], keys.shape[1]
     assert isinstance(op, Attention) and isinstance(heads, int) and isinstance(groups, int)
-    others = () if mask is None else (mask,)
-    return PackedAttention(heads, groups, op.scale, op.steps, op.zeroed)(q, k, v, *others)
+    others = [other for other in (bias, mask) if other is not None]
+    return PackedAttention(heads, groups, op.scale, op.steps, op.zeroed, op.finite_biases)(q, k, v, *others)
 
 
 PACKED: Rules = (
-    rule(
+    recognition(
         "heads side by side",
         pattern_of(Reshape)(pattern_of(Transpose)(_fused, permutation=_SWAPPED)),
         _pack,
         when=_are_side_by_side,
-        keeps="rounding",
-        closed=True,
     ),
 )

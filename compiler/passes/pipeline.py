@@ -158,6 +158,7 @@ def _weights(target: Target) -> tuple[Pass, ...]:
 def _export(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.fuse_batch_norm import BATCH_NORM
     from compiler.passes.fuse_gemm import GEMM
+    from compiler.passes.fuse_rotary import ROTATED
     from compiler.passes.join_masks import join_masks
     from compiler.passes.keep_padding import PADDING
     from compiler.passes.narrow_ranges import RANGES
@@ -165,8 +166,10 @@ def _export(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.scatter_products import SCATTER_PRODUCTS
 
     scatters = () if target.has_scatter_add else (_by_rules("scatter-products", SCATTER_PRODUCTS, in_bodies=True),)
+    has_rotary = target.has_kernel("RotaryEmbedding", "f32", target.highest_opset) and target.highest_opset >= 23
     return (
         *scatters,
+        *((_by_rules("fuse-rotary", ROTATED),) if has_rotary else ()),
         Pass("join-masks", join_masks, "bits"),
         _by_rules("narrow-ranges", RANGES),
         _by_rules("keep-padding", PADDING),

@@ -6,16 +6,9 @@ from functools import cache
 from itertools import dropwhile
 
 from compiler.dims import Size
-from compiler.onnx.clean_up.scope import (
-    IN_ORDER,
-    CleanUpRule,
-    Replacement,
-    Scope,
-    broadcast_shape,
-    broadcasting,
-    broadcasts_to,
-)
+from compiler.onnx.clean_up.scope import CleanUpRule, Replacement, Scope, broadcast_shape, broadcasts_to
 from compiler.onnx.lowered import LoweredNode
+from compiler.onnx.onnx_operators import IN_ORDER, broadcasting
 
 
 @cache
@@ -36,7 +29,7 @@ def _expanded(node: LoweredNode, scope: Scope) -> Replacement | None:
         operands = [*node.operands[:index], inner.operands[0], *node.operands[index + 1 :]]
         result = scope.shape(node.results[0]) or broadcast_shape([scope.shape(operand) for operand in node.operands])
         if broadcasts_to([scope.shape(operand) for operand in operands], result):
-            return Replacement(node.kind, *operands, **node.attributes)
+            return Replacement(node.onnx_type, *operands, **node.attributes)
     return None
 
 
@@ -52,7 +45,7 @@ def _expanded_twice(node: LoweredNode, scope: Scope) -> Replacement | None:
 
 def _broadcasts_alike(node: LoweredNode, scope: Scope) -> bool:
     """Whether broadcasting repeats the operand as it does the result: a reshape may change leading ones alone."""
-    if node.kind == "Expand":
+    if node.onnx_type == "Expand":
         return True
     before, after = scope.shape(node.operands[0]), scope.shape(node.results[0])
     return before is not None and after is not None and _without_leading_ones(before) == _without_leading_ones(after)

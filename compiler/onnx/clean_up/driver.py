@@ -72,7 +72,7 @@ class _Visit:
 
     def _rewritten(self, node: LoweredNode) -> bool:
         """Apply the rules to a node; whether nothing of it is left."""
-        rules = self.rules.get(node.kind)
+        rules = self.rules.get(node.onnx_type)
         while rules:
             change = next((change for rule in rules if (change := rule.rewrite(node, self.scope)) is not None), None)
             if change is None:
@@ -81,7 +81,7 @@ class _Visit:
                 self._rename(node, [change])
                 return True
             self._replace(node, change)
-            rules = self.rules.get(node.kind)
+            rules = self.rules.get(node.onnx_type)
         folded = fold(node, self.scope)
         if folded is not None:
             self._rename(node, folded)
@@ -92,7 +92,7 @@ class _Visit:
         uses = self.scope.uses
         uses.subtract(node.operands)
         uses.update(change.operands)
-        node.kind, node.operands, node.attributes = change.kind, list(change.operands), change.attributes
+        node.onnx_type, node.operands, node.attributes = change.onnx_type, list(change.operands), change.attributes
 
     def _rename(self, node: LoweredNode, names: Sequence[str]) -> None:
         uses = self.scope.uses
@@ -105,13 +105,13 @@ class _Visit:
 def _key(node: LoweredNode) -> Hashable | None:
     """What equal nodes have in common; None for one with a nested graph."""
     if not node.attributes:
-        return node.kind, len(node.results), node.kept, *node.operands
+        return node.onnx_type, len(node.results), node.kept, *node.operands
     attributes: list[Hashable] = []
     for name, value in sorted(node.attributes.items()):
         if isinstance(value, LoweredBody):
             return None
         attributes.append((name, _hashable(value)))
-    return node.kind, len(node.results), node.kept, tuple(attributes), *node.operands
+    return node.onnx_type, len(node.results), node.kept, tuple(attributes), *node.operands
 
 
 def _hashable(value: Any) -> Hashable:

@@ -39,10 +39,10 @@ def fold(node: LoweredNode, scope: Scope) -> list[str] | None:
 
 def _elements(node: LoweredNode, arrays: list[Array]) -> float:
     """An upper bound of a result's elements, for the operators whose operands are numbers that say it."""
-    if node.kind == "Range":
+    if node.onnx_type == "Range":
         start, stop, step = (float(array) for array in arrays)
         return max(0.0, (stop - start) / step)
-    if node.kind == "Expand":
+    if node.onnx_type == "Expand":
         return float(arrays[0].size) * math.prod(float(size) for size in arrays[1])
     return 0.0
 
@@ -51,7 +51,7 @@ def _compute(node: LoweredNode, arrays: list[Array], opset: int) -> list[Array] 
     """The results by onnx's own evaluator; None where it has no kernel or refuses the operands."""
     from onnx.reference import ReferenceEvaluator
 
-    bare = LoweredNode(node.kind, [f"x{index}" for index in range(len(arrays))], node.results, node.attributes)
+    bare = LoweredNode(node.onnx_type, [f"x{index}" for index in range(len(arrays))], node.results, node.attributes)
     graph = onnx.helper.make_graph(
         [bare.proto()],
         "constant",

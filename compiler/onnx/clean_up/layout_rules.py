@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compiler.dims import Dim, Size
-from compiler.onnx.clean_up.scope import IN_ORDER, Replacement, Scope, rule
+from compiler.onnx.clean_up.scope import Replacement, Scope, rule
 from compiler.onnx.lowered import LoweredNode
+from compiler.onnx.onnx_operators import IN_ORDER
 
 
 @rule("a reshape to the same shape", *IN_ORDER, "Expand")

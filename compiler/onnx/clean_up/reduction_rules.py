@@ -6,8 +6,9 @@ from functools import cache
 
 from compiler.dims import Size
 from compiler.graph import Operator
-from compiler.onnx.clean_up.scope import IN_ORDER, CleanUpRule, Replacement, Scope
+from compiler.onnx.clean_up.scope import CleanUpRule, Replacement, Scope
 from compiler.onnx.lowered import LoweredNode
+from compiler.onnx.onnx_operators import IN_ORDER
 from compiler.operators.reductions import Reduction
 
 
@@ -31,7 +32,7 @@ def _nesting() -> frozenset[str]:
 
 def _reduced_twice(node: LoweredNode, scope: Scope) -> Replacement | None:
     """One reduction over the axes of both. Only where the first is computed for nothing else."""
-    first = scope.behind(node.operands[0], node.kind)
+    first = scope.behind(node.operands[0], node.onnx_type)
     if first is None or scope.uses[first.results[0]] != 1:
         return None
     shape, result = scope.shape(first.operands[0]), scope.shape(node.results[0])
@@ -43,7 +44,7 @@ def _reduced_twice(node: LoweredNode, scope: Scope) -> Replacement | None:
     else:
         left = [axis for axis in range(len(shape)) if axis not in inner]
     axes = sorted({*inner, *(left[axis] for axis in outer)})
-    return _reduction(node.kind, first.operands[0], shape, axes, result, scope)
+    return _reduction(node.onnx_type, first.operands[0], shape, axes, result, scope)
 
 
 def _reshaped(node: LoweredNode, scope: Scope, kinds: tuple[str, ...]) -> Replacement | None:
@@ -59,10 +60,10 @@ def _reshaped(node: LoweredNode, scope: Scope, kinds: tuple[str, ...]) -> Replac
         if shape is None or own is None or result is None:
             return None
         axes.update(own)
-        change = _reduction(first.kind, first.operands[0], shape, sorted(axes), result, scope)
+        change = _reduction(first.onnx_type, first.operands[0], shape, sorted(axes), result, scope)
         if change is not None:
             return change
-        before = scope.behind(first.operands[0], first.kind) if first.kind in _nesting() else None
+        before = scope.behind(first.operands[0], first.onnx_type) if first.onnx_type in _nesting() else None
         first = before if before is not None and before.attributes.get("keepdims", 1) else None
     return None
 

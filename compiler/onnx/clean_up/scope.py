@@ -8,10 +8,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from compiler.dims import Dim, Size
-from compiler.graph import Operator
 from compiler.lazy import LazyModule
 from compiler.onnx.lowered import LoweredNode
-from compiler.operators.arithmetic import Elementwise
+from compiler.onnx.onnx_operators import broadcasting
 from compiler.types import TensorType, TypeMismatch, broadcast_shapes
 
 if TYPE_CHECKING:
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
 else:
     np = LazyModule("numpy")
     onnx = LazyModule("onnx")
-
-IN_ORDER = ("Reshape", "Squeeze", "Unsqueeze")  # they keep the elements in their order: the shape says all
-_OTHERS = ("BitShift", "BitwiseAnd", "BitwiseXor", "Where")  # broadcast too, but are no elementwise operators of ours
 
 
 class Written(Protocol):
@@ -56,7 +52,7 @@ class Scope:
     def behind(self, name: str, *kinds: str) -> LoweredNode | None:
         """The node of one of these kinds that computes a value; None where another does, or one that is kept."""
         node = self.producers.get(name)
-        return node if node is not None and node.kind in kinds and not node.kept else None
+        return node if node is not None and node.onnx_type in kinds and not node.kept else None
 
     def array(self, name: str) -> Array | None:
         """A small constant; None for any other value."""
@@ -97,7 +93,7 @@ class Scope:
         """Make a visited node known."""
         for name in node.results:
             self.producers[name] = node
-        if node.kind == "Split":
+        if node.onnx_type == "Split":
             self._infer_parts(node)
         elif len(node.results) == 1 and self.writer.known_type(node.results[0]) is None:
             self._infer(node, node.results[0])
@@ -107,24 +103,24 @@ class Scope:
         dtype = self._result_dtype(node)
         if dtype is not None:
             self._dtypes[result] = dtype
-        if node.kind == "Range":
+        if node.onnx_type == "Range":
             self._shapes[result] = (Dim.named(result),)  # a size of its own
-        elif node.kind == "Shape" and "end" in node.attributes:
+        elif node.onnx_type == "Shape" and "end" in node.attributes:
             self._shapes[result] = (node.attributes["end"] - node.attributes.get("start", 0),)
         shapes = [self.shape(name) for name in node.operands]
         if not shapes or shapes[0] is None or result in self._shapes:
             return
-        if node.kind in ("Cast", "Identity", "Not"):
+        if node.onnx_type in ("Cast", "Identity", "Not"):
             self._shapes[result] = shapes[0]
-        elif node.kind in broadcasting():
+        elif node.onnx_type in broadcasting():
             if (shape := broadcast_shape(shapes)) is not None:
                 self._shapes[result] = shape
-        elif node.kind == "Unsqueeze" and (axes := self.integers(node.operands[1])) is not None:
+        elif node.onnx_type == "Unsqueeze" and (axes := self.integers(node.operands[1])) is not None:
             self._shapes[result] = unsqueezed(shapes[0], axes)
-        elif node.kind == "Squeeze" and (axes := self.integers(node.operands[1])) is not None:
+        elif node.onnx_type == "Squeeze" and (axes := self.integers(node.operands[1])) is not None:
             dropped = {axis % len(shapes[0]) for axis in axes}
             self._shapes[result] = tuple(size for axis, size in enumerate(shapes[0]) if axis not in dropped)
-        elif node.kind == "Transpose":
+        elif node.onnx_type == "Transpose":
             self._shapes[result] = tuple(shapes[0][axis] for axis in node.attributes["perm"])
 
     def _infer_parts(self, node: LoweredNode) -> None:
@@ -140,10 +136,10 @@ class Scope:
                 self._shapes.setdefault(result, (*shape[:axis], size, *shape[axis + 1 :]))
 
     def _result_dtype(self, node: LoweredNode) -> np.dtype[Any] | None:
-        if node.kind == "Cast":
+        if node.onnx_type == "Cast":
             dtype: np.dtype[Any] = onnx.helper.tensor_dtype_to_np_dtype(node.attributes["to"])
             return dtype
-        same_as, fixed = _schema_dtype(node.kind, self.writer.opset)
+        same_as, fixed = _schema_dtype(node.onnx_type, self.writer.opset)
         if same_as is not None and same_as < len(node.operands):
             return self.dtype(node.operands[same_as])
         return np.dtype(fixed) if fixed is not None else None
@@ -184,24 +180,6 @@ def broadcasts_to(shapes: Sequence[Shape | None], result: Shape | None) -> bool:
 
 
 @cache
-def elementwise() -> frozenset[str]:
-    """The ONNX types of the operators that work element by element."""
-    operators = (operator for operator in Operator.registry.values() if issubclass(operator, Elementwise))
-    return frozenset({*(operator.onnx for operator in operators if hasattr(operator, "onnx")), *_OTHERS})
-
-
-@cache
-def broadcasting() -> frozenset[str]:
-    """The ONNX types of the elementwise operators of several operands, which broadcast."""
-    kinds = {
-        operator.onnx
-        for operator in Operator.registry.values()
-        if issubclass(operator, Elementwise) and len(operator.operand_names) > 1 and hasattr(operator, "onnx")
-    }
-    return frozenset({*kinds, *_OTHERS})
-
-
-@cache
 def _schema_dtype(kind: str, opset: int) -> tuple[int | None, str | None]:
     """Which operand has the element type of an ONNX operator's first result; or the type that it always has."""
     schema = onnx.defs.get_schema(kind, opset, "")
@@ -223,8 +201,8 @@ Rewrite = Callable[[LoweredNode, Scope], "Replacement | str | None"]
 class Replacement:
     """The node that takes the place of another, with its results."""
 
-    def __init__(self, kind: str, *operands: str, **attributes: Any) -> None:
-        self.kind, self.operands, self.attributes = kind, operands, attributes
+    def __init__(self, onnx_type: str, *operands: str, **attributes: Any) -> None:
+        self.onnx_type, self.operands, self.attributes = onnx_type, operands, attributes
 
 
 class CleanUpRule:

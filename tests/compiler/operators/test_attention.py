@@ -77,7 +77,14 @@ Q, K, V = (2, 4, 5, 3), (2, 4, 7, 3), (2, 4, 7, 6)
 FEW, SAME = (2, 2, 7, 3), (2, 4, 5, 3)
 NAMED = {"batch": 2, "T": 5, "S": 7}
 SOME, NONE = booleans((2, 1, 1, 7)), np.zeros((2, 1, 1, 7), bool)
-NATIVE = ("attention", "causal", "groups")  # as ONNX's own operator
+NATIVE = (
+    "attention",
+    "causal",
+    "groups",
+    "a finite bias",
+    "causal with a finite bias",
+    "a finite bias and a mask",
+)  # as ONNX's own operator
 CASES = (
     case("attention", Attention(0.5), q=Q, k=K, v=V, oracle=theirs(0.5), order=0, named=NAMED),
     case("a bias", Attention(0.5, (ADD,)), q=Q, k=K, v=V, bias=(2, 1, 5, 7), oracle=theirs(0.5), order=0, named=NAMED),
@@ -103,6 +110,42 @@ CASES = (
         v=SAME,
         bias=(1, 1, 5, 5),
         oracle=theirs(0.3, True),
+        order=0,
+        named={},
+    ),
+    case(
+        "a finite bias",
+        Attention(0.5, (ADD,), finite_biases=True),
+        q=Q,
+        k=K,
+        v=V,
+        bias=(1, 4, 5, 7),
+        oracle=theirs(0.5),
+        order=0,
+        named=NAMED,
+    ),
+    case(
+        "causal with a finite bias",
+        Attention(0.3, (ADD, LATER), finite_biases=True),
+        q=SAME,
+        k=SAME,
+        v=SAME,
+        bias=(1, 1, 5, 5),
+        oracle=theirs(0.3, True),
+        order=0,
+        named={},
+    ),
+    case(
+        "a finite bias and a mask",
+        Attention(0.5, (ADD, ("mask", LOWEST)), zeroed=True, finite_biases=True),
+        q=Q,
+        k=K,
+        v=V,
+        bias=(4, 5, 7),
+        mask=SOME,
+        oracle=lambda q, k, v, bias, mask: written(
+            0.5 * q, k, v, lambda scores: scores + bias, hide(mask, -math.inf), softmax
+        ),
         order=0,
         named={},
     ),

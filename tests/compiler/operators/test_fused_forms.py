@@ -16,6 +16,7 @@ from compiler.operators.gemm import Gemm
 from compiler.operators.layer_normalization import LayerNormalization, RMSNormalization
 from compiler.operators.leaves import Input
 from compiler.operators.packed_attention import PackedAttention
+from compiler.operators.rotary_embedding import RotaryEmbedding
 from compiler.operators.standardization import Standardization
 from compiler.types import DType, TensorType
 from tests.compiler.operators.harness import (
@@ -42,6 +43,18 @@ def packed(heads: int, groups: int, causal: bool = False) -> Any:
         y = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal, scale=0.5, enable_gqa=heads != groups)
         y = y if mask is None else torch.where(mask.any(-1, True), y, 0.0)
         return y.transpose(1, 2).flatten(2)
+
+    return oracle
+
+
+def rotated(heads: int = 0) -> Any:
+    """As rotate_half of LLaMA has it: the tables for both halves, and the halves exchanged."""
+
+    def oracle(x: Any, across: Any, up: Any) -> Any:
+        x = x.unflatten(-1, (heads, -1)).transpose(1, 2) if heads else x
+        a, b = x.chunk(2, -1)
+        y = x * torch.cat((across, across), -1) + torch.cat((-b, a), -1) * torch.cat((up, up), -1)
+        return y.transpose(1, 2).flatten(2) if heads else y
 
     return oracle
 
@@ -97,6 +110,12 @@ CASES = (
     case("causal packed attention of shared heads", PackedAttention(4, 2, 0.5, ((LATER, LOWEST),)), q=(2, 5, 12),
          k=(2, 5, 6), v=(2, 5, 4), order=0, named=BATCH, oracle=packed(4, 2, causal=True),
          dtypes=(DType.F32, DType.F64)),
+    case("rotated heads", RotaryEmbedding(), x=(2, 3, 5, 6), across=(5, 3), up=(5, 3), order=0, named=BATCH,
+         oracle=rotated(), dtypes=FLOATS),
+    case("rotated heads side by side", RotaryEmbedding(3), x=(2, 5, 6), across=(5, 1), up=(5, 1), order=0, named=BATCH,
+         oracle=rotated(3), dtypes=FLOATS),
+    case("a rotated token", RotaryEmbedding(2), x=(3, 1, 8), across=(1, 2), up=(1, 2), order=0, named={"batch": 3},
+         oracle=rotated(2), dtypes=FLOATS),
 )  # fmt: skip
 
 
@@ -182,6 +201,10 @@ def test_a_gradient_with_infinities_is_that_of_the_equations(gradient: list[floa
         (Gemm(), ("f32[2, 3]", "f32[3, 1]", "f32[2]"), "the bias f32[2] does not broadcast to f32[2, 1]"),
         (PackedAttention(3, 1, 1.0), ("f32[n, 5, 4]",) * 3,
          "expected [batch, length, 3 heads of a width], got f32[n, 5, 4]"),
+        (RotaryEmbedding(), ("f32[n, 2, 5, 3]", "f32[5, 1]", "f32[5, 1]"),
+         "expected [batch, heads, T, an even width], got f32[n, 2, 5, 3]"),
+        (RotaryEmbedding(2), ("f32[n, 5, 8]", "f32[5, 2]", "f32[5, 4]"),
+         "expected two tables [5, 2] for f32[n, 5, 8], got f32[5, 2] and f32[5, 4]"),
     ],
 )  # fmt: skip
 def test_operands_that_do_not_fit_are_refused(op: Operator, types: tuple[str, ...], message: str) -> None:

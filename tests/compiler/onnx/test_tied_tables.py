@@ -1,0 +1,71 @@
+"""A large table that is looked up and multiplied is held once by onnxruntime: an input of the file with a default."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import nablac
+from compiler.onnx.exporter import export
+from compiler.targets import EXPORT_TARGETS, ORT_CPU
+from runtime.numpy_executor import run
+
+TIED = """model M {
+    input tokens: i64[batch, T]
+    embedding = Embedding(ROWS, 1024)
+    x = tokens -> embedding
+    output y = READ
+}"""
+PRODUCT = "tanh(x) @ embedding.table^T"
+MATRIX = "tanh(mean(x, axis: 1)) @ embedding.table^T"
+
+
+def exported(read: str, rows: int = 1100, target: str = "ort-cpu", tokens: str = "[batch, T]") -> onnx.ModelProto:
+    text = TIED.replace("READ", read).replace("ROWS", str(rows)).replace("[batch, T]", tokens)
+    known = nablac.compile(text).for_target()
+    return export(known.graph, weights=known.weights, target=EXPORT_TARGETS[target])
+
+
+def inputs(model: onnx.ModelProto) -> list[str]:
+    return [value.name for value in model.graph.input]
+
+
+@pytest.mark.parametrize("read", [PRODUCT, MATRIX])
+def test_onnxruntime_neither_packs_nor_transposes_it(read: str, tmp_path: Path) -> None:
+    model = exported(read)
+    assert inputs(model) == ["tokens", "embedding.table"]
+    onnx.checker.check_model(model, full_check=True)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath, options.log_severity_level = str(tmp_path / "optimized.onnx"), 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+    assert [slot.name for slot in session.get_inputs()] == ["tokens"]
+    optimized = onnx.load(tmp_path / "optimized.onnx").graph
+    large = [tensor.name for tensor in optimized.initializer if np.prod(tensor.dims) > 1000]
+    assert large == ["embedding.table"]
+    assert "Transpose" not in {node.op_type for node in optimized.node}
+    tokens = np.array([[3, 1099, 0]])
+    (found,) = session.run(None, {"tokens": tokens})
+    known = nablac.compile(TIED.replace("READ", read).replace("ROWS", "1100")).for_target()
+    np.testing.assert_allclose(found, run(known.graph, {"tokens": tokens}, known.weights)["y"], rtol=1e-4, atol=1e-5)
+
+
+OTHERS = {
+    "small": partial(exported, PRODUCT, rows=100),
+    "multiplied by one row, for which packed weights are faster": partial(exported, PRODUCT, tokens="[batch, 1]"),
+    "looked up alone": partial(exported, "x"),
+    "for another runtime": partial(exported, PRODUCT, target="ort-web"),
+}
+
+
+@pytest.mark.parametrize("why", OTHERS)
+def test_others_stay_constants(why: str) -> None:
+    assert inputs(OTHERS[why]()) == ["tokens"]
+
+
+def test_a_target_says_whether_it_packs() -> None:
+    assert [target for target in EXPORT_TARGETS.values() if target.packs_weights] == [ORT_CPU]
