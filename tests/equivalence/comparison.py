@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from typing import Any
@@ -26,7 +26,7 @@ from runtime.onnx_session import OnnxRunner
 from runtime.rounding import LEEWAY, Rounding
 from runtime.verification import relative_error
 from tests.equivalence.subjects import RANDOM, Subject, feeds_of, weights_of
-from tests.equivalence.variants import Builder, Variant
+from tests.equivalence.variants import Builder, PassRuns, Variant
 
 TOLERANCE = 1e-6  # of f64
 SINGLE = 1e-4  # of f32, which is compared with f64
@@ -49,13 +49,14 @@ class Reference:
 
     def __init__(self, subject: Subject, edges: bool = True, strict: bool = True) -> None:
         self.subject, self.strict = subject, strict
-        self.builder = Builder(subject)
+        self.builder, self.runs = Builder(subject), PassRuns()
         self.graph = self.builder.as_written(DType.F64)
         self.weights = weights_of(self.graph)
         runner = NumpyRunner(self.graph, self.weights)
         self.rows: list[tuple[Feeds, dict[str, Any]]] = []
         self.compared = 0
-        self.seen: set[object] = set()
+        self.digests: dict[Graph, bytes] = {}
+        self.seen: set[Hashable] = set()
         for feeds in feeds_of(self.graph):
             if feeds.label == RANDOM or edges:
                 with suppress(NablacError):
@@ -68,13 +69,11 @@ class Reference:
     def check(self, variant: Variant, onnx: bool = True) -> Iterator[Difference]:
         """The differences of a variant on NumPy, and on onnxruntime where its graphs are not for NumPy."""
         try:
-            graph = variant.optimized(self.builder.build(DType.F64, variant.disabled))
-            if not self._is_new(variant.later, dump(graph)):
+            graph = variant.optimized(self.builder.build(DType.F64, variant.disabled), self.runs)
+            if not self._is_new(variant.later, self._verified(graph)):
                 return
-            verify(graph)
             known = variant.known(graph, self.weights)
-            verify(known.graph)
-            if self._is_new("numpy", dump(known.graph)):
+            if self._is_new("numpy", self._verified(known.graph)):
                 runner = NumpyRunner(known.graph, known.weights)
                 yield from self._compared(variant, "numpy", runner, TOLERANCE)
             if variant.target.name != NUMPY.name and onnx:
@@ -83,11 +82,17 @@ class Reference:
             if not (isinstance(error, NablacError) and "E912" in str(error)):  # a target that has no such kernel
                 yield self._difference(variant, "", "", "", f"{type(error).__name__}: {error}"[:600])
 
-    def _is_new(self, *key: object) -> bool:
+    def _verified(self, graph: Graph) -> bytes:
+        """A digest of the text of a graph, which is checked to be well formed."""
+        if graph not in self.digests:
+            verify(graph)
+            self.digests[graph] = hashlib.sha1(dump(graph).encode()).digest()
+        return self.digests[graph]
+
+    def _is_new(self, *key: Hashable) -> bool:
         """Whether no variant had this so far."""
-        digest = hashlib.sha1(repr(key).encode()).digest()
-        is_new = digest not in self.seen
-        self.seen.add(digest)
+        is_new = key not in self.seen
+        self.seen.add(key)
         return is_new
 
     def _on_onnxruntime(self, variant: Variant, graph: Graph, weights: Mapping[str, Any]) -> Iterator[Difference]:
@@ -95,13 +100,13 @@ class Reference:
         with pass_settings(variant.disabled):
             for dtype in (DType.F64, DType.F32):
                 if dtype is DType.F32:
-                    single = variant.optimized(self.builder.build(dtype, variant.disabled))
+                    single = variant.optimized(self.builder.build(dtype, variant.disabled), self.runs)
                     known = variant.known(single, _single(self.weights))
                     graph, weights = known.graph, known.weights
                 model = export(graph, weights=weights, target=variant.target)
                 model.producer_name = ""
                 data = model.SerializeToString(deterministic=True)
-                if not self._is_new("onnxruntime", data):
+                if not self._is_new("onnxruntime", hashlib.sha1(data).digest()):
                     return
                 try:
                     runner = _Exported(graph, OnnxRunner(data, optimize=False, threads=1), dtype)

@@ -10,7 +10,7 @@ from compiler.graph import Graph
 from compiler.targets import NUMPY
 from tests.equivalence.comparison import Reference
 from tests.equivalence.subjects import subjects
-from tests.equivalence.variants import Variant, Which, variants
+from tests.equivalence.variants import PassRuns, Variant, Which, variants
 from tests.paths import SPECS
 
 FILES = sorted(SPECS.glob("*.model"))
@@ -37,7 +37,7 @@ def test_all_passes_together_change_nothing(path: Path) -> None:
 class Wrong(Variant):
     """A variant that changes outputs by a little more than rounding."""
 
-    def optimized(self, graph: Graph) -> Graph:
+    def optimized(self, graph: Graph, runs: PassRuns) -> Graph:
         return Graph(graph.inputs, {name: value * (1 + 2e-6) for name, value in graph.outputs.items()}, graph.updates)
 
 
