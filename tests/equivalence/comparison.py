@@ -44,6 +44,25 @@ class Difference(Record):
     what: str
 
 
+class Row(Record):
+    """Inputs and the results of the graph as written; whether some operator of it overflows, although they are finite.
+
+    What the equations lose by overflow, passes may keep (docs/language.md, "Edge cases of numbers"): the square of
+    1e200 is infinite, and the gradient of a norm of it NaN step by step, and 0 by a closed form.
+    """
+
+    feeds: Feeds
+    ends: dict[str, Any]
+    overflows: bool
+
+    def expected(self, end: str, actual: Any) -> Any:
+        """What is expected of an end; of elements that were lost by overflow the actual ones."""
+        expected = self.ends[end]
+        if not self.overflows or actual.shape != expected.shape or expected.dtype.kind != "f":
+            return expected
+        return np.where(np.isfinite(expected), expected, actual)
+
+
 class Reference:
     """A graph as written, in f64, with its results on all inputs; those that an operator refuses are left out."""
 
@@ -53,14 +72,16 @@ class Reference:
         self.graph = self.builder.as_written(DType.F64)
         self.weights = weights_of(self.graph)
         runner = NumpyRunner(self.graph, self.weights)
-        self.rows: list[tuple[Feeds, dict[str, Any]]] = []
+        self.rows: list[Row] = []
         self.compared = 0
         self.digests: dict[Graph, bytes] = {}
         self.seen: set[Hashable] = set()
         for feeds in feeds_of(self.graph):
             if feeds.label == RANDOM or edges:
                 with suppress(NablacError):
-                    self.rows.append((feeds, _ends(runner, feeds.arrays)))
+                    ends, overflows = _ends_and_overflow(runner, feeds.arrays)
+                    finite = all(np.isfinite(array).all() for array in feeds.arrays.values() if array.dtype.kind == "f")
+                    self.rows.append(Row(feeds, ends, overflows and finite))
 
     @cached_property
     def rounding(self) -> Rounding:
@@ -118,7 +139,8 @@ class Reference:
         yield from self._compared(variant, f"onnxruntime in {runner.dtype}", runner, tolerance)
 
     def _compared(self, variant: Variant, runtime: str, runner: Any, tolerance: float) -> Iterator[Difference]:
-        for feeds, expected in self.rows:
+        for row in self.rows:
+            feeds = row.feeds
             if tolerance > TOLERANCE and feeds.label != RANDOM:
                 continue  # `nablac verify` compares f32 at the edges
             try:
@@ -127,30 +149,14 @@ class Reference:
                 yield self._difference(variant, runtime, feeds.label, "", str(error)[:600])
                 continue
             self.compared += 1
-            for name, array in expected.items():
+            for name, array in row.ends.items():
                 actual = results[name].astype(array.dtype) if array.dtype.kind == "f" else results[name]
-                error = relative_error(actual, self._expected(feeds, array, actual))
+                error = relative_error(actual, row.expected(name, actual))
                 if error <= tolerance or self._is_rounding(name, feeds, array, actual, tolerance):
                     continue
                 if feeds.label != RANDOM and isinstance(runner, _Exported) and self._is_kernel(name, feeds, actual):
                     continue
                 yield self._difference(variant, runtime, feeds.label, name, f"{error:.3g} {feeds.sizes}")
-
-    def _expected(self, feeds: Feeds, expected: Any, actual: Any) -> Any:
-        """What is expected at an edge, with the result itself where the graph as written is known to lose it.
-
-        Finite inputs may overflow within that graph alone: the squares of a norm beyond 1e154 make its gradient
-        NaN step by step, and 0 / infinity by a closed form. A sum of gradients that has infinity as another term,
-        or one that is infinite on its way into a norm, is then NaN or infinity.
-        """
-        if feeds.label == RANDOM or actual.shape != expected.shape or expected.dtype.kind != "f":
-            return expected
-        lost = np.zeros(expected.shape, bool)
-        if all(np.isfinite(array).all() for array in feeds.arrays.values() if array.dtype.kind == "f"):
-            lost = ~np.isfinite(expected) & np.isfinite(actual)
-        if self.subject.kind != "forward":
-            lost |= np.isnan(expected) & np.isinf(actual)
-        return np.where(lost, actual, expected)
 
     def _is_rounding(self, name: str, feeds: Feeds, expected: Any, actual: Any, tolerance: float) -> bool:
         if feeds.label == RANDOM and tolerance == TOLERANCE and self.strict:
@@ -195,9 +201,18 @@ class _Exported:
 
 
 def _ends(runner: NumpyRunner, feeds: Mapping[str, Any]) -> dict[str, Any]:
-    outputs, updates = runner.run_step({name: array for name, array in feeds.items() if name in runner.graph.inputs})
-    named = {f"output {name}": array for name, array in outputs.items()}
-    return {name: np.array(array) for name, array in (named | {f"update {p}": a for p, a in updates.items()}).items()}
+    return _ends_and_overflow(runner, feeds)[0]
+
+
+def _ends_and_overflow(runner: NumpyRunner, feeds: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """The ends of a graph, and whether the processor noted an overflow on the way."""
+    inputs = {name: array for name, array in feeds.items() if name in runner.graph.inputs}
+    arrays, sizes = runner.signature.check(inputs, held=runner.weights)
+    plan, overflows = runner.plan(sizes), []
+    with np.errstate(all="ignore", over="call", call=lambda kind, flag: overflows.append(kind)):
+        results = plan.run({**runner.weights, **arrays})
+    names = [*(f"output {name}" for name in runner.graph.outputs), *(f"update {path}" for path in runner.graph.updates)]
+    return {name: np.array(array) for name, array in zip(names, results, strict=True)}, bool(overflows)
 
 
 def _single(arrays: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Every pass keeps graphs well formed, and is done after one run: the library's models, their training steps, presets."""
+"""Every pass keeps graphs well formed, and one run of it is enough: the library's models, training steps, presets."""
 
 from __future__ import annotations
 
