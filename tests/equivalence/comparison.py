@@ -97,7 +97,8 @@ class Reference:
             if self._is_new("numpy", self._verified(known.graph)):
                 runner = NumpyRunner(known.graph, known.weights)
                 yield from self._compared(variant, "numpy", runner, TOLERANCE)
-            if variant.target.name != NUMPY.name and onnx:
+            exports = variant.target.name != NUMPY.name and onnx
+            if exports and self._is_new("exported", variant.exporting, self._verified(known.graph)):
                 yield from self._on_onnxruntime(variant, known.graph, known.weights)
         except Exception as error:
             if not (isinstance(error, NablacError) and "E912" in str(error)):  # a target that has no such kernel

@@ -42,6 +42,12 @@ class Variant(Record):
         """What decides, with the optimised graph, about what is run: graphs of which both are equal are one."""
         return self.target.name, self.keep, self.disabled & _LATER
 
+    @property
+    def exporting(self) -> tuple[str, ...]:
+        """The passes of a file's nodes: graphs and these being equal, that of one target stands for all."""
+        names = (*(pass_.name for pass_ in passes_of(Stage.EXPORT, target=self.target)), CLEAN_UP)
+        return tuple(name for name in names if name not in self.disabled)
+
     def known(self, graph: Graph, weights: Mapping[str, Any]) -> KnownWeights:
         with pass_settings(self.disabled):
             return with_known_weights(graph, weights, self.target, keep=self.keep)
