@@ -15,18 +15,30 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-_UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+_UNITS |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_FACTORS = {unit.upper(): factor for unit, factor in _UNITS.items()}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Z]*)")
 
 
 def parse_bytes(text: str) -> int:
     """The number of bytes in a text such as 500MB, 1.5GiB or 100000; NablacError for any other."""
-    match = _SIZE.fullmatch(text.strip().upper())
-    count = round(float(match[1]) * _UNITS.get(match[2], 0)) if match is not None else 0
+    count = _bytes_of(text)
     if count < 1:
         hint = "write a number with a unit: 500MB, or 2GiB"
         raise NablacError(Diagnostic(codes.E605, f"`{text:.40}` is not a size", place="memory_budget", hint=hint))
     return count
+
+
+def format_bytes(count: int) -> str:
+    """The shortest text of a number of bytes that `parse_bytes` reads as the same number: 1.5GiB, 1GB or 100001."""
+    texts = [f"{count / factor:.4g}{unit}" for unit, factor in _UNITS.items() if count >= factor]
+    return min((text for text in [*texts, str(count)] if _bytes_of(text) == count), key=len)
+
+
+def _bytes_of(text: str) -> int:
+    """The number of bytes in a text, 0 for a text that is no size."""
+    match = _SIZE.fullmatch(text.strip().upper())
+    return round(float(match[1]) * _FACTORS.get(match[2], 0)) if match is not None else 0
 
 
 def batch_sizes(graph: Graph, batch: int, arrays: Mapping[str, Array]) -> dict[str, int]:

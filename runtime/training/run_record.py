@@ -18,6 +18,7 @@ from runtime.atomic_files import write_bytes
 from runtime.backends import BACKENDS, DEVICES
 from runtime.boundary import LARGEST_JSON, read_file
 from runtime.data.examples import digest
+from runtime.training.memory_budget import format_bytes
 from runtime.training.run_options import MOST_VALIDATION
 from runtime.training.surroundings import Surroundings, surroundings
 from runtime.training.trained import RECORD
@@ -198,6 +199,8 @@ def _from_its_weights(run: Path) -> str:
 
 def _as_given(option: str, value: Any) -> str:
     """An option as the user would have written it."""
+    if option == "--memory-budget" and value is not None:
+        return f"{option} {format_bytes(value)}"
     match value:
         case None | False:
             return f"no {option}"

@@ -151,8 +151,8 @@ OTHERS = {
     "--overfit": (("--overfit", "8"), "was started with no --overfit, and with --overfit 8"),
     "--limit-batches": (("--limit-batches", "1"), "was started with no --limit-batches, and with --limit-batches 1"),
     "--memory-budget": (
-        ("--memory-budget", "1GB"),
-        "was started with no --memory-budget, and with --memory-budget 1000000000",
+        ("--memory-budget", "1.5GiB"),
+        "was started with no --memory-budget, and with --memory-budget 1.5GiB",
     ),
     "--set": (("--set", "units=5"), "was started with no --set, and with --set units=5"),
     "--skip-broken": (("--skip-broken",), "was started with no --skip-broken, and with --skip-broken"),

@@ -25,7 +25,7 @@ from runtime.initialization import initialize
 from runtime.numpy_executor import NumpyRunner
 from runtime.numpy_plan import plan
 from runtime.onnx_session import OnnxRunner, harmful_fusions
-from runtime.training.memory_budget import batch_sizes, parse_bytes
+from runtime.training.memory_budget import batch_sizes, format_bytes, parse_bytes
 from tests.command_line import invoke
 from tests.models import spec_of
 
@@ -156,6 +156,11 @@ def test_a_budget_that_is_too_small_is_refused_with_the_least() -> None:
 )
 def test_sizes_are_read(text: str, count: int) -> None:
     assert parse_bytes(text) == count
+
+
+@pytest.mark.parametrize("text", ["500MB", "1.5GiB", "1000TiB", "7", "1536", "100001", "12.25MiB", "1GB"])
+def test_a_budget_is_written_as_a_user_would(text: str) -> None:
+    assert format_bytes(parse_bytes(text)) == text
 
 
 @pytest.mark.parametrize("text", ["", "MB", "5 pounds", "-1GB", "0", "1e3", "inf"])
