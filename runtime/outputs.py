@@ -9,24 +9,29 @@ from pathlib import Path
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import ONNX, SAFETENSORS, kind_of
-from runtime.atomic_files import is_stream
+from runtime.atomic_files import Unwritable, is_stream, resolve_link
 from runtime.boundary import BEGINNING
 
 _SUFFIXES = {ONNX: ".onnx", SAFETENSORS: ".safetensors"}
 
 
-def check_output(path: str | Path, kind: str | None = None, reads: Iterable[str | Path] = ()) -> None:
-    """NablacError where writing `path` would destroy a file that is still needed.
+def check_output(
+    path: str | Path, kind: str | None = None, reads: Iterable[str | Path] = (), creates_folder: bool = False
+) -> None:
+    """NablacError where writing `path` would destroy a file that is still needed, or cannot succeed.
 
     `kind` is the kind of the result (see `grammar.file_kinds`), which does not overwrite files of other kinds; None is
     for results that may replace any file. `reads` are the files that the result is made from. Texts of models are
-    protected where files are written (`runtime.atomic_files`).
+    protected where files are written (`runtime.atomic_files`). The folder of `path` has to exist unless the command
+    `creates_folder`.
     """
     target = Path(path)
     if "\0" in str(path) or is_stream(target):
         return
     if os.path.isdir(target):
         raise _refused(path, f"{path} is a folder; expected a file", "name a file in it")
+    if not creates_folder:
+        _check_folder(target)
     _check_run(target)
     if not os.path.isfile(target):
         return
@@ -35,6 +40,14 @@ def check_output(path: str | Path, kind: str | None = None, reads: Iterable[str 
         raise _refused(path, message, "name another file")
     if kind is not None:
         _check_kind(target, kind)
+
+
+def _check_folder(target: Path) -> None:
+    """Unwritable for a file whose folder is missing, or no folder."""
+    try:
+        os.stat(f"{resolve_link(target).parent}{os.sep}")
+    except OSError as error:
+        raise Unwritable(target, error) from error
 
 
 def _check_run(target: Path) -> None:

@@ -206,8 +206,6 @@ class _Motion:
         self, kept: list[Value], stacked: list[Value], whole: dict[Value, Value], sequences: dict[Value, Value]
     ) -> dict[Value, Value]:
         """Build the new Scan and record what it stacks; the final values of the `kept` states."""
-        if not sequences:  # a Scan is as long as its sequences
-            sequences = dict([next(iter(self.slices.items()))])
         types = {
             **{f"state_{index}": state.type for index, state in enumerate(kept)},
             **{f"item_{index}": value.type for index, value in enumerate(sequences)},
@@ -243,7 +241,7 @@ class _Motion:
                 (sequences if mapped else whole)[value] = outside
             else:
                 waiting.extend(reversed(value.node.operands))
-        return whole, sequences
+        return whole, sequences or dict([next(iter(self.slices.items()))])  # a Scan is as long as its sequences
 
     def _stays(self, value: Value) -> bool:
         """Whether arithmetic that could be done for all steps at once is done faster step by step."""

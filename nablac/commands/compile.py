@@ -147,7 +147,7 @@ def command(
 
         folder = output or options.beside(".step")
         for name, kind in FILES.items():
-            check_output(folder / name, kind, options.files_read())
+            check_output(folder / name, kind, options.files_read(), creates_folder=True)
         return write_split(options, folder, file_options, memory_budget)
     if as_step:
         from nablac.commands.training_step import write_step
@@ -158,7 +158,8 @@ def command(
         return write_step(options, step, file_options, memory_budget)
     path = output or options.beside(".decode" if as_decode else ".onnx")
     for written in [path / START, path / STEP] if as_decode else [path]:
-        check_output(written, ONNX, [*options.files_read(), *([tokenizer] if tokenizer is not None else [])])
+        read = [*options.files_read(), *([tokenizer] if tokenizer is not None else [])]
+        check_output(written, ONNX, read, creates_folder=as_decode)
     model = set_up_model(options)
     texts = _tokenizer(model, tokenizer)
     if as_decode:

@@ -22,7 +22,7 @@ def check_report(folder: Path, reads: Iterable[Path]) -> None:
         raise NablacError(Diagnostic(codes.E904, message, place=str(folder), hint="name another folder"))
     read = list(reads)
     for name in (PAGE, FIGURES):
-        check_output(folder / name, reads=read)
+        check_output(folder / name, reads=read, creates_folder=True)
 
 
 def write_report(folder: Path, html: str, facts: dict[str, Any]) -> None:

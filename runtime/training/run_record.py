@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compiler.byte_sizes import format_bytes
 from compiler.elaborate.program_texts import fingerprint
 from compiler.elaborate.values import show
 from compiler.types import FLOATS
@@ -219,6 +220,8 @@ def _from_its_weights(run: Path) -> str:
 
 def _as_given(option: str, value: Any) -> str:
     """An option as the user would have written it."""
+    if option == "--memory-budget" and value is not None:
+        return f"{option} {format_bytes(value)}"
     match value:
         case None | False:
             return f"no {option}"

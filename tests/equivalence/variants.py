@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from compiler.graph import Graph
 from compiler.passes.known_weights import KnownWeights, with_known_weights
-from compiler.passes.pipeline import CLEAN_UP, Stage, names_to_disable, optimize, pass_settings, passes_of
+from compiler.passes.pipeline import (
+    CLEAN_UP,
+    OPTIMIZING,
+    Pass,
+    Stage,
+    names_to_disable,
+    optimize,
+    pass_settings,
+    passes_of,
+)
 from compiler.targets import NUMPY, ORT_CPU, PORTABLE, Target
 from compiler.types import DType
 from grammar.record import Record
@@ -25,14 +34,19 @@ class Variant(Record):
     target: Target
     keep: bool
 
-    def optimized(self, graph: Graph) -> Graph:
-        with pass_settings(self.disabled):
-            return optimize(graph, self.target)
+    def optimized(self, graph: Graph, runs: PassRuns) -> Graph:
+        return runs.optimize(graph, self.target, self.disabled) if self.disabled else optimize(graph, self.target)
 
     @property
     def later(self) -> tuple[str, bool, frozenset[str]]:
         """What decides, with the optimised graph, about what is run: graphs of which both are equal are one."""
         return self.target.name, self.keep, self.disabled & _LATER
+
+    @property
+    def exporting(self) -> tuple[str, ...]:
+        """The passes of a file's nodes: graphs and these being equal, that of one target stands for all."""
+        names = (*(pass_.name for pass_ in passes_of(Stage.EXPORT, target=self.target)), CLEAN_UP)
+        return tuple(name for name in names if name not in self.disabled)
 
     def known(self, graph: Graph, weights: Mapping[str, Any]) -> KnownWeights:
         with pass_settings(self.disabled):
@@ -57,6 +71,25 @@ def variants(which: Which, targets: Iterable[Target] = TARGETS) -> Iterator[Vari
                 yield Variant(f"{name} alone", frozenset(every) - {name}, target, keep)
             else:
                 yield Variant(f"without {name}", frozenset({name}), target, keep)
+
+
+class PassRuns:
+    """Optimises graphs; a pass that several variants run on one graph runs once."""
+
+    def __init__(self) -> None:
+        self.results: dict[tuple[object, Graph], Graph] = {}
+
+    def optimize(self, graph: Graph, target: Target, disabled: Collection[str]) -> Graph:
+        for pass_ in passes_of(*OPTIMIZING, target=target):
+            if pass_.name not in disabled:
+                graph = self._run(pass_, graph)
+        return graph
+
+    def _run(self, pass_: Pass, graph: Graph) -> Graph:
+        key = (pass_.name, id(pass_.rules)) if pass_.rules else pass_, graph  # rules are the same for all targets
+        if key not in self.results:
+            self.results[key] = pass_.run(graph)
+        return self.results[key]
 
 
 class Builder:

@@ -83,6 +83,9 @@ REFUSED = {
         "w.safetensors is read by this command",
     ),
     "a folder": (["compile", "a.model", "-o", "dir.model"], "dir.model is a folder"),
+    "a model in no folder": (["compile", "a.model", "-o", "no/a.onnx"], "no/a.onnx cannot be written: No such file"),
+    "a gradient in a file": (["grad", "a.model", "-o", "x.csv/a.onnx"], "cannot be written: Not a directory"),
+    "a profile in no folder": (["profile", "a.model", "--report", "no/x.html"], "no/x.html cannot be written: No such"),
 }
 
 
@@ -92,7 +95,7 @@ def test_overwriting_a_file_is_refused(folder: Path, case: str) -> None:
     before = contents(folder)
     done = invoke(*arguments)
     assert done.exit_code == 2 and done.stderr.startswith("error[E904]") and message in done.stderr
-    assert contents(folder) == before
+    assert contents(folder) == before and not done.stdout
 
 
 @pytest.mark.parametrize("name", ["keep.csv", "w.npz", "run/weights.safetensors", "picture.onnx"])
@@ -111,6 +114,7 @@ ALLOWED = {
     "a result in a run's folder": ["run", "run", "x.csv", "-o", "run/y.json"],
     "a model twice": ["compile", "a.model", "-o", "m.onnx"],
     "a model of any name": ["compile", "a.model", "-o", "m.bin"],
+    "a step in a new folder": ["compile", "a.model", "--train", "--split", "-o", "new"],
     "a step twice": ["compile", "a.model", "--train", "-o", "step.onnx"],
     "a gradient twice": ["grad", "a.model", "-o", "grad.onnx"],
     "a picture in a run's folder": ["draw", "run", "-o", "run/y.svg"],

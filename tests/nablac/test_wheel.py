@@ -1,11 +1,14 @@
 """The wheel as installed has one top-level name, and works beside modules with the names of the checkout's folders."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 import pytest
@@ -67,6 +70,25 @@ BEFORE = {
     "generate": (("train", "letters.model", "-o", "letters"),),
 }
 
+# Runs `python -m nablac` for each line, a folder and arguments, and answers with status, stdout and stderr.
+COMMAND_LINE = """
+import json, os, runpy, sys
+from click.testing import CliRunner
+
+for line in sys.stdin:
+    folder, arguments = json.loads(line)
+    os.chdir(folder)
+    sys.argv = ["nablac", *arguments]
+    with CliRunner().isolation() as (stdout, stderr, _):
+        try:
+            runpy.run_module("nablac", run_name="__main__")
+        except SystemExit as ended:
+            status = ended.code
+        sys.stdout.flush()
+        sys.stderr.flush()
+    print(json.dumps([status, stdout.getvalue().decode(), stderr.getvalue().decode()]), flush=True)
+"""
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -93,6 +115,16 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     # Coverage measures the checkout, and this runs a copy.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     return {**kept, "PYTHONPATH": str(site), "XDG_CACHE_HOME": str(site / "cache")}
+
+
+@pytest.fixture(scope="module")
+def command_line(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that runs commands of the wheel, one after the other: a process for each took most of the time."""
+    command = [sys.executable, "-c", COMMAND_LINE]
+    with subprocess.Popen(command, env=environment, stdin=PIPE, stdout=PIPE, text=True) as running:
+        yield running
+        assert running.stdin is not None
+        running.stdin.close()
 
 
 @pytest.fixture
@@ -138,13 +170,14 @@ def test_every_command_has_a_case() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_runs_beside_modules_of_the_folders_names(
-    name: str, environment: dict[str, str], folder: Path
+    name: str, command_line: subprocess.Popen[str], folder: Path
 ) -> None:
+    assert command_line.stdin is not None and command_line.stdout is not None
     for arguments in (*BEFORE.get(name, ()), (name, *ARGUMENTS[name])):
-        command = [sys.executable, "-m", "nablac", *arguments]
-        ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-        assert ended.returncode == 0, ended.stderr
-        assert "of the user" not in ended.stdout + ended.stderr
+        print(json.dumps([str(folder), arguments]), file=command_line.stdin, flush=True)
+        status, stdout, stderr = json.loads(command_line.stdout.readline())
+        assert status == 0, stderr
+        assert "of the user" not in stdout + stderr
 
 
 def test_nablac_is_imported_beside_modules_of_the_folders_names(environment: dict[str, str], folder: Path) -> None:

@@ -33,6 +33,7 @@ CELLS = {
     "a product of vectors": "h' = tanh(x @ W + h @ U); output h' @ V[:, 0]",
     "some items of the state": "h' = tanh(x @ W + h @ U); output take(h', [0, 2], axis: 1)",
     "an example of the state": "h' = tanh(x @ W + h @ U); output take(h', 1, axis: 0)",
+    "no item": "h' = tanh(h @ U); output h'",
     "items that cannot be mapped": "h' = h + pad(x, before: [0, 2], after: [0, 1]); output cumsum(h', axis: 1)",
 }
 
@@ -85,6 +86,14 @@ def test_results_and_gradients_stay_what_they_were(cell: str, reverse: bool) -> 
         found = run(changed, feeds, weights)
         for name, array in wanted.items():
             np.testing.assert_allclose(found[name], array, rtol=1e-12, atol=1e-14, err_msg=name)
+
+
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+def test_a_graph_of_which_nothing_moves_is_returned(cell: str) -> None:
+    graph = graph_of(cell)
+    for change in (sink_results, hoist_steps):
+        once = change(change(graph))  # the first run may leave results without users
+        assert change(once) is once
 
 
 def inside(graph: Graph) -> list[str]:

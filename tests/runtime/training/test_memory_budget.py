@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import nablac
+from compiler.byte_sizes import format_bytes
 from compiler.graph import Graph
 from compiler.graph_checks import verify
 from compiler.liveness import Liveness
@@ -156,6 +157,11 @@ def test_a_budget_that_is_too_small_is_refused_with_the_least() -> None:
 )
 def test_sizes_are_read(text: str, count: int) -> None:
     assert parse_bytes(text) == count
+
+
+@pytest.mark.parametrize("text", ["500MB", "1.5GiB", "1000TiB", "7", "1536", "100001", "12.25MiB", "1GB"])
+def test_a_budget_is_written_as_a_user_would(text: str) -> None:
+    assert format_bytes(parse_bytes(text)) == text
 
 
 @pytest.mark.parametrize("text", ["", "MB", "5 pounds", "-1GB", "0", "1e3", "inf"])
