@@ -245,7 +245,8 @@ class _Memory:
             return op.overwriting(self._chain_overwrites(node, operands, number)).compute, operands, 0
         ufunc = _ufunc(op)
         if ufunc is None or not node.result.type.rank:  # universal functions return no arrays for scalars
-            return kernel_of(node, op), operands, 0
+            used = [self.last[self.slot_of[result]] > number for result in node.results]
+            return kernel_of(node, op, used), operands, 0
         for operand, slot in zip(node.operands, operands, strict=True):
             if self._may_overwrite(operand, slot, node.result, number):
                 self.overwriting.add(self.slot_of[node.result])

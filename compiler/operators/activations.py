@@ -61,7 +61,12 @@ def logistic(x: Array, out: Array) -> None:
     (1 + tanh(x / 2)) / 2 is faster by a third on long arrays, but has lost all digits at -17 in f32.
     """
     np.negative(x, out=out)
-    np.exp(out, out=out)
+    logistic_of_negative(out, out)
+
+
+def logistic_of_negative(x: Array, out: Array) -> None:
+    """1 / (1 + exp(x)) into `out`, which may be `x` itself."""
+    np.exp(x, out=out)
     out += 1
     np.reciprocal(out, out=out)
 
