@@ -216,6 +216,14 @@ class Operator(Record):
         """The name of the NumPy ufunc that does all of `compute`; None where there is none."""
         return None
 
+    @property
+    def writer(self) -> Callable[..., Any] | None:
+        """`compute` with the result's array as last argument, which may be an operand itself; None where there is none.
+
+        For elementwise operators that are no universal function.
+        """
+        return None
+
     def element_code(self, *operands: str) -> str | None:
         """The result's element as a Python expression of its operands' elements, for compiled loops.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from compiler.graph import Value
 from compiler.lazy import LazyModule
@@ -104,10 +105,18 @@ class Relu(Unary):
     def compute(self, x: Array) -> Array:
         return np.asarray(np.maximum(x, x.dtype.type(0)))
 
+    @property
+    def writer(self) -> Callable[..., Any]:
+        return _rectify
+
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         # From the result, so that `x` need not be kept; in onnxruntime two casts and a product take half the time of a
         # Sign, and an eighth of a Where.
         return (grad * cast(cast(result, DType.BOOL), result.type.dtype),)
+
+
+def _rectify(x: Array, out: Array) -> Array:
+    return np.asarray(np.maximum(x, x.dtype.type(0), out=out))
 
 
 class Erf(Unary):

@@ -78,7 +78,8 @@ class SlidingWindow:
             inside = x
             padded = (size + pads[axis] + pads[rank + axis] for axis, size in enumerate(spatial))
             x = np.zeros((*x.shape[:2], *padded), x.dtype)
-            x[(..., *(slice(pads[axis], pads[axis] + size) for axis, size in enumerate(spatial)))] = inside
+            middle = (slice(pads[axis], pads[axis] + size) for axis, size in enumerate(spatial))
+            x[(slice(None), slice(None), *middle)] = inside
         sizes = sizes or tuple(
             (size - dilation * (taps - 1) - 1) // stride + 1
             for size, dilation, taps, stride in zip(x.shape[2:], dilations, kernel, strides, strict=True)
@@ -95,6 +96,7 @@ class Conv(SlidingWindow, Operator):
 
     name = "conv"
     wide = True
+    allocates = True
     operand_names = ("x", "w")  # in the language a bias is added; the pass `fuse-bias` makes it an operand
     strides: Integers = ()
     pads: Integers = ()
@@ -167,6 +169,7 @@ class ConvTranspose(SlidingWindow, Operator):
 
     name = "conv_transpose"
     wide = True
+    allocates = True
     strides: Integers = ()
     pads: Integers = ()
     dilations: Integers = ()
@@ -238,6 +241,7 @@ class ConvWeightGradient(SlidingWindow, Operator):
 
     name = "conv_weight_gradient"
     wide = True
+    allocates = True
     public = False
     kernel: Extents
     strides: Integers = ()
