@@ -204,6 +204,10 @@ class Operator(Record):
     def compute(self, *operands: Any, **bodies: Any) -> Array | tuple[Array, ...]:
         """The result as NumPy arrays. Operators with nested graphs get `bodies`, one callable per graph."""
 
+    def kernel_for(self, used: Sequence[bool]) -> Callable[..., Any]:
+        """`compute` where only some results are `used`; the others may be None."""
+        return self.compute
+
     def pullback(self, grad: Any, *operands: Any, **result: Any) -> tuple[Value | None, ...]:
         """The gradient of each operand as new nodes, None where none flows back; raises NotDifferentiable.
 
@@ -219,6 +223,14 @@ class Operator(Record):
     @property
     def universal_function(self) -> str | None:
         """The name of the NumPy ufunc that does all of `compute`; None where there is none."""
+        return None
+
+    @property
+    def writer(self) -> Callable[..., Any] | None:
+        """`compute` with the result's array as last argument, which may be an operand itself; None where there is none.
+
+        For elementwise operators that are no universal function.
+        """
         return None
 
     def element_code(self, *operands: str) -> str | None:
@@ -259,13 +271,6 @@ class Operator(Record):
     def least_sizes(self, *operands: Any) -> Iterable[tuple[Size, int]]:
         """(size, minimum) pairs: the operator is undefined where a size of its operands is below its minimum."""
         return ()
-
-    def memory_order(self, operand: int, rank: int) -> tuple[int, ...] | None:
-        """The order of an operand's axes in memory, the slowest first, that spares its NumPy kernel a copy.
-
-        None where the kernel reads it row by row. A runtime lays out known weights like this, once.
-        """
-        return None
 
     def lowest_opset(self, target: Target) -> int:
         """The lowest ONNX opset that `lower` needs for a target."""

@@ -78,8 +78,9 @@ class Chain:
             last.update(dict.fromkeys(operands, number))
             register[node.result] = len(register)
             name = op.universal_function
-            function: Callable[..., Any] = getattr(np, name) if name else kernel_of(node, op)
-            self.links.append(_Link(function, operands, register[node.result], bool(name)))
+            function: Callable[..., Any] = getattr(np, name) if name else op.writer or kernel_of(node, op)
+            writes = bool(name) or op.writer is not None
+            self.links.append(_Link(function, operands, register[node.result], writes))
         self.registers = len(register)
         self.results = tuple(register[output] for output in outputs)
         self.dtypes = tuple(output.type.dtype.numpy for output in outputs)

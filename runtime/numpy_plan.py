@@ -244,13 +244,15 @@ class _Memory:
         if isinstance(op, ChainOperator):
             return op.overwriting(self._chain_overwrites(node, operands, number)).compute, operands, 0
         ufunc = _ufunc(op)
-        if ufunc is None or not node.result.type.rank:  # universal functions return no arrays for scalars
-            return kernel_of(node, op), operands, 0
+        writer = _WRITING.get(ufunc, ufunc) if ufunc is not None else op.writer
+        if writer is None or not node.result.type.rank:  # universal functions return no arrays for scalars
+            used = [self.last[self.slot_of[result]] > number for result in node.results]
+            return kernel_of(node, op, used), operands, 0
         for operand, slot in zip(node.operands, operands, strict=True):
             if self._may_overwrite(operand, slot, node.result, number):
                 self.overwriting.add(self.slot_of[node.result])
-                return _WRITING.get(ufunc, ufunc), (*operands, slot), 0  # the last argument is `out`
-        return ufunc, operands, 0
+                return writer, (*operands, slot), 0  # the last argument is `out`
+        return ufunc or op.compute, operands, 0
 
     def _may_overwrite(self, operand: Value, slot: int, result: Value, number: int) -> bool:
         """Whether a step may write its result to the memory of an operand that nothing reads after it."""

@@ -122,8 +122,8 @@ class Signature:
 
     def _check_shape(self, name: str, array: Array, type: TensorType) -> None:
         """Check the rank and the sizes that are numbers, and that named dims are at least 1."""
-        message = f"`{name}`: expected {type}, got an array of shape {list(array.shape)}"
         if array.ndim != type.rank:
+            message = _expected(name, type, array)
             shown, hint = f"it has {_axes(array.ndim)}; the model expects {type.rank}", None
             if array.ndim == type.rank - 1 and isinstance(type.shape[0], Dim):
                 hint = f"where the axis `{type.shape[0]}` is missing: `{name}[None]`"
@@ -131,6 +131,7 @@ class Signature:
         for axis, (size, actual) in enumerate(zip(type.shape, array.shape, strict=True)):
             if isinstance(size, int) and size != actual:
                 shown = f"axis {axis} is {actual}; the model expects {size}"
+                message = _expected(name, type, array)
                 raise NablacError(Diagnostic(codes.E803, message, place=f"input `{name}`", note=shown))
             if actual == 0 and size != 0 and str(size) != PAST:
                 message = f"`{name}` holds nothing: axis {axis}, `{size}`, is 0"
@@ -213,6 +214,10 @@ class Signature:
             location, hint = f"the weights of {self.name}", "load weights, or initialize them from a seed"
             diagnostics.append(Diagnostic(codes.E801, f"{listed}{more} {verb} missing", place=location, hint=hint))
         return diagnostics
+
+
+def _expected(name: str, type: TensorType, array: Array) -> str:
+    return f"`{name}`: expected {type}, got an array of shape {list(array.shape)}"
 
 
 def _convert(name: str, argument: Any, type: TensorType) -> Array:

@@ -11,6 +11,7 @@ from compiler.graph import Operator
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.orders import lower_positions
+from compiler.operators.row_reductions import row_maxima, row_sums
 from compiler.types import DType, TensorType, TypeMismatch, broadcast_shapes, same_dtype
 
 if TYPE_CHECKING:
@@ -135,13 +136,13 @@ class Attention(Operator):
                 key, where = hidden[-1]
                 np.copyto(scores[..., key:], np.asarray(number, dtype), where=where)
         scores = scores.astype(q.dtype, copy=False)
-        largest = np.max(scores, axis=-1, keepdims=True)
+        largest = row_maxima(scores)
         zero = self._highest is not None and bool((largest - self._highest > _UNDERFLOW[dtype.itemsize]).all())
         if cut and not zero:
             return None
         scores -= largest
         np.exp(scores, out=scores)
-        scores /= np.sum(scores, axis=-1, keepdims=True)
+        scores /= row_sums(scores)
         if self.zeroed and not zero:
             for key, where in hidden:
                 np.copyto(scores[..., key:], q.dtype.type(0), where=where)

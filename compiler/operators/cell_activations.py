@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compiler.lazy import LazyModule
-from compiler.operators.activations import logistic
+from compiler.operators.activations import logistic, logistic_of_negative
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +33,18 @@ class Activation:
     def is_symmetric(self) -> bool:
         """Whether 1 - f(x) is f(-x)."""
         return self.name == "Sigmoid" or (self.name == "HardSigmoid" and self.numbers[1] == 0.5)
+
+    @property
+    def sign(self) -> int:
+        """-1 where the function begins by negating its argument, which the weights before it may do once; else 1."""
+        return -1 if self.name == "Sigmoid" else 1
+
+    def of_signed(self, x: Array, out: Array) -> None:
+        """The function of `x * sign` into `out`, which may be `x` itself."""
+        if self.name == "Sigmoid":
+            logistic_of_negative(x, out)
+        else:
+            self.compute(x, out)
 
     def compute(self, x: Array, out: Array) -> None:
         """The function of `x` into `out`, which may be `x` itself."""

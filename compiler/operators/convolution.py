@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import product as every
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compiler.attribute_kinds import Extents, Integer, Integers
 from compiler.dims import Size, product
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
-from compiler.memory_layout import laid_out
+from compiler.operators.convolution_columns import Columns
 from compiler.operators.making import padded_part, slice_, sum_
 from compiler.types import DType, TensorType, TypeMismatch, same_dtype
 from compiler.window import Window
@@ -68,6 +67,25 @@ class SlidingWindow:
             sizes.append((padded - reach) // strides[axis] + 1)
         return tuple(sizes)
 
+    def columns(
+        self, x: Array, kernel: tuple[int, ...], groups: int, sizes: tuple[int, ...] = ()
+    ) -> tuple[Array, Columns]:
+        """`x`, padded, and what a kernel reads of it for a result of these sizes, by default all that fit."""
+        rank = x.ndim - 2
+        strides, pads, dilations = self.settings(rank)
+        if any(pads):
+            spatial = x.shape[2:]
+            inside = x
+            padded = (size + pads[axis] + pads[rank + axis] for axis, size in enumerate(spatial))
+            x = np.zeros((*x.shape[:2], *padded), x.dtype)
+            middle = (slice(pads[axis], pads[axis] + size) for axis, size in enumerate(spatial))
+            x[(slice(None), slice(None), *middle)] = inside
+        sizes = sizes or tuple(
+            (size - dilation * (taps - 1) - 1) // stride + 1
+            for size, dilation, taps, stride in zip(x.shape[2:], dilations, kernel, strides, strict=True)
+        )
+        return x, Columns(kernel, sizes, strides, dilations, groups)
+
 
 class Conv(SlidingWindow, Operator):
     """The cross-correlation of `x` [batch, channels, ...] with `w` [filters, channels / groups, ...].
@@ -78,6 +96,7 @@ class Conv(SlidingWindow, Operator):
 
     name = "conv"
     wide = True
+    allocates = True
     operand_names = ("x", "w")  # in the language a bias is added; the pass `fuse-bias` makes it an operand
     strides: Integers = ()
     pads: Integers = ()
@@ -98,28 +117,11 @@ class Conv(SlidingWindow, Operator):
         return TensorType(dtype, (x.shape[0], w.shape[0], *self.output_sizes(x, w.shape[2:])))
 
     def compute(self, x: Array, w: Array, *bias: Array) -> Array:
-        rank = x.ndim - 2
-        strides, pads, dilations = self.settings(rank)
-        x = _channels_last(_pad_spatial(x, pads, rank))
-        sizes = [
-            (x.shape[1 + axis] - dilations[axis] * (w.shape[2 + axis] - 1) - 1) // strides[axis] + 1
-            for axis in range(rank)
-        ]
-        channels, filters = w.shape[1], w.shape[0] // self.groups
-        w = laid_out(w, _taps_first(rank, 1, 0))
-        y = np.zeros((x.shape[0], *sizes, w.shape[0]), x.dtype)
-        for tap in every(*(range(size) for size in w.shape[2:])):
-            window = x[_tap_window(tap, sizes, strides, dilations)]
-            if channels == 1 and filters == 1:  # depthwise: a product of elements
-                y += window * _tap(w, tap, slice(None), 0)
-                continue
-            for group in range(self.groups):
-                inner = slice(group * channels, (group + 1) * channels)
-                outer = slice(group * filters, (group + 1) * filters)
-                y[..., outer] += window[..., inner] @ _tap(w, tap, outer, slice(None)).T
+        x, columns = self.columns(x, w.shape[2:], self.groups)
+        y = columns.convolve(x, w)
         for vector in bias:
-            y += vector
-        return np.ascontiguousarray(_channels_first(y))
+            y += vector.reshape(-1, *(1 for _ in columns.sizes))
+        return y
 
     def pullback(self, grad: Value, x: Value, w: Value, *bias: Value, result: Value) -> tuple[Value, ...]:
         rank = x.type.rank - 2
@@ -150,9 +152,6 @@ class Conv(SlidingWindow, Operator):
         others = tuple(0 if index % rank == spatial else pad for index, pad in enumerate(pads))
         return self.replace(pads=others)(items, *(window.whole(operand) for operand in (w, *bias)))
 
-    def memory_order(self, operand: int, rank: int) -> tuple[int, ...] | None:
-        return _taps_first(rank - 2, 1, 0) if operand == 1 else None
-
     def lower(self, emit: Emit, x: str, w: str, *bias: str) -> str:
         from compiler.operators.convolution_lowering import lower_convolution
 
@@ -170,6 +169,7 @@ class ConvTranspose(SlidingWindow, Operator):
 
     name = "conv_transpose"
     wide = True
+    allocates = True
     strides: Integers = ()
     pads: Integers = ()
     dilations: Integers = ()
@@ -206,34 +206,23 @@ class ConvTranspose(SlidingWindow, Operator):
         return extra
 
     def compute(self, x: Array, w: Array) -> Array:
-        rank = x.ndim - 2
+        sizes, kernel = x.shape[2:], w.shape[2:]
+        rank = len(sizes)
         strides, pads, dilations = self.settings(rank)
-        extra = self.extra(rank)
-        sizes = x.shape[2:]
         full = [
-            (sizes[axis] - 1) * strides[axis] + dilations[axis] * (w.shape[2 + axis] - 1) + 1 + int(extra[axis])  # type: ignore[arg-type]
-            for axis in range(rank)
+            (size - 1) * stride + dilation * (taps - 1) + 1 + int(extra)  # type: ignore[arg-type]
+            for size, stride, dilation, taps, extra in zip(
+                sizes, strides, dilations, kernel, self.extra(rank), strict=True
+            )
         ]
-        channels, filters = w.shape[0] // self.groups, w.shape[1]
-        w = laid_out(w, _taps_first(rank, 0, 1))
-        y = np.zeros((x.shape[0], *full, filters * self.groups), x.dtype)
-        x = _channels_last(x)
-        for tap in every(*(range(size) for size in w.shape[2:])):
-            window = y[_tap_window(tap, list(sizes), strides, dilations)]
-            for group in range(self.groups):
-                inner = slice(group * channels, (group + 1) * channels)
-                outer = slice(group * filters, (group + 1) * filters)
-                window[..., outer] += x[..., inner] @ _tap(w, tap, inner, slice(None))
+        y = Columns(kernel, sizes, strides, dilations, self.groups).convolve_transposed(x, w, full)
         kept = [slice(pads[axis], full[axis] - pads[rank + axis]) for axis in range(rank)]
-        return np.ascontiguousarray(_channels_first(y[(slice(None), *kept)]))
+        return np.ascontiguousarray(y[(slice(None), slice(None), *kept)])
 
     def pullback(self, grad: Value, x: Value, w: Value, *, result: Value) -> tuple[Value, Value]:
         to_x = _crop_to(Conv(self.strides, self.pads, self.dilations, self.groups)(grad, w), x.type)
         to_w = ConvWeightGradient(w.shape[2:], self.strides, self.pads, self.dilations, self.groups)(grad, x)
         return to_x, to_w
-
-    def memory_order(self, operand: int, rank: int) -> tuple[int, ...] | None:
-        return _taps_first(rank - 2, 0, 1) if operand == 1 else None
 
     def lower(self, emit: Emit, x: str, w: str) -> str:
         from compiler.operators.convolution_lowering import lower_transpose
@@ -252,6 +241,7 @@ class ConvWeightGradient(SlidingWindow, Operator):
 
     name = "conv_weight_gradient"
     wide = True
+    allocates = True
     public = False
     kernel: Extents
     strides: Integers = ()
@@ -263,21 +253,10 @@ class ConvWeightGradient(SlidingWindow, Operator):
         return TensorType(_check_operands(x, grad), (grad.shape[1], x.shape[1] // self.groups, *self.kernel))
 
     def compute(self, x: Array, grad: Array) -> Array:
-        rank = x.ndim - 2
-        strides, pads, dilations = self.settings(rank)
-        kernel = [int(size) for size in self.kernel]  # type: ignore[arg-type]
-        channels, filters = x.shape[1] // self.groups, grad.shape[1] // self.groups
-        result = np.empty((grad.shape[1], channels, *kernel), x.dtype)
-        x, columns = _channels_last(_pad_spatial(x, pads, rank)), _channels_last(grad)
-        sizes = list(grad.shape[2:])
-        for tap in every(*(range(size) for size in kernel)):
-            window = x[_tap_window(tap, sizes, strides, dilations)]
-            for group in range(self.groups):
-                inner = slice(group * channels, (group + 1) * channels)
-                outer = slice(group * filters, (group + 1) * filters)
-                left = columns[..., outer].reshape(-1, filters)
-                _tap(result, tap, outer, slice(None))[...] = left.T @ window[..., inner].reshape(-1, channels)
-        return result
+        kernel = tuple(int(size) for size in self.kernel)  # type: ignore[arg-type]
+        x, columns = self.columns(x, kernel, self.groups, grad.shape[2:])
+        channels = x.shape[1] // self.groups
+        return columns.weight_gradient(x, grad).reshape(grad.shape[1], channels, *kernel)
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
         conv = Conv(self.strides, self.pads, self.dilations, self.groups)
@@ -314,41 +293,3 @@ def _crop_to(value: Value, type: TensorType) -> Value:
         return value
     axes = tuple(range(2, type.rank))
     return slice_(value, axes, (0,) * len(axes), type.shape[2:])
-
-
-def _taps_first(rank: int, rows: int, columns: int) -> tuple[int, ...]:
-    """The axes of a kernel of `rank` spatial axes such that each tap is a matrix of its own, ready for a product."""
-    return (*range(2, 2 + rank), rows, columns)
-
-
-def _tap(w: Array, tap: tuple[int, ...], rows: Any, columns: Any) -> Array:
-    """One tap of a kernel: a view of its rows and columns."""
-    view: Array = w[(rows, columns, *tap)]
-    return view
-
-
-def _pad_spatial(x: Array, pads: tuple[int, ...], rank: int) -> Array:
-    if not any(pads):
-        return x
-    widths = [(0, 0), (0, 0), *((pads[axis], pads[rank + axis]) for axis in range(rank))]
-    return np.pad(x, widths)
-
-
-def _channels_last(x: Array) -> Array:
-    """`x` with channels last, so that a shifted window is an operand of the matrix product without a copy."""
-    return np.ascontiguousarray(np.moveaxis(x, 1, -1))
-
-
-def _channels_first(x: Array) -> Array:
-    return np.moveaxis(x, -1, 1)
-
-
-def _tap_window(
-    tap: tuple[int, ...], sizes: list[int], strides: tuple[int, ...], dilations: tuple[int, ...]
-) -> tuple[slice, ...]:
-    """The items that one tap of the kernel reads, in an array with channels last."""
-    spatial = (
-        slice(index * dilation, index * dilation + (size - 1) * stride + 1, stride)
-        for index, size, stride, dilation in zip(tap, sizes, strides, dilations, strict=True)
-    )
-    return (slice(None), *spatial)

@@ -11,6 +11,7 @@ from compiler.dims import Size, product
 from compiler.graph import Operator
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
+from compiler.operators.row_reductions import row_means
 from compiler.types import DType, TensorType, TypeMismatch
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class RMSNormalization(TrailingNormalization):
     def compute(self, x: Array, *affine: Array) -> Array:
         axes = tuple(range(self.axis % x.ndim, x.ndim))
         squares = np.square(x)
-        root = np.mean(squares, axis=axes, keepdims=True, dtype=x.dtype)
+        root = row_means(squares, axes)
         root += x.dtype.type(self.eps)
         result: Array = np.divide(x, np.sqrt(root, out=root), out=squares)
         if affine:
@@ -117,8 +118,8 @@ class RMSNormalization(TrailingNormalization):
 
 def standardized(x: Array, axes: tuple[int, ...], eps: float) -> Array:
     """(x - mean) / sqrt(variance + eps) over the axes, in a new array."""
-    result = np.asarray(x - np.mean(x, axis=axes, keepdims=True, dtype=x.dtype))
-    root = np.mean(np.square(result), axis=axes, keepdims=True, dtype=x.dtype)
+    result = np.asarray(x - row_means(x, axes))
+    root = row_means(np.square(result), axes)
     root += x.dtype.type(eps)
     result /= np.sqrt(root, out=root)
     return result

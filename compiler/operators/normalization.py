@@ -11,6 +11,7 @@ from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.making import sum_
+from compiler.operators.row_reductions import row_maxima, row_sums
 from compiler.types import DType, TensorType, TypeMismatch
 from compiler.window import Window
 
@@ -37,6 +38,16 @@ class AlongAxis(Operator):
         x.axis(self.axis)
         return x
 
+    def _shifted(self, x: Array) -> Array:
+        """`x` less its largest item along the axis, in a new array."""
+        last = self.axis % x.ndim == x.ndim - 1
+        return np.asarray(x - (row_maxima(x) if last else np.max(x, axis=self.axis, keepdims=True, initial=-np.inf)))
+
+    def _sums(self, x: Array) -> Array:
+        """The sums along the axis, which stays with length 1."""
+        last = self.axis % x.ndim == x.ndim - 1
+        return row_sums(x) if last else np.asarray(np.sum(x, axis=self.axis, keepdims=True))
+
     def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
         return self.replace(axis=self.axis % (x.type.rank - 1) + 1)(x)
@@ -59,9 +70,10 @@ class Softmax(AlongAxis):
     axis: Axis = -1
 
     def compute(self, x: Array) -> Array:
-        exp = np.exp(x - np.max(x, axis=self.axis, keepdims=True, initial=-np.inf))
-        exp /= np.sum(exp, axis=self.axis, keepdims=True)
-        return np.asarray(exp)
+        exp = self._shifted(x)
+        np.exp(exp, out=exp)
+        exp /= self._sums(exp)
+        return exp
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (result * (grad - sum_(grad * result, (self.axis,), keep=True)),)
@@ -78,8 +90,9 @@ class LogSoftmax(AlongAxis):
     axis: Axis = -1
 
     def compute(self, x: Array) -> Array:
-        shifted = x - np.max(x, axis=self.axis, keepdims=True, initial=-np.inf)
-        return np.asarray(shifted - np.log(np.sum(np.exp(shifted), axis=self.axis, keepdims=True)))
+        shifted = self._shifted(x)
+        shifted -= np.log(self._sums(np.exp(shifted)))
+        return shifted
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (grad - Softmax(self.axis)(x) * sum_(grad, (self.axis,), keep=True),)

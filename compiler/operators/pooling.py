@@ -64,10 +64,8 @@ class Pool(SlidingWindow):
     def windows(self, x: Array, fill: float) -> list[Array]:
         """One view for each tap of the window, each of the result's shape."""
         rank = x.ndim - 2
-        strides, pads, dilations = self.settings(rank)
-        if any(pads):
-            widths = [(0, 0), (0, 0), *((pads[axis], pads[rank + axis]) for axis in range(rank))]
-            x = np.pad(x, widths, constant_values=fill)
+        strides, _, dilations = self.settings(rank)
+        x = self.padded(x, fill)
         sizes = [
             (x.shape[2 + axis] - dilations[axis] * (self.kernel[axis] - 1) - 1) // strides[axis] + 1
             for axis in range(rank)
@@ -80,6 +78,15 @@ class Pool(SlidingWindow):
             )
             views.append(x[(slice(None), slice(None), *spatial)])
         return views
+
+    def padded(self, x: Array, fill: float) -> Array:
+        """`x` with its pads."""
+        rank = x.ndim - 2
+        _, pads, _ = self.settings(rank)
+        if not any(pads):
+            return x
+        widths = [(0, 0), (0, 0), *((pads[axis], pads[rank + axis]) for axis in range(rank))]
+        return np.pad(x, widths, constant_values=fill)
 
     def flops(self, x: TensorType) -> Size:
         return self.infer(x).elements * product(self.kernel)
@@ -97,7 +104,15 @@ class MaxPool(Pool, Operator):
     dilations: Integers = ()
 
     def compute(self, x: Array) -> Array:
-        return np.asarray(reduce(np.maximum, self.windows(x, -np.inf))).copy()
+        strides, _, dilations = self.settings(x.ndim - 2)
+        largest = self.padded(x, -np.inf)
+        for axis, (size, stride, dilation) in enumerate(zip(self.kernel, strides, dilations, strict=True), 2):
+            count = (largest.shape[axis] - dilation * (size - 1) - 1) // stride + 1
+            before = (slice(None),) * axis
+            starts = range(0, dilation * size, dilation)
+            taps = [largest[(*before, slice(start, start + (count - 1) * stride + 1, stride))] for start in starts]
+            largest = reduce(np.maximum, taps)
+        return np.array(largest, order="C") if math.prod(self.kernel) == 1 else largest
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         """The gradient goes to the first of the largest items of each window.

@@ -8,7 +8,8 @@ steps [time, directions, batch, hidden], then the final states [directions, batc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from compiler.attribute_kinds import INTERNAL, Flag, Integer, Text
@@ -18,6 +19,7 @@ from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.cell_activations import SIGMOID, TANH, Activation
 from compiler.operators.control import drop_padding, pad_empty, states_of_steps
+from compiler.operators.recurrent_steps import Steps, column
 from compiler.types import TensorType, TypeMismatch, same_dtype
 
 if TYPE_CHECKING:
@@ -89,25 +91,37 @@ class Recurrent(Operator):
         return (TensorType(dtype, (time, directions, batch, self.hidden)), *([state] * self.states))
 
     def compute(self, x: Array, w: Array, r: Array, b: Array, *rest: Array) -> tuple[Array, ...]:
+        return self._compute(True, x, w, r, b, *rest)
+
+    def kernel_for(self, used: Sequence[bool]) -> Callable[..., Any]:
+        return partial(self._compute, used[0])
+
+    def _compute(self, stacked: bool, x: Array, w: Array, r: Array, b: Array, *rest: Array) -> tuple[Array, ...]:
+        """The results; None for the states of all steps if they are not `stacked`."""
         first, others = self.parts(rest)
         states = (len(self.backwards), x.shape[1], self.hidden)
-        outputs = np.empty((len(x), *states), x.dtype)
+        outputs: Any = np.empty((len(x), *states), x.dtype) if stacked else None
         finals = tuple(np.empty(states, x.dtype) for _ in range(self.states))
         for direction, backward in enumerate(self.backwards):
             zeros = np.zeros(states[1:], x.dtype)
             initial = [state[direction] for state in first] or [zeros] * self.states
+            steps = Steps(x, initial[0], outputs[:, direction] if stacked else None, backward)
             weights = [operand[direction] for operand in (w, r, b, *others)]
-            order = range(len(x) - 1, -1, -1) if backward else range(len(x))
-            last = self.run(order, outputs[:, direction], x, *weights, *initial)
+            last = self.run(steps, *weights, *initial[1:])
             for final, state in zip(finals, last, strict=True):
-                final[direction] = state
+                final[direction] = state.T
         return outputs, *finals
 
-    def run(
-        self, order: range, outputs: Array, x: Array, w: Array, r: Array, b: Array, *rest: Array
-    ) -> Sequence[Array]:
-        """One direction: fills `outputs` [time, batch, hidden] in this order of steps; returns the final states."""
+    def run(self, steps: Steps, w: Array, r: Array, b: Array, *rest: Array) -> Sequence[Array]:
+        """Take all steps of one direction; returns the final states, [hidden, batch].
+
+        `rest` are other weights, then the initial states after the first.
+        """
         raise NotImplementedError
+
+    def signs(self, *activations: Activation) -> Array:
+        """The signs of the rows of gates with these activations, [rows, 1]."""
+        return column(np.repeat(np.array([activation.sign for activation in activations]), self.hidden))
 
     def lower(self, emit: Emit, x: str, w: str, r: str, b: str, *rest: str) -> tuple[str, ...]:
         length, batch, _ = emit.type(x).shape
@@ -141,19 +155,9 @@ class Recurrent(Operator):
                 attributes[name] = numbers
         return attributes
 
-    def memory_order(self, operand: int, rank: int) -> tuple[int, ...] | None:
-        return (*range(rank - 2), rank - 1, rank - 2) if operand == 2 else None  # the step's product is `h @ r.T`
-
     def flops(self, x: TensorType, w: TensorType, r: TensorType, b: TensorType, *first: TensorType) -> Size:
         steps = len(self.backwards) * x.shape[0] * x.shape[1]
         return 2 * steps * self.gates * self.hidden * (x.shape[2] + self.hidden)
-
-    def project_inputs(self, x: Array, w: Array, bias: Array) -> Array:
-        """The inputs of all steps times the input weights: [time, batch, gates * hidden]."""
-        time, batch, features = x.shape
-        products = (x.reshape(time * batch, features) @ w.T).reshape(time, batch, len(w))
-        products += bias
-        return np.asarray(products)
 
 
 class RNN(Recurrent):
@@ -169,18 +173,14 @@ class RNN(Recurrent):
     direction: Text = "forward"
     activations: Activations = usual
 
-    def run(
-        self, order: range, outputs: Array, x: Array, w: Array, r: Array, b: Array, *rest: Array
-    ) -> Sequence[Array]:
-        (h,) = rest
-        steps = self.project_inputs(x, w, b[: self.hidden] + b[self.hidden :])
-        turned = np.ascontiguousarray(r.T)
+    def run(self, steps: Steps, w: Array, r: Array, b: Array, *rest: Array) -> Sequence[Array]:
         (activation,) = self.activations
-        for time in order:
-            step = steps[time]
-            step += h @ turned
-            h = outputs[time]
-            activation.compute(step, h)
+        h = steps.state
+        write_product = steps.product(column(b[: self.hidden] + b[self.hidden :]), self.signs(activation), w, r)
+        step = np.empty_like(h)
+        for _ in steps:
+            write_product(step)
+            activation.of_signed(step, h)
         return (h,)
 
 
@@ -215,37 +215,34 @@ class LSTM(Recurrent):
                 raise TypeMismatch(f"`p` must be [{len(self.backwards)}, {3 * self.hidden}], not {peephole}")
         return super().infer(x, w, r, b, *rest)
 
-    def run(
-        self, order: range, outputs: Array, x: Array, w: Array, r: Array, b: Array, *rest: Array
-    ) -> Sequence[Array]:
+    def run(self, steps: Steps, w: Array, r: Array, b: Array, *rest: Array) -> Sequence[Array]:
         n = self.hidden
-        *peephole, h, c = rest
+        *peepholes, first = rest
         gate, squash, show = self.activations
-        steps = self.project_inputs(x, w, b[: 4 * n] + b[4 * n :])
-        turned = np.ascontiguousarray(r.T)
-        products, gates = np.empty_like(steps, shape=steps.shape[1:]), np.empty_like(c, shape=(4, *c.shape))
-        i, o, f, candidate = gates
-        c = c.copy()
-        for time in order:
-            np.matmul(h, turned, out=products)
-            np.add(_by_gate(steps[time], 4), _by_gate(products, 4), out=gates)
-            if peephole:
-                i += peephole[0][:n] * c
-                f += peephole[0][2 * n :] * c
-                gate.compute(i, i)
-                gate.compute(f, f)
+        signs = self.signs(gate, gate, gate, squash)
+        write_products = steps.product(column(b[: 4 * n] + b[4 * n :]), signs, w, r)
+        h, c = steps.state, first.T.copy()
+        gates = np.empty_like(h, shape=(4 * n, h.shape[1]))
+        sigmoids, (i, o, f, candidate) = gates[: 3 * n], gates.reshape(4, *h.shape)
+        seen = [column(part * gate.sign) for vector in peepholes for part in vector.reshape(3, n)]
+        for _ in steps:
+            write_products(gates)
+            if seen:
+                i += seen[0] * c
+                f += seen[2] * c
+                gate.of_signed(i, i)
+                gate.of_signed(f, f)
             else:
-                gate.compute(gates[:3], gates[:3])
-            squash.compute(candidate, candidate)
+                gate.of_signed(sigmoids, sigmoids)
+            squash.of_signed(candidate, candidate)
             c *= f
             candidate *= i
             c += candidate
-            if peephole:
-                o += peephole[0][n : 2 * n] * c
-                gate.compute(o, o)
-            h = outputs[time]
+            if seen:
+                o += seen[1] * c
+                gate.of_signed(o, o)
             show.compute(c, h)
-            h *= o
+            np.multiply(h, o, h)
         return h, c
 
 
@@ -266,48 +263,39 @@ class GRU(Recurrent):
     activations: Activations = usual
     linear_before_reset: Flag = False
 
-    def run(
-        self, order: range, outputs: Array, x: Array, w: Array, r: Array, b: Array, *rest: Array
-    ) -> Sequence[Array]:
-        n = self.hidden
-        (h,) = rest
+    def run(self, steps: Steps, w: Array, r: Array, b: Array, *rest: Array) -> Sequence[Array]:
+        n, h = self.hidden, steps.state
         gate, squash = self.activations
-        beside_state = b[3 * n :].copy()
+        beside_state = b[3 * n :]
         bias = b[: 3 * n].copy()
         bias[: 2 * n] += beside_state[: 2 * n]
         if not self.linear_before_reset:
             bias[2 * n :] += beside_state[2 * n :]
-        steps = self.project_inputs(x, w, bias)
-        turned, candidate = np.ascontiguousarray(r[: 2 * n].T), np.ascontiguousarray(r[2 * n :].T)
-        products, gates = np.empty_like(h, shape=(len(h), 2 * n)), np.empty_like(h, shape=(2, *h.shape))
-        z, reset = gates
-        for time in order:
-            np.matmul(h, turned, out=products)
-            np.add(_by_gate(steps[time, :, : 2 * n], 2), _by_gate(products, 2), out=gates)
-            gate.compute(gates, gates)
+        signs = self.signs(squash)
+        write_gates = steps.product(column(bias[: 2 * n]), self.signs(gate, gate), w[: 2 * n], r[: 2 * n])
+        write_inputs = steps.product(column(bias[2 * n :]), signs, w[2 * n :])
+        gates, new, inputs = np.empty_like(h, shape=(2 * n, h.shape[1])), np.empty_like(h), np.empty_like(h)
+        z, reset = gates.reshape(2, *h.shape)
+        if self.linear_before_reset:
+            write_state = steps.product(column(beside_state[2 * n :]), signs, r=r[2 * n :])
+        else:
+            candidate = r[2 * n :] * signs.astype(r.dtype)
+        for _ in steps:
+            write_gates(gates)
+            write_inputs(inputs)
+            gate.of_signed(gates, gates)
             if self.linear_before_reset:
-                new = h @ candidate
-                new += beside_state[2 * n :]
+                write_state(new)
                 new *= reset
             else:
-                new = (reset * h) @ candidate
-            new += steps[time, :, 2 * n :]
-            squash.compute(new, new)
-            output = outputs[time]
-            np.subtract(h, new, out=output)
-            output *= z
-            output += new
-            h = output
+                reset *= h
+                np.matmul(candidate, reset, new)
+            new += inputs
+            squash.of_signed(new, new)
+            np.subtract(h, new, h)
+            np.multiply(h, z, h)
+            np.add(h, new, h)
         return (h,)
 
     def onnx_attributes(self) -> dict[str, Any]:
         return {**super().onnx_attributes(), "linear_before_reset": int(self.linear_before_reset)}
-
-
-def _by_gate(gates: Array, number: int) -> Array:
-    """[batch, gates * hidden] as a view [gates, batch, hidden].
-
-    Each gate of a sum of such views is contiguous, for which NumPy's functions take down to half of the time.
-    """
-    batch, width = gates.shape
-    return gates.reshape(batch, number, width // number).transpose(1, 0, 2)

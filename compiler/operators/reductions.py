@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -13,6 +14,7 @@ from compiler.lowering import Emit
 from compiler.operators.leaves import Input
 from compiler.operators.making import cast, count_of, equal, exp, expand, squeeze, unsqueeze
 from compiler.operators.product_gradient import product_gradient
+from compiler.operators.row_reductions import sums_of_rows
 from compiler.types import DType, TensorType, TypeMismatch
 from compiler.window import Window
 
@@ -117,6 +119,10 @@ class Sum(Reduction):
         return emit("Reshape", total, emit.sizes(self.infer(type).shape), allowzero=1)
 
     def compute(self, x: Array) -> Array:
+        axes = self.folded_axes(x.ndim)
+        if axes and axes == tuple(range(len(axes))) and len(axes) < x.ndim and x.flags.c_contiguous:
+            sums = sums_of_rows(x.reshape(math.prod(x.shape[: len(axes)]), *x.shape[len(axes) :]))
+            return sums.reshape((1,) * len(axes) + sums.shape) if self.keep else sums
         return np.asarray(np.sum(x, axis=self.axes, keepdims=self.keep, dtype=x.dtype))
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:

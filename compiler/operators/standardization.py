@@ -11,6 +11,7 @@ from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.layer_normalization import lower_mean, ones
 from compiler.operators.making import count_of, sum_
+from compiler.operators.row_reductions import row_means
 from compiler.types import DType, TensorType, TypeMismatch
 
 if TYPE_CHECKING:
@@ -42,9 +43,9 @@ class Standardization(Operator):
 
     def compute(self, x: Array) -> tuple[Array, Array]:
         axes = tuple(range(self.axis % x.ndim, x.ndim))
-        normal = x - np.mean(x, axis=axes, keepdims=True, dtype=x.dtype) if self.centred else x
+        normal = x - row_means(x, axes) if self.centred else x
         squares = np.square(normal)
-        inverse = np.mean(squares, axis=axes, keepdims=True, dtype=x.dtype)
+        inverse = row_means(squares, axes)
         inverse += x.dtype.type(self.eps)
         np.sqrt(inverse, out=inverse)
         np.reciprocal(inverse, out=inverse)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.graph import Graph, Node, Value
 from compiler.lazy import LazyModule
-from compiler.memory_layout import laid_out
 from compiler.numpy_kernels import kernel_of
 from compiler.operators.leaves import Constant, Derived, Placeholder, Stored
 from compiler.passes.known import behind_inputs, bytes_of, updated
@@ -63,8 +62,7 @@ def with_known_weights(
     derived = _Derivation(graph, unknown, target).leaves()
     folded = with_replaced(graph, {value: leaf.result for value, leaf in derived.items()})
     operators: dict[str, Any] = {leaf.op.path: leaf.op for leaf in derived.values() if isinstance(leaf.op, Derived)}
-    orders = _memory_orders(folded, unknown) if target.has_views else {}
-    arrays = _Arrays(folded, weights, {leaf: value for value, leaf in derived.items()}, orders)
+    arrays = _Arrays(folded, weights, {leaf: value for value, leaf in derived.items()})
     return KnownWeights(folded, arrays, {path: op.sources for path, op in operators.items()})
 
 
@@ -166,48 +164,26 @@ class _Derivation:
 
 
 class _Arrays(Mapping[str, "Array"]):
-    """The tensors of a graph by path, laid out in some orders of their axes.
+    """The tensors of a graph by path; those that are derived are computed anew whenever they are read."""
 
-    Those that are derived are computed anew whenever they are read.
-    """
-
-    def __init__(
-        self,
-        graph: Graph,
-        weights: Mapping[str, Array],
-        values: Mapping[Node, Value],
-        orders: Mapping[str, tuple[int, ...]],
-    ) -> None:
+    def __init__(self, graph: Graph, weights: Mapping[str, Array], values: Mapping[Node, Value]) -> None:
         stored = {node.op.path: node for node in graph if isinstance(node.op, Stored)}
         self.derived = {path: values[node] for path, node in stored.items() if node in values}
         self.paths = [path for path in stored if path in self.derived or path in weights]
-        self.weights, self.orders = weights, orders
+        self.weights = weights
 
     def __contains__(self, path: object) -> bool:
         return path in self.derived or path in self.weights
 
     def __getitem__(self, path: str) -> Array:
         value = self.derived.get(path)
-        array = _computed(value, self.weights) if value is not None else self.weights[path]
-        order = self.orders.get(path)
-        return laid_out(np.asarray(array), order) if order is not None else array
+        return _computed(value, self.weights) if value is not None else self.weights[path]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.paths)
 
     def __len__(self) -> int:
         return len(self.paths)
-
-
-def _memory_orders(graph: Graph, unknown: set[Value]) -> dict[str, tuple[int, ...]]:
-    """The order of axes in memory of each known tensor whose users want the same one, by path."""
-    wanted: dict[Value, set[tuple[int, ...] | None]] = {}
-    for node in graph:
-        for index, operand in enumerate(node.operands):
-            if isinstance(operand.node.op, Stored) and operand not in unknown:
-                wanted.setdefault(operand, set()).add(node.op.memory_order(index, operand.type.rank))
-    chosen = {value: next(iter(orders)) for value, orders in wanted.items() if len(orders) == 1}
-    return {_path(value.node): order for value, order in chosen.items() if order is not None}
 
 
 def _computed(value: Value, weights: Mapping[str, Array]) -> Array:

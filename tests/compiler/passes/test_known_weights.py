@@ -200,9 +200,3 @@ def test_a_table_is_not_looked_up_outside_of_it_before_the_model_runs() -> None:
     graph = graph_of(text)
     known = with_known_weights(graph, initialize(graph, 0))
     assert "take" in operators(known)
-
-
-def test_a_kernel_finds_its_weights_laid_out() -> None:
-    graph = graph_of(NORM.format(layers="Conv2D(4, 3)"))
-    known = with_known_weights(graph, initialize(graph, 0), NUMPY)
-    assert known.weights["conv2d.W"].transpose(2, 3, 1, 0).flags.c_contiguous
