@@ -150,6 +150,7 @@ class Operator(Record):
     views_operand: ClassVar[bool] = False  # NumPy's result is a view of the first operand
     allocates: ClassVar[bool] = False  # NumPy's result is a new array, never a view of an operand
     elementwise: ClassVar[bool] = False  # an element of the result depends on the operands' at its own index alone
+    by_index: ClassVar[bool] = False  # an element depends on its index and on scalars alone: see `fill`
     edges: ClassVar[tuple[str, ...]] = ()  # where onnxruntime's kernel deviates, and what it gives there
     registry: ClassVar[dict[str, type[Operator]]] = {}
     _bare: ClassVar[Any]
@@ -194,6 +195,10 @@ class Operator(Record):
     @abstractmethod
     def compute(self, *operands: Any, **bodies: Any) -> Array | tuple[Array, ...]:
         """The result as NumPy arrays. Operators with nested graphs get `bodies`, one callable per graph."""
+
+    def fill(self, indices: range | Array, part: Array, *operands: Any) -> None:
+        """Write the elements of the result at these indices, flattened, to `part`; for operators `by_index`."""
+        raise NotImplementedError
 
     def pullback(self, grad: Any, *operands: Any, **result: Any) -> tuple[Value | None, ...]:
         """The gradient of each operand as new nodes, None where none flows back; raises NotDifferentiable.
