@@ -38,11 +38,13 @@ def kernels_of(nodes: Sequence[tuple[Node, Operator]], outputs: Collection[Value
     for node, op in nodes:
         if node in branches:
             condition, _, otherwise = node.operands
-            branch = [(inner, operators[inner]) for inner in branches[node]]
-            computed = {inner.result for inner, _ in branch}
-            scalars = dict.fromkeys(value for inner, _ in branch for value in inner.operands if value not in computed)
-            fill = next(op for _, op in branch if op.by_index)
-            function = partial(_fill_where, _Branch(branch, list(scalars)))
+            computing = [(inner, operators[inner]) for inner in branches[node]]
+            computed = {inner.result for inner, _ in computing}
+            scalars = dict.fromkeys(
+                value for inner, _ in computing for value in inner.operands if value not in computed
+            )
+            fill = next(op for _, op in computing if op.by_index)
+            function = partial(_fill_where, _Branch(computing, list(scalars)))
             yield node, fill, (condition, otherwise, *scalars), function
         elif node not in inside:
             yield node, op, node.operands, _function(node, op)
@@ -51,7 +53,8 @@ def kernels_of(nodes: Sequence[tuple[Node, Operator]], outputs: Collection[Value
 def _function(node: Node, op: Operator) -> Callable[..., Any]:
     if op.by_index:
         return op.fill
-    return getattr(np, op.universal_function) if op.universal_function else kernel_of(node, op)
+    function: Callable[..., Any] = getattr(np, op.universal_function) if op.universal_function else kernel_of(node, op)
+    return function
 
 
 def _branch(end: Value, producers: Mapping[Value, Node]) -> list[Node]:
@@ -81,7 +84,7 @@ class _Branch:
 
     def __call__(self, indices: range | Array, scalars: Sequence[Array]) -> Array:
         """The elements of the last operator's result at these indices."""
-        registers = list(scalars)
+        registers: list[Any] = list(scalars)
         for by_index, function, numbers, dtype in self.links:
             operands = [registers[number] for number in numbers]
             if by_index:
@@ -89,7 +92,8 @@ class _Branch:
                 function(indices, registers[-1], *operands)
             else:
                 registers.append(function(*operands))
-        return registers[-1]
+        result: Array = registers[-1]
+        return result
 
 
 def _fill_where(

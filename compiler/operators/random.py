@@ -267,25 +267,35 @@ class _Bits:
         numbers[...] = x.view(np.int32)  # which NumPy converts faster
 
 
-_own = threading.local()  # arrays that are used again, since new memory costs more than the draws
+class _Own(threading.local):
+    """Arrays of a thread that are used again, since new memory costs more than the draws."""
+
+    def __init__(self) -> None:
+        self.scratch: dict[tuple[str, np.dtype[Any]], Array] = {}
+        self.spread: Array | None = None  # the first element numbers, times GOLDEN
+
+
+_own = _Own()
 
 
 def _scratch(name: str, dtype: np.dtype[Any], count: int) -> Array:
     """An array of this thread, with undefined content."""
-    known = vars(_own)
-    array = known.get((name, dtype))
+    array = _own.scratch.get((name, dtype))
     if array is None or len(array) < count:
-        array = known[name, dtype] = np.empty(max(count, min(BLOCK, 2 * count)), dtype)
+        array = _own.scratch[name, dtype] = np.empty(_roomy(count), dtype)
     return array[:count]
 
 
 def _spread(count: int) -> Array:
     """The first element numbers, times GOLDEN."""
-    known = vars(_own)
-    array = known.get("spread")
-    if array is None or len(array) < count:
-        array = known["spread"] = np.arange(max(count, min(BLOCK, 2 * count)), dtype=np.uint32) * np.uint32(GOLDEN)
-    return array[:count]
+    if _own.spread is None or len(_own.spread) < count:
+        _own.spread = np.arange(_roomy(count), dtype=np.uint32) * np.uint32(GOLDEN)
+    return _own.spread[:count]
+
+
+def _roomy(count: int) -> int:
+    """The size of an array for so many elements, and for some more in the next call."""
+    return max(count, min(BLOCK, 2 * count))
 
 
 def _mix_in_place(x: Array, shifted: Array) -> None:
