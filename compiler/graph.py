@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from compiler.dims import Dim, Size, substitute
 from compiler.origins import Origin, current_origin
 from compiler.types import DType, TensorType
-from grammar.record import Record
+from grammar.record import Record, ValueRecord
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(ValueRecord):
     """One layer at its first application: the definition's name and docstring, and the types of its outputs."""
 
     definition: str

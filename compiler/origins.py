@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 
 from grammar.source import Span
 
 
-@dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a node comes from: the span of its source text, and the path of the layer that created it."""
+    """Where a node comes from: the span of its source text, and the path of the layer that created it. Immutable."""
 
-    span: Span | None = None
-    path: str = ""
+    __slots__ = ("path", "span")
+
+    def __init__(self, span: Span | None = None, path: str = "") -> None:
+        self.span, self.path = span, path
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Origin):
+            return NotImplemented
+        return self.path == other.path and self.span == other.span
+
+    def __hash__(self) -> int:
+        return hash((self.span, self.path))
 
 
 _origin: ContextVar[Origin] = ContextVar("origin", default=Origin())  # noqa: B039 - Origin is immutable
