@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import inf, prod
 
+from grammar.record import ValueRecord
+
 MOST_TERMS = 64
 MOST_NAMES = 256  # in all terms, those inside of `//` and `%` counted; inside of one of these at most MOST_TERMS
 LARGEST = 2**63 - 1
@@ -36,8 +38,7 @@ class Symbol:
         return self.name
 
 
-@dataclass(frozen=True, slots=True)
-class Quotient:
+class Quotient(ValueRecord):
     """`numerator // denominator`, where it does not divide out."""
 
     numerator: Size
@@ -47,8 +48,7 @@ class Quotient:
         return f"{_parenthesize(self.numerator)} // {_parenthesize(self.denominator)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Remainder:
+class Remainder(ValueRecord):
     """`numerator % denominator`, where it does not divide out."""
 
     numerator: Size

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from compiler.dims import Dim, Size, substitute
 from compiler.origins import Origin, ResultName, current_origin
 from compiler.types import DType, TensorType
-from grammar.record import Record
+from grammar.record import Record, ValueRecord
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(ValueRecord):
     """One layer at its first application: the definition's name and docstring, and the types of its outputs."""
 
     definition: str
@@ -159,6 +158,7 @@ class Operator(Record):
     latex: ClassVar[str] = ""  # its name as a function in LaTeX, where that is not its own name
     reads_as_operand: ClassVar[bool] = False  # changes type, shape or sign alone, and is not read as an operation
     adjoint: ClassVar[str] = ""  # the name of its gradient, where that is read as one function
+    by_index: ClassVar[bool] = False  # an element depends on its index and on scalars alone: see `fill`
     edges: ClassVar[tuple[str, ...]] = ()  # where onnxruntime's kernel deviates, and what it gives there
     registry: ClassVar[dict[str, type[Operator]]] = {}
     _bare: ClassVar[Any]
@@ -207,6 +207,10 @@ class Operator(Record):
     def kernel_for(self, used: Sequence[bool]) -> Callable[..., Any]:
         """`compute` where only some results are `used`; the others may be None."""
         return self.compute
+
+    def fill(self, indices: range | Array, part: Array, *operands: Any) -> None:
+        """Write the elements of the result at these indices, flattened, to `part`; for operators `by_index`."""
+        raise NotImplementedError
 
     def pullback(self, grad: Any, *operands: Any, **result: Any) -> tuple[Value | None, ...]:
         """The gradient of each operand as new nodes, None where none flows back; raises NotDifferentiable.

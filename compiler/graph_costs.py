@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from compiler.dims import TYPICAL, DimError, Size, evaluate, symbols
 from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
 from compiler.operators.leaves import Source
+from grammar.record import ValueRecord
 
 
-@dataclass(frozen=True)
-class GraphCost:
+class GraphCost(ValueRecord):
     """Nodes with those of nested graphs, floating-point operations, and bytes; None where these are not known."""
 
     nodes: int

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 
 from grammar.record import Record
 from grammar.source import Span
@@ -30,13 +29,24 @@ class ResultName(Record):
         return self.path.count(".") + bool(self.path), self.calls
 
 
-@dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a node comes from: the span of its source text, the path of the layer that created it, and its names."""
+    """Where a node comes from: the span of its source text, the path of the layer that created it, and its names.
 
-    span: Span | None = None
-    path: str = ""
-    names: tuple[ResultName, ...] = ()
+    Immutable.
+    """
+
+    __slots__ = ("names", "path", "span")
+
+    def __init__(self, span: Span | None = None, path: str = "", names: tuple[ResultName, ...] = ()) -> None:
+        self.span, self.path, self.names = span, path, names
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Origin):
+            return NotImplemented
+        return self.path == other.path and self.span == other.span and self.names == other.names
+
+    def __hash__(self) -> int:
+        return hash((self.span, self.path))
 
     def of_result(self, index: int) -> Origin:
         """The origin of a node whose only result stands for one of this node's results."""

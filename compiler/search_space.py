@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from grammar import syntax
+from grammar.record import ValueRecord
 from grammar.source import Span
 
 Scale = Literal["linear", "log"]
 
 
-@dataclass(frozen=True)
-class Numbers:
+class Numbers(ValueRecord):
     """The numbers from `low` to `high`, both included; only whole numbers if both bounds are written as such."""
 
     low: int | float
@@ -31,15 +31,13 @@ class Numbers:
         return f"a range of {'whole numbers' if self.is_whole else 'floats'} from {self.low} to {self.high}"
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(ValueRecord):
     """The options of a `choice`: the names of their callees, or if these are not distinct the whole texts."""
 
     texts: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Variable:
+class Variable(ValueRecord):
     """A range or a `choice` that an elaboration reached; it is identified by its span, and named for people."""
 
     name: str
@@ -55,8 +53,7 @@ def choose_default(variable: Variable) -> int | float:
     return variable.candidates.default if isinstance(variable.candidates, Numbers) else 0
 
 
-@dataclass(frozen=True)
-class Chosen:
+class Chosen(ValueRecord):
     """A variable and its value; for a choice, the index of one of `options`."""
 
     variable: Variable

@@ -6,12 +6,10 @@ opset: a model gets the lowest opset that it needs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from compiler.types import DType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
-from grammar.record import Record
+from grammar.record import Record, ValueRecord
 
 LOWEST_OPSET = 17
 HIGHEST_OPSET = 24  # from 25 onnxruntime decomposes Attention, and at 28 it lacks kernels
@@ -108,8 +106,7 @@ def target_named(name: str | Target) -> Target:
     return EXPORT_TARGETS[name]
 
 
-@dataclass(frozen=True)
-class Release:
+class Release(ValueRecord):
     """A release of a runtime, and the newest versions that it loads."""
 
     name: str

@@ -13,6 +13,7 @@ from typing import Any
 
 from grammar.codes import Code
 from grammar.limits import MOST_ERRORS
+from grammar.record import ValueRecord
 from grammar.source import Span
 from grammar.visible import shortened, visible
 
@@ -23,8 +24,7 @@ MOST_KNOWN = 2_000  # names that a misspelt one is compared with
 MOST_LINE = 2_000  # characters of a line that are considered
 
 
-@dataclass(frozen=True)
-class Label:
+class Label(ValueRecord):
     """A second span that explains the first, such as where the other shape comes from."""
 
     span: Span

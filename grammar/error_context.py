@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from grammar.lexer import Token
+from grammar.record import ValueRecord
 from grammar.source import Span
 
 
@@ -29,8 +29,7 @@ SIGNS = BINARY - {"IF", "LPAR", "LSQB", "TRANSPOSE", "OVER"}  # that continue an
 CLOSED_BY = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
 
 
-@dataclass(frozen=True)
-class ErrorContext:
+class ErrorContext(ValueRecord):
     """An unexpected token, its statement, and what was expected instead."""
 
     tokens: Sequence[Token]  # of the file

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
 from functools import cached_property
 
+from grammar.record import Record
 
-@dataclass(frozen=True, eq=False)
-class Source:
+
+class Source(Record):
     """The text of a `.model` file; `name` is the path as the user wrote it, `library` whether it comes with nablac."""
 
     name: str
@@ -35,13 +35,24 @@ class Source:
         return line, offset - self.line_starts[line - 1] + 1
 
 
-@dataclass(frozen=True, slots=True)
 class Span:
-    """The characters of a source from `start` up to, and without, `end`."""
+    """The characters of a source from `start` up to, and without, `end`. Immutable: there are very many."""
 
-    source: Source
-    start: int
-    end: int
+    __slots__ = ("end", "source", "start")
+
+    def __init__(self, source: Source, start: int, end: int) -> None:
+        self.source, self.start, self.end = source, start, end
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Span):
+            return NotImplemented
+        return self.start == other.start and self.end == other.end and self.source is other.source
+
+    def __hash__(self) -> int:
+        return hash((self.source, self.start, self.end))
+
+    def __repr__(self) -> str:
+        return f"Span({self})"
 
     @property
     def line(self) -> int:

@@ -105,6 +105,16 @@ class Model:
             self._weights = {**trained, **initialize(whole_graph(self.spec), self.seed, trained)}
         return self._weights
 
+    def draw_weights(self) -> Mapping[str, Array]:
+        """The contents of `weights`, for a caller that reads each once: initial values are drawn when they are read."""
+        if self._weights is not None:
+            return self._weights
+        from compiler.training.losses import whole_graph
+        from runtime.initialization import InitialWeights
+
+        trained = self._trained.weights if self._trained is not None else {}
+        return InitialWeights(whole_graph(self.spec), self.seed, trained)
+
     @property
     def units(self) -> dict[str, Unit]:
         """The units of each output of a model that was trained on scaled data; empty for any other model."""
@@ -259,16 +269,22 @@ class Model:
             known.graph, opset=opset, weights=known.weights, metadata=metadata, largest=largest, target=target
         )
 
-    def for_target(self, target: str | Target = ORT_CPU, *, keep_weights: bool = False) -> KnownWeights:
+    def for_target(
+        self,
+        target: str | Target = ORT_CPU,
+        *,
+        keep_weights: bool = False,
+        weights: Mapping[str, Array] | None = None,
+    ) -> KnownWeights:
         """The graph optimised for a target, with its weights; what depends on weights alone is one of them.
 
-        With `keep_weights` all are there by their names.
+        With `keep_weights` all are there by their names. `weights` take the place of those that the model keeps.
         """
         from compiler.passes.known_weights import with_known_weights
 
         target = target_named(target)
         graph = self.graph if target is ORT_CPU else optimize(self.elaborated, target)
-        return with_known_weights(graph, self.read_weights(), target, keep=keep_weights)
+        return with_known_weights(graph, self.read_weights() if weights is None else weights, target, keep=keep_weights)
 
     def to_onnx(
         self,
@@ -286,7 +302,7 @@ class Model:
         from runtime.outputs import check_output
 
         check_output(path, ONNX)
-        known = self.for_target(target, keep_weights=keep_weights)
+        known = self.for_target(target, keep_weights=keep_weights, weights=self.draw_weights())
         metadata, target = {**self.metadata, **(metadata or {})}, target_named(target)
         proto = export(known.graph, opset=opset, weights=known.weights, metadata=metadata, largest=0, target=target)
         return save(proto, path, known.weights)

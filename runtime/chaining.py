@@ -1,4 +1,4 @@
-"""Which nodes of a plan run as one chain: elementwise operators on large tensors of one shape."""
+"""Which nodes of a plan run as one chain: elementwise operators and random draws of large tensors of one shape."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def chain_elementwise(
 
 
 def _is_large_and_elementwise(node: Node, op: Operator, type_of: Callable[[Value], TensorType], compiled: bool) -> bool:
-    if not op.elementwise or not node.result.type.rank:
+    if not (op.elementwise or (op.by_index and not compiled)) or not node.result.type.rank:
         return False
     if not op.universal_function and not node.result.type.dtype.is_float:
         return False  # a division of integers may fail, which is reported at its own line

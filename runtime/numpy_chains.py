@@ -2,7 +2,8 @@
 
 One NumPy call after the other reads and writes every intermediate array in memory. A chain takes a block of all its
 operands through all its operators before it takes the next one, with the same functions on the same elements: the
-results have the same bits. Blocks are independent, and may run on several threads.
+results have the same bits. Blocks are independent, and may run on several threads. Random draws are part of chains too,
+since each depends on its index alone.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compiler.graph import Node, Operator, Value
-from compiler.numpy_kernels import kernel_of
+from compiler.types import TensorType
+from runtime.chain_kernels import kernels_of
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -45,17 +47,26 @@ PLAIN = LoopSettings()
 class _Link:
     """One operator of a chain: its function, the registers of its operands, and where its result goes."""
 
-    __slots__ = ("function", "operands", "output", "result", "scratch", "writes")
+    __slots__ = ("by_index", "dtype", "function", "operands", "output", "result", "scratch", "writes")
 
-    def __init__(self, function: Callable[..., Any], operands: tuple[int, ...], result: int, writes: bool) -> None:
-        self.function, self.operands, self.result = function, operands, result
-        self.writes = writes  # whether the function takes an array to write to
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        operands: tuple[int, ...],
+        result: int,
+        op: Operator,
+        dtype: np.dtype[Any],
+    ) -> None:
+        self.function, self.operands, self.result, self.dtype = function, operands, result, dtype
+        self.by_index = op.by_index  # whether the function takes the index of the first element and where to write
+        # Whether it takes an array to write to.
+        self.writes = op.by_index or op.universal_function is not None or op.writer is not None
         self.output = -1  # the index of the output that is written directly
         self.scratch = -1  # else the index of a scratch block
 
 
 class Chain:
-    """Elementwise operators, in order, on `inputs`; the results have one shape, to which the inputs broadcast.
+    """Elementwise operators, and those `by_index`, in order; the results have one shape, to which the inputs broadcast.
 
     `overwritten` are indices of inputs, by the indices of the outputs that are written to their memory. They are
     written block by block, each after all that reads the block.
@@ -73,14 +84,11 @@ class Chain:
         register = {value: number for number, value in enumerate(inputs)}
         last: dict[int, int] = {}
         self.links: list[_Link] = []
-        for number, (node, op) in enumerate(nodes):
-            operands = tuple(register[operand] for operand in node.operands)
-            last.update(dict.fromkeys(operands, number))
+        for node, op, operands, function in kernels_of(self.nodes, self.outputs):
+            read = tuple(register[operand] for operand in operands)
+            last.update(dict.fromkeys(read, len(self.links)))
             register[node.result] = len(register)
-            name = op.universal_function
-            function: Callable[..., Any] = getattr(np, name) if name else op.writer or kernel_of(node, op)
-            writes = bool(name) or op.writer is not None
-            self.links.append(_Link(function, operands, register[node.result], writes))
+            self.links.append(_Link(function, read, register[node.result], op, node.result.type.dtype.numpy))
         self.registers = len(register)
         self.results = tuple(register[output] for output in outputs)
         self.dtypes = tuple(output.type.dtype.numpy for output in outputs)
@@ -103,7 +111,7 @@ class Chain:
         }
         writers = {link.result: number for number, link in enumerate(self.links)}
         unclaimed = set(ends.values())
-        for number, (link, (node, _)) in enumerate(zip(self.links, self.nodes, strict=True)):
+        for number, link in enumerate(self.links):
             # A function that reads its operands element by element may write over one that nothing else reads.
             for operand in set(link.operands):
                 if last[operand] <= number and operand in held and operand not in ends:
@@ -113,7 +121,7 @@ class Chain:
             if index >= 0 and not self._read_after(index, number, last):
                 link.output = index
             elif link.writes:
-                dtype = node.result.type.dtype.numpy
+                dtype = link.dtype
                 early = next(
                     (
                         output
@@ -151,7 +159,11 @@ class Chain:
 
     def __call__(self, *arrays: Array, settings: LoopSettings = PLAIN) -> tuple[Array, ...]:
         """The outputs: new arrays, or those that are overwritten."""
-        shape = np.broadcast_shapes(*(array.shape for array in arrays))
+        filled = (op.infer(*(operand.type for operand in node.operands)) for node, op in self.nodes if op.by_index)
+        shape = np.broadcast_shapes(
+            *(array.shape for array in arrays),
+            *(type.numeric_shape for type in filled if isinstance(type, TensorType)),
+        )
         outputs = tuple(
             arrays[self.overwritten[index]] if index in self.overwritten else np.empty(shape, dtype)
             for index, dtype in enumerate(self.dtypes)
@@ -223,13 +235,14 @@ class Chain:
         registers: list[Any] = [*arrays, *(None for _ in range(self.registers - len(arrays)))]
         cut = [number for number, slices in enumerate(sliced) if slices]
         row = outputs[0].shape[1:]
+        width = int(np.prod(row, dtype=np.int64))
         with np.errstate(all="ignore"):
             for start in starts:
                 for number in cut:
                     registers[number] = arrays[number][start : start + rows]
                 parts = [output[start : start + rows] for output in outputs]
                 height = len(parts[0])
-                scratch = self._scratch(height * int(np.prod(row, dtype=np.int64)), (height, *row))
+                scratch = self._scratch(height * width, (height, *row))
                 for link in self.links:
                     operands = [registers[operand] for operand in link.operands]
                     into = parts[link.output] if link.output >= 0 else scratch[link.scratch] if link.writes else None
@@ -239,6 +252,9 @@ class Chain:
                             into[...] = result
                             result = into
                         registers[link.result] = result
+                    elif link.by_index:
+                        link.function(range(start * width, (start + height) * width), into, *operands)
+                        registers[link.result] = into
                     elif link.function in _KEYWORD_OUT:
                         registers[link.result] = link.function(*operands, out=into)
                     else:

@@ -26,7 +26,7 @@ class NumpyRunner:
     def __init__(self, graph: Graph, weights: Mapping[str, Any] | None = None, settings: LoopSettings = PLAIN) -> None:
         self.graph, self.settings = graph, settings
         self.signature = Signature.of(graph)
-        needed = {name: array for name, array in (weights or {}).items() if name in self.signature.types}
+        needed = {name: weights[name] for name in weights or () if weights and name in self.signature.types}
         self.weights, self._weight_sizes = self.signature.check(needed, held=self.signature.types)
         self.plans: OrderedDict[tuple[tuple[str, int], ...], Plan] = OrderedDict()
 

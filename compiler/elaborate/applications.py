@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from compiler.elaborate.values import CompileTimeValue, Instance
 from compiler.elaborate.work import of_graph
 from compiler.graph import Layer, Node, Value
 from compiler.rewrite import nodes_up_to
+from grammar.record import Record
 
 
-@dataclass(frozen=True, eq=False)
-class Application:
+class Application(Record):
     """A finished application and what it added to its session, by path."""
 
     instance: Instance

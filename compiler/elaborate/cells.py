@@ -14,7 +14,7 @@ from compiler.elaborate.interruptions import AlreadyReported, CallAborted
 from compiler.elaborate.operands import tensor_argument
 from compiler.elaborate.session import Session, calls
 from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Defined, Instance, ScanOf, Unknown, describe
-from compiler.elaborate.work import ITEM, NODE
+from compiler.elaborate.work import NODE
 from compiler.graph import Value
 from compiler.operators.control import Scan
 from compiler.operators.indexing import Iota
@@ -164,7 +164,7 @@ def _build(
 ) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
     """The Scan of a step along an axis: the final states, and the outputs stacked along it."""
     # The nodes of the step are rebuilt on the inputs of the body.
-    session.charge((SCAN + len(step.nodes)) * ITEM * NODE, span)
+    session.charge((SCAN + len(step.nodes)) * NODE / 3, span)
     begun = step.begun_inside()
     if begun is not None:
         raise session.fault(

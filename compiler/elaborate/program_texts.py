@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from hashlib import blake2b
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,6 +14,8 @@ SPEC, IMPORTED = "spec.model", "imported"
 
 def fingerprint(program: Program) -> str:
     """A hash of a model's text and of all that it imports, independent of their paths."""
+    from hashlib import blake2b  # here: `check` needs none
+
     digest = blake2b(digest_size=8)
     for file in files_of(program):
         digest.update(replace_spans(whole_text(file), dict.fromkeys(file.imports, '""')).encode() + b"\0")

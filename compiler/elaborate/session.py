@@ -16,7 +16,7 @@ from compiler.elaborate.frame import CallSite, Frame, ScanContext
 from compiler.elaborate.interruptions import AlreadyReported, BudgetExceeded
 from compiler.elaborate.placement import misplaced
 from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Lazy
-from compiler.elaborate.work import EXPRESSION, ITEM, MOST_NODES, MOST_WORK, REFUSED, Work, of_shape
+from compiler.elaborate.work import EXPRESSION, FACTOR, ITEM, NODE, REFUSED, Work, most_work, of_shape
 from compiler.graph import Layer, Value
 from compiler.origins import ResultName, origin
 from compiler.search_space import Numbers, Search
@@ -152,15 +152,15 @@ class Session:
         """Charge work at `span`; raises BudgetExceeded if the budget is used up."""
         work = self.work
         work.left -= steps
-        if work.used_up:
+        if work.left < 0:
             at = self.calls[1].span if len(self.calls) > 1 else span  # in the model itself, not inside a layer
             error = self.fault(
                 codes.E504,
-                "work budget exceeded: compilation "
-                + (f"takes more than {MOST_WORK:,} steps" if work.left < 0 else f"adds more than {MOST_NODES:,} nodes"),
+                f"work budget exceeded: compilation takes more than {most_work():,} steps",
                 at,
                 note="the budget is used up here",
-                hint="compute shared values once; along an axis use `scan`, not `for`",
+                hint="compute shared values once; along an axis use `scan`, not `for`; for a model that is this large, "
+                f"the environment variable {FACTOR}=4 allows four times the steps",
             )
             self.report(error)
             raise BudgetExceeded
@@ -237,8 +237,7 @@ class Session:
         values: tuple[Value, ...] = built if isinstance(built, tuple) else (built,)
         operands = values[0].node.operands if values else ()
         known = operands[0].type.shape if operands else ()
-        steps: float = len(operands) * (EXPRESSION + len(known) * ITEM)
-        self.work.nodes -= 1
+        steps: float = NODE + len(operands) * (EXPRESSION + len(known) * ITEM)
         for value in values:
             shape = value.type.shape
             if shape and shape is not known:  # usually it is that of the operand

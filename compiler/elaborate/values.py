@@ -10,7 +10,7 @@ from compiler.dims import Dim, Size
 from compiler.graph import Operator, Value
 from compiler.types import DType
 from grammar import syntax
-from grammar.record import Record
+from grammar.record import Record, ValueRecord
 from grammar.source import Span
 
 
@@ -100,8 +100,7 @@ class Module(Record):
     members: dict[str, CompileTimeValue]
 
 
-@dataclass(frozen=True)
-class Interval:
+class Interval(ValueRecord):
     """`start..stop`, written at `span`: what a `for` iterates over, or the bounds of a search range."""
 
     start: CompileTimeValue

@@ -1,7 +1,4 @@
-"""The work budget of a compilation: steps of about a microsecond, charged where the work is done, and nodes.
-
-Nodes, of some 20 microseconds, are counted by themselves, since they are what a large model is for: a text that builds
-fewer ends after as many steps as ever.
+"""The work budget of a compilation, in steps of half a microsecond at most, charged where the work is done.
 
 Separate limits, such as the length of a list or the number of iterations, do not bound their product. Everything that
 one `check` or one compilation elaborates shares one `Work`, so that the time for any file is bounded.
@@ -9,19 +6,22 @@ one `check` or one compilation elaborates shares one `Work`, so that the time fo
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from compiler.dims import Size
 from compiler.graph import Node
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
 
-MOST_WORK = 8_000_000
-MOST_NODES = 1_600_000  # a million operators, and the numbers that they use
+MOST_WORK = 32_000_000  # some ten seconds; a million nodes that are elaborated one by one
+FACTOR = "NABLAC_WORK"  # the environment variable that multiplies it
 
 # The steps that one of these costs
 EXPRESSION = 1  # or an iteration of a loop, or an argument
 CALL = 30
-NODE = 25  # that is not counted among the nodes, such as one of the rearrangement of a tensor
+NODE = 25
 COPY = 8  # a node, parameter or layer that is copied with the layer around it
 DERIVED = 5 * NODE  # a node that a gradient flows through
 OUTPUT = 1_600  # of a model: computing, writing and comparing it
@@ -31,17 +31,31 @@ ITEM = 1 / 8  # a list item or a tensor's axis that is visited, or a character t
 COPIED = 1 / 32  # a list item or a character that is copied
 
 
-@dataclass
 class Work:
-    """The steps that a compilation may still take, and the nodes that it may still add to graphs."""
+    """The steps that a compilation may still take."""
 
-    left: float = MOST_WORK
-    nodes: int = MOST_NODES
+    __slots__ = ("left",)
+
+    def __init__(self, left: float | None = None) -> None:
+        self.left = most_work() if left is None else left
 
     @property
     def used_up(self) -> bool:
         """Whether nothing may be done any more."""
-        return self.left < 0 or self.nodes < 0
+        return self.left < 0
+
+
+def most_work() -> int:
+    """The whole budget; NablacError where the environment has no sensible factor."""
+    written = os.environ.get(FACTOR, "1")
+    try:
+        factor = float(written)
+    except ValueError:
+        factor = math.nan
+    if not 0 < factor < 1e9:
+        message = f"the environment variable {FACTOR} multiplies the work budget, and `{written}` is no number above 0"
+        raise NablacError(Diagnostic(codes.E504, message, hint=f"set it to a number, such as {FACTOR}=4"))
+    return int(MOST_WORK * factor)
 
 
 def of_shape(shape: Sequence[Size]) -> float:

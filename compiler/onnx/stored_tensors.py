@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from compiler.lazy import LazyModule
+from compiler.lazy_weights import shape_of
 from compiler.onnx.clean_up.folding import SMALL
 from compiler.onnx.protos import constant_name
 from compiler.operators.leaves import Derived, Stored
@@ -36,13 +37,13 @@ class StoredTensors:
     def store(self, stored: Sequence[Stored], weights: Mapping[str, Array], largest: int, location: str) -> None:
         """Add weights; NablacError holds every missing one and every wrong shape, at `location`.
 
-        One that is only referred to is not read, unless its shape has to be checked.
+        One that is only referred to is not read.
         """
         wrong: list[Diagnostic] = []
         for op in stored:
             if op.path not in weights:
                 wrong.append(Diagnostic(codes.E701, f"`{op.path}`: {op.type} is missing", place=location))
-            elif not isinstance(op, Derived) and (shape := np.shape(weights[op.path])) != op.type.shape:
+            elif not isinstance(op, Derived) and (shape := shape_of(weights, op.path)) != op.type.shape:
                 message = f"`{op.path}` is {list(shape)}, and the model has {op.type}"
                 wrong.append(Diagnostic(codes.E703, message, place=location))
         if wrong:

@@ -5,11 +5,11 @@ Its Softplus overflows, so that it is not among them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compiler.lazy import LazyModule
 from compiler.operators.activations import logistic, logistic_of_negative
+from grammar.record import ValueRecord
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,8 +19,7 @@ else:
     np = LazyModule("numpy")
 
 
-@dataclass(frozen=True)
-class Activation:
+class Activation(ValueRecord):
     """A function by its name in ONNX, with the numbers that it takes: alpha, then beta."""
 
     name: str

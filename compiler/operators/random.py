@@ -7,8 +7,10 @@ over the element number and then over its sum with the key.
 
 from __future__ import annotations
 
+import threading
+from abc import abstractmethod
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from compiler.attribute_kinds import ElementType, Extents, Integers, Text
 from compiler.dims import product
@@ -38,6 +40,7 @@ GOLDEN = 0x9E3779B9  # 2**32 over the golden ratio: consecutive numbers spread e
 _ROUNDS = ((16, 0x7FEB352D), (15, 0x846CA68B), (16, None))
 _U32, _U64 = UNSIGNED["u32"], UNSIGNED["u64"]
 _BITS = 24  # bits of a draw that become the fraction of a float
+BLOCK = 2**16  # elements that NumPy draws at a time, so that what is between the operators stays in cache
 
 
 def mix(x: Array) -> Array:
@@ -176,6 +179,8 @@ def _lower_low_word(emit: Emit, number: str) -> str:
 class Fill(Draw):
     """A tensor of `shape`, drawn element by element from an i64 key."""
 
+    allocates = True
+    by_index = True
     shape: Extents
     dtype: ElementType
 
@@ -186,12 +191,25 @@ class Fill(Draw):
             raise TypeMismatch(f"draws must be floats, not {self.dtype}")
         return TensorType(self.dtype, self.shape)
 
-    def bits(self, key: Array, lane: int) -> Array:
-        """One hashed u32 for each element."""
-        count = product(self.shape)
-        numbers = np.arange(cast(int, count), dtype=np.uint32) * np.uint32(GOLDEN) + np.uint32(lane)
+    def compute(self, key: Array) -> Array:
+        result = np.empty(cast("tuple[int, ...]", self.shape), self.dtype.numpy)
+        flat = result.reshape(-1)
+        for start in range(0, result.size, BLOCK):
+            part = flat[start : start + BLOCK]
+            self.fill(range(start, start + len(part)), part, key)
+        return result
+
+    def fill(self, indices: range | Array, part: Array, key: Array) -> None:
+        is_computed = self.dtype is _working(self.dtype) and part.flags.c_contiguous
+        drawn = part.reshape(-1) if is_computed else np.empty(part.size, _working(self.dtype).numpy)
         with np.errstate(over="ignore"):
-            return mix(mix(numbers) + _words(key)[0]).reshape(self.shape)
+            self.draw(_Bits(_words(key)[0], indices), drawn)
+        if not is_computed:
+            part[...] = drawn.reshape(part.shape)
+
+    @abstractmethod
+    def draw(self, bits: _Bits, drawn: Array) -> None:
+        """Write the numbers that are made of hashed bits, in the type that they are computed in."""
 
     def lower_uniform(self, emit: Emit, key: str, lane: int, offset: float) -> str:
         """`fraction` of `bits`, in the type that the draw is computed in."""
@@ -220,19 +238,73 @@ class Fill(Draw):
         hashed = lower_mix(emit, emit("Add", lower_mix(emit, spread), _lower_low_word(emit, key)))
         return emit("Reshape", hashed, emit.sizes(self.shape))
 
-    def fraction(self, bits: Array, offset: float) -> Array:
-        """Each u32 as a number from 0 to below 1, `offset` steps of 2**-24 higher."""
-        dtype = _working(self.dtype).numpy
-        return np.asarray(
-            ((bits >> np.uint32(32 - _BITS)).astype(dtype) + dtype.type(offset)) * dtype.type(2.0**-_BITS)
-        )
-
     def lower_fraction(self, emit: Emit, bits: str, offset: float) -> str:
         dtype = _working(self.dtype)
         shifted = emit("BitShift", bits, np.array(32 - _BITS, np.uint32), direction="RIGHT")
         x = emit("Cast", shifted, to=dtype.onnx)
         x = emit("Add", x, np.array(offset, dtype.numpy)) if offset else x
         return emit("Mul", x, np.array(2.0**-_BITS, dtype.numpy))
+
+
+class _Bits:
+    """Hashed bits of the elements at some indices, for the draws of a key with this lower word."""
+
+    def __init__(self, word: Array, indices: range | Array) -> None:
+        self.word = word
+        self.start = indices.start if isinstance(indices, range) else 0
+        self.spread = (
+            _spread(len(indices)) if isinstance(indices, range) else indices.astype(np.uint32) * np.uint32(GOLDEN)
+        )
+
+    def write(self, lane: int, numbers: Array) -> None:
+        """Write a number from 0 to below 2**24 for each element."""
+        x, shifted = (_scratch(name, self.spread.dtype, len(self.spread)) for name in ("bits", "shifted"))
+        np.add(self.spread, np.uint32(self.start * GOLDEN + lane & 0xFFFFFFFF), x)
+        _mix_in_place(x, shifted)
+        x += self.word
+        _mix_in_place(x, shifted)
+        np.right_shift(x, np.uint32(32 - _BITS), x)
+        numbers[...] = x.view(np.int32)  # which NumPy converts faster
+
+
+class _Own(threading.local):
+    """Arrays of a thread that are used again, since new memory costs more than the draws."""
+
+    def __init__(self) -> None:
+        self.scratch: dict[tuple[str, np.dtype[Any]], Array] = {}
+        self.spread: Array | None = None  # the first element numbers, times GOLDEN
+
+
+_own = _Own()
+
+
+def _scratch(name: str, dtype: np.dtype[Any], count: int) -> Array:
+    """An array of this thread, with undefined content."""
+    array = _own.scratch.get((name, dtype))
+    if array is None or len(array) < count:
+        array = _own.scratch[name, dtype] = np.empty(_roomy(count), dtype)
+    return array[:count]
+
+
+def _spread(count: int) -> Array:
+    """The first element numbers, times GOLDEN."""
+    if _own.spread is None or len(_own.spread) < count:
+        _own.spread = np.arange(_roomy(count), dtype=np.uint32) * np.uint32(GOLDEN)
+    return _own.spread[:count]
+
+
+def _roomy(count: int) -> int:
+    """The size of an array for so many elements, and for some more in the next call."""
+    return max(count, min(BLOCK, 2 * count))
+
+
+def _mix_in_place(x: Array, shifted: Array) -> None:
+    """`mix`, written over x; `shifted` is of its size."""
+    for shift, factor in _ROUNDS:
+        np.right_shift(x, np.uint32(shift), shifted)
+        np.bitwise_xor(x, shifted, x)
+        if factor is not None:
+            np.multiply(x, np.uint32(factor), x)
 
 
 def _working(dtype: DType) -> DType:
@@ -247,8 +319,9 @@ class RandomUniform(Fill):
     shape: Extents
     dtype: ElementType = DType.F32
 
-    def compute(self, key: Array) -> Array:
-        return self.fraction(self.bits(key, 0), 0.0).astype(self.dtype.numpy)
+    def draw(self, bits: _Bits, drawn: Array) -> None:
+        bits.write(0, drawn)
+        drawn *= drawn.dtype.type(2.0**-_BITS)
 
     def lower(self, emit: Emit, key: str) -> str:
         x = self.lower_uniform(emit, key, 0, 0.0)
@@ -262,11 +335,19 @@ class RandomNormal(Fill):
     shape: Extents
     dtype: ElementType = DType.F32
 
-    def compute(self, key: Array) -> Array:
-        u = self.fraction(self.bits(key, 0), 0.5)
-        v = self.fraction(self.bits(key, 0x5BD1E995), 0.0)
-        radius = np.sqrt(u.dtype.type(-2) * np.log(u))
-        return np.asarray(radius * np.cos(v.dtype.type(2 * np.pi) * v)).astype(self.dtype.numpy)
+    def draw(self, bits: _Bits, drawn: Array) -> None:
+        number = drawn.dtype.type
+        bits.write(0, drawn)
+        drawn += number(0.5)
+        drawn *= number(2.0**-_BITS)
+        np.log(drawn, drawn)
+        drawn *= number(-2)
+        np.sqrt(drawn, drawn)
+        angle = _scratch("angle", drawn.dtype, drawn.size)
+        bits.write(0x5BD1E995, angle)
+        angle *= number(2.0**-_BITS) * number(2 * np.pi)  # a power of two: the same as one after the other
+        np.cos(angle, angle)
+        drawn *= angle
 
     def lower(self, emit: Emit, key: str) -> str:
         dtype = _working(self.dtype).numpy

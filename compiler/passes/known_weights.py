@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.graph import Graph, Node, Value
 from compiler.lazy import LazyModule
+from compiler.lazy_weights import LazyWeights, shape_of
 from compiler.numpy_kernels import kernel_of
 from compiler.operators.leaves import Constant, Derived, Placeholder, Stored
 from compiler.passes.known import behind_inputs, bytes_of, updated
@@ -55,8 +56,8 @@ def with_known_weights(
     unknown = {*updated(graph)}
     for node in graph:
         if isinstance(node.op, Stored):
-            array = weights.get(node.op.path)
-            if array is None or np.shape(array) != node.op.type.shape:
+            path = node.op.path
+            if path not in weights or shape_of(weights, path) != node.op.type.shape:
                 unknown.add(node.result)
     graph = behind_inputs(graph, unknown, lambda hidden: run_stage(hidden, Stage.WEIGHTS, target))
     derived = _Derivation(graph, unknown, target).leaves()
@@ -163,7 +164,7 @@ class _Derivation:
         }
 
 
-class _Arrays(Mapping[str, "Array"]):
+class _Arrays(LazyWeights):
     """The tensors of a graph by path; those that are derived are computed anew whenever they are read."""
 
     def __init__(self, graph: Graph, weights: Mapping[str, Array], values: Mapping[Node, Value]) -> None:
@@ -178,6 +179,10 @@ class _Arrays(Mapping[str, "Array"]):
     def __getitem__(self, path: str) -> Array:
         value = self.derived.get(path)
         return _computed(value, self.weights) if value is not None else self.weights[path]
+
+    def shape(self, path: str) -> tuple[int, ...]:
+        value = self.derived.get(path)
+        return value.type.numeric_shape if value is not None else shape_of(self.weights, path)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.paths)

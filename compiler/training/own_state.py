@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from compiler.graph import Graph, Value
@@ -10,10 +9,10 @@ from compiler.model_spec import SEED
 from compiler.operators.leaves import Buffer, Input, constant
 from compiler.operators.shaping import Expand
 from compiler.types import TensorType
+from grammar.record import ValueRecord
 
 
-@dataclass(frozen=True)
-class OwnState:
+class OwnState(ValueRecord):
     """One such state: of the optimizer, a running average of a parameter, or a running sum of gradients or weights."""
 
     kind: Literal["optimizer", "average", "accumulated"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
@@ -190,10 +191,12 @@ def _write_model(model: Model, path: Path, tokenizer: Tokenizer | None, seed: in
         check_tables(tokenizer, model.elaborated)
         metadata[KEY] = tokenizer.to_json()
     with scratch(path) as folder:  # moved to its own name only once it is verified
-        with stage("initialized") if model.is_drawn else nullcontext():
-            model.read_weights()
+        if file_options.verify:
+            with stage("initialized") if model.is_drawn else nullcontext():
+                model.read_weights()
         with stage("exported"):
-            known = model.for_target(file_options.target, keep_weights=file_options.keep_weights)
+            weights = model.draw_weights()  # without a comparison each is read once, when it is written
+            known = model.for_target(file_options.target, keep_weights=file_options.keep_weights, weights=weights)
             proto = export(
                 known.graph,
                 opset=file_options.opset,
@@ -249,7 +252,7 @@ def _facts(
 
     counts: Counter[str] = Counter()
     for op in stored_operators(model.graph):
-        counts[op.name] += int(model.read_weights()[op.path].size)
+        counts[op.name] += math.prod(op.type.numeric_shape)
     return {
         "output": str(path),
         "model": model.name,

@@ -15,9 +15,10 @@ from click.core import ParameterSource
 from compiler.targets import ORT_CPU, Target
 from compiler.types import FLOATS
 from grammar.diagnostics import NablacError
+from grammar.record import ValueRecord
 from nablac.commands.output import remember
 from runtime.backends import BACKENDS, DEVICES
-from runtime.training.run_options import LEAST, MOST_VALIDATION
+from runtime.training.option_ranges import LEAST, MOST_VALIDATION
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -129,8 +130,7 @@ class ModelOptions:
         return self.file.with_name(self.file.name + suffix) if self.is_run else self.file.with_suffix(suffix)
 
 
-@dataclass(frozen=True)
-class FileOptions:
+class FileOptions(ValueRecord):
     """How an ONNX file is written and reported."""
 
     opset: int | None  # None for the best that the target has

@@ -13,13 +13,8 @@ from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.backends import check_backend
 from runtime.compiled_loops import require_numba
 from runtime.training.memory_budget import parse_bytes
+from runtime.training.option_ranges import LEAST, MOST_VALIDATION
 
-# The minimum of each integer option, and the range of each other: for the command line and for Python.
-LEAST = {
-    **dict.fromkeys(("epochs", "batch", "patience", "limit_batches", "overfit", "keep", "memory_budget"), 1),
-    "seed": 0,
-}
-MOST_VALIDATION = 0.9
 _RANGES = {
     "validation": (0.0, MOST_VALIDATION),
     **dict.fromkeys(("max_seconds", "checkpoint_seconds"), (0.0, math.inf)),

@@ -19,7 +19,7 @@ from runtime.atomic_files import write_bytes
 from runtime.backends import BACKENDS, DEVICES
 from runtime.boundary import LARGEST_JSON, read_file
 from runtime.data.examples import digest
-from runtime.training.run_options import MOST_VALIDATION
+from runtime.training.option_ranges import MOST_VALIDATION
 from runtime.training.surroundings import Surroundings, surroundings
 from runtime.training.trained import RECORD
 from runtime.training.training_data import path_of

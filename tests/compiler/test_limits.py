@@ -19,8 +19,7 @@ from grammar.limits import MOST_ERRORS
 from grammar.source import Source
 from tests.work import at_most
 
-LEFT = 300_000  # steps of one check, and nodes: a fraction, so that the tests are soon done
-NODES = 12_000
+LEFT = 300_000  # of the steps of one check: a hundredth, so that the tests are soon done
 
 
 def model(body: str, before: str = "") -> str:
@@ -118,7 +117,7 @@ def spent(monkeypatch: pytest.MonkeyPatch) -> list[Work]:
     begun: list[Work] = []
 
     def begin() -> Work:
-        begun.append(Work(LEFT, NODES))
+        begun.append(Work(LEFT))
         return begun[-1]
 
     monkeypatch.setattr(checking, "Work", begin)
@@ -168,23 +167,35 @@ def test_of_very_many_names_or_a_very_long_one_none_is_sought() -> None:
     assert diagnostics.did_you_mean("widht", ["width", *(f"z{n}" for n in range(100_000))]) == "did you mean `width`?"
 
 
-def test_all_models_of_a_file_share_the_nodes(spent: list[Work]) -> None:
+def test_all_models_of_a_file_share_the_work(spent: list[Work]) -> None:
     body = "for i in 0..500 { x = x + i }"
     check(program_of(Source("one.model", model(body))))
-    used = NODES - spent.pop().nodes
-    count = NODES // used + 1
+    used = LEFT - spent.pop().left
+    count = int(LEFT / used) + 1
     text = "\n".join(model(body).replace("model M", f"model M{number}") for number in range(count))
     assert codes(text) == ["E504"]
 
 
-def test_a_graph_of_a_million_operators_is_not_too_much_work() -> None:
-    """Its cost is that of its hundredth, a hundred times, and leaves something for the rest of a real one."""
-    begun = Work()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checking, "Work", lambda: begun)
-        check(program_of(Source("unrolled.model", model("for i in 0..5000 { x = tanh(x) + i }"))))
-    assert 100 * (work.MOST_WORK - begun.left) < 0.7 * work.MOST_WORK
-    assert 100 * (work.MOST_NODES - begun.nodes) < work.MOST_NODES
+@pytest.mark.parametrize(("body", "factor"), [("x = tanh(x) + x", 1), ("x = tanh(x) + i\nx = x * 2", 2)])
+def test_a_graph_of_a_million_nodes_is_not_too_much_work(
+    body: str, factor: float, spent: list[Work], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cost is that of its two hundredth, two hundred times. With numbers it needs twice the usual budget."""
+    source = Source("unrolled.model", model(f"for i in 0..{5000 // (2 * factor)} {{ {body} }}"))
+    check(program_of(source))
+    used = LEFT - spent.pop().left
+    monkeypatch.setenv(work.FACTOR, str(factor))
+    assert used * 200 < Work().left
+
+
+@pytest.mark.parametrize("factor", ["0", "-1", "nan", "inf", "much", ""])
+def test_a_factor_of_the_budget_is_a_number_above_zero(factor: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(work.FACTOR, factor)
+    with pytest.raises(NablacError) as caught:
+        check(program_of(Source("test.model", model("y = x"))))
+    assert [diagnostic.message for diagnostic in caught.value.diagnostics] == [
+        f"the environment variable NABLAC_WORK multiplies the work budget, and `{factor}` is no number above 0"
+    ]
 
 
 def test_passes_look_at_a_graph_only_for_operators_that_it_has() -> None:

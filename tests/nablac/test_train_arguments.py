@@ -9,7 +9,7 @@ import pytest
 
 import nablac
 from grammar.diagnostics import NablacError
-from runtime.training.run_options import LEAST
+from runtime.training.option_ranges import LEAST
 from tests.command_line import invoke
 
 TEXT = """model M {

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from compiler.onnx.exporter import export
+from compiler.operators.random import RandomNormal
 from grammar.diagnostics import NablacError
-from runtime.initialization import initialize, key, stored_operators
+from runtime.initialization import InitialWeights, initialize, key, stored_operators
 from runtime.onnx_session import OnnxRunner
 from tests.models import elaborate
 from tests.runtime.graphs import fed, graph, parameter, text_of
@@ -20,6 +21,25 @@ def test_one_seed_gives_one_result() -> None:
     assert set(first) == {op.path for op in stored_operators(elaborate(TEXT))}
     assert all(np.array_equal(first[path], again[path]) for path in first)
     assert any(not np.array_equal(first[path], other[path]) for path in first)
+
+
+def test_weights_that_are_drawn_when_read_are_the_same_in_any_order() -> None:
+    model = elaborate(TEXT)
+    at_once, lazy = initialize(model, 1, {"dense.b": np.ones(4)}), InitialWeights(model, 1, {"dense.b": np.ones(4)})
+    assert lazy.keys() == at_once.keys()
+    for path in reversed(list(at_once)):
+        assert lazy.shape(path) == at_once[path].shape
+        np.testing.assert_array_equal(lazy[path], at_once[path])
+
+
+def test_a_matrix_is_drawn_once_more_only_where_it_is_out_of_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The initializer draws five times; the last four are those of the few elements beyond two deviations."""
+    text = "model M() {\n    input x: [batch, 500]\n    param W: [500, 600] ~ truncated_normal\n    output x @ W\n}\n"
+    drawn: list[int] = []
+    draw = RandomNormal.draw
+    monkeypatch.setattr(RandomNormal, "draw", lambda op, bits, into: drawn.append(len(into)) or draw(op, bits, into))
+    lengths = initialize(elaborate(text))["W"].size
+    assert lengths <= sum(drawn) < 1.2 * lengths
 
 
 def test_layers_of_one_shape_begin_differently() -> None:

@@ -18,6 +18,7 @@ from compiler.operators.casting import Cast
 from compiler.operators.comparison import Greater, Where
 from compiler.operators.leaves import Input
 from compiler.operators.powers import Exp, Log, Sqrt
+from compiler.operators.random import RandomNormal
 from compiler.types import DType
 from runtime import numpy_chains
 from runtime.compiled_loops import source_of
@@ -42,9 +43,10 @@ def one_by_one(chain: Chain, arrays: list[Any]) -> list[Any]:
     return [values[output] for output in chain.outputs]
 
 
-def expression(draw: Any, operands: list[Value]) -> list[Value]:
-    """Some elementwise values, each of the earlier ones."""
+def expression(draw: Any, operands: list[Value], key: Value) -> list[Value]:
+    """Some elementwise values, each of the earlier ones or of random draws."""
     values = list(operands)
+    random = RandomNormal(operands[0].type.numeric_shape, operands[0].type.dtype)
     for _ in range(draw(st.integers(1, 8))):
         x, y = (draw(st.sampled_from(values)) for _ in range(2))
         values.append(
@@ -57,6 +59,8 @@ def expression(draw: Any, operands: list[Value]) -> list[Value]:
                         lambda x=x: Relu()(x), lambda x=x: Sigmoid()(x),
                         lambda x=x, y=y: Where()(Greater()(x, y), y, x),
                         lambda x=x: Cast(x.type.dtype)(Cast(DType.F16)(x)),
+                        lambda: random(key),
+                        lambda x=x, y=y: Where()(Greater()(x, y), random(key) * 2 + operands[2], x),
                     ]
                 )
             )()
@@ -78,8 +82,8 @@ def random_arrays(seed: int, dtype: Any, *shapes: tuple[int, ...]) -> list[Any]:
 @settings(max_examples=60, deadline=None)
 @given(st.data(), st.sampled_from(["f32", "f64"]), st.sampled_from([1, 7, 64, 1001]), st.integers(0, 9))
 def test_blocks_have_the_bits_of_whole_arrays(data: Any, dtype: str, count: int, seed: int) -> None:
-    a, b, s = fed("a", dtype, count), fed("b", dtype, count), fed("s", dtype)
-    values = [value for value in expression(data.draw, [a, b, s]) if value.type.rank]
+    a, b, s, key = fed("a", dtype, count), fed("b", dtype, count), fed("s", dtype), fed("key", "i64")
+    values = [value for value in expression(data.draw, [a, b, s], key) if value.type.rank]
     if not values:
         return_values = [a + s]
     else:
@@ -87,6 +91,7 @@ def test_blocks_have_the_bits_of_whole_arrays(data: Any, dtype: str, count: int,
     overwritten = {0: 0} if return_values[0].type == a.type else {}
     chain, names = chain_of(return_values, None)
     given_arrays = dict(zip("abs", random_arrays(seed, a.type.dtype.numpy, (count,), (count,), ()), strict=True))
+    given_arrays["key"] = np.array(seed)
     arrays = [given_arrays[name] for name in names]
     expected = one_by_one(chain, arrays)
     with pytest.MonkeyPatch.context() as patch:

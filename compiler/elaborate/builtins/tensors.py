@@ -175,7 +175,7 @@ def _spread(session: Session, bound: dict[str, Argument], span: Span) -> Compile
     x, target = (tensor_argument(session, bound[name]) for name in ("x", "target"))
     forms = [form.value for form in Form if form != Form.LOCATION]
     form = bound["form"].value if "form" in bound else Form.SCALE
-    if form not in forms:
+    if not isinstance(form, str) or form not in forms:
         known = ", ".join(f'"{form}"' for form in forms)
         message = f"`form` of spread must be one of {known}, got {describe(form)}"
         raise session.fault(codes.E404, message, bound["form"].span)

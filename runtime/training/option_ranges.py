@@ -1,0 +1,10 @@
+"""The ranges of the options of a run that are numbers."""
+
+from __future__ import annotations
+
+# The minimum of each integer option, and the range of each other: for the command line and for Python.
+LEAST = {
+    **dict.fromkeys(("epochs", "batch", "patience", "limit_batches", "overfit", "keep", "memory_budget"), 1),
+    "seed": 0,
+}
+MOST_VALIDATION = 0.9
