@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {  # each is a module of this package; the text is the first line of its help
     "check": "Check .model files for errors.",
+    "fmt": "Format .model files.",
     "compile": "Compile a model to ONNX.",
     "run": "Run a model on input files.",
     "predict": "Predict for tables, images or texts.",

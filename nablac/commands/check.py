@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compiler.elaborate.program_texts import SPEC
-from grammar import codes
+from grammar.diagnostics import NablacError
+from nablac.commands.model_files import STDIN, models_in, read_standard_input
 from nablac.commands.options import is_run_folder, output_options
 from nablac.commands.output import detail, note, print_json, show_error
 
@@ -50,21 +50,14 @@ def command(
     from compiler.elaborate.model_choice import check_declarations
     from compiler.elaborate.presets import parse_settings
     from compiler.elaborate.program import load, program_of
-    from grammar.diagnostics import Diagnostic, NablacError
-    from grammar.source import Source
 
     errors: list[NablacError] = []
     count = 0
     compared: dict[str, list[GradientRow]] = {}
-    for file, run in _expand(files):
+    for file, run in _expand(files, errors):
         count += 1
         try:
-            if str(file) != "-" and file.is_dir():
-                raise NablacError(Diagnostic(codes.E911, "there is no `.model` file in this folder", place=str(file)))
-            if str(file) == "-":
-                program = program_of(Source("<stdin>", sys.stdin.read()))
-            else:
-                program = load(file)
+            program = program_of(read_standard_input()) if file == STDIN else load(file)
             chosen, own = _choices_of(run) if run is not None else (None, {})
             check(program, hypers=own if len(program.models) == 1 else None)
             check_declarations(program)
@@ -124,15 +117,16 @@ def _gradients(
     return rows_by_model
 
 
-def _expand(files: tuple[Path, ...]) -> list[tuple[Path, Path | None]]:
-    """The files, each with the run that it belongs to; a folder is replaced by its .model files, if it has any."""
+def _expand(files: tuple[Path, ...], errors: list[NablacError]) -> list[tuple[Path, Path | None]]:
+    """The files, each with the run that it belongs to; a folder is replaced by its .model files."""
     expanded: list[tuple[Path, Path | None]] = []
     for file in files:
-        if str(file) == "-" or not file.is_dir():
-            expanded.append((file, None))
-        elif is_run_folder(file):
+        if file != STDIN and is_run_folder(file):
             expanded.append((file / SPEC, file))
-        else:
-            inside = sorted(path for path in file.rglob("*.model") if not path.is_dir())
-            expanded += [(path, None) for path in inside or [file]]
+            continue
+        try:
+            inside = models_in(file) if file != STDIN and file.is_dir() else [file]
+            expanded += [(path, None) for path in inside]
+        except NablacError as error:
+            errors.append(error)
     return expanded
