@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compiler.elaborate.program_texts import SPEC
-from grammar.diagnostics import NablacError
+from grammar.diagnostics import Diagnostic, NablacError
 from nablac.commands.model_files import STDIN, models_in, read_standard_input
 from nablac.commands.options import is_run_folder, output_options
 from nablac.commands.output import detail, note, print_json, show_error
@@ -42,7 +42,8 @@ def command(
     """Check .model files for errors.
 
     Reports all errors in names, shapes, dtypes and train blocks at once. A folder stands for all .model files in
-    it, - for standard input, and the folder of a run for its own model and hyperparameters.
+    it, - for standard input, and the folder of a run for its own model and hyperparameters. Warnings say what is
+    allowed, but seldom meant; a comment `# nablac: allow W201` in the file allows one.
     """
     if (preset or settings) and not gradients:
         raise click.UsageError("--preset and --set need --gradients; without it every preset and size is checked")
@@ -50,8 +51,10 @@ def command(
     from compiler.elaborate.model_choice import check_declarations
     from compiler.elaborate.presets import parse_settings
     from compiler.elaborate.program import load, program_of
+    from compiler.lints.linting import warnings_of
 
     errors: list[NablacError] = []
+    warnings: list[Diagnostic] = []
     count = 0
     compared: dict[str, list[GradientRow]] = {}
     for file, run in _expand(files, errors):
@@ -59,8 +62,10 @@ def command(
         try:
             program = program_of(read_standard_input()) if file == STDIN else load(file)
             chosen, own = _choices_of(run) if run is not None else (None, {})
-            check(program, hypers=own if len(program.models) == 1 else None)
+            elaborated = check(program, hypers=own if len(program.models) == 1 else None)
             check_declarations(program)
+            if run is None:
+                warnings += warnings_of(program, elaborated)
             if gradients:
                 hypers = own | parse_settings(settings)
                 compared |= _gradients(program, preset or chosen, hypers, quiet or as_json)
@@ -72,7 +77,12 @@ def command(
     if as_json:
         shown = {name: [{**vars(row), "passed": row.passed} for row in rows] for name, rows in compared.items()}
         facts = {"files": count, "errors": [diagnostic.to_json() for diagnostic in combined.diagnostics]}
+        facts["warnings"] = [diagnostic.to_json() for diagnostic in warnings]
         print_json({**facts, "gradients": shown} if gradients else facts)
+    elif warnings and not quiet:
+        show_error(NablacError(*warnings))
+    if as_json:
+        pass
     elif errors:
         show_error(combined)
     elif failed:
@@ -80,8 +90,12 @@ def command(
         subject = f"{number} gradients differ" if number != 1 else "1 gradient differs"
         note(f"{subject} from central differences")
     else:
-        note(f"{count} file{'s' * (count != 1)} checked, no errors", quiet)
+        note(f"{count} file{'s' * (count != 1)} checked, no errors{_number_of(warnings)}", quiet)
     return combined.exit_code if errors else int(bool(failed))
+
+
+def _number_of(warnings: list[Diagnostic]) -> str:
+    return f", {len(warnings)} warning{'s' * (len(warnings) != 1)}" if warnings else ""
 
 
 def _choices_of(run: Path) -> tuple[str | None, dict[str, Any]]:

@@ -28,7 +28,7 @@ def command(code: str | None, as_json: bool, quiet: bool) -> int:
         else:
             click.echo("\n".join(titles.values()))
         return 0
-    name = code.upper() if code.upper().startswith("E") else f"E{code}"
+    name = code.upper() if code[:1].upper() in ("E", "W") else f"E{code}"
     if name not in codes:
         hint = did_you_mean(name, codes)
         raise click.UsageError(
