@@ -16,6 +16,7 @@ import click
 import nablac
 from grammar import codes
 from grammar.visible import shortened, visible
+from nablac.commands.completions import VARIABLE
 from nablac.commands.signals import signals_handled_by
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ COMMANDS = {  # each is a module of this package; the text is the first line of 
     "verify": "Compare the NumPy runtime with onnxruntime.",
     "explain": "Explain a diagnostic code.",
     "doctor": "Check the installation.",
+    "completion": "Print the script for completion in a shell.",
 }
 
 
@@ -93,9 +95,13 @@ def main() -> None:
     The exit status is 0 for success, 1 for errors in a model, 2 for wrong usage or data, 70 for an internal error, 130
     after Ctrl-C, 143 after SIGTERM.
     """
+    from click.shell_completion import shell_complete
+
     from nablac.commands.streams import OutputFailed, discard_output, open_streams
 
     open_streams()
+    if VARIABLE in os.environ:
+        sys.exit(shell_complete(cli, {}, "nablac", VARIABLE, os.environ[VARIABLE]))
     with _raise_signals() as caught:
         try:
             # Not `cli.main`, which handles interrupts and closed pipes in its own way.

@@ -11,6 +11,7 @@ import click
 from compiler.elaborate.program_texts import SPEC
 from grammar.diagnostics import Diagnostic, NablacError
 from nablac.commands.model_files import STDIN, models_in, read_standard_input
+from nablac.commands.named_models import ModelFile
 from nablac.commands.options import is_run_folder, output_options
 from nablac.commands.output import detail, note, print_json, show_error
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("files", nargs=-1, required=True, type=ModelFile())
 @click.option("--gradients", is_flag=True, help="Also compare each model's gradients with central differences, in f64.")
 @click.option("--preset", metavar="NAME", help="Use a preset of the model; requires --gradients.")
 @click.option(

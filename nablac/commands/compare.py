@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nablac.commands.completions import RunPath
 from nablac.commands.options import output_options
 from nablac.commands.output import encodable, note, print_json, wants_color
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="RUN...")
+@click.argument("runs", nargs=-1, type=RunPath(), metavar="RUN...")
 @click.option(
     "--report", type=click.Path(path_type=Path), metavar="FILE", help="Write a page with curves to this .html file."
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compiler.targets import EXPORT_TARGETS, ORT_CPU
+from nablac.commands.completions import complete_passes
 from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import (
     FileOptions,
@@ -78,6 +79,7 @@ def _known_passes(context: click.Context, parameter: click.Parameter, names: tup
     multiple=True,
     metavar="NAME",
     callback=_known_passes,
+    shell_complete=complete_passes,
     help="Disable a compiler pass; -v lists the passes. Can be repeated.",
 )
 @click.option(

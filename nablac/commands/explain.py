@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from nablac.commands.completions import complete_codes
 from nablac.commands.options import output_options
 from nablac.commands.output import print_json
 
 
 @click.command()
-@click.argument("code", required=False)
+@click.argument("code", required=False, shell_complete=complete_codes)
 @output_options
 def command(code: str | None, as_json: bool, quiet: bool) -> int:
     """Explain a diagnostic code.

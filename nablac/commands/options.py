@@ -15,6 +15,7 @@ from click.core import ParameterSource
 from compiler.targets import ORT_CPU, Target
 from compiler.types import FLOATS
 from grammar.diagnostics import NablacError
+from nablac.commands.named_models import ModelFile, is_shipped, names_in_file
 from nablac.commands.output import remember
 from runtime.backends import BACKENDS, DEVICES
 from runtime.training.run_options import LEAST, MOST_VALIDATION
@@ -125,7 +126,12 @@ class ModelOptions:
         return [self.file, *weights, *map(Path, self.rename)]
 
     def beside(self, suffix: str) -> Path:
-        """The default output path: the model's file with another suffix, or a run's folder with the suffix appended."""
+        """The default output path: the model's file with another suffix, or a run's folder with the suffix appended.
+
+        For a model that comes with nablac, the path is in the working directory.
+        """
+        if is_shipped(self.file):
+            return Path(self.file.name).with_suffix(suffix)
         return self.file.with_name(self.file.name + suffix) if self.is_run else self.file.with_suffix(suffix)
 
 
@@ -142,10 +148,21 @@ class FileOptions:
 
 
 _MODEL = (
-    click.argument("file", type=click.Path(path_type=Path), metavar="FILE"),
-    click.option("--model", metavar="NAME", help="Select a model, if the file has several."),
-    click.option("--preset", metavar="NAME", help="Use a preset of the model."),
-    click.option("--set", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter. Can be repeated."),
+    click.argument("file", type=ModelFile(), metavar="FILE"),
+    click.option(
+        "--model",
+        metavar="NAME",
+        shell_complete=names_in_file("model"),
+        help="Select a model, if the file has several.",
+    ),
+    click.option("--preset", metavar="NAME", shell_complete=names_in_file("preset"), help="Use a preset of the model."),
+    click.option(
+        "--set",
+        multiple=True,
+        metavar="NAME=VALUE",
+        shell_complete=names_in_file("set"),
+        help="Set a hyperparameter. Can be repeated.",
+    ),
     click.option(
         "--dtype",
         type=click.Choice(FLOATS),
@@ -177,7 +194,7 @@ def resumable_options(command: Callable[..., int]) -> Callable[..., int]:
         return collected(file=file or Path(resume or "", SPEC), resume=resume, **parameters)
 
     collected = _collect_options(command)
-    file = click.argument("file", type=click.Path(path_type=Path), metavar="[FILE]", required=False)
+    file = click.argument("file", type=ModelFile(), metavar="[FILE]", required=False)
     return _with_options(wraps(collected)(resumed), (file, *_MODEL[1:]))
 
 

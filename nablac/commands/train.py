@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nablac.commands.completions import RunPath
 from nablac.commands.options import (
     Finite,
     ModelOptions,
@@ -43,9 +44,7 @@ _PREDICTABLE = ("csv", "parquet", "images", "digits", "pairs")  # sources of dat
     "--batch", type=whole_number("batch"), metavar="N", help="Examples per batch.  [default: from the train block]"
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this folder.  [default: runs/MODEL/N]")
-@click.option(
-    "--resume", type=click.Path(path_type=Path), metavar="RUN", help="Resume a run from its latest checkpoint."
-)
+@click.option("--resume", type=RunPath(), metavar="RUN", help="Resume a run from its latest checkpoint.")
 @click.option("--dry-run", is_flag=True, help="Check everything and run one step, but write nothing.")
 @click.option(
     "--overfit",

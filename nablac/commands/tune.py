@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nablac.commands.named_models import ModelFile
 from nablac.commands.options import Finite, output_options, run_options, text_options, training_options, was_given
 from nablac.commands.output import note, print_json
 from nablac.commands.signals import collected_signals
@@ -25,7 +26,7 @@ _MOST_JOBS = 256
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), metavar="[FILE]", required=False)
+@click.argument("file", type=ModelFile(), metavar="[FILE]", required=False)
 @text_options
 @click.option(
     "--search",
