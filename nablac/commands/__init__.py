@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from grammar.diagnostics import NablacError
 
 COMMANDS = {  # each is a module of this package; the text is the first line of its help
+    "init": "Write a first spec.",
     "check": "Check .model files for errors.",
     "fmt": "Format .model files.",
     "compile": "Compile a model to ONNX.",
