@@ -85,8 +85,10 @@ def cli() -> None:
     Write a network as equations; check it, train it, run it, and compile it to ONNX.
 
     \b
-    nablac check specs/lstm.model
-    nablac compile specs/lstm.model -o lstm.onnx
+    Example:
+      nablac init forecast
+      nablac train forecast.model --epochs 3
+      nablac predict runs/forecast/1 data/airline-passengers.csv --steps 12
     """
 
 

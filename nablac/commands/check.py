@@ -45,6 +45,10 @@ def command(
     Reports all errors in names, shapes, dtypes and train blocks at once. A folder stands for all .model files in
     it, - for standard input, and the folder of a run for its own model and hyperparameters. Warnings say what is
     allowed, but seldom meant; a comment `# nablac: allow W201` in the file allows one.
+
+    \b
+    Example:
+      nablac check lstm
     """
     if (preset or settings) and not gradients:
         raise click.UsageError("--preset and --set need --gradients; without it every preset and size is checked")

@@ -28,6 +28,12 @@ def command(runs: Sequence[Path], report: Path | None, as_json: bool, quiet: boo
     """Compare runs.
 
     Shows the settings that differ, and every quantity in the best epoch of each run, by the quantity that it monitors.
+
+    \b
+    Example:
+      nablac train forecaster --epochs 3
+      nablac train forecaster --epochs 3 --set layer=GRU
+      nablac compare runs/forecaster/*
     """
     from nablac.comparison_table import render_comparison
     from nablac.run_comparison import compare_runs

@@ -127,6 +127,10 @@ def command(
 
     With --decode, a folder is written: `step.onnx` takes the next tokens and the state cached from earlier ones, and
     `start.onnx`, if the model needs one, runs once per text. `nablac generate` runs such a folder.
+
+    \b
+    Example:
+      nablac compile lstm -o lstm.onnx
     """
     from compiler.passes.pipeline import pass_settings
     from grammar.file_kinds import ONNX, SAFETENSORS

@@ -16,6 +16,10 @@ def command(code: str | None, as_json: bool, quiet: bool) -> int:
     """Explain a diagnostic code.
 
     Prints the page of a code such as E303. Without CODE, lists all codes.
+
+    \b
+    Example:
+      nablac explain E301
     """
     from grammar.codes import declared
     from grammar.diagnostics import did_you_mean

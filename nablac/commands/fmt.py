@@ -42,6 +42,11 @@ def command(files: tuple[Path, ...], only_check: bool, as_diff: bool, as_json: b
     Rewrites them with uniform spacing and line breaks, and the same meaning and comments. A folder stands for all
     .model files in it, without those of runs; with - the text is read from standard input, and printed. Files with
     syntax errors are left as they are.
+
+    \b
+    Example:
+      nablac init forecast
+      nablac fmt --diff forecast.model
     """
     if STDIN in files and len(files) > 1:
         raise click.UsageError("- is standard input, and can only be the one file")

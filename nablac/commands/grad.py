@@ -41,6 +41,10 @@ def command(
 
     The inputs are the batch and the targets; the outputs are `loss` and a `grad.NAME` for each parameter and float
     input that --wrt selects.
+
+    \b
+    Example:
+      nablac grad lstm -o gradient.onnx
     """
     import onnx
 

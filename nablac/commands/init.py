@@ -36,6 +36,11 @@ def command(what: str, target: str | None, as_json: bool, quiet: bool) -> int:
     Writes a small spec to start from, with its data in the folder data: a forecast of a series, a classifier of images,
     or a model of a text. For a table, writes a spec beside it that predicts one column from the others. Files that are
     there already are not touched.
+
+    \b
+    Example:
+      nablac init forecast
+      nablac train forecast.model --epochs 3
     """
     files = _of_table(Path(what), target) if what not in DATA else _of_template(what, target)
     for path in files:

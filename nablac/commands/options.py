@@ -256,9 +256,26 @@ def weight_options(command: F) -> F:
     return _with_options(command, options)
 
 
+def _limit_threads(context: click.Context, parameter: click.Parameter, count: int | None) -> int | None:
+    if count is not None and not context.resilient_parsing:
+        from runtime.thread_limits import with_threads
+
+        context.with_resource(with_threads(count))
+    return count
+
+
 def run_options(command: F) -> F:
-    """Add the options of the backend and its device."""
+    """Add the options of the backend, its device and its threads, which are not passed on."""
     options = (
+        click.option(
+            "--threads",
+            type=click.IntRange(1, 4096),
+            metavar="N",
+            callback=_limit_threads,
+            is_eager=True,
+            expose_value=False,
+            help="Use N threads.  [default: OMP_NUM_THREADS or all processors; one for small training steps]",
+        ),
         click.option(
             "--backend",
             type=click.Choice(BACKENDS),

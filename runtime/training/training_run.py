@@ -220,7 +220,8 @@ class Training:
         on_cpu = self.options.device == "cpu"
         split = self.split_graphs if on_cpu else None
         step = self.step_graph if split is None else self.step.measured
-        loops = LoopSettings(threads_for(split.gradient if split else step, self.batch, threads()), self.options.jit)
+        count = self.options.threads or threads_for(split.gradient if split else step, self.batch, threads())
+        loops = LoopSettings(count, self.options.jit)
         setup = StepperSetup(step, self.loss_graph, state, self.step.averages, tuple(parts), split, loops)
         if self.options.backend == "numpy":
             return NumpyStepper(setup) if split is None else InPlaceNumpyStepper(setup, split)
