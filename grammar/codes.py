@@ -1,16 +1,18 @@
 """All codes of diagnostics with their headings: `codes.E504`.
 
 A code's first digit is its subject: 1 text and syntax, 2 names and imports, 3 shapes and dtypes, 4 layers and
-arguments, 5 compile time and limits, 6 train blocks, 7 weights, 8 data, runs and text, 9 files and the system.
-A code is declared here and nowhere else. Its page, `specs/diagnostics/CODE-*.md`, begins with the code and its heading,
-and is what `nablac explain CODE` prints. If `nablac check` reports it, the page shows a model and the exact text.
+arguments, 5 compile time and limits, 6 train blocks, 7 weights, 8 data, runs and text, 9 files and the system. The
+codes of warnings begin with `W`: `nablac check` reports them of models without errors, and a comment such as
+`# nablac: allow W201` allows one. A code is declared here and nowhere else. Its page, `specs/diagnostics/CODE-*.md`,
+begins with the code and its heading, and is what `nablac explain CODE` prints. If `nablac check` reports it, the page
+shows a model and the exact text.
 """
 
 from __future__ import annotations
 
 
 class Code(str):
-    """The code of a diagnostic: the text `E504`, and a heading that says in a few words what is wrong."""
+    """The code of a diagnostic: the text `E504` or `W201`, and a heading that says in a few words what is wrong."""
 
     heading: str
 
@@ -25,14 +27,29 @@ class Code(str):
         return Code, (str(self), self.heading)
 
     @property
+    def severity(self) -> str:
+        """`error`, or `warning` for codes that begin with `W`."""
+        return "warning" if self[0] == "W" else "error"
+
+    @property
     def exit_status(self) -> int:
-        """The exit status of a command: 1 for a mistake in the model's text, 2 for one in files or surroundings."""
+        """The exit status of a command: 1 for a mistake in the model's text, 2 for one in files or surroundings.
+
+        A warning alone is no failure: 0.
+        """
+        if self.severity == "warning":
+            return 0
         return 1 if self[1] in "123456" else 2
 
 
 def declared() -> dict[str, Code]:
     """All codes by name, in the order of their numbers."""
     return {name: value for name, value in globals().items() if isinstance(value, Code)}
+
+
+def warnings() -> dict[str, Code]:
+    """The codes of warnings by name."""
+    return {name: code for name, code in declared().items() if code.severity == "warning"}
 
 
 # Text and syntax
@@ -256,3 +273,12 @@ E914 = Code("E914", "a device or a pipe instead of a file")
 E915 = Code("E915", "metadata that nablac did not write")
 E916 = Code("E916", "an error of the operating system")
 E917 = Code("E917", "an update that reads the batch")
+
+# Warnings
+
+W101 = Code("W101", "a comment that allows no warning")
+W201 = Code("W201", "a value that nothing reads")
+W301 = Code("W301", "an image with its channels last")
+W302 = Code("W302", "inputs without an axis for a batch")
+W601 = Code("W601", "a softmax before a cross entropy")
+W602 = Code("W602", "a metric whose direction is unknown")

@@ -54,7 +54,7 @@ class Diagnostic:
         Text from files is shortened, and its control characters are escaped; `to_json` keeps it unchanged.
         """
         note = _shown(self.note or "")
-        lines = [f"error[{self.code}]: {_shown(self.message)}"]
+        lines = [f"{self.code.severity}[{self.code}]: {_shown(self.message)}"]
         if self.span is not None:
             lines += _excerpts(self.span, note, self.labels)
         elif self.place is not None:
@@ -68,7 +68,7 @@ class Diagnostic:
 
     def to_json(self) -> dict[str, Any]:
         """The diagnostic as JSON values; lines and columns count from 1."""
-        values: dict[str, Any] = {"code": self.code, "message": self.message}
+        values: dict[str, Any] = {"code": self.code, "severity": self.code.severity, "message": self.message}
         if self.span is not None:
             values |= _span_json(self.span)
         if self.place is not None:
@@ -116,7 +116,11 @@ class Diagnostics:
     def raise_if_any(self) -> None:
         """Raise NablacError with all diagnostics, in the order of the text, if there are any."""
         if self.reported:
-            raise NablacError(*sorted(self.reported, key=_position_in_text))
+            raise NablacError(*self.in_order())
+
+    def in_order(self) -> list[Diagnostic]:
+        """The diagnostics in the order of the text."""
+        return sorted(self.reported, key=_position_in_text)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
@@ -165,7 +169,8 @@ def render_all(diagnostics: Sequence[Diagnostic]) -> str:
     total = len(diagnostics)
     if total > 1:
         more = f", the first {MOST_SHOWN} shown" if total > MOST_SHOWN else ""
-        shown.append(f"{total} errors{more}")
+        noun = "errors" if any(diagnostic.code.severity == "error" for diagnostic in diagnostics) else "warnings"
+        shown.append(f"{total} {noun}{more}")
     return "\n\n".join(shown)
 
 

@@ -1,11 +1,15 @@
-"""Expressions to canonical text, with only the parentheses that are needed.
+"""Expressions to canonical text, with only the parentheses that are needed, or that tell `and` from `or`.
 
 Nothing here is recursive: an expression may be a thousand operators deep.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from grammar.lexer import ESCAPES
+from grammar.source import Span
 from grammar.syntax import (
     Argument,
     Attribute,
@@ -34,24 +38,73 @@ _BINARY |= dict.fromkeys(("==", "!=", "<", "<=", ">", ">="), COMPARISON)
 _BINARY |= dict.fromkeys(("*", "/", "//", "%", "@"), PRODUCT)
 
 _Node = Expression | Argument | Slice | Ellipsis
-_Piece = str | tuple[_Node, int]  # a node, and the lowest level that needs no parentheses
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One of the values in brackets, after a text such as `name = `; the span includes the text."""
+
+    node: _Node | None
+    span: Span
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Brackets:
+    """Brackets around values, which may stand on lines of their own; `span` is from the opening to the closing one."""
+
+    opening: str
+    entries: tuple[Entry, ...]
+    closing: str
+    span: Span
+    comma: str = ","  # after the last entry of a line
+
+    @property
+    def flat(self) -> str:
+        """The text on one line."""
+        return _text([self])
+
+    def pieces_on_one_line(self) -> list[Piece]:
+        """The text on one line, as pieces."""
+        space = " " if self.opening == "{" else ""
+        return [self.opening + space, *_separated(self.entries), space + self.closing]
+
+
+Piece = str | Brackets | tuple[_Node, int]  # a node, and the lowest level that needs no parentheses
 
 
 def print_expression(node: _Node, level: int = PIPE) -> str:
     """An expression as text, in parentheses if it binds less tightly than `level`."""
-    pending: list[_Piece] = [(node, level)]
-    written: list[str] = []
+    return _text([(node, level)])
+
+
+def split_at_brackets(pieces: Sequence[Piece]) -> list[str | Brackets]:
+    """The text of some pieces, cut at its outermost brackets."""
+    return _written(pieces, inside=False)
+
+
+def _text(pieces: Sequence[Piece]) -> str:
+    return "".join(piece for piece in _written(pieces, inside=True) if isinstance(piece, str))
+
+
+def _written(pieces: Sequence[Piece], inside: bool) -> list[str | Brackets]:
+    """The pieces as text, with the brackets as text too if `inside`."""
+    pending = list(reversed(pieces))
+    written: list[str | Brackets] = []
     while pending:
         piece = pending.pop()
         if isinstance(piece, str):
             written.append(piece)
-            continue
-        expression, lowest = piece
-        pieces = _pieces(expression)
-        if level_of(expression) < lowest:
-            pieces = ["(", *pieces, ")"]
-        pending.extend(reversed(pieces))
-    return "".join(written)
+        elif isinstance(piece, Brackets):
+            if inside or not piece.entries:
+                pending.extend(reversed(piece.pieces_on_one_line()))
+            else:
+                written.append(piece)
+        else:
+            expression, lowest = piece
+            parts = _pieces(expression)
+            pending.extend(reversed(parts if level_of(expression) >= lowest else ["(", *parts, ")"]))
+    return written
 
 
 def print_text(node: Text) -> str:
@@ -90,7 +143,7 @@ def level_of(node: _Node) -> int:
             return ATOM
 
 
-def _pieces(node: _Node) -> list[_Piece]:
+def _pieces(node: _Node) -> list[Piece]:
     match node:
         case Number():
             return [_number(node)]
@@ -103,9 +156,9 @@ def _pieces(node: _Node) -> list[_Piece]:
         case Ellipsis():
             return ["..."]
         case ListOf(items):
-            return ["[", *_separated(items), "]"]
+            return [_brackets("[", items, "]", node.span)]
         case TupleOf(items):
-            return _separated(items)
+            return _separated(tuple(Entry(item, item.span) for item in items))
         case Unary("-", operand):
             return ["-", (operand, SIGN)]
         case Unary("not", operand):
@@ -114,6 +167,8 @@ def _pieces(node: _Node) -> list[_Piece]:
             return [(operand, POSTFIX), "^T"]
         case Binary(" ", first, second):
             return [(first, POSTFIX if isinstance(first, Unary) else ATOM), " ", (second, ATOM)]
+        case Binary("or", first, second):  # `and` inside `or` is easier to read in parentheses
+            return [(first, _level_in_or(first, OR)), " or ", (second, _level_in_or(second, AND))]
         case Binary("**", base, exponent):
             return [(base, POSTFIX), " ** ", (exponent, SIGN)]
         case Binary(operator, first, second):
@@ -129,26 +184,47 @@ def _pieces(node: _Node) -> list[_Piece]:
         case Argument(name, value):
             return [f"{name.text}: " if name is not None else "", (value, PIPE)]
         case Call(callee, arguments):
-            return [(callee, POSTFIX), "(", *_separated(arguments), ")"]
+            return [(callee, POSTFIX), _brackets("(", arguments, ")", _behind(callee, node))]
         case Index(value, items):
-            return [(value, POSTFIX), "[", *_separated(items), "]"]
+            return [(value, POSTFIX), _brackets("[", items, "]", _behind(value, node))]
         case Attribute(value, name):
             return [*(["(", (value, PIPE), ")"] if isinstance(value, Number) else [(value, POSTFIX)]), f".{name.text}"]
         case Slice(start, stop, step):
-            ends: list[_Piece] = [*([(start, PIPE)] if start else []), ":", *([(stop, PIPE)] if stop else [])]
+            ends: list[Piece] = [*([(start, PIPE)] if start else []), ":", *([(stop, PIPE)] if stop else [])]
             return [*ends, ":", (step, PIPE)] if step else ends
     raise AssertionError(node)
 
 
-def _separated(items: tuple[_Node, ...]) -> list[_Piece]:
-    pieces: list[_Piece] = []
-    for index, item in enumerate(items):
-        pieces += [", ", (item, PIPE)] if index else [(item, PIPE)]
+def _level_in_or(node: Expression, level: int) -> int:
+    return NOT if isinstance(node, Binary) and node.operator == "and" else level
+
+
+def _brackets(opening: str, items: Sequence[_Node], closing: str, span: Span) -> Brackets:
+    return Brackets(opening, tuple(Entry(item, item.span) for item in items), closing, span)
+
+
+def _behind(before: Expression, node: Call | Index) -> Span:
+    """The span of the brackets behind an expression, which may be in parentheses itself."""
+    opening = "(" if isinstance(node, Call) else "["
+    start = node.span.source.text.find(opening, before.span.end, node.span.end)
+    return Span(node.span.source, max(start, before.span.end), node.span.end)
+
+
+def _separated(entries: Sequence[Entry]) -> list[Piece]:
+    pieces: list[Piece] = []
+    for index, entry in enumerate(entries):
+        pieces += [", " * bool(index) + entry.text]
+        if entry.node is not None:
+            pieces.append((entry.node, PIPE))
     return pieces
 
 
 def _is_short(node: Expression) -> bool:
-    return isinstance(node.value, int) if isinstance(node, Number) else level_of(node) >= POSTFIX
+    """Whether `..` needs no spaces beside an end of a range."""
+    if isinstance(node, Number):
+        written = _number(node)
+        return written[0].isdigit() and written[-1].isdigit()
+    return level_of(node) >= POSTFIX
 
 
 def _number(node: Number) -> str:

@@ -26,14 +26,15 @@ class Unwritable(NablacError):
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path, *, replaces_model: bool = False) -> Iterator[Path]:
     """Yields a temporary path beside `path`, which replaces `path` when the block ends without an error.
 
     After a crash, or on a full disk, `path` has its old content. A symbolic link stays, and its target is written.
     A device or a pipe is not replaced: the finished bytes are copied to it. Raises Unwritable where the system refuses,
-    and NablacError where the text of a model would be lost.
+    and NablacError where the text of a model would be lost, unless it `replaces_model` on purpose.
     """
-    _check_name(path)
+    if not replaces_model:
+        _check_name(path)
     target, temporary = _target_and_draft(Path(path))
     try:
         temporary.touch(0o600, exist_ok=False)

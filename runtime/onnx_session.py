@@ -21,6 +21,7 @@ from runtime.boundary import BEGINNING, open_regular, refuse_other_kinds, requir
 from runtime.observing import watcher
 from runtime.signature import Signature
 from runtime.stopped import StoppedByData
+from runtime.thread_limits import asked_threads
 
 if TYPE_CHECKING:
     import onnx
@@ -60,10 +61,11 @@ class KernelMissing(NablacError):
 class OnnxRunner:
     """One loaded model; `model` is a path or the bytes of an ONNX file.
 
-    `threads` are those of one operator (onnxruntime's choice where None); `optimize` set to False runs the graph as it
-    is written, as an oracle does. Where `spins` is False its threads stop after each run; otherwise they wait for the
-    next one at full speed, for a while. Where `plans_memory` is False, memory is taken as it is needed, and not as one
-    block planned from the first run. `severity` 2 lets onnxruntime's warnings through to stderr.
+    `threads` are those of one operator (where None, what the environment asks for, or onnxruntime's choice); `optimize`
+    set to False runs the graph as it is written, as an oracle does. Where `spins` is False its threads stop after each
+    run; otherwise they wait for the next one at full speed, for a while. Where `plans_memory` is False, memory is taken
+    as it is needed, and not as one block planned from the first run. `severity` 2 lets onnxruntime's warnings through
+    to stderr.
     """
 
     def __init__(
@@ -90,6 +92,8 @@ class OnnxRunner:
                 require_room(os.fstat(file.fileno()).st_size, str(model))
         options = ort.SessionOptions()
         options.log_severity_level = severity
+        if threads is None:
+            threads = asked_threads()
         if threads is not None:
             options.intra_op_num_threads = threads
         options.enable_mem_pattern = plans_memory

@@ -10,6 +10,7 @@ import pytest
 
 from compiler.elaborate import checking
 from compiler.elaborate.program import program_of
+from compiler.lints.linting import warnings_of
 from grammar.codes import declared
 from grammar.diagnostics import NablacError, render_all
 from grammar.source import Source
@@ -20,8 +21,10 @@ CHECKED = "123456"  # the subjects of codes that `check` finds
 
 
 def check(source: Source) -> None:
-    """What `nablac check` does with a text; raises NablacError."""
-    checking.check(program_of(source))
+    """What `nablac check` does with a text; raises NablacError, with the warnings if there are no errors."""
+    program = program_of(source)
+    if warnings := warnings_of(program, checking.check(program)):
+        raise NablacError(*warnings)
 
 
 def blocks(path: Path, kind: str) -> list[str]:
@@ -55,14 +58,14 @@ SOURCES = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py
 
 
 def test_every_code_is_used() -> None:
-    used = {code for path in SOURCES for code in re.findall(r"\bcodes\.(E\d{3})\b", path.read_text("utf-8"))}
+    used = {code for path in SOURCES for code in re.findall(r"\bcodes\.([EW]\d{3})\b", path.read_text("utf-8"))}
     assert used == set(declared())
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=[path.relative_to(ROOT).as_posix() for path in SOURCES])
 def test_no_code_is_written_as_a_string(path: Path) -> None:
     constants = (node.value for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Constant))
-    assert not [value for value in constants if isinstance(value, str) and re.fullmatch(r"E\d{3}", value)]
+    assert not [value for value in constants if isinstance(value, str) and re.fullmatch(r"[EW]\d{3}", value)]
 
 
 def test_pages_of_what_check_reports_have_a_model() -> None:

@@ -27,20 +27,22 @@ from grammar import codes, syntax
 from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError, did_you_mean
 
 
-def check(program: Program, *, hypers: Mapping[str, Any] | None = None) -> None:
-    """Check everything in a file; NablacError holds every error in it."""
+def check(program: Program, *, hypers: Mapping[str, Any] | None = None) -> list[Elaboration]:
+    """Check everything in a file; NablacError holds every error in it. Returns its models, elaborated."""
     diagnostics, work, options = Diagnostics(), Work(), OptionChecks(program)
     with bounded():
         report_each(diagnostics, unknown_names(program))
         report_each(diagnostics, misplaced_statements(program.tree))
         report_each(diagnostics, _trains_of_no_model(program))
-        for defined in program.models:
-            _check_model(program, defined, hypers or {}, diagnostics, work, options)
+        elaborated = [
+            _check_model(program, defined, hypers or {}, diagnostics, work, options) for defined in program.models
+        ]
         for defined in program.definitions.values():
             if defined.kind == "optimizer":
                 _check_unused_optimizer(defined, _session(True, diagnostics, work))
         check_arguments(program, _session(False, diagnostics, work))
     diagnostics.raise_if_any()
+    return [elaboration for elaboration in elaborated if elaboration is not None]
 
 
 def _trains_of_no_model(program: Program) -> Iterator[Diagnostic]:
@@ -60,8 +62,8 @@ def _check_model(
     diagnostics: Diagnostics,
     work: Work,
     options: OptionChecks,
-) -> None:
-    """Check a model in both modes, its training step, its options, and its presets."""
+) -> Elaboration | None:
+    """Check a model in both modes, its training step, its options, and its presets; returns its last elaboration."""
     search = search_of({})
     session = _session(False, diagnostics, work, search)
     elaboration = elaborate_in(session, program, defined, None, hypers)
@@ -78,6 +80,7 @@ def _check_model(
             _check_preset(program, defined, preset, hypers, diagnostics, work, options)
         else:  # elaborating it would only repeat the errors
             preset_values(_session(False, diagnostics, work), defined, preset.name.text)
+    return elaboration
 
 
 def _check_step(elaboration: Elaboration) -> None:

@@ -16,13 +16,16 @@ import click
 import nablac
 from grammar import codes
 from grammar.visible import shortened, visible
+from nablac.commands.completions import VARIABLE
 from nablac.commands.signals import signals_handled_by
 
 if TYPE_CHECKING:
     from grammar.diagnostics import NablacError
 
 COMMANDS = {  # each is a module of this package; the text is the first line of its help
+    "init": "Write a first spec.",
     "check": "Check .model files for errors.",
+    "fmt": "Format .model files.",
     "compile": "Compile a model to ONNX.",
     "run": "Run a model on input files.",
     "predict": "Predict for tables, images or texts.",
@@ -39,6 +42,7 @@ COMMANDS = {  # each is a module of this package; the text is the first line of 
     "verify": "Compare the NumPy runtime with onnxruntime.",
     "explain": "Explain a diagnostic code.",
     "doctor": "Check the installation.",
+    "completion": "Print the script for completion in a shell.",
 }
 
 
@@ -81,8 +85,10 @@ def cli() -> None:
     Write a network as equations; check it, train it, run it, and compile it to ONNX.
 
     \b
-    nablac check specs/lstm.model
-    nablac compile specs/lstm.model -o lstm.onnx
+    Example:
+      nablac init forecast
+      nablac train forecast.model --epochs 3
+      nablac predict runs/forecast/1 data/airline-passengers.csv --steps 12
     """
 
 
@@ -92,9 +98,13 @@ def main() -> None:
     The exit status is 0 for success, 1 for errors in a model, 2 for wrong usage or data, 70 for an internal error, 130
     after Ctrl-C, 143 after SIGTERM.
     """
+    from click.shell_completion import shell_complete
+
     from nablac.commands.streams import OutputFailed, discard_output, open_streams
 
     open_streams()
+    if VARIABLE in os.environ:
+        sys.exit(shell_complete(cli, {}, "nablac", VARIABLE, os.environ[VARIABLE]))
     with _raise_signals() as caught:
         try:
             # Not `cli.main`, which handles interrupts and closed pipes in its own way.

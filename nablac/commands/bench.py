@@ -77,8 +77,9 @@ def command(
     processors together, `ratio` the time relative to the fastest.
 
     \b
-    echo 'model M { input x: [batch, 64]; output y = x -> Dense(64) -> relu }' > m.model
-    nablac bench m.model --size batch=256
+    Example:
+      echo 'model M { input x: [batch, 64]; output y = x -> Dense(64) -> relu }' > m.model
+      nablac bench m.model --size batch=256
     """
     from nablac.commands.bench_processes import Job, bench_text, run_benchmark
     from runtime.profiling.workload import check_sizes

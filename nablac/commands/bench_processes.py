@@ -21,7 +21,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from nablac.commands.options import ModelOptions
 from runtime.profiling.grouping import BACKEND_NAMES
 from runtime.profiling.steady import Turn, take_turn, warm_up
-from runtime.search.processes import with_threads
+from runtime.thread_limits import with_threads
 
 if TYPE_CHECKING:
     from runtime.profiling.workload import Workload

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compiler.elaborate.program_texts import SPEC
-from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
+from nablac.commands.model_files import STDIN, models_in, read_standard_input
+from nablac.commands.named_models import ModelFile
 from nablac.commands.options import is_run_folder, output_options
 from nablac.commands.output import detail, note, print_json, show_error
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("files", nargs=-1, required=True, type=ModelFile())
 @click.option("--gradients", is_flag=True, help="Also compare each model's gradients with central differences, in f64.")
 @click.option("--preset", metavar="NAME", help="Use a preset of the model; requires --gradients.")
 @click.option(
@@ -42,7 +43,12 @@ def command(
     """Check .model files for errors.
 
     Reports all errors in names, shapes, dtypes and train blocks at once. A folder stands for all .model files in
-    it, - for standard input, and the folder of a run for its own model and hyperparameters.
+    it, - for standard input, and the folder of a run for its own model and hyperparameters. Warnings say what is
+    allowed, but seldom meant; a comment `# nablac: allow W201` in the file allows one.
+
+    \b
+    Example:
+      nablac check lstm
     """
     if (preset or settings) and not gradients:
         raise click.UsageError("--preset and --set need --gradients; without it every preset and size is checked")
@@ -50,24 +56,21 @@ def command(
     from compiler.elaborate.model_choice import check_declarations
     from compiler.elaborate.presets import parse_settings
     from compiler.elaborate.program import load, program_of
-    from grammar.diagnostics import Diagnostic, NablacError
-    from grammar.source import Source
+    from compiler.lints.linting import warnings_of
 
     errors: list[NablacError] = []
+    warnings: list[Diagnostic] = []
     count = 0
     compared: dict[str, list[GradientRow]] = {}
-    for file, run in _expand(files):
+    for file, run in _expand(files, errors):
         count += 1
         try:
-            if str(file) != "-" and file.is_dir():
-                raise NablacError(Diagnostic(codes.E911, "there is no `.model` file in this folder", place=str(file)))
-            if str(file) == "-":
-                program = program_of(Source("<stdin>", sys.stdin.read()))
-            else:
-                program = load(file)
+            program = program_of(read_standard_input()) if file == STDIN else load(file)
             chosen, own = _choices_of(run) if run is not None else (None, {})
-            check(program, hypers=own if len(program.models) == 1 else None)
+            elaborated = check(program, hypers=own if len(program.models) == 1 else None)
             check_declarations(program)
+            if run is None:
+                warnings += warnings_of(program, elaborated)
             if gradients:
                 hypers = own | parse_settings(settings)
                 compared |= _gradients(program, preset or chosen, hypers, quiet or as_json)
@@ -79,7 +82,12 @@ def command(
     if as_json:
         shown = {name: [{**vars(row), "passed": row.passed} for row in rows] for name, rows in compared.items()}
         facts = {"files": count, "errors": [diagnostic.to_json() for diagnostic in combined.diagnostics]}
+        facts["warnings"] = [diagnostic.to_json() for diagnostic in warnings]
         print_json({**facts, "gradients": shown} if gradients else facts)
+    elif warnings and not quiet:
+        show_error(NablacError(*warnings))
+    if as_json:
+        pass
     elif errors:
         show_error(combined)
     elif failed:
@@ -87,8 +95,12 @@ def command(
         subject = f"{number} gradients differ" if number != 1 else "1 gradient differs"
         note(f"{subject} from central differences")
     else:
-        note(f"{count} file{'s' * (count != 1)} checked, no errors", quiet)
+        note(f"{count} file{'s' * (count != 1)} checked, no errors{_number_of(warnings)}", quiet)
     return combined.exit_code if errors else int(bool(failed))
+
+
+def _number_of(warnings: list[Diagnostic]) -> str:
+    return f", {len(warnings)} warning{'s' * (len(warnings) != 1)}" if warnings else ""
 
 
 def _choices_of(run: Path) -> tuple[str | None, dict[str, Any]]:
@@ -124,15 +136,16 @@ def _gradients(
     return rows_by_model
 
 
-def _expand(files: tuple[Path, ...]) -> list[tuple[Path, Path | None]]:
-    """The files, each with the run that it belongs to; a folder is replaced by its .model files, if it has any."""
+def _expand(files: tuple[Path, ...], errors: list[NablacError]) -> list[tuple[Path, Path | None]]:
+    """The files, each with the run that it belongs to; a folder is replaced by its .model files."""
     expanded: list[tuple[Path, Path | None]] = []
     for file in files:
-        if str(file) == "-" or not file.is_dir():
-            expanded.append((file, None))
-        elif is_run_folder(file):
+        if file != STDIN and is_run_folder(file):
             expanded.append((file / SPEC, file))
-        else:
-            inside = sorted(path for path in file.rglob("*.model") if not path.is_dir())
-            expanded += [(path, None) for path in inside or [file]]
+            continue
+        try:
+            inside = models_in(file) if file != STDIN and file.is_dir() else [file]
+            expanded += [(path, None) for path in inside]
+        except NablacError as error:
+            errors.append(error)
     return expanded

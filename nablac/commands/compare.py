@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nablac.commands.completions import RunPath
 from nablac.commands.options import output_options
 from nablac.commands.output import encodable, note, print_json, wants_color
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="RUN...")
+@click.argument("runs", nargs=-1, type=RunPath(), metavar="RUN...")
 @click.option(
     "--report", type=click.Path(path_type=Path), metavar="FILE", help="Write a page with curves to this .html file."
 )
@@ -27,6 +28,12 @@ def command(runs: Sequence[Path], report: Path | None, as_json: bool, quiet: boo
     """Compare runs.
 
     Shows the settings that differ, and every quantity in the best epoch of each run, by the quantity that it monitors.
+
+    \b
+    Example:
+      nablac train forecaster --epochs 3
+      nablac train forecaster --epochs 3 --set layer=GRU
+      nablac compare runs/forecaster/*
     """
     from nablac.comparison_table import render_comparison
     from nablac.run_comparison import compare_runs

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compiler.targets import EXPORT_TARGETS, ORT_CPU
+from nablac.commands.completions import complete_passes
 from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import (
     FileOptions,
@@ -79,6 +80,7 @@ def _known_passes(context: click.Context, parameter: click.Parameter, names: tup
     multiple=True,
     metavar="NAME",
     callback=_known_passes,
+    shell_complete=complete_passes,
     help="Disable a compiler pass; -v lists the passes. Can be repeated.",
 )
 @click.option(
@@ -126,6 +128,10 @@ def command(
 
     With --decode, a folder is written: `step.onnx` takes the next tokens and the state cached from earlier ones, and
     `start.onnx`, if the model needs one, runs once per text. `nablac generate` runs such a folder.
+
+    \b
+    Example:
+      nablac compile lstm -o lstm.onnx
     """
     from compiler.passes.pipeline import pass_settings
     from grammar.file_kinds import ONNX, SAFETENSORS

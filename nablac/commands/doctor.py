@@ -42,6 +42,10 @@ def command(as_json: bool, quiet: bool) -> int:
 
     Shows versions, the folder of the models that come with nablac, onnxruntime's devices and optional packages, and
     lists known problems.
+
+    \b
+    Example:
+      nablac doctor
     """
     facts = _facts()
     if as_json:

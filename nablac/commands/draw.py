@@ -62,6 +62,10 @@ def command(
 
     With --attention, FILE is the folder of a run (`runs/translate/1`), or a .model file with --weights and --tokenizer,
     and -o is an .svg file.
+
+    \b
+    Example:
+      nablac draw lstm -o lstm.svg
     """
     from runtime.outputs import check_output
 

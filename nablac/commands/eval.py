@@ -20,7 +20,7 @@ from nablac.commands.options import (
     weight_options,
     whole_number,
 )
-from nablac.commands.output import encodable, note, note_untrained, print_json
+from nablac.commands.output import encodable, note, note_untrained, print_json, stage
 from nablac.commands.runs import DATA, MODEL, read_run
 from nablac.commands.training_setup import note_batchwise_loss, note_data, set_up_training
 
@@ -107,6 +107,11 @@ def command(
     FILE is a .model file, or the folder of a run, which is evaluated with its own weights on its own split of the data.
     The data is that of the train block, and every example has the same weight. FILE may be a .onnx file that was
     compiled from a run, too: onnxruntime computes the figures of `--data`.
+
+    \b
+    Example:
+      nablac train forecaster --epochs 3
+      nablac eval runs/forecaster/1
     """
     from runtime.data.examples import digest
     from runtime.evaluation.report_page import report_page
@@ -134,6 +139,8 @@ def command(
         model, options = run.model(model), run.recorded_options(options, DATA)
     training = set_up_training(model, options, evaluated=True, tokenizer=tokenizer)
     training.keeps_raw = True
+    with stage("data read"):
+        training.data  # noqa: B018 - reads it
     if model.weights is None:
         note_untrained(quiet)
     if not quiet:
@@ -143,13 +150,15 @@ def command(
         run.record.check_examples(digest(training.data), run.folder, hint)
     chosen = _choose_part(training.data, "all" if undivided else part)
     note_batchwise_loss(training)
-    figures = training.evaluate(chosen)
+    with stage("loss and metrics computed"):
+        figures = training.evaluate(chosen)
     generated: list[Generated] = []
     if generate:
         scores, generated = generated_scores(training, chosen, beams, length_penalty)
         figures |= scores
     units = figure_notes(training.inference, training.data)
-    evaluation = judged(training, chosen, season, folds)
+    with stage("figures computed"):
+        evaluation = judged(training, chosen, season, folds)
     for line in (*units, *(f"note: {line}" for line in evaluation.notes)):
         note(line, quiet)
     count = len(training.data.parts[chosen])

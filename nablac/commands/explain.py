@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import click
 
+from nablac.commands.completions import complete_codes
 from nablac.commands.options import output_options
 from nablac.commands.output import print_json
 
 
 @click.command()
-@click.argument("code", required=False)
+@click.argument("code", required=False, shell_complete=complete_codes)
 @output_options
 def command(code: str | None, as_json: bool, quiet: bool) -> int:
     """Explain a diagnostic code.
 
     Prints the page of a code such as E303. Without CODE, lists all codes.
+
+    \b
+    Example:
+      nablac explain E301
     """
     from grammar.codes import declared
     from grammar.diagnostics import did_you_mean
@@ -28,7 +33,7 @@ def command(code: str | None, as_json: bool, quiet: bool) -> int:
         else:
             click.echo("\n".join(titles.values()))
         return 0
-    name = code.upper() if code.upper().startswith("E") else f"E{code}"
+    name = code.upper() if code[:1].upper() in ("E", "W") else f"E{code}"
     if name not in codes:
         hint = did_you_mean(name, codes)
         raise click.UsageError(

@@ -136,6 +136,12 @@ def command(
 
     Prints one result per line, in the order of the prompts. If a prompt has an error, its line is empty, the other
     prompts are still processed, and the exit status is 2.
+
+    \b
+    Example:
+      nablac init text
+      nablac train text.model --epochs 1 --limit-batches 5
+      nablac generate runs/text/1 "The " --tokens 20
     """
     from runtime.generation.generator import Request
     from runtime.generation.sampling import Sampling

@@ -51,6 +51,10 @@ def command(
     The inputs are the batch and the targets; the outputs are `loss` and a `grad.NAME` for each parameter and float
     input that --wrt selects. With --text the gradients are equations in the names of the model, from the loss
     backwards; docs/gradients.md says how to read them.
+
+    \b
+    Example:
+      nablac grad lstm --text
     """
     if as_text or latex:
         if as_text and latex:

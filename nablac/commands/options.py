@@ -16,6 +16,7 @@ from compiler.targets import ORT_CPU, Target
 from compiler.types import FLOATS
 from grammar.diagnostics import NablacError
 from grammar.record import ValueRecord
+from nablac.commands.named_models import ModelFile, is_shipped, names_in_file
 from nablac.commands.output import remember
 from runtime.backends import BACKENDS, DEVICES
 from runtime.training.option_ranges import LEAST, MOST_VALIDATION
@@ -126,7 +127,12 @@ class ModelOptions:
         return [self.file, *weights, *map(Path, self.rename)]
 
     def beside(self, suffix: str) -> Path:
-        """The default output path: the model's file with another suffix, or a run's folder with the suffix appended."""
+        """The default output path: the model's file with another suffix, or a run's folder with the suffix appended.
+
+        For a model that comes with nablac, the path is in the working directory.
+        """
+        if is_shipped(self.file):
+            return Path(self.file.name).with_suffix(suffix)
         return self.file.with_name(self.file.name + suffix) if self.is_run else self.file.with_suffix(suffix)
 
 
@@ -142,10 +148,21 @@ class FileOptions(ValueRecord):
 
 
 _MODEL = (
-    click.argument("file", type=click.Path(path_type=Path), metavar="FILE"),
-    click.option("--model", metavar="NAME", help="Select a model, if the file has several."),
-    click.option("--preset", metavar="NAME", help="Use a preset of the model."),
-    click.option("--set", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter. Can be repeated."),
+    click.argument("file", type=ModelFile(), metavar="FILE"),
+    click.option(
+        "--model",
+        metavar="NAME",
+        shell_complete=names_in_file("model"),
+        help="Select a model, if the file has several.",
+    ),
+    click.option("--preset", metavar="NAME", shell_complete=names_in_file("preset"), help="Use a preset of the model."),
+    click.option(
+        "--set",
+        multiple=True,
+        metavar="NAME=VALUE",
+        shell_complete=names_in_file("set"),
+        help="Set a hyperparameter. Can be repeated.",
+    ),
     click.option(
         "--dtype",
         type=click.Choice(FLOATS),
@@ -177,7 +194,7 @@ def resumable_options(command: Callable[..., int]) -> Callable[..., int]:
         return collected(file=file or Path(resume or "", SPEC), resume=resume, **parameters)
 
     collected = _collect_options(command)
-    file = click.argument("file", type=click.Path(path_type=Path), metavar="[FILE]", required=False)
+    file = click.argument("file", type=ModelFile(), metavar="[FILE]", required=False)
     return _with_options(wraps(collected)(resumed), (file, *_MODEL[1:]))
 
 
@@ -239,9 +256,26 @@ def weight_options(command: F) -> F:
     return _with_options(command, options)
 
 
+def _limit_threads(context: click.Context, parameter: click.Parameter, count: int | None) -> int | None:
+    if count is not None and not context.resilient_parsing:
+        from runtime.thread_limits import with_threads
+
+        context.with_resource(with_threads(count))
+    return count
+
+
 def run_options(command: F) -> F:
-    """Add the options of the backend and its device."""
+    """Add the options of the backend, its device and its threads, which are not passed on."""
     options = (
+        click.option(
+            "--threads",
+            type=click.IntRange(1, 4096),
+            metavar="N",
+            callback=_limit_threads,
+            is_eager=True,
+            expose_value=False,
+            help="Use N threads.  [default: OMP_NUM_THREADS or all processors; one for small training steps]",
+        ),
         click.option(
             "--backend",
             type=click.Choice(BACKENDS),

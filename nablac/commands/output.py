@@ -20,6 +20,7 @@ from grammar.visible import shortened, visible
 
 _COLORS = (
     (re.compile(r"^error\[\w+\]", re.MULTILINE), "\033[1;31m"),
+    (re.compile(r"^warning\[\w+\]", re.MULTILINE), "\033[1;33m"),
     (re.compile(r"^ *(?:-->|:::)", re.MULTILINE), "\033[34m"),
     (re.compile(r"^ *\d* \|", re.MULTILINE), "\033[34m"),
     (re.compile(r"(?<=\| )( *)\^+", re.MULTILINE), "\033[31m"),

@@ -18,7 +18,7 @@ from nablac.commands.options import (
     run_options,
     weight_options,
 )
-from nablac.commands.output import encodable, note, print_json, printable
+from nablac.commands.output import encodable, note, print_json, printable, stage
 from nablac.commands.predictor_setup import set_up_predictor
 from runtime.atomic_files import is_stream
 
@@ -85,6 +85,12 @@ def command(
     names (@FILE); files with a text on each line, or tables with a column of texts; arrays (.npy, .npz). For a series
     the rows after the last one are forecast. Values are in the units of the data, classes have names and probabilities,
     and other columns, such as ids and dates, are kept.
+
+    \b
+    Example:
+      nablac init forecast
+      nablac train forecast.model --epochs 3
+      nablac predict runs/forecast/1 data/airline-passengers.csv --steps 12
     """
     from runtime.outputs import check_output
     from runtime.prediction.findings import Findings
@@ -97,10 +103,11 @@ def command(
     if output is not None and to_file:
         read = [path.removeprefix("@") for path in inputs]
         check_output(output, reads=[*options.files_read(), *([tokenizer] if tokenizer is not None else []), *read])
-    predictor = set_up_predictor(options, tokenizer)
+    with stage("predictor set up"):
+        predictor = set_up_predictor(options, tokenizer)
     request = Request(steps, of_all, keep, column, outputs, _character(separator), decimal, header)
     findings = Findings(skip_broken)
-    with _progress(quiet or (not to_file and sys.stdout.isatty())) as counted:
+    with stage("predicted"), _progress(quiet or (not to_file and sys.stdout.isatty())) as counted:
         sink = _Sink(output, as_json)
         sink.take(counted(predict(predictor, inputs, request, findings)))
     for line in findings.lines():

@@ -52,6 +52,10 @@ def command(
     \b
     echo 'model M { input x: [batch, 64]; output y = x -> Dense(64) -> relu }' > m.model
     nablac profile m.model --size batch=256 --report profile.html
+
+    \b
+    Example:
+      nablac profile mlp
     """
     from nablac.workloads import training_steps
     from runtime.outputs import check_output

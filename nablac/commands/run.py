@@ -22,7 +22,7 @@ from nablac.commands.options import (
     run_options,
     weight_options,
 )
-from nablac.commands.output import note, note_untrained, print_json, printable
+from nablac.commands.output import note, note_untrained, print_json, printable, stage
 from nablac.commands.results import STDOUT, check_ending, format_output, storable, write
 
 if TYPE_CHECKING:
@@ -77,6 +77,12 @@ def command(
     is stdin. From a CSV file with a header, an input takes the columns that it was trained on. Images are scaled to
     numbers from 0 to 1 and resized as the model requires; arrays are used as they are. A missing batch axis is added. A
     model of tokens also takes texts, if it has a tokenizer inside or --tokenizer names one.
+
+    \b
+    Example:
+      nablac init forecast
+      nablac compile forecast.model
+      nablac run forecast.onnx 'data/airline-passengers.csv:passengers[-12:]'
     """
     from runtime.input_files import Reading, file_of
     from runtime.outputs import check_output
@@ -89,7 +95,8 @@ def command(
     classes: list[str] = []
     if options.file.suffix == ".onnx":
         refuse_options_of_compilation(options.file)
-        results, classes = _run_onnx(options, inputs, tokenizer, reading)
+        with stage(f"{options.file}: read and run"):
+            results, classes = _run_onnx(options, inputs, tokenizer, reading)
     else:
         from runtime.signature import random_keys
         from runtime.text.lengths import longest_texts, shortest_texts
@@ -103,7 +110,8 @@ def command(
         text_tokenizer = _read_tokenizer(tokenizer) or (fitted.tokenizer if fitted is not None else None)
         longest, shortest = longest_texts(model.elaborated), shortest_texts(model.elaborated)
         fed = read_texts_or_inputs(list(inputs), types, text_tokenizer, longest, reading, shortest)
-        results = fed.run(lambda feeds: model(**feeds))
+        with stage("run"):
+            results = fed.run(lambda feeds: model(**feeds))
         _note_units({key: unit.kind for key, unit in model.units.items()}, reading.say)
         classes = list(fitted.labels) if fitted is not None else []
         if model.is_drawn and model.read_weights():

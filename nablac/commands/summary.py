@@ -25,6 +25,10 @@ def command(
 
     Lists the tree of layers with output shapes, parameters and floating-point operations, and the memory of
     activations.
+
+    \b
+    Example:
+      nablac summary lstm
     """
     from nablac.model_summary import render_summary
 

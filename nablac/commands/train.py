@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nablac.commands.completions import RunPath
 from nablac.commands.options import (
     Finite,
     ModelOptions,
@@ -21,7 +22,7 @@ from nablac.commands.options import (
     weight_options,
     whole_number,
 )
-from nablac.commands.output import note, print_json
+from nablac.commands.output import note, print_json, stage
 from nablac.commands.progress import Progress
 from nablac.commands.runs import read_run
 from nablac.commands.signals import collected_signals
@@ -44,9 +45,7 @@ _PREDICTABLE = ("csv", "parquet", "images", "digits", "pairs")  # sources of dat
     "--batch", type=whole_number("batch"), metavar="N", help="Examples per batch.  [default: from the train block]"
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this folder.  [default: runs/MODEL/N]")
-@click.option(
-    "--resume", type=click.Path(path_type=Path), metavar="RUN", help="Resume a run from its latest checkpoint."
-)
+@click.option("--resume", type=RunPath(), metavar="RUN", help="Resume a run from its latest checkpoint.")
 @click.option("--dry-run", is_flag=True, help="Check everything and run one step, but write nothing.")
 @click.option(
     "--overfit",
@@ -97,7 +96,12 @@ def command(
     Trains on the data of the train block, and writes checkpoints, curves, the best weights and the compiled model to a
     folder. Ctrl-C saves and stops; --resume RUN continues as if the run had not been interrupted, with the run's own
     model if FILE is left out.
+
+    \b
+    Example:
+      nablac train forecaster --epochs 3
     """
+    from runtime.thread_limits import asked_threads, with_threads
     from runtime.training.folder import RunFolder
     from runtime.training.run_options import Options
     from runtime.training.run_record import describe
@@ -118,8 +122,13 @@ def command(
         skip_broken=skip_broken,
         keep=keep,
         memory_budget=memory_budget,
+        threads=asked_threads() if was_given("threads") else None,
     )
     training = set_up_training(model, options) if resume is None else _resumed(model, resume, options, output)
+    click.get_current_context().with_resource(with_threads(training.options.threads))  # of a resumed run
+    with stage("data read, and the step built"):
+        training.data  # noqa: B018 - reads it
+        training.step  # noqa: B018 - builds it
     if not quiet:
         _announce(describe(training))
         note_data(training)
@@ -224,12 +233,14 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
 
         loop.events.epoch = epoch_done
         try:
-            loop.run()
+            with stage("trained"):
+                loop.run()
         except NotFinite as error:
             note(f"the last good checkpoint is in {folder.checkpoints}")
             raise training.explain_not_finite(loop, error) from error
         if loop.ending is not Ending.INTERRUPTED:  # from here on a signal no longer interrupts the run
-            compiled = folder.finish(training, training.trained(loop))
+            with stage("weights and compiled model written"):
+                compiled = folder.finish(training, training.trained(loop))
     if compiled is None:
         note(f"stopped and saved; resume with:   {resume}")
         return 130

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nablac.commands.model_setup import choose_model
 from nablac.commands.options import ModelOptions, check_rename, was_given
-from nablac.commands.output import is_quiet, note
+from nablac.commands.output import is_quiet, note, stage
 from nablac.commands.runs import read_run
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def set_up_training(
     from runtime.weights import read_renames
 
     hypers = parse_settings(model.set)
-    program = load(model.file)
+    with stage(f"{model.file}: read"):
+        program = load(model.file)
     source = TextSource(program, choose_model(program, model.model), model.preset, hypers, DType(model.dtype))
     training = Training(source, options, folder=model.data_folder)
     check_rename(model)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nablac.commands.named_models import ModelFile
 from nablac.commands.options import Finite, output_options, run_options, text_options, training_options, was_given
 from nablac.commands.output import note, print_json
 from nablac.commands.signals import collected_signals
@@ -25,7 +26,7 @@ _MOST_JOBS = 256
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), metavar="[FILE]", required=False)
+@click.argument("file", type=ModelFile(), metavar="[FILE]", required=False)
 @text_options
 @click.option(
     "--search",
@@ -99,14 +100,19 @@ def command(
     Ranges such as `16..128`, `log(1e-4..1e-1)` and `choice(...)` can be written instead of any value. Each trial is an
     ordinary run in the study's folder; the best one is written as a .model file, ready to train. Ctrl-C saves and
     stops; --resume STUDY resumes, in any number of processes.
+
+    \b
+    Example:
+      nablac tune forecaster --search random --trials 2 --epochs 2
     """
     from runtime.search.extra import require_optuna
 
     require_optuna()
     from nablac.commands.trial_progress import TrialProgress
-    from runtime.search.processes import run_workers, with_threads
+    from runtime.search.processes import run_workers
     from runtime.search.studies import plan
     from runtime.search.worker import work
+    from runtime.thread_limits import with_threads
 
     ends = time.monotonic() + minutes * 60 if minutes is not None else None
     study = _resume(resume, file, output, parameters) if resume else _begin(file, output, trials, jobs, parameters)

@@ -43,6 +43,10 @@ def command(
     infinities and NaN. There, and in integer outputs, a difference passes if it has a known reason: rounding changes
     the result as much, an operator declares that onnxruntime's kernel differs, or a number overflows unless the scale
     after it is folded into the weights.
+
+    \b
+    Example:
+      nablac verify lstm
     """
     from compiler.onnx.exporter import export
     from compiler.passes.known_weights import with_known_weights

@@ -15,38 +15,16 @@ from pathlib import Path
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import reason_of
+from runtime.thread_limits import VARIABLES, processors, with_threads
 
 _PAUSE = 0.25  # seconds between two looks
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def share_of_processors(jobs: int) -> int | None:
     """The number of threads of each worker; None for a single worker, or if the environment sets it."""
-    if jobs == 1 or any(os.environ.get(name) for name in _THREADS):
+    if jobs == 1 or any(os.environ.get(name) for name in VARIABLES):
         return None
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, processors // jobs)
-
-
-@contextmanager
-def with_threads(count: int | None) -> Iterator[None]:
-    """Use this number of threads within the block, and in processes that are started there."""
-    if count is None:
-        yield
-        return
-    from threadpoolctl import threadpool_limits
-
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, str(count)))
-    try:
-        with threadpool_limits(count, user_api="blas"):
-            yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    return max(1, processors() // jobs)
 
 
 def run_workers(

@@ -25,7 +25,8 @@ from runtime.new_folders import FolderKind, make_parent, new_folder
 from runtime.training.checkpoints import Position, save_checkpoint
 from runtime.training.curves import curves
 from runtime.training.events import EventWriter
-from runtime.training.run_record import describe, read_record, record_of, write_record
+from runtime.training.run_record import describe, read_record, read_record_and_facts, record_of, write_record
+from runtime.training.run_sessions import begun_session, ended_session, with_session
 from runtime.training.trained import RECORD, Trained, save_trained
 from runtime.training.training_run import Training
 
@@ -101,7 +102,7 @@ class RunFolder:
             if training.context.skipped:
                 write_bytes(draft / "skipped.txt", ("\n".join(training.context.skipped) + "\n").encode())
             save_checkpoint(draft / "checkpoints", loop.stepper.state(), loop.position, 1)
-            write_record(draft, record_of(training, target), describe(training))
+            write_record(draft, record_of(training, target), with_session(describe(training), begun_session()))
             move_folder(draft, target)
         folder = RunFolder(target, training.higher_is_better)
         loop.folder = folder.checkpoints
@@ -113,11 +114,12 @@ class RunFolder:
         read_record(path)  # no lock is created in a folder that is not a run's
         with ExitStack() as stack:
             folder = stack.enter_context(RunFolder(path, training.higher_is_better))
-            before, now = read_record(path), record_of(training, path)
+            (before, facts), now = read_record_and_facts(path), record_of(training, path)
             before.check(now, path)
             for draft in [*path.glob(".*.part"), *path.glob("checkpoints/.*.part")]:  # of a killed run
                 shutil.rmtree(draft) if draft.is_dir() else draft.unlink(missing_ok=True)
-            write_record(path, replace(now, model_file=before.model_file), describe(training))
+            facts = with_session({**facts, **describe(training)}, begun_session())
+            write_record(path, replace(now, model_file=before.model_file), facts)
             stack.pop_all()  # the caller closes it
         return folder
 
@@ -146,4 +148,7 @@ class RunFolder:
         save_trained(self.path / WEIGHTS, trained)
         known = with_known_weights(training.model_graph(), trained.weights)
         model = export(known.graph, weights=known.weights, metadata=training.metadata(), largest=0)
-        return save(model, self.path / "model.onnx", known.weights)[0]
+        written = save(model, self.path / "model.onnx", known.weights)[0]
+        record, facts = read_record_and_facts(self.path)
+        write_record(self.path, record, ended_session(facts))
+        return written

@@ -52,6 +52,7 @@ class Choices:
     # Runs of earlier versions do not have these.
     jit: bool | None = None
     memory_budget: int | None = None
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ def record_of(training: Training, run: Path) -> Record:
         options.skip_broken,
         options.jit,
         options.memory_budget,
+        options.threads,
     )
     length = Length(options.epochs, options.patience, options.keep)
     folder = training.context.folder
@@ -201,7 +203,15 @@ def read_record_and_facts(folder: Path) -> tuple[Record, dict[str, Any]]:
 def _check_ranges(record: Record) -> None:
     """Raises ValueError for values that no option of a command accepts."""
     choices, length = record.choices, record.length
-    counts = (choices.batch, choices.limit_batches, choices.overfit, length.epochs, length.patience, length.keep)
+    counts = (
+        choices.batch,
+        choices.limit_batches,
+        choices.overfit,
+        choices.threads,
+        length.epochs,
+        length.patience,
+        length.keep,
+    )
     if any(count is not None and not 0 < count < 2**31 for count in counts) or not 0 <= choices.seed < 2**63:
         raise ValueError("a count is out of range")
     if choices.memory_budget is not None and choices.memory_budget < 1:

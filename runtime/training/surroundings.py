@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
+from runtime.thread_limits import asked_threads, processors
 from specs import FOLDER as SPECS
 
 _ROOT = Path(__file__).parents[2]
 _CODE = ("grammar", "compiler", "runtime")  # folders whose files of these kinds are nablac's code
 _TEXTS = frozenset({".py", ".lark", ".model"})
-_THREADS = "OPENBLAS_NUM_THREADS, MKL_NUM_THREADS and OMP_NUM_THREADS say how many"
+_THREADS = "`--threads {before}` goes on with as many, or OPENBLAS_NUM_THREADS, MKL_NUM_THREADS and OMP_NUM_THREADS do"
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ _WORDS = {
     "processor": ("the processor was {before}, and is {after}", "other instructions round differently"),
     "blas": ("NumPy's BLAS was {before}, and is {after}", "other kernels round differently"),
     "blas_threads": ("NumPy's BLAS had {before} threads, and has {after}", _THREADS),
-    "threads": ("onnxruntime had {before} threads, and has {after}", "OMP_NUM_THREADS says how many"),
+    "threads": ("onnxruntime had {before} threads, and has {after}", _THREADS),
 }
 
 
@@ -80,10 +80,7 @@ def surroundings(backend: str, jit: bool = False) -> Surroundings:
 
 def threads() -> int:
     """The number of onnxruntime's threads, on which the last bits of a product depend."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdigit() and int(asked):
-        return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return asked_threads() or processors()
 
 
 def _installed(package: str) -> str:

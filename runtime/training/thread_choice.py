@@ -1,7 +1,8 @@
 """How many threads a training step runs on: one where its largest operator is too small to be divided.
 
-Threads that wait for one another take as long as the work itself, and on a busy machine six times as long. The choice
-depends on the graph and on the size of a batch, so that a resumed run makes it again.
+Threads that wait for one another take as long as the work itself, and longer where other processes want the processors
+too: docs/performance.md has the times of products on a busy machine. The choice depends on the graph and on the size of
+a batch, and not on how busy the machine is, so that runs with the same seed have the same bits.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from compiler.dims import evaluate, symbols
 from compiler.graph import Graph
 
-LEAST_FLOPS = 4_000_000  # of an operator that is divided: about 50 microseconds on one thread
+LEAST_FLOPS = 250_000_000  # of an operator that is divided: about 3 milliseconds on one thread
 
 
 def largest_operator(graph: Graph, batch: int) -> int:

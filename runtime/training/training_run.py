@@ -246,8 +246,9 @@ class Training:
         compiles_update: bool = False,
     ) -> StepperSetup:
         parts = dict.fromkeys(part for measure in self._measured_loss[1].values() for part in measure.parts)
-        available = threads_for(split.gradient if split is not None else step, self.batch, threads())
-        loops = LoopSettings(available, compiled=bool(self.options.jit))
+        measured = split.gradient if split is not None else step
+        count = self.options.threads or threads_for(measured, self.batch, threads())
+        loops = LoopSettings(count, compiled=bool(self.options.jit))
         averages = self.step.averages
         return StepperSetup(step, self.loss_graph, state, averages, tuple(parts), split, loops, compiles_update)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given, settings
 
+from grammar.diagnostics import NablacError
 from grammar.parser import comments_of, parse, read_source
 from grammar.printer import print_file
 from grammar.source import Source
+from tests.grammar.model_texts import FILES
 from tests.grammar.trees import parsed, shape
 
 SPECS = Path(__file__).parents[2] / "specs"
@@ -58,4 +61,21 @@ def test_a_printed_file_has_the_same_tree_and_comments(path: Path) -> None:
     assert shape(again) == shape(tree)
     comments = [comment.text.rstrip() for comment in comments_of(source)]
     assert [comment.text.rstrip() for comment in comments_of(printed)] == comments
+    assert print_file(again) == printed.text
+
+
+@given(FILES)
+@settings(max_examples=60, deadline=None)
+def test_printing_keeps_the_tree_and_the_comments_of_any_text_and_is_idempotent(text: str) -> None:
+    source = Source("case.model", text)
+    try:
+        tree = parse(source)
+    except NablacError:
+        assume(False)
+    printed = Source("case.model", print_file(tree))
+    again = parse(printed)
+    assert shape(again) == shape(tree)
+    assert [comment.text.rstrip() for comment in comments_of(printed)] == [
+        comment.text.rstrip() for comment in comments_of(source)
+    ]
     assert print_file(again) == printed.text

@@ -6,7 +6,7 @@ from typing import Any
 
 from grammar.parser import parse
 from grammar.record import Record
-from grammar.source import Source
+from grammar.source import Source, Span
 from grammar.syntax import (
     Argument,
     Assign,
@@ -92,4 +92,6 @@ def shape(node: Any) -> Any:
     if isinstance(node, Record):
         fields = [name for name in node.fields if not name.endswith("span")]
         return (type(node).__name__, *(shape(getattr(node, name)) for name in fields))
+    if isinstance(node, Span):
+        return "span"
     return tuple(map(shape, node)) if isinstance(node, tuple) else node

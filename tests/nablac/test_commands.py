@@ -397,3 +397,14 @@ def test_an_unknown_command_gets_a_suggestion() -> None:
     done = invoke("chek", "x.model")
     assert done.exit_code == 2
     assert "did you mean `check`?" in done.stderr
+
+
+def test_check_prints_warnings_which_are_no_failure(tmp_path: Path) -> None:
+    path = model(tmp_path, "model M() {\n    input x: [4]\n    output x\n}\n")
+    done = invoke("check", path)
+    assert (done.exit_code, done.stdout) == (0, "") and done.stderr.startswith("warning[W302]: `x` has no axis")
+    assert done.stderr.endswith("\n1 file checked, no errors, 1 warning\n")
+    (warning,) = json.loads(invoke("check", "--json", path).stdout)["warnings"]
+    assert (warning["code"], warning["severity"], warning["line"]) == ("W302", "warning", 2)
+    assert "# W302: inputs without an axis" in invoke("explain", "w302").stdout
+    assert invoke("check", "-q", path).stderr == ""

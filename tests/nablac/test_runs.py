@@ -100,7 +100,7 @@ def test_eval_evaluates_all_of_another_file(line: Path, setting: str) -> None:
 def test_eval_notes_that_weights_are_untrained(line: Path) -> None:
     expected = "note: untrained weights, drawn from --seed; --weights FILE loads trained ones\n"
     assert invoke("eval", "m.model").stderr == expected + "units:     the loss and the metrics are in scaled units\n"
-    assert invoke("eval", "nowhere").stderr == "error[E901]: there is no such file\n --> nowhere\n"
+    assert invoke("eval", "nowhere.model").stderr.startswith("error[E901]: there is no such file\n --> nowhere.model\n")
 
 
 def test_python_refuses_to_load_nothing(line: Path) -> None:

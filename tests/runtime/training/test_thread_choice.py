@@ -12,7 +12,7 @@ from tests.runtime.graphs import fed, graph
 from tests.runtime.test_numpy_plan import RECURRENCE
 
 
-@pytest.mark.parametrize(("size", "threads"), [(8, 1), (2000, 2)])
+@pytest.mark.parametrize(("size", "threads"), [(8, 1), (2000, 1), (200_000, 2)])
 def test_the_largest_operator_decides(size: int, threads: int) -> None:
     x, w = fed("x", "f32", "n", size), fed("w", "f32", size, 50)
     product = graph([x, w], y=MatMul()(x, w))

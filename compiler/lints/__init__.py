@@ -1,0 +1,1 @@
+"""Warnings on models without errors: what is allowed, and is seldom meant."""

@@ -1,0 +1,40 @@
+"""`nablac completion`: the script that lets a shell complete nablac's commands, options, files and names."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import ShellComplete, get_completion_class
+
+from nablac.commands.completions import VARIABLE
+from nablac.commands.options import output_options
+from nablac.commands.output import print_json
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(SHELLS))
+@output_options
+def command(shell: str, as_json: bool, quiet: bool) -> int:
+    """Print the script for completion in a shell.
+
+    The shell then completes commands, options and their values, files, runs, and the names of specs, presets,
+    hyperparameters and diagnostics. The line for your shell goes into its start-up file:
+
+    \b
+    bash, in ~/.bashrc                      eval "$(nablac completion bash)"
+    zsh, in ~/.zshrc, behind compinit       eval "$(nablac completion zsh)"
+    fish, in ~/.config/fish/config.fish     nablac completion fish | source
+
+    \b
+    Example:
+      nablac completion bash > nablac.bash
+    """
+    kind = get_completion_class(shell)
+    assert kind is not None, "click has these shells"
+    root = click.get_current_context().find_root().command
+    script = ShellComplete.source(
+        kind(root, {}, "nablac", VARIABLE)
+    )  # not bash's own, which starts bash for its version
+    print_json({"shell": shell, "script": script}) if as_json else click.echo(script)
+    return 0

@@ -1,0 +1,71 @@
+"""What a shell completes: paths, runs, and the names in a model's file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+VARIABLE = "_NABLAC_COMPLETE"  # set by the script of a shell when it asks for completions
+_MOST = 1_000  # entries of a folder, and runs
+
+
+def matching_paths(incomplete: str, suffixes: tuple[str, ...]) -> Iterator[str]:
+    """The folders, with a slash, and the files with these suffixes, whose paths begin with `incomplete`."""
+    folder, start = os.path.split(incomplete)
+    try:
+        with os.scandir(folder or ".") as entries:
+            listed = sorted((entry.name, entry.is_dir()) for _, entry in zip(range(_MOST), entries, strict=False))
+    except OSError:
+        return
+    for name, is_folder in listed:
+        if name.startswith(start) and (start or not name.startswith(".")):
+            if is_folder or name.endswith(suffixes):
+                yield os.path.join(folder, name) + ("/" if is_folder else "")
+
+
+def run_folders(incomplete: str) -> Iterator[str]:
+    """The runs in `runs/MODEL/N` whose paths begin with `incomplete`, the newest first."""
+    records = sorted(Path("runs").glob("*/*/run.json"), key=_written, reverse=True)
+    for record in records[:_MOST]:
+        if str(record.parent).startswith(incomplete):
+            yield str(record.parent)
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+class RunPath(click.Path):
+    """The folder of a run."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def shell_complete(
+        self, context: click.Context, parameter: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The runs below `runs`, and other folders."""
+        paths = [*run_folders(incomplete), *matching_paths(incomplete, ("/",))]
+        return [CompletionItem(path) for path in dict.fromkeys(paths)]
+
+
+def complete_codes(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The codes of diagnostics, with their headings."""
+    from grammar.codes import declared
+
+    codes = declared().items()
+    return [CompletionItem(name, help=code.heading) for name, code in codes if name.startswith(incomplete.upper())]
+
+
+def complete_passes(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The names of compiler passes."""
+    from compiler.passes.pipeline import names_to_disable
+
+    return [CompletionItem(name) for name in names_to_disable() if name.startswith(incomplete)]

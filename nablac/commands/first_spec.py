@@ -1,0 +1,162 @@
+"""A spec that trains on a user's table: which columns it reads, and what it predicts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from grammar.parser import parse
+from grammar.printer import print_file
+from grammar.source import Source
+from runtime.boundary import decode
+from runtime.data.csv_file import Format, read_blocks
+
+_SAMPLE = 2_000  # rows that are looked at
+_MOST_CLASSES = 20  # of a column that is taken for classes
+_SEPARATORS = (",", ";", "\t", "|")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: whether its cells are numbers, and its distinct cells if they are few."""
+
+    name: str
+    is_numeric: bool
+    has_gaps: bool
+    values: frozenset[str]
+
+    @property
+    def is_classes(self) -> bool:
+        """Whether a prediction of it is the choice of a class: of texts, or of the numbers 0, 1, ..."""
+        few = 2 <= len(self.values) <= _MOST_CLASSES
+        return few and (not self.is_numeric or self.values == {str(number) for number in range(len(self.values))})
+
+
+class _Strict:
+    """Refuses broken rows, as training does."""
+
+    def report_broken(self, location: str, message: str, hint: str | None = None) -> None:
+        raise NablacError(Diagnostic(codes.E821, message, place=location, hint=hint))
+
+    def note(self, location: str, message: str) -> None:
+        """What is changed on reading, which training says too."""
+
+
+def spec_for_table(path: Path, target: str | None, content: bytes) -> str:
+    """The text of a spec that predicts the column `target`, or the last one, from the others.
+
+    Columns of texts and with missing cells are left out, and named in a comment. NablacError if nothing is left.
+    """
+    format = _format_of(content)
+    columns = _columns(path, content, format)
+    usable = [column for column in columns if not column.has_gaps and (column.is_numeric or column.is_classes)]
+    chosen = _target(path, columns, usable, target)
+    inputs = [column for column in usable if column is not chosen and column.is_numeric]
+    if not inputs:
+        message = f"{path} has no column of numbers to predict `{chosen.name}` from"
+        raise NablacError(Diagnostic(codes.E823, message, place=str(path), hint="`--target` chooses another column"))
+    left_out = [column.name for column in columns if column is not chosen and column not in inputs]
+    text = _spec(path, format, chosen, [column.name for column in inputs], left_out)
+    return print_file(parse(Source(str(path.with_suffix(".model")), text)))
+
+
+def _format_of(content: bytes) -> Format:
+    """The dialect of a table by its first line: the separator that is in it most often."""
+    first = content.lstrip().split(b"\n", 1)[0]
+    separator = max(_SEPARATORS, key=lambda sign: first.count(sign.encode()))
+    numbers = re.search(rb"\d,\d", content[:100_000]) if separator != "," else None
+    return Format(separator, "," if numbers and not re.search(rb"\d\.\d", content[:100_000]) else ".")
+
+
+def _columns(path: Path, content: bytes, format: Format) -> list[Column]:
+    lines = decode(content, str(path), "a CSV file").splitlines(keepends=True)
+    table = next(read_blocks(lines, str(path), format, _Strict(), _SAMPLE))
+    if not table.lines:
+        raise NablacError(Diagnostic(codes.E823, f"{path} has no rows", place=str(path)))
+    columns = []
+    for name, cells in zip(table.names, table.cells, strict=True):
+        present = [cell.strip() for cell in cells if not _is_missing(cell, format)]
+        is_numeric = bool(present) and all(format.number(cell) is not None for cell in present)
+        columns.append(Column(name, is_numeric, len(present) < len(cells), frozenset(present)))
+    return columns
+
+
+def _is_missing(cell: str, format: Format) -> bool:
+    """Whether a cell is empty or `nan`: numbers that training refuses."""
+    return not cell.strip() or (format.is_numeric(cell) and format.number(cell) is None)
+
+
+def _target(path: Path, columns: list[Column], usable: list[Column], target: str | None) -> Column:
+    """The column to predict; NablacError if it is not there, or cannot be predicted."""
+    names = {column.name: column for column in columns}
+    if target is None:
+        if usable:
+            return usable[-1]
+        message = f"{path} has no column that could be predicted: all have missing cells, or texts that differ"
+        raise NablacError(Diagnostic(codes.E823, message, place=str(path)))
+    if target not in names:
+        hint = did_you_mean(target, names) or f"its columns are {', '.join(f'`{name}`' for name in names)}"
+        raise NablacError(Diagnostic(codes.E822, f"{path} has no column `{target}`", place=str(path), hint=hint))
+    if names[target] not in usable:
+        why = "has missing cells" if names[target].has_gaps else f"has more than {_MOST_CLASSES} different texts"
+        raise NablacError(Diagnostic(codes.E823, f"the column `{target}` of {path} {why}", place=str(path)))
+    return names[target]
+
+
+def _spec(path: Path, format: Format, target: Column, inputs: list[str], left_out: list[str]) -> str:
+    name = "".join(word.capitalize() for word in re.findall(r"[A-Za-z0-9]+", path.stem)) or "Table"
+    name = name if name[0].isalpha() else f"Table{name}"
+    model, count = path.with_suffix(".model").name, len(inputs)
+    options = f", separator: {_quoted(format.separator)}" if format.separator != "," else ""
+    options += ', decimal: ","' if format.decimal == "," else ""
+    columns = f"inputs: [{', '.join(map(_quoted, inputs))}], targets: [{_quoted(target.name)}]"
+    others = f"the {count} columns" if count > 1 else "the column"
+    missing = f"#\n# Left out, since they hold texts or have missing cells: {_comment(left_out)}.\n" if left_out else ""
+    if target.is_classes:
+        size = len(target.values)
+        output = f"Dense({size})\n    output logits\n    output probability = softmax(logits, axis: -1)"
+        result, declared = "logits", "target label: i64[batch]"
+        loss, metric, after = "cross_entropy(logits, label)", "accuracy(logits, label)", f"  # one of {size} classes"
+    else:
+        output, result, declared = "Dense(1)\n    output y", "y", "target value: [batch, 1]"
+        loss, metric, after = "mse(y, value)", "mae(y, value)", ""
+    return f"""# Predicts {_comment([target.name])} from {others} of numbers in {_comment([path.name])}.
+#
+#   nablac train {model}
+#   nablac eval runs/{name.lower()}/1
+#   nablac predict runs/{name.lower()}/1 {_comment([path.name])}
+{missing}
+model {name}(hidden = 32, rate = 0.1) {{
+    \"\"\"Two layers of `hidden` units.\"\"\"
+    input features: [batch, {count}]
+
+    {result} = features -> Dense(hidden, relu) -> Dropout(rate) -> Dense(hidden, relu) -> {output}
+}}
+
+train {name} {{
+    {declared}{after}
+    loss {loss}
+    metric {metric}
+    optimizer adam(lr: 1e-3)
+    epochs 100
+    patience 20  # epochs without improvement, after which it stops
+    batch 32
+    validation 0.2
+    data csv({_quoted(path.name)}{options}) -> standardize() -> columns({columns})
+}}
+"""
+
+
+def _quoted(text: str) -> str:
+    """A string of the language."""
+    for sign, escape in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\t", "\\t")):
+        text = text.replace(sign, escape)
+    return f'"{text}"'
+
+
+def _comment(names: list[str]) -> str:
+    """Names in a comment, each on one line."""
+    return ", ".join(" ".join(name.split()) for name in names)

@@ -1,0 +1,96 @@
+"""`nablac init`: a first spec, with data beside it or for a table of one's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean_file
+from nablac.commands.completions import matching_paths
+from nablac.commands.options import output_options
+from nablac.commands.output import note, print_json
+
+DATA = {  # of each template, in its folder `data`
+    "forecast": "airline-passengers.csv",
+    "images": "digits.npz",
+    "text": "text.txt",
+}
+
+
+def _complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    kinds = [kind for kind in DATA if kind.startswith(incomplete)]
+    return [CompletionItem(name) for name in [*kinds, *matching_paths(incomplete, (".csv", ".csv.gz"))]]
+
+
+@click.command()
+@click.argument("what", metavar="[forecast|images|text|TABLE.csv]", default="forecast", shell_complete=_complete)
+@click.option("--target", metavar="COLUMN", help="Predict this column of TABLE.csv.  [default: the last one]")
+@output_options
+def command(what: str, target: str | None, as_json: bool, quiet: bool) -> int:
+    """Write a first spec.
+
+    Writes a small spec to start from, with its data in the folder data: a forecast of a series, a classifier of images,
+    or a model of a text. For a table, writes a spec beside it that predicts one column from the others. Files that are
+    there already are not touched.
+
+    \b
+    Example:
+      nablac init forecast
+      nablac train forecast.model --epochs 3
+    """
+    files = _of_table(Path(what), target) if what not in DATA else _of_template(what, target)
+    for path in files:
+        if os.path.lexists(path):
+            hint = f"remove or rename it, or run `nablac init` in another folder: {path} would be lost"
+            raise NablacError(Diagnostic(codes.E904, f"{path} is there already", place=str(path), hint=hint))
+    _write(files)
+    spec = next(iter(files))
+    if as_json:
+        print_json({"files": [str(path) for path in files]})
+    else:
+        click.echo("\n".join(str(path) for path in files))
+        note(f"train it:  nablac train {spec}", quiet)
+    return 0
+
+
+def _of_template(kind: str, target: str | None) -> dict[Path, bytes]:
+    """The files of a template: the spec, then its data."""
+    from specs import FOLDER
+
+    if target is not None:
+        raise click.UsageError("--target names a column of a table: `nablac init TABLE.csv --target COLUMN`")
+    if kind == "text":  # the pages of all diagnostics, which every installation has
+        pages = sorted((FOLDER / "diagnostics").glob("*.md"))
+        data = "\n".join(page.read_text("utf-8") for page in pages).encode()
+    else:
+        data = (FOLDER / "data" / DATA[kind]).read_bytes()
+    spec = (FOLDER / "templates" / f"{kind}.model").read_bytes()
+    return {Path(f"{kind}.model"): spec, Path("data", DATA[kind]): data}
+
+
+def _of_table(table: Path, target: str | None) -> dict[Path, bytes]:
+    """The spec for a table, which is beside it."""
+    from nablac.commands.first_spec import spec_for_table
+    from runtime.data.source_files import content_of
+
+    if not table.suffix and not table.exists():
+        raise click.UsageError(f"`{table}` is neither {', '.join(DATA)} nor a file: `nablac init TABLE.csv`")
+    if not table.exists():
+        hint = did_you_mean_file(str(table), matching_paths("", (".csv", ".csv.gz")))
+        raise NablacError(Diagnostic(codes.E820, "there is no such file", place=str(table), hint=hint))
+    text = spec_for_table(table, target, content_of(table))
+    return {table.with_suffix(".model"): text.encode()}
+
+
+def _write(files: dict[Path, bytes]) -> None:
+    """Write all files; the spec last, so that it is there only with its data."""
+    from runtime.atomic_files import write_bytes
+    from runtime.new_folders import make_parent
+
+    for path, content in reversed(files.items()):
+        make_parent(path)
+        write_bytes(path, content)

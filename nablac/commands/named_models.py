@@ -1,0 +1,114 @@
+"""The model that a command line names: a file, the folder of a run, or a spec that comes with nablac, by its name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem, split_arg_string
+
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError, nearest
+from nablac.commands.completions import matching_paths, run_folders
+
+
+def shipped_specs() -> dict[str, Path]:
+    """The specs that come with nablac, by name."""
+    from specs import FOLDER
+
+    return {path.stem: path for path in sorted(FOLDER.glob("*.model"))}
+
+
+def model_named(path: Path) -> Path:
+    """The file or folder that a path names.
+
+    A word without a folder and a suffix names the `.model` file of this name, or else a spec that comes with nablac.
+    NablacError if there is neither.
+    """
+    name = str(path)
+    if name == "-" or name != path.name or path.suffix or path.exists():
+        return path
+    own = path.with_suffix(".model")
+    if own.is_file():
+        return own
+    specs = shipped_specs()
+    if name in specs:
+        return specs[name]
+    near = nearest(name, specs)
+    hint = f"did you mean `{near}`?" if near else f"the specs that come with nablac are {', '.join(specs)}"
+    message = f"there is no file `{name}`, no file `{own}`, and no spec of this name"
+    raise NablacError(Diagnostic(codes.E901, message, place=name, hint=hint))
+
+
+def is_shipped(path: Path) -> bool:
+    """Whether a file comes with nablac, so that results are not written beside it."""
+    from specs import FOLDER
+
+    return path.parent == FOLDER
+
+
+class ModelFile(click.Path):
+    """A path of a model, or the name of one that comes with nablac."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, allow_dash=True)
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """The path of the model; NablacError if there is none of this name."""
+        path = super().convert(value, parameter, context)
+        is_completing = context is not None and context.resilient_parsing
+        return path if is_completing or not isinstance(path, Path) else model_named(path)
+
+    def shell_complete(
+        self, context: click.Context, parameter: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The names of specs, the runs below `runs`, and paths."""
+        return [CompletionItem(name) for name in dict.fromkeys(_candidates(incomplete))]
+
+
+def _candidates(incomplete: str) -> Iterator[str]:
+    yield from matching_paths(incomplete, (".model", ".onnx"))
+    yield from run_folders(incomplete)
+    yield from (name for name in shipped_specs() if name.startswith(incomplete))
+
+
+Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+
+def names_in_file(kind: str) -> Completer:
+    """A completer of the names in the FILE of a command: its `model`s, `preset`s, or hyperparameters (`set`)."""
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from grammar.parser import parse, read_source
+        from grammar.syntax import Definition, Preset
+
+        file = _file_in(os.environ.get("COMP_WORDS", ""))
+        try:
+            declarations = parse(read_source(file)).declarations if file is not None else ()
+        except NablacError:
+            return []
+        models = [node for node in declarations if isinstance(node, Definition) and node.kind == "model"]
+        presets = [node for model in models for node in model.body if isinstance(node, Preset)]
+        names = {
+            "model": [model.name.text for model in models],
+            "preset": [preset.name.text for preset in presets],
+            "set": [f"{hyper.name.text}=" for model in models for hyper in model.hypers],
+        }
+        return [CompletionItem(name) for name in dict.fromkeys(names[kind]) if name.startswith(incomplete)]
+
+    return complete
+
+
+def _file_in(line: str) -> Path | None:
+    """The first model in a command line; click has no arguments of a line that ends in an option without its value."""
+    for word in split_arg_string(line)[2:]:
+        try:
+            path = model_named(Path(word))
+        except NablacError:
+            continue
+        if path.suffix == ".model" and path.is_file():
+            return path
+    return None

@@ -1,0 +1,41 @@
+"""How many threads the libraries of linear algebra use: as the environment or a command asks, else all processors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def processors() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def asked_threads() -> int | None:
+    """The number of threads that the environment asks for."""
+    asked = os.environ.get(VARIABLES[0], "")
+    return int(asked) if asked.isdigit() and int(asked) else None
+
+
+@contextmanager
+def with_threads(count: int | None) -> Iterator[None]:
+    """Use this number of threads within the block, and in processes that are started there."""
+    if count is None:
+        yield
+        return
+    from threadpoolctl import threadpool_limits
+
+    before = {name: os.environ.get(name) for name in VARIABLES}
+    os.environ.update(dict.fromkeys(VARIABLES, str(count)))
+    try:
+        with threadpool_limits(count, user_api="blas"):
+            yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

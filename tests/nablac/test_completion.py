@@ -1,0 +1,89 @@
+"""Completion in a shell, and specs that are found by name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import invoke, shell
+from tests.paths import SPECS
+
+LINES = [
+    ("nablac comp", ["compile", "compare", "completion"]),
+    ("nablac train fore", ["forecaster"]),
+    ("nablac train own", ["own.model"]),
+    ("nablac eval runs/own/", ["runs/own/1/", "runs/own/1"]),
+    ("nablac train --resume runs/o", ["runs/own/1", "runs/own/"]),
+    ("nablac train own.model --ba", ["--backend", "--batch"]),
+    ("nablac train own.model --backend ", ["numpy", "ort"]),
+    ("nablac train own --preset ", ["large"]),
+    ("nablac train own.model --set w", ["width="]),
+    ("nablac compile own.model --disable-pass fuse-gem", ["fuse-gemm"]),
+    ("nablac train nothing --ba", ["--backend", "--batch"]),
+    ("nablac train nothing --preset ", []),
+    ("nablac explain e30", ["E301", "E302", "E303", "E304", "E305", "E306", "E307", "E308", "E309"]),
+    ("nablac completion z", ["zsh"]),
+]
+MODEL = (
+    "model Own(width = 3) {\n    input x: [batch, 4]\n    output x -> Dense(width)\n    preset large { width = 8 }\n}\n"
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "own.model").write_text(MODEL)
+    (tmp_path / "runs/own/1").mkdir(parents=True)
+    (tmp_path / "runs/own/1/run.json").write_text("{}")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("line", "expected"), LINES)
+def test_a_shell_gets(folder: Path, line: str, expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    words = line.split(" ")
+    monkeypatch.setenv("_NABLAC_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
+    answer = invoke(folder=folder).stdout.splitlines()
+    assert [name.removeprefix("plain,") for name in answer if name] == expected
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+def test_the_script_of_a_shell_asks_nablac(name: str) -> None:
+    script = invoke("completion", name).stdout
+    assert f"_NABLAC_COMPLETE={name}_complete" in script
+    assert json.loads(invoke("completion", name, "--json").stdout) == {"shell": name, "script": script[:-1]}
+
+
+def test_bash_takes_the_script() -> None:
+    done = shell('eval "$(nablac completion bash)"; complete -p nablac')
+    assert done.returncode == 0 and "_nablac_completion" in done.stdout
+
+
+def test_a_shipped_spec_is_found_by_name_and_reads_its_data(tmp_path: Path) -> None:
+    done = invoke("train", "forecaster", "--epochs", "1", "-q", folder=tmp_path)
+    assert done.exit_code == 0, done.output
+    assert invoke("eval", "runs/forecaster/1", folder=tmp_path).exit_code == 0
+
+
+def test_results_of_a_shipped_spec_are_written_to_the_working_folder(tmp_path: Path) -> None:
+    before = sorted(SPECS.iterdir())
+    assert invoke("compile", "mlp", folder=tmp_path).exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["mlp.onnx"]
+    assert sorted(SPECS.iterdir()) == before
+
+
+def test_a_file_of_the_folder_comes_before_a_shipped_spec(tmp_path: Path) -> None:
+    (tmp_path / "lstm.model").write_text(MODEL)
+    assert "Own" in invoke("summary", "lstm", folder=tmp_path).stdout
+    shutil.move(tmp_path / "lstm.model", tmp_path / "lstm")
+    assert "Own" in invoke("summary", "lstm", folder=tmp_path).stdout
+
+
+def test_an_unknown_name_says_what_there_is(tmp_path: Path) -> None:
+    done = invoke("check", "forcaster", folder=tmp_path)
+    expected = "error[E901]: there is no file `forcaster`, no file `forcaster.model`, and no spec of this name\n"
+    assert (done.exit_code, done.stderr) == (2, f"{expected} --> forcaster\nhelp: did you mean `forecaster`?\n")
+    assert "bert, characters, cnn" in invoke("train", "zzz", folder=tmp_path).stderr

@@ -1,0 +1,42 @@
+"""The example in the help of each command runs in an empty folder."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+
+from nablac.commands import COMMANDS, cli
+from tests.command_line import shell
+
+NEEDS = {"tune": "optuna"}
+
+
+def example_of(command: click.Command) -> list[str]:
+    """The lines under `Example:` in a command's help."""
+    _, _, text = (command.help or "").partition("Example:\n")
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def run(lines: list[str], folder: Path) -> None:
+    done = shell(f"set -e; cd {shlex.quote(str(folder))}\n" + "\n".join(lines))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_example_of_a_command_runs_in_an_empty_folder(name: str, tmp_path: Path) -> None:
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
+    lines = example_of(import_module(f"nablac.commands.{name}").command)
+    assert any(re.match(rf"nablac {name}\b", line) for line in lines)
+    if name == "fmt":  # nothing to change, and so nothing printed
+        lines.append("nablac fmt --check .")
+    run(lines, tmp_path)
+
+
+def test_the_first_example_of_all_runs(tmp_path: Path) -> None:
+    run(example_of(cli), tmp_path)

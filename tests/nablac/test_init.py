@@ -1,0 +1,98 @@
+"""`nablac init`: a spec that trains as it is written."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import invoke
+from tests.paths import SPECS
+
+
+@pytest.mark.parametrize("kind", ["forecast", "images", "text"])
+def test_a_template_trains_on_its_data(kind: str, tmp_path: Path) -> None:
+    done = invoke("init", kind, "--json", folder=tmp_path)
+    files = json.loads(done.stdout)["files"]
+    assert files[0] == f"{kind}.model" and all((tmp_path / file).is_file() for file in files)
+    assert (tmp_path / files[0]).read_text() == (SPECS / "templates" / files[0]).read_text()
+    assert invoke("check", files[0], folder=tmp_path).stderr == "1 file checked, no errors\n"
+    trained = invoke("train", files[0], "--epochs", "1", "--limit-batches", "2", "-q", folder=tmp_path)
+    assert trained.exit_code == 0, trained.output
+
+
+def table(folder: Path, head: str, row: str, name: str = "houses.csv", count: int = 60) -> Path:
+    draw = random.Random(1)
+    rows = []
+    for number in range(count):
+        values = {"n": number, "x": f"{draw.random():.3f}", "bit": number % 2, "word": ("big", "small")[number % 2]}
+        rows.append(row.format(**values))
+    (folder / name).write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
+    return folder / name
+
+
+TABLES = [
+    ("a number", "a,b,price", "{n},{x},{n}.5", 'inputs: ["a", "b"], targets: ["price"]', "mse(y, value)"),
+    ("a text", "a,b,kind", "{n},{x},{word}", 'inputs: ["a", "b"], targets: ["kind"]', "cross_entropy(logits, label)"),
+    ("0 and 1", "a,sold", "{x},{bit}", 'inputs: ["a"], targets: ["sold"]', "cross_entropy(logits, label)"),
+    ("texts between", "day,city,a,y", "2024-01-01,c{n},{x},{n}", 'inputs: ["a"], targets: ["y"]', "mse(y, value)"),
+    ("a hard name", 'a,"say ""it"", now",y', "{x},{n},{n}", 'inputs: ["a", "say \\"it\\", now"]', "mse(y, value)"),
+    ("semicolons", "a;b;y", "{n},5;{n},25;{n},75", 'separator: ";", decimal: ","', "mse(y, value)"),
+    ("no header", "1.5,2.5,3.5", "{n},{x},{n}", 'inputs: ["0", "1"], targets: ["2"]', "mse(y, value)"),
+]
+
+
+@pytest.mark.parametrize(("head", "row", "columns", "loss"), [case[1:] for case in TABLES], ids=[c[0] for c in TABLES])
+def test_a_table_gets_a_spec_that_trains_on_it(head: str, row: str, columns: str, loss: str, tmp_path: Path) -> None:
+    table(tmp_path, head, row)
+    assert invoke("init", "houses.csv", folder=tmp_path).exit_code == 0
+    spec = (tmp_path / "houses.model").read_text("utf-8")
+    assert columns in spec and loss in spec
+    assert invoke("fmt", "--check", "houses.model", folder=tmp_path).exit_code == 0
+    trained = invoke("train", "houses.model", "--epochs", "1", "-q", folder=tmp_path)
+    assert trained.exit_code == 0, trained.output
+    assert invoke("predict", "runs/houses/1", "houses.csv", folder=tmp_path).exit_code == 0
+
+
+def test_the_target_can_be_chosen_and_what_is_left_out_is_named(tmp_path: Path) -> None:
+    path = table(tmp_path, "id,a,b,price", "c{n},{x},,{n}.5")
+    assert invoke("init", path, "--target", "a").exit_code == 0
+    spec = path.with_suffix(".model").read_text()
+    assert 'inputs: ["price"], targets: ["a"]' in spec
+    assert "# Left out, since they hold texts or have missing cells: id, b." in spec
+
+
+WRONG = [
+    (["zzz"], "is neither forecast, images, text nor a file"),
+    (["nothing.csv"], "error[E820]: there is no such file"),
+    (["forecast", "--target", "x"], "--target names a column of a table"),
+    (["houses.csv", "--target", "pric"], "did you mean `price`?"),
+    (["houses.csv", "--target", "id"], "the column `id` of houses.csv has more than 20 different texts"),
+    (["empty.csv"], "error[E823]"),
+    (["words.csv"], "has no column of numbers to predict `b` from"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG)
+def test_what_cannot_be_done_is_refused_and_nothing_is_written(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    table(tmp_path, "id,a,price", "c{n},{x},{n}.5")
+    table(tmp_path, "a,b", "{word},{word}", "words.csv")
+    (tmp_path / "empty.csv").write_text("")
+    before = sorted(tmp_path.iterdir())
+    done = invoke("init", *arguments, folder=tmp_path)
+    assert done.exit_code == 2 and message in done.stderr
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("there", ["forecast.model", "data/airline-passengers.csv"])
+def test_a_file_that_is_there_is_not_touched(there: str, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / there).write_text("mine")
+    done = invoke("init", "forecast", folder=tmp_path)
+    assert done.exit_code == 2 and f"error[E904]: {there} is there already" in done.stderr
+    assert [path for path in sorted(tmp_path.rglob("*")) if path.is_file()] == [tmp_path / there]
+    assert (tmp_path / there).read_text() == "mine"
