@@ -90,9 +90,14 @@ class Reduction(Operator):
 
     def with_nan(self, emit: Emit, result: str, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
         """`result`, but NaN where an element is NaN, which onnxruntime's own maximum and minimum skip."""
-        flags = emit("Cast", emit("IsNaN", x), to=DType.U8.onnx)
+        numbers = DType.U8 if emit.target.casts_to_truth else DType.F32
+        flags = emit("Cast", emit("IsNaN", x), to=numbers.onnx)
         one = _reduce(emit, "ReduceMax", flags, axes, self.keep)
-        return emit("Where", emit("Cast", one, to=DType.BOOL.onnx), np.array(np.nan, type.dtype.numpy), result)
+        if emit.target.casts_to_truth:
+            some = emit("Cast", one, to=DType.BOOL.onnx)
+        else:
+            some = emit("Greater", one, np.zeros((), numbers.numpy))
+        return emit("Where", some, np.array(np.nan, type.dtype.numpy), result)
 
     def flops(self, x: TensorType) -> Size:
         return x.elements
