@@ -45,6 +45,8 @@ class Target(Record):
     casts_to_truth: bool = True  # a cast to bool compares with 0; otherwise it may drop the fraction first
     divides_by_sizes: bool = True  # divides by numbers that follow from sizes; otherwise some use those of one element
     reverses_by_slices: bool = True  # has Slice with steps of -1 over axes of unknown size
+    shares_kernels: bool = True  # reads one kernel as that of a convolution and of a transposed one
+    reduces_apart: bool = True  # reduces axes that do not lie beside each other at once
     repeats_steps: bool = True  # runs recurrences; otherwise short ones are written step by step
     stacks_any_sizes: bool = True  # a Scan stacks items of unknown sizes, or of unknown number
     differentiates_scans: bool = True  # runs the backward recurrences of a gradient
@@ -100,6 +102,8 @@ PORTABLE = Target(
     casts_to_truth=False,
     divides_by_sizes=False,
     reverses_by_slices=False,
+    shares_kernels=False,
+    reduces_apart=False,
     repeats_steps=False,
     stacks_any_sizes=False,
     differentiates_scans=False,

@@ -10,6 +10,7 @@ from compiler.costs import cheapest
 from compiler.dims import Size, product
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
+from compiler.operators.orders import lower_backwards
 from compiler.types import DType, TensorType, TypeMismatch
 
 if TYPE_CHECKING:
@@ -188,6 +189,8 @@ def _windows(op: Any, emit: Emit, x: str, kernel: tuple[Size, ...], sizes: tuple
 def lower_transpose(op: Any, emit: Emit, x: str, w: str) -> str:
     """A form of `conv_transpose`."""
     x_type, w_type = emit.type(x), emit.type(w)
+    if not emit.target.shares_kernels and emit.is_stored(w) and _has_flipped_form(op, emit, x_type, w_type):
+        return _as_flipped(op, emit, x, w)
     form = cheapest(
         emit.target,
         "transpose of a convolution",
@@ -265,7 +268,9 @@ def _as_flipped(op: Any, emit: Emit, x: str, w: str) -> str:
     shape: tuple[Size, ...] = (channels // op.groups, filters, taps)
     shape = shape if op.groups == 1 else (op.groups, *shape)
     w = emit("Transpose", emit("Reshape", w, emit.sizes(shape)), perm=order)
-    if taps != 1:
+    if taps != 1 and not emit.target.reverses_by_slices:
+        w = lower_backwards(emit, w, len(order) - 1, taps)
+    elif taps != 1:
         w = emit("Slice", w, np.array([-1]), np.array([-taps - 1]), np.array([len(order) - 1]), np.array([-1]))
     w = emit("Reshape", w, emit.sizes((filters * op.groups, channels // op.groups, *kernel)))
     return emit("Conv", x, w, pads=pads, dilations=dilations, group=op.groups)

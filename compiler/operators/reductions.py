@@ -270,6 +270,11 @@ class Any_(Quantifier):
 
 def _reduce(emit: Emit, onnx_type: str, x: str, axes: tuple[int, ...], keep: bool) -> str:
     """Write an ONNX reduction, whose axes are an input since opset 18, and since 13 for ReduceSum; then attributes."""
+    ordered = sorted(axes)
+    if not emit.target.reduces_apart and ordered and ordered[-1] - ordered[0] >= len(ordered):
+        last = [axis for step, axis in enumerate(ordered) if axis - step == ordered[-1] - len(ordered) + 1]
+        x = emit.keep(_reduce(emit, onnx_type, x, tuple(last), keep))
+        return _reduce(emit, onnx_type, x, tuple(ordered[: -len(last)]), keep)
     if emit.opset >= 18 or onnx_type == "ReduceSum":
         return emit(onnx_type, x, np.array(axes, np.int64), keepdims=int(keep))
     return emit(onnx_type, x, axes=axes, keepdims=int(keep))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import onnx
 
@@ -42,10 +43,20 @@ def forms_of(model: onnx.ModelProto) -> set[str]:
                 forms.add("a nested graph that reads what is no constant")
             if "Slice" in node.op_type and len(node.input) > 4 and (constants[node.input[4]] < 0).any():
                 forms.add("a slice backwards")
+            if node.op_type.startswith("Reduce") and _lie_apart(node, constants):
+                forms.add("a reduction of axes apart")
             follows = all(name in sized or name in constants for name in node.input)
             if node.op_type == "Shape" or (follows and not sized.isdisjoint(node.input)):
                 sized.update(node.output)
     return forms
+
+
+def _lie_apart(node: onnx.NodeProto, constants: Mapping[str, Any]) -> bool:
+    """Whether the axes of a reduction do not lie beside each other."""
+    axes = [axis for entry in node.attribute if entry.name == "axes" for axis in entry.ints]
+    if len(node.input) > 1:
+        axes = constants[node.input[1]].tolist()
+    return bool(axes) and max(axes) - min(axes) >= len(axes)
 
 
 def _forms_of_node(node: onnx.NodeProto, dtypes: dict[str, int], sized: set[str]) -> Iterator[str]:

@@ -73,6 +73,7 @@ def _compare(results: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
 FORMS = {  # by the form that the default export has: a model
     "a cast to bool": "model M { input x: [batch, 3]; output y = x * cast(cast(x, bool), f32) }",
     "a division by sizes": "model M { input x: [batch, 3]; output y = x / cast(size(x, 0), f32) }",
+    "a reduction of axes apart": "model M { input x: [batch, 3, 4, 4]; output y = sum(x, axis: [0, 2, 3]) }",
     "a slice backwards": "model M { input x: [batch, 3]; output y = flip(x, 0) }",
     "a recurrence in reverse only": "model M { input x: [batch, T, 3]; output y = x -> GRU(4, reverse: true) }",
     "a GRU with the reset gate before the product": "model M { input x: [batch, T, 3]\n"
