@@ -20,8 +20,9 @@ this page; it was last run on {date}, on two shared cores without a GPU.
 - *fixed sizes*: right, if the named sizes in the file are replaced by numbers before the client reads it.
 - *refused*: an error, a crash, or no result within {limit} s of the processor; the reasons are at the end.
 - **wrong**: other numbers, without a word. Do not use this client for such a model.
-- *not run*: left out, to bound the time of a run: training steps of thousands of nodes, and slow compilers (IREE, TVM,
-  tinygrad, and those on PyTorch) on gradients, training steps and the files of the default target.
+- *not run*: left out, as the time of the run was limited: most gradients and training steps, which have up to
+  thousands of nodes, most files of the default target, and many in slow clients (IREE, TVM, tinygrad, and those
+  on PyTorch).
 
 Versions: {versions}.
 """
