@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import nablac
 from compiler.decode import decode
 from compiler.graph import Graph
 from compiler.onnx.exporter import export
+from compiler.passes.known_weights import with_known_weights
 from compiler.passes.pipeline import optimize
 from compiler.targets import Target
 from compiler.training.step import training_step
@@ -36,7 +38,10 @@ class Built:
     def write(self, target: Target) -> onnx.ModelProto:
         """The ONNX model for a target."""
         graph = optimize(self.graph, target)
-        return export(graph, weights=None if self.fed else self.weights, target=target)
+        if self.fed:
+            return export(graph, weights=None, target=target)
+        known = with_known_weights(graph, self.weights, target)
+        return export(known.graph, weights=known.weights, target=target)
 
 
 @dataclass(frozen=True)
@@ -54,15 +59,15 @@ def inference(source: str, **choices: Any) -> Built:
     return Built(model.elaborated, model.weights)
 
 
-def gradient(source: str) -> Built:
+def gradient(source: str, **choices: Any) -> Built:
     """The gradients of a spec's loss."""
-    model = nablac.compile(SPECS / f"{source}.model").gradient()
+    model = nablac.compile(SPECS / f"{source}.model", **choices).gradient()
     return Built(model.elaborated, model.weights)
 
 
-def step(source: str) -> Built:
+def step(source: str, **choices: Any) -> Built:
     """One training step of a spec; its state is an input."""
-    spec = nablac.compile(SPECS / f"{source}.model", training=True).spec
+    spec = nablac.compile(SPECS / f"{source}.model", training=True, **choices).spec
     graph = training_step(spec).graph
     return Built(graph, initialize(graph, 0), {"step": 1, "seed": 7, "rate": 1}, fed=True)
 
@@ -73,8 +78,10 @@ def decode_step(source: str) -> Built:
     return Built(decode(model.elaborated).step, model.weights)
 
 
-_MODELS = ("mlp", "cnn", "resnet", "rnn", "lstm", "gru", "characters", "forecaster", "gpt", "llama", "bert", "t5")
-_SPECS = (*_MODELS, "transformer", "sentiment")
+_RECURRENT = ("rnn", "lstm", "gru", "characters", "forecaster")
+_TRAINED = ("mlp", "cnn", "resnet", "gpt", "llama", "bert", "t5", "transformer", "translate", "sentiment", *_RECURRENT)
+_SPECS = (*_TRAINED, "sentence")
+_DECODED = ("gpt", "llama", "characters", "t5", "transformer", "translate")
 _CHOSEN = {"gru": "GatedDigits", "rnn": "ManyToMany"}  # of the models in a spec
 _SMALL = {
     "reverse GRU alone": """model M { input x: [batch, T, 3]
@@ -104,12 +111,12 @@ _SMALL = {
 def cases() -> Iterator[Case]:
     """All files."""
     for name in _SPECS:
-        yield Case(name, "inference", lambda name=name: inference(name, model=_CHOSEN.get(name)))  # type: ignore[misc]
-    yield Case("gru, bidirectional", "inference", lambda: inference("gru", model="BidirectionalDigits"))
+        yield Case(name, "inference", partial(inference, name, model=_CHOSEN.get(name)))
+    yield Case("gru, bidirectional", "inference", partial(inference, "gru", model="BidirectionalDigits"))
     for name, text in _SMALL.items():
-        yield Case(name, "inference", lambda text=text: inference(text))  # type: ignore[misc]
-    for name in ("mlp", "cnn", "gpt"):
-        yield Case(name, "gradient", lambda name=name: gradient(name))  # type: ignore[misc]
-    for name in ("mlp", "cnn", "transformer"):
-        yield Case(name, "training step", lambda name=name: step(name))  # type: ignore[misc]
-    yield Case("gpt", "decode step", lambda: decode_step("gpt"))
+        yield Case(name, "inference", partial(inference, text))
+    for kind, build in (("gradient", gradient), ("training step", step)):
+        for name in _TRAINED:
+            yield Case(name, kind, partial(build, name, model=_CHOSEN.get(name)))
+    for name in _DECODED:
+        yield Case(name, "decode step", partial(decode_step, name))

@@ -1,8 +1,9 @@
-"""Runs ONNX files in one client: `python client_runs.py CLIENT FOLDER FILE=BATCH ...`, in the client's environment.
+"""Runs ONNX files in one client: `python client_runs.py CLIENT FORM FOLDER ...`, in the client's environment.
 
-FOLDER has `BATCH.npz`, the inputs, and `names.json`, the names of inputs and outputs in the file's order. The outputs
-are written to `CLIENT.BATCH.npz`. What a client refuses is an exception, whose last line the caller keeps. Imports
-nothing of nablac.
+A folder has `BATCH.npz`, the inputs of a batch, and `names.json`, the names of inputs and outputs in the file's order.
+FORM is `model`, for the file `model.onnx`, or `fixed`, for the files `fixedBATCH.onnx`. The outputs are written to
+`CLIENT.BATCH.npz`; what a client refuses is an exception, whose last line is written to `CLIENT.error`. A folder that
+takes too much of the processor's time ends the process. Imports nothing of nablac.
 """
 
 from __future__ import annotations
@@ -10,9 +11,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +25,8 @@ import numpy as np
 
 Arrays = dict[str, np.ndarray]
 Client = Callable[[Path, Arrays, list[str]], Sequence[Any]]
+BATCHES = (1, 3)
+LIMIT = 60  # seconds of the processor for a folder, and for each program that is run for it
 
 
 def openvino(file: Path, feeds: Arrays, outputs: list[str]) -> Sequence[Any]:
@@ -149,7 +156,10 @@ CLIENTS: dict[str, Client] = {
 
 
 def _run(command: Sequence[Any], cwd: Path | None = None) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+    limits = partial(resource.setrlimit, resource.RLIMIT_CPU, (LIMIT, LIMIT + 5))
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, preexec_fn=limits)
+    if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        raise RuntimeError(f"no result in {LIMIT} s")
     if done.returncode:
         raise RuntimeError(_error_line(done.stdout + done.stderr))
 
@@ -163,17 +173,34 @@ def _last_line(text: str) -> str:
     return next((line for line in reversed(text.splitlines()) if line.strip()), "no message")
 
 
-def main(client: str, folder: str, *runs: str) -> None:
-    """Run the files and write their outputs."""
-    work = Path(folder)
+def last_line(text: str) -> str:
+    """The line of an output that says what went wrong, shortened."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    faults = [line for line in lines if "rror" in line.split(":")[0] or "xception" in line.split(":")[0]]
+    return " ".join((faults or lines or ["no message"])[-1].split())[:160]
+
+
+def run_folder(client: str, form: str, work: Path) -> None:
+    """Run the file of both batches, and write its outputs."""
     names = json.loads((work / "names.json").read_text("utf-8"))
-    for run in runs:
-        file, batch = run.split("=")
+    for batch in BATCHES:
         with np.load(work / f"{batch}.npz") as stored:
             feeds = {key: stored[key] for key in names["inputs"]}
-        results = CLIENTS[client](work / file, feeds, names["outputs"])
+        file = work / ("model.onnx" if form == "model" else f"{form}{batch}.onnx")
+        results = CLIENTS[client](file, feeds, names["outputs"])
         arrays = {key: np.asarray(result) for key, result in zip(names["outputs"], results, strict=True)}
         np.savez(work / f"{client}.{batch}.npz", **arrays)
+
+
+def main(client: str, form: str, *folders: str) -> None:
+    """Run the files of all folders; one that a client refuses does not keep it from the next."""
+    for folder in map(Path, folders):
+        signal.setitimer(signal.ITIMER_PROF, LIMIT)
+        try:
+            run_folder(client, form, folder)
+        except Exception:
+            text = traceback.format_exc().replace(f"{folder}/", "")
+            (folder / f"{client}.error").write_text(last_line(text), "utf-8")
 
 
 if __name__ == "__main__":

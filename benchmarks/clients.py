@@ -17,8 +17,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ import numpy as np
 import onnx
 
 from benchmarks.client_cases import Built, Case, cases
-from compiler.targets import PORTABLE
+from benchmarks.client_runs import BATCHES, LIMIT, last_line
+from compiler.targets import ORT_CPU, PORTABLE, Target
 from grammar.diagnostics import NablacError
 from runtime.feeds import random_feeds, sizes_from
 
@@ -51,20 +53,22 @@ _PACKAGES = {
     "tvm": "apache-tvm",
     "reference": "onnx",
 }
-_BATCHES, _LENGTH = (1, 3), 6
-_LIMIT, _LONGEST = 100, 600  # seconds of one run, of the processor and in all
+_LENGTH = 6
+_LONGEST = 600  # seconds of one run in all
+_AT_ONCE = 6  # cases in one process
+TARGETS = (PORTABLE, ORT_CPU)
 _TOLERANCE = 1e-3  # relative to the largest magnitude of an output, or to 1
 
 Outcome = dict[str, str]  # "state": right, fixed, wrong or refused; "note": what happened
 
 
-def prepare(case: Case, folder: Path) -> Path:
+def prepare(case: Case, target: Target, folder: Path) -> None:
     """Write a case's files: the model, its copies with fixed sizes, inputs and expected outputs of both batches."""
     import onnxruntime as ort
 
     folder.mkdir(parents=True, exist_ok=True)
     built = case.build()
-    model = built.write(PORTABLE)
+    model = built.write(target)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, folder / "model.onnx")
     names = [value.name for value in model.graph.input]
@@ -73,7 +77,7 @@ def prepare(case: Case, folder: Path) -> Path:
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
-    for batch in _BATCHES:
+    for batch in BATCHES:
         feeds = feeds_of(built, batch, names)
         results = dict(zip(outputs, session.run(outputs, feeds), strict=True))
         np.savez(folder / f"{batch}.npz", **feeds)
@@ -81,7 +85,6 @@ def prepare(case: Case, folder: Path) -> Path:
         listed = {name: [array.dtype.name, array.shape, _numbers(array)] for name, array in feeds.items()}
         (folder / f"{batch}.json").write_text(json.dumps(listed), "utf-8")
         onnx.save(with_sizes(model, feeds, results), folder / f"fixed{batch}.onnx")
-    return folder
 
 
 def feeds_of(built: Built, batch: int, names: list[str]) -> dict[str, np.ndarray]:
@@ -107,46 +110,71 @@ def with_sizes(
     return onnx.shape_inference.infer_shapes(copy, data_prop=True)
 
 
-def run(client: str, environment: list[str], folder: Path) -> Outcome:
-    """Run a prepared case at both batches: the file as it is, else with fixed sizes."""
-    first = _run(client, environment, folder, dict.fromkeys(_BATCHES, "model.onnx"))
-    if first["state"] != "refused" or "no result" in first["note"]:
-        return first
-    second = _run(client, environment, folder, {batch: f"fixed{batch}.onnx" for batch in _BATCHES})
-    return {"state": "fixed", "note": first["note"]} if second["state"] == "right" else second
+def run_all(client: str, environment: list[str], folders: list[Path]) -> dict[Path, Outcome]:
+    """Run prepared cases at both batches: the files as they are, and those that are refused with fixed sizes."""
+    outcomes = run_form(client, environment, "model", folders)
+    refused = [folder for folder in folders if outcomes[folder]["state"] == "refused"]
+    for folder, second in run_form(client, environment, "fixed", refused).items():
+        if second["state"] == "right":
+            outcomes[folder] = {"state": "fixed", "note": outcomes[folder]["note"]}
+        elif second["state"] == "wrong":
+            outcomes[folder] = {"state": "wrong", "note": f"with fixed sizes, {second['note']}"}
+    return outcomes
 
 
-def _run(client: str, environment: list[str], folder: Path, files: Mapping[int, str]) -> Outcome:
+def run_form(client: str, environment: list[str], form: str, folders: list[Path]) -> dict[Path, Outcome]:
+    """Run one form of prepared cases, in one process as long as the client does not end it."""
+    outcomes: dict[Path, Outcome] = {}
+    for folder in folders:
+        for leftover in (*folder.glob(f"{client}.*"), *folder.glob("*.mnn"), *folder.glob("*pnnx*")):
+            leftover.unlink()
+    while waiting := [folder for folder in folders if folder not in outcomes]:
+        ended = _start(client, environment, form, waiting)
+        for folder in waiting:
+            if (outcome := _outcome(client, folder)) is None:
+                outcomes[folder] = {"state": "refused", "note": ended}
+                break
+            outcomes[folder] = outcome
+            if client == "web" and outcome["state"] == "refused":
+                break
+    return outcomes
+
+
+def _start(client: str, environment: list[str], form: str, folders: list[Path]) -> str:
+    """Run a client on folders; what ended it, where that was not the last of them."""
     program, *settings = environment
-    written = {batch: folder / f"{client}.{batch}.{'json' if client == 'web' else 'npz'}" for batch in files}
-    for leftover in (*written.values(), *folder.glob("*.mnn"), *folder.glob("*pnnx*")):
-        leftover.unlink(missing_ok=True)
     script = [program, "benchmarks/client_runs.py", client]
     if client == "web":
         script = ["node", "benchmarks/client_web.mjs", program]
-    command = [*script, str(folder), *(f"{file}={batch}" for batch, file in files.items())]
     own = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     own["PATH"] = os.pathsep.join([str(Path(program).parent), "/usr/local/bin", "/usr/bin", "/bin"])  # no other pip
     own |= dict(setting.split("=", 1) for setting in settings)
+    command = [*script, form, *map(str, folders)]
     try:
         done = subprocess.run(
-            ["bash", "-c", f'ulimit -t {_LIMIT}; exec "$@"', "client", *command],
+            command,
             cwd=ROOT,
             capture_output=True,
             text=True,
             errors="replace",
             env=own,
-            timeout=_LONGEST,
+            timeout=_LONGEST * len(folders),
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return {"state": "refused", "note": f"no result in {_LIMIT} s"}
-    if done.returncode or not all(file.exists() for file in written.values()):
-        if -done.returncode in (signal.SIGXCPU, signal.SIGKILL):
-            return {"state": "refused", "note": f"no result in {_LIMIT} s"}
-        if done.returncode < 0:
-            return {"state": "refused", "note": f"ended by signal {-done.returncode}"}
-        return {"state": "refused", "note": last_line((done.stderr + done.stdout).replace(f"{folder}/", ""))}
+        return f"no result in {_LONGEST} s"
+    if -done.returncode in (signal.SIGPROF, signal.SIGXCPU, signal.SIGKILL):
+        return f"no result in {LIMIT} s"
+    return f"ended by signal {-done.returncode}" if done.returncode < 0 else last_line(done.stderr + done.stdout)
+
+
+def _outcome(client: str, folder: Path) -> Outcome | None:
+    """What a client left in a folder; None if nothing."""
+    if (error := folder / f"{client}.error").exists():
+        return {"state": "refused", "note": error.read_text("utf-8")}
+    written = {batch: folder / f"{client}.{batch}.{'json' if client == 'web' else 'npz'}" for batch in BATCHES}
+    if not all(file.exists() for file in written.values()):
+        return None
     for batch, file in written.items():
         results = read_web(file) if client == "web" else dict(np.load(file))
         with np.load(folder / f"{batch}.expected.npz") as stored:
@@ -184,13 +212,6 @@ def _numbers(array: np.ndarray) -> list[Any]:
     return [str(number) for number in numbers] if array.dtype == np.int64 else numbers
 
 
-def last_line(text: str) -> str:
-    """The line of an output that says what went wrong, shortened."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    faults = [line for line in lines if "rror" in line.split(":")[0] or "xception" in line.split(":")[0]]
-    return " ".join((faults or lines or ["no message"])[-1].split())[:160]
-
-
 def version_of(client: str, environment: list[str]) -> str:
     """The version of a client."""
     if client == "web":
@@ -198,6 +219,21 @@ def version_of(client: str, environment: list[str]) -> str:
         return str(json.loads(package.read_text("utf-8"))["version"])
     code = f"import importlib.metadata as m; print(m.version('{_PACKAGES.get(client, client)}'))"
     return subprocess.run([environment[0], "-c", code], capture_output=True, text=True, check=False).stdout.strip()
+
+
+def batched(folders: Iterable[Path], count: int) -> Iterator[list[Path]]:
+    """Folders by at most so many."""
+    rest = iter(folders)
+    while part := list(islice(rest, count)):
+        yield part
+
+
+def select(names: Collection[str]) -> list[Case]:
+    """The cases that the names select: all if no name is of a case."""
+    every = list(cases())
+    titles = {case: {case.name, case.kind, f"{case.kind}: {case.name}"} for case in every}
+    named = {title for case in every for title in titles[case]} & {*names}
+    return [case for case in every if not named or titles[case] & named]
 
 
 def main(settings: str, *names: str) -> None:
@@ -209,25 +245,28 @@ def main(settings: str, *names: str) -> None:
     store = work / "results.json"
     record: dict[str, Any] = json.loads(store.read_text("utf-8")) if store.exists() else {"results": {}, "versions": {}}
     clients = [name for name in environments if name in names] or list(environments)
-    chosen = [case for case in cases() if {case.name, case.kind, f"{case.kind}: {case.name}"} & {*names}] or list(
-        cases()
-    )
     for client in clients:
         record["versions"][client] = version_of(client, environments[client])
-    for case in chosen:
-        key = f"{case.kind}: {case.name}"
-        folder = work / key.replace(": ", "-").replace(" ", "_").replace(",", "")
-        try:
-            prepare(case, folder)
-        except NablacError as error:
-            record["results"][key] = {"": {"state": "not written", "note": error.diagnostics[0].message}}
-            print(key, "not written:", error.diagnostics[0].message)
-            continue
+    for target in [target for target in TARGETS if target.name in names] or TARGETS:
+        prepared: dict[Path, dict[str, Outcome]] = {}
+        rows = record["results"].setdefault(target.name, {})
+        for case in select(names):
+            key = f"{case.kind}: {case.name}"
+            folder = work / target.name / key.replace(": ", "-").replace(" ", "_").replace(",", "")
+            try:
+                prepare(case, target, folder)
+            except NablacError as error:
+                rows[key] = {"": {"state": "not written", "note": error.diagnostics[0].message}}
+                print(key, "not written:", error.diagnostics[0].message)
+                continue
+            rows.setdefault(key, {}).pop("", None)
+            prepared[folder] = rows[key]
         for client in clients:
-            outcome = run(client, environments[client], folder)
-            record["results"].setdefault(key, {})[client] = outcome
-            print(f"{key}: {client}: {outcome['state']} {outcome['note']}", flush=True)
-            store.write_text(json.dumps(record, indent=1), "utf-8")
+            for folders in batched(prepared, _AT_ONCE):
+                for folder, outcome in run_all(client, environments[client], [*folders]).items():
+                    prepared[folder][client] = outcome
+                    print(f"{target.name}: {folder.name}: {client}: {outcome['state']} {outcome['note']}", flush=True)
+                store.write_text(json.dumps(record, indent=1), "utf-8")
     record["date"] = str(date.today())
     store.write_text(json.dumps(record, indent=1), "utf-8")
     write_table(record, ROOT / "docs" / "clients.md", TITLES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from compiler.dims import Size
@@ -35,11 +35,15 @@ class Emit(Protocol):
         The first `formal` inputs are the nested graph's own; the others are names of this graph.
         """
 
-    def carry(self, body: Any, states: int) -> tuple[str, ...]:
-        """Make the values that a Scan's body reads from this graph states of it, after its first `states` ones.
+    def carry(self, body: Any, inputs: int, outputs: int, types: Mapping[str, TensorType]) -> tuple[str, ...]:
+        """Make the values that a body reads from this graph states of it, after so many of its inputs and outputs.
 
-        Returns their names, the initial values of these states. Empty where the target's bodies read them as they are.
+        `types` are those of values inside a lowering. Returns the values' names, which are the states' initial values:
+        empty where the target's bodies read them as they are.
         """
+
+    def follows_from_sizes(self, name: str) -> bool:
+        """Whether a value is computed from shapes and constants alone, and is no constant."""
 
     def unique(self, base: str) -> str:
         """A name like `base` that is not yet taken in the model."""

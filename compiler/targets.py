@@ -41,6 +41,13 @@ class Target(Record):
     captures_values: bool = True  # nested graphs read any value of the outer one, not weights and constants alone
     reads_defaults: bool = True  # takes absent attributes and absent initial states as the specification has it
     has_integer_abs: bool = True  # has Abs of integers
+    casts_to_truth: bool = True  # a cast to bool compares with 0; otherwise it may drop the fraction first
+    divides_by_sizes: bool = True  # divides by numbers that follow from sizes; otherwise some use those of one element
+    reverses_by_slices: bool = True  # has Slice with steps of -1 over axes of unknown size
+    shares_kernels: bool = True  # reads one kernel as that of a convolution and of a transposed one
+    reduces_apart: bool = True  # reduces axes that do not lie beside each other at once
+    repeats_steps: bool = True  # runs recurrences; otherwise short ones are written step by step
+    stacks_any_sizes: bool = True  # a Scan stacks items of unknown sizes, or of unknown number
     differentiates_scans: bool = True  # runs the backward recurrences of a gradient
 
     @property
@@ -91,6 +98,13 @@ PORTABLE = Target(
     captures_values=False,
     reads_defaults=False,
     has_integer_abs=False,
+    casts_to_truth=False,
+    divides_by_sizes=False,
+    reverses_by_slices=False,
+    shares_kernels=False,
+    reduces_apart=False,
+    repeats_steps=False,
+    stacks_any_sizes=False,
     differentiates_scans=False,
 )
 EXPORT_TARGETS = {target.name: target for target in (ORT_CPU, ORT_CUDA, ORT_WEB, TENSORRT, PORTABLE)}

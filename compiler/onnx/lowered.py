@@ -102,14 +102,32 @@ class LoweredBody:
         for node in self.nodes:
             node.rename(renamed)
 
-    def carry(self, states: int, values: Mapping[str, tuple[TensorType, str, str]]) -> None:
-        """Make outer values that a Scan's step reads further states: for each its type, and names of the states."""
+    def carry(self, inputs: int, outputs: int, values: Mapping[str, tuple[TensorType, str, str]]) -> None:
+        """Make outer values that a step reads further states: for each its type, and names of the states.
+
+        They follow so many of its inputs and outputs.
+        """
         self.rename({name: before for name, (_, before, _) in values.items()})
         before = [value_info(name, type) for type, name, _ in values.values()]
         after = [value_info(name, type) for type, _, name in values.values()]
-        self.inputs = [*self.inputs[:states], *before, *self.inputs[states:]]
-        self.outputs = [*self.outputs[:states], *after, *self.outputs[states:]]
+        self.inputs = [*self.inputs[:inputs], *before, *self.inputs[inputs:]]
+        self.outputs = [*self.outputs[:outputs], *after, *self.outputs[outputs:]]
         self.nodes += [LoweredNode("Identity", [name], [following]) for _, name, following in values.values()]
+
+    def count_steps(
+        self, states: int, items: Mapping[str, str], number: tuple[str, TensorType], going: tuple[str, str, TensorType]
+    ) -> None:
+        """Make a Scan's step one of a Loop, which takes each of the `items` from the sequence that it belongs to.
+
+        `number` is the name and the type of the step's number, `going` the names and type of the condition to go on.
+        """
+        (index, index_type), (before, after, type) = number, going
+        gathers = [
+            LoweredNode("Gather", [sequence, index], [item], {"axis": 0}, item) for item, sequence in items.items()
+        ]
+        self.nodes = [*gathers, *self.nodes, LoweredNode("Identity", [before], [after])]
+        self.inputs = [value_info(index, index_type), value_info(before, type), *self.inputs[:states]]
+        self.outputs = [value_info(after, type), *self.outputs]
 
     def proto(self) -> onnx.GraphProto:
         """The graph as ONNX's own object."""

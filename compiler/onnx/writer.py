@@ -57,6 +57,7 @@ class Writer:
             self.taken: dict[str, int] = {}  # every name, with the last suffix tried
             self.begun: set[str] = set()  # the paths of layers that have nodes
             self.checked: dict[str, frozenset[str]] = {}  # the sizes that are at least 1 where this result exists
+            self.sized: set[str] = set()  # what follows from shapes and constants alone, and is no constant
             self.computed_sizes = Sizes(graph, self, self._operand)
 
     # Emit
@@ -76,6 +77,7 @@ class Writer:
             self._trace(node, source)
         self.nodes.append(node)
         self._pass_transpose(onnx_type, inputs, outputs)
+        self._trace_sizes(onnx_type, inputs, outputs)
         checked = self.root.checked
         if checked and (behind := [checked[name] for name in inputs if name in checked]):
             checked.update(dict.fromkeys(outputs, frozenset[str]().union(*behind)))
@@ -86,6 +88,13 @@ class Writer:
         behind = [self.transposed[name] for name in inputs if name in self.transposed]
         if onnx_type not in KEEP_LAYOUT and (behind or onnx_type == "Transpose"):
             self.transposed.update(dict.fromkeys(outputs, any(behind) or onnx_type == "Cast"))
+
+    def _trace_sizes(self, onnx_type: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        """Record whether results follow from sizes."""
+        sized = self.root.sized
+        known = (name in sized or not name or self.array(name) is not None for name in inputs)
+        if onnx_type == "Shape" or (not sized.isdisjoint(inputs) and all(known)):
+            sized.update(outputs)
 
     def _trace(self, node: LoweredNode, source: Origin) -> None:
         """Record the origin of a node; the first node of a layer gets its docstring and those around it."""
@@ -152,15 +161,18 @@ class Writer:
         formals = [value_info(name, value.type) for value, name in zip(values[:formal], inputs, strict=False)]
         return LoweredBody(graph.name, inner.nodes, formals, ends, list(inner.value_infos(outputs)))
 
-    def carry(self, body: LoweredBody, states: int) -> tuple[str, ...]:
+    def follows_from_sizes(self, name: str) -> bool:
+        return name in self.root.sized
+
+    def carry(self, body: LoweredBody, inputs: int, outputs: int, types: Mapping[str, TensorType]) -> tuple[str, ...]:
         if self.target.captures_values:
             return ()
         own = {*(value.name for value in body.inputs), *(result for node in body.nodes for result in node.results)}
         read = dict.fromkeys(name for node in body.nodes for name in sorted(node.names_read()) if name)
         carried = [name for name in read if name not in own and name not in self.root.tensors.protos]
-        named = ((name, self.type(name), f"step/{name}") for name in carried)
+        named = ((name, types.get(name) or self.type(name), f"step/{name}") for name in carried)
         values = {name: (type, self.unique(inside), self.unique(inside)) for name, type, inside in named}
-        body.carry(states, values)
+        body.carry(inputs, outputs, values)
         return tuple(carried)
 
     def unique(self, base: str) -> str:

@@ -193,6 +193,11 @@ class Div(Elementwise):
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
         return sum_to(x.type, grad / y), sum_to(y.type, -(grad * result / y))
 
+    def lower(self, emit: Emit, x: str, y: str) -> str:
+        if emit.follows_from_sizes(y) and not emit.target.divides_by_sizes:
+            return emit("Mul", x, emit("Reciprocal", y))
+        return emit("Div", x, y)
+
 
 class FloorDiv(PiecewiseConstant):
     """`x // y`: the quotient rounded down, of integers or floats, as in Python."""

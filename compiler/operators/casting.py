@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING
 from compiler.attribute_kinds import ElementType
 from compiler.dims import Size
 from compiler.graph import Operator, Value
+from compiler.lazy import LazyModule
 from compiler.lowering import Emit
-from compiler.types import TensorType
+from compiler.types import DType, TensorType
 from compiler.window import Window
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from compiler.types import Array
+else:
+    np = LazyModule("numpy")
 
 
 class Cast(Operator):
@@ -64,6 +69,9 @@ class Cast(Operator):
         return self(window.of(x, axis))
 
     def lower(self, emit: Emit, x: str) -> str:
+        source = emit.type(x).dtype
+        if self.dtype == DType.BOOL != source and not emit.target.casts_to_truth:
+            return emit("Not", emit("Equal", x, np.zeros((), source.numpy)))
         return emit("Cast", x, to=self.dtype.onnx)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from compiler.attribute_kinds import INTERNAL, Flag, Integer
 from compiler.derivation import BackwardStep, current_derivation
@@ -26,6 +26,7 @@ from compiler.operators.making import (
     unsqueeze,
     zeros,
 )
+from compiler.operators.orders import lower_backwards
 from compiler.rewrite import reached, rebuild, replace
 from compiler.types import DType, TensorType, TypeMismatch
 
@@ -146,8 +147,9 @@ class Scan(Operator):
     def lower(self, emit: Emit, *operands: str) -> tuple[str, ...]:
         if self.backward and not emit.target.differentiates_scans:
             hint = "choose another target, such as `ort-cpu`, or compile the model for inference"
-            target = f"`--target {emit.target.name}`"
-            raise TypeMismatch(f"{target} has no gradients of recurrences, which few {emit.target.title} run", hint)
+            few = f"which few {emit.target.title} run"
+            refused = f"`--target {emit.target.name}` writes no gradient of a recurrence of unknown length, {few}"
+            raise TypeMismatch(refused, hint)
         formal = self.states + self.slices
         names = [f"{label}" for label in self.body.inputs]
         inner = [emit.unique(f"step/{name}") for name in names[:formal]]
@@ -157,9 +159,12 @@ class Scan(Operator):
         if stacked := len(outputs) - self.states:
             directions["scan_output_directions"] = [int(self.reverse)] * stacked
         first, sequences = operands[: self.states], operands[self.states : formal]
-        length = self.length(*(emit.type(operand) for operand in operands))
+        types = [emit.type(operand) for operand in operands]
+        length = self.length(*types)
+        if not emit.target.stacks_any_sizes and not _has_known_sizes(self.infer(*types)[self.states :]):
+            return self._lower_loop(emit, body, inner[self.states :], first, sequences, length)
         steps = [pad_empty(emit, sequence, length) for sequence in sequences]
-        carried = emit.carry(body, self.states)
+        carried = emit.carry(body, self.states, self.states, {})
         results = emit.many(
             len(outputs) + len(carried),
             "Scan",
@@ -174,6 +179,42 @@ class Scan(Operator):
         final = states_of_steps(emit, length, first, results[: self.states])
         return (*final, *(drop_padding(emit, stacked, length) for stacked in results[self.states :]))
 
+    def _lower_loop(
+        self, emit: Emit, body: Any, items: Sequence[str], first: Sequence[str], sequences: Sequence[str], length: Size
+    ) -> tuple[str, ...]:
+        """The steps as a Loop, which has no sequences: they are states that stay, and each step takes its item."""
+        along = {name: emit.type(name) for name in sequences}
+        if self.reverse:
+            flipped = {name: lower_backwards(emit, name, 0, length) for name in along}
+            sequences = [flipped[name] for name in sequences]
+            along = {flipped[name]: type for name, type in along.items()}
+        counter, before, after = (emit.unique(f"step/{name}") for name in ("number", "goes_on", "goes_on_after"))
+        truth = TensorType(DType.BOOL)
+        body.count_steps(
+            self.states,
+            dict(zip(items, sequences, strict=True)),
+            (counter, TensorType(DType.I64)),
+            (before, after, truth),
+        )
+        carried = emit.carry(body, self.states + 2, self.states + 1, along)
+        types = [value.type for value in self.body.outputs.values()]
+        results = emit.many(
+            len(types) + len(carried),
+            "Loop",
+            emit("Squeeze", emit.sizes((length,)), np.array([0])),
+            np.array(True),
+            *first,
+            *carried,
+            body=body,
+        )
+        final, stacks = results[: self.states], results[self.states + len(carried) :]
+        shaped = []
+        for stack, type in zip(stacks, types[self.states :], strict=True):
+            # Some clients know no rank of what a Loop stacks, and none knows the sizes where there was no step.
+            whole = emit("Reshape", stack, emit.sizes((length, *type.shape)), allowzero=0)
+            shaped.append(lower_backwards(emit, whole, 0, length) if self.reverse else whole)
+        return (*final, *shaped)
+
     @property
     def graphs(self) -> tuple[Graph, ...]:
         return (self.body,)
@@ -186,6 +227,11 @@ class Scan(Operator):
 
     def _is_sequence(self, index: int) -> bool:
         return self.states <= index < self.states + self.slices
+
+
+def _has_known_sizes(types: Iterable[TensorType]) -> bool:
+    """Whether all sizes of the types are numbers."""
+    return all(isinstance(size, int) for type in types for size in type.shape)
 
 
 # Back-propagation through time (Werbos, 1990): the gradient of a Scan is a Scan in the other direction

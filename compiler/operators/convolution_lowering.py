@@ -10,6 +10,7 @@ from compiler.costs import cheapest
 from compiler.dims import Size, product
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
+from compiler.operators.orders import lower_backwards
 from compiler.types import DType, TensorType, TypeMismatch
 
 if TYPE_CHECKING:
@@ -232,6 +233,8 @@ def _windows(op: Windows, emit: Emit, x: str, kernel: tuple[Size, ...], sizes: t
 def lower_transpose(op: Transposed, emit: Emit, x: str, w: str) -> str:
     """A form of `conv_transpose`."""
     x_type, w_type = emit.type(x), emit.type(w)
+    if not emit.target.shares_kernels and emit.is_stored(w) and _has_flipped_form(op, emit, x_type, w_type):
+        return _as_flipped(op, emit, x, w)
     sizes = _grouped_sizes(op.groups, x_type, w_type.shape[1], w_type.shape[2:], x_type.shape[2:])
     stride = max(op.strides, default=1)
     form = cheapest(emit.target, "transpose of a convolution", "transpose", **sizes, stride=stride)
@@ -303,7 +306,9 @@ def _as_flipped(op: Transposed, emit: Emit, x: str, w: str) -> str:
     shape: tuple[Size, ...] = (channels // op.groups, filters, taps)
     shape = shape if op.groups == 1 else (op.groups, *shape)
     w = emit("Transpose", emit("Reshape", w, emit.sizes(shape)), perm=order)
-    if taps != 1:
+    if taps != 1 and not emit.target.reverses_by_slices:
+        w = lower_backwards(emit, w, len(order) - 1, taps)
+    elif taps != 1:
         w = emit("Slice", w, np.array([-1]), np.array([-taps - 1]), np.array([len(order) - 1]), np.array([-1]))
     w = emit("Reshape", w, emit.sizes((filters * op.groups, channels // op.groups, *kernel)))
     return emit("Conv", x, w, pads=pads, dilations=dilations, group=op.groups)

@@ -27,8 +27,15 @@ _BITS, _BYTES = 32, 4
 
 def lower_columns(emit: Emit, number: str) -> tuple[str, str]:
     """The columns `[1, 4]` of both words of an i64 scalar whose magnitude is below 2**31, the lower word first."""
-    number, parts = emit("Reshape", number, np.array([1, 1])), []
-    for _ in range(4):
+    number = emit("Reshape", number, np.array([1, 1]))
+    # Some runtimes divide integers as f32, of 24 bits: the quotient may be 1 too large. Products and sums are exact.
+    quotient = emit("Div", number, np.array([1 << 16]))
+    rest = emit("Sub", number, emit("Mul", quotient, np.array([1 << 16])))
+    below = emit("Cast", emit("Less", rest, np.array([0])), to=DType.I64.onnx)
+    number = emit("Sub", quotient, below)
+    first = emit("Add", rest, emit("Mul", below, np.array([1 << 16])))
+    parts = [emit("Cast", first, to=_type(emit).onnx)]
+    for _ in range(3):
         part = emit("Mod", number, np.array([1 << 16]), fmod=0)  # with the sign of the divisor
         number = emit("Div", emit("Sub", number, part), np.array([1 << 16]))
         parts.append(emit("Cast", part, to=_type(emit).onnx))

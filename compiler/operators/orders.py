@@ -26,7 +26,20 @@ def lower_positions(emit: Emit, count: Size) -> str:
     return emit("Sub", emit("CumSum", ones, np.array(0), exclusive=0, reverse=0), np.array([1]))
 
 
+def lower_backwards(emit: Emit, x: str, axis: int, count: Size) -> str:
+    """`x` with the order along an axis of length `count` reversed, by indices."""
+    if isinstance(count, int) and count <= _LONGEST_CONSTANT:
+        return emit("Gather", x, emit.sizes(range(count - 1, -1, -1)), axis=axis)
+    last = emit("Sub", emit.sizes((count,)), np.array([1]))
+    return emit("Gather", x, emit("Sub", last, lower_positions(emit, count)), axis=axis)
+
+
 def lower_flip(emit: Emit, x: str, axes: tuple[int, ...]) -> str:
     """`x` with the order along axes reversed, which are counted from the front."""
+    if not emit.target.reverses_by_slices:
+        shape = emit.type(x).shape
+        for axis in axes:
+            x = lower_backwards(emit, x, axis, shape[axis])
+        return x
     back, front = np.full(len(axes), -1, np.int64), np.full(len(axes), -emit.target.largest_index - 1, np.int64)
     return emit("Slice", x, back, front, np.array(axes, np.int64), back)

@@ -217,7 +217,8 @@ class Fill(Draw):
             return self.lower_fraction(emit, self.lower_words(emit, key, lane), offset)
         count, dtype = product(self.shape), _working(self.dtype)
         if isinstance(count, int) and count >= 1 << _BITS:
-            raise TypeMismatch(f"a draw of {count:,} numbers", "this target counts to 2**24: draw fewer at a time")
+            refused = f"`--target {emit.target.name}` counts to 2**24, below the {count:,} numbers of this draw"
+            raise TypeMismatch(refused, "draw fewer at a time")
         numbers = emit(
             "Cast", emit("Unsqueeze", lower_positions(emit, count), np.array([1])), to=emit.target.draws_in.onnx
         )

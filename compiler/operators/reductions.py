@@ -92,9 +92,14 @@ class Reduction(Operator):
 
     def with_nan(self, emit: Emit, result: str, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
         """`result`, but NaN where an element is NaN, which onnxruntime's own maximum and minimum skip."""
-        flags = emit("Cast", emit("IsNaN", x), to=DType.U8.onnx)
+        numbers = DType.U8 if emit.target.casts_to_truth else DType.F32
+        flags = emit("Cast", emit("IsNaN", x), to=numbers.onnx)
         one = _reduce(emit, "ReduceMax", flags, axes, self.keep)
-        return emit("Where", emit("Cast", one, to=DType.BOOL.onnx), np.array(np.nan, type.dtype.numpy), result)
+        if emit.target.casts_to_truth:
+            some = emit("Cast", one, to=DType.BOOL.onnx)
+        else:
+            some = emit("Greater", one, np.zeros((), numbers.numpy))
+        return emit("Where", some, np.array(np.nan, type.dtype.numpy), result)
 
     def flops(self, x: TensorType) -> Size:
         return x.elements
@@ -273,6 +278,11 @@ class Any_(Quantifier):
 
 def _reduce(emit: Emit, onnx_type: str, x: str, axes: tuple[int, ...], keep: bool) -> str:
     """Write an ONNX reduction, whose axes are an input since opset 18, and since 13 for ReduceSum; then attributes."""
+    ordered = sorted(axes)
+    if not emit.target.reduces_apart and ordered and ordered[-1] - ordered[0] >= len(ordered):
+        last = [axis for step, axis in enumerate(ordered) if axis - step == ordered[-1] - len(ordered) + 1]
+        x = emit.keep(_reduce(emit, onnx_type, x, tuple(last), keep))
+        return _reduce(emit, onnx_type, x, tuple(ordered[: -len(last)]), keep)
     if emit.opset >= 18 or onnx_type == "ReduceSum":
         return emit(onnx_type, x, np.array(axes, np.int64), keepdims=int(keep))
     return emit(onnx_type, x, axes=axes, keepdims=int(keep))
