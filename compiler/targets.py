@@ -29,7 +29,6 @@ class Target(Record):
     highest_opset: int = HIGHEST_OPSET
     device: str | None = None  # the processor that nodes without a kernel leave; None if there is only one
     kernels: str | None = None  # the table of its kernels; None if it runs every operator that is written for it
-    packs_weights: bool = False  # packs the constant weights of a product when it loads a file, besides the originals
     has_views: bool = False  # a view takes no memory, and the axes of a stored tensor may lie in any order
     scales_channels: bool = True  # has a kernel that scales and shifts channels at once
     has_range: bool = True  # has Range
@@ -68,7 +67,7 @@ class Target(Record):
 
 
 NUMPY = Target("numpy", "the NumPy runtime", has_views=True, scales_channels=False)
-ORT_CPU = Target("ort-cpu", "onnxruntime on a CPU", kernels="ort-cpu", packs_weights=True)
+ORT_CPU = Target("ort-cpu", "onnxruntime on a CPU", kernels="ort-cpu")
 ORT_CUDA = Target(
     "ort-cuda",
     "onnxruntime on an NVIDIA GPU",

@@ -45,7 +45,7 @@ class ModelRunner:
             from runtime.onnx_session import OnnxRunner
 
             known = with_known_weights(graph, self.fixed, ORT_CPU, keep=keep_weights)
-            model = export(known.graph, weights=known.weights, fed=changing)
+            model = export(known.graph, weights=known.weights, fed=changing, shares_tables=device == "cpu")
             self.runner = OnnxRunner(model.SerializeToString(), device=device)
         self.run_graph = known.graph  # what the backend runs
 

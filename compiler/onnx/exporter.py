@@ -35,6 +35,7 @@ def export(
     largest: int = LARGEST_FILE,
     fed: Collection[str] = (),
     target: Target = ORT_CPU,
+    shares_tables: bool = False,
 ) -> onnx.ModelProto:
     """The graph as an ONNX model.
 
@@ -42,7 +43,9 @@ def export(
     become inputs after the others. Outputs keep their names, and next values of buffers become outputs `<path>.next`
     (see `end_names`). The default opset is the lowest, from `lowest` on, that needs the fewest nodes, or at which fewer
     nodes leave the target's device. If the weights are larger than `largest` bytes together, the model contains
-    references to them, and `runtime.onnx_file.save` writes their arrays. NablacError if the graph cannot be exported.
+    references to them, and `runtime.onnx_file.save` writes their arrays. With `shares_tables`, for sessions of our own,
+    large tied tables are inputs with a default value (see `tied_tables`), of which onnxruntime warns. NablacError if
+    the graph cannot be exported.
     """
     graph = run_stage(graph, Stage.EXPORT, target)
     check_opset(graph, opset, target)
@@ -53,7 +56,7 @@ def export(
 
     def write(opset: int) -> onnx.ModelProto:
         model = onnx.ModelProto(ir_version=IR_VERSION, opset_import=[onnx.helper.make_opsetid("", opset)])
-        Writer(graph, opset, target=target).write(model.graph, weights, largest, fed)
+        Writer(graph, opset, target=target).write(model.graph, weights, largest, fed, shares_tables)
         return model
 
     def nodes(model: onnx.ModelProto) -> tuple[int, int]:

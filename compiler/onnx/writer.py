@@ -190,7 +190,12 @@ class Writer:
     # Writing
 
     def write(
-        self, proto: onnx.GraphProto, weights: Mapping[str, Array] | None, largest: int, fed: Collection[str] = ()
+        self,
+        proto: onnx.GraphProto,
+        weights: Mapping[str, Array] | None,
+        largest: int,
+        fed: Collection[str] = (),
+        shares_tables: bool = False,
     ) -> None:
         """Fill in an empty GraphProto with the whole graph."""
         inputs: list[onnx.ValueInfoProto] = []
@@ -216,7 +221,7 @@ class Writer:
         proto.name = self.graph.name
         if self.graph.doc:
             proto.doc_string = self.graph.doc
-        if self.target.packs_weights:
+        if shares_tables:
             tied = tied_tables(self.nodes, self.tensors.protos, self.known_type)
             inputs += [value_info(name, self.types[name]) for name in tied]
         proto.input.extend(inputs)
