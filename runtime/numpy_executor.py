@@ -26,7 +26,8 @@ class NumpyRunner:
     def __init__(self, graph: Graph, weights: Mapping[str, Any] | None = None, settings: LoopSettings = PLAIN) -> None:
         self.graph, self.settings = graph, settings
         self.signature = Signature.of(graph)
-        needed = {name: weights[name] for name in weights or () if weights and name in self.signature.types}
+        known = weights if weights is not None else {}
+        needed = {name: known[name] for name in self.signature.types if name in known}  # of which there may be few
         self.weights, self._weight_sizes = self.signature.check(needed, held=self.signature.types)
         self.plans: OrderedDict[tuple[tuple[str, int], ...], Plan] = OrderedDict()
 

@@ -32,6 +32,15 @@ def test_weights_that_are_drawn_when_read_are_the_same_in_any_order() -> None:
         np.testing.assert_array_equal(lazy[path], at_once[path])
 
 
+def test_the_draw_of_a_weight_does_not_go_through_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = InitialWeights(elaborate(TEXT), 1)
+    for method in ("__iter__", "__len__"):
+        monkeypatch.setattr(InitialWeights, method, lambda weights: pytest.fail("all weights were listed"))
+    assert [np.shape(weights[path]) for path in weights.operators] == [
+        weights.shape(path) for path in weights.operators
+    ]
+
+
 def test_a_matrix_is_drawn_once_more_only_where_it_is_out_of_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """The initializer draws five times; the last four are those of the few elements beyond two deviations."""
     text = "model M() {\n    input x: [batch, 500]\n    param W: [500, 600] ~ truncated_normal\n    output x @ W\n}\n"
