@@ -34,7 +34,7 @@ COMMANDS = {  # each is a module of this package; the text is the first line of 
     "eval": "Evaluate a model.",
     "compare": "Compare runs.",
     "generate": "Generate text with a model.",
-    "grad": "Export a model's gradients to ONNX.",
+    "grad": "Export a model's gradients to ONNX, or print them.",
     "summary": "Show a model's layers, shapes and cost.",
     "draw": "Draw a model as SVG, HTML, Mermaid or DOT.",
     "profile": "Show where the time of a model goes.",

@@ -46,7 +46,9 @@ train Letters {
 }
 """
 ARGUMENTS = {
+    "init": ("forecast",),
     "check": ("line.model",),
+    "fmt": ("line.model",),
     "compile": ("line.model", "-o", "line.onnx"),
     "run": ("line.model", "x.npy"),
     "predict": ("line", "x.npy"),
@@ -63,6 +65,7 @@ ARGUMENTS = {
     "bench": ("line.model", "--rounds", "2", "--threads", "1", "--form", "as compiled"),
     "explain": ("E303",),
     "doctor": (),
+    "completion": ("bash",),
 }
 BEFORE = {
     "compare": (("train", "line.model", "-o", "one"), ("train", "line.model", "-o", "two", "--seed", "1")),

@@ -149,7 +149,7 @@ STATED = {
     "gru": ("x -> GRU(3)", "NaN", "`gru`, NaN: "),
     "max_pool": ("max_pool(x, kernel: [2])", "NaN", "`max_pool`, NaN in a window: "),
     "a sum beyond": (
-        "conv(transpose(x, [0, 2, 1]), W, pads: [1, 1])",
+        "conv(transpose(x, [0, 2, 1]), W[:, :, 0:2])",
         "limits of the dtype",
         "`conv`, sums that overflow ",
     ),
