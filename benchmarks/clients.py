@@ -127,7 +127,7 @@ def run_form(client: str, environment: list[str], form: str, folders: list[Path]
     outcomes: dict[Path, Outcome] = {}
     for folder in folders:
         for leftover in (*folder.glob(f"{client}.*"), *folder.glob("*.mnn"), *folder.glob("*pnnx*")):
-            leftover.unlink()
+            leftover.unlink(missing_ok=True)
     while waiting := [folder for folder in folders if folder not in outcomes]:
         ended = _start(client, environment, form, waiting)
         for folder in waiting:
