@@ -15,23 +15,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from compiler.dims import Dim, Size, substitute
-from compiler.origins import Origin, ResultName, current_origin
+from compiler.origins import Layer, Origin, ResultName, current_origin
 from compiler.types import DType, TensorType
-from grammar.record import Record, ValueRecord
+from grammar.record import Record
 
 if TYPE_CHECKING:
     import networkx as nx
 
     from compiler.targets import Target
     from compiler.types import Array
-
-
-class Layer(ValueRecord):
-    """One layer at its first application: the definition's name and docstring, and the types of its outputs."""
-
-    definition: str
-    doc: str | None = None
-    outputs: tuple[TensorType, ...] = ()
 
 
 class Value:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from compiler.graph import Graph, Layer, Value
+from compiler.graph import Graph, Value
+from compiler.origins import Layer
 from grammar.diagnostics import NablacError
 from grammar.record import Record
 from grammar.source import Span

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from grammar.record import Record
+from compiler.types import TensorType
+from grammar.record import Record, ValueRecord
 from grammar.source import Span
 
 
@@ -52,6 +53,14 @@ class Origin:
         """The origin of a node whose only result stands for one of this node's results."""
         names = tuple(name.replace(result=0) for name in self.names if name.result == index)
         return Origin(self.span, self.path, names)
+
+
+class Layer(ValueRecord):
+    """One layer at its first application: the definition's name and docstring, and the types of its outputs."""
+
+    definition: str
+    doc: str | None = None
+    outputs: tuple[TensorType, ...] = ()
 
 
 _origin: ContextVar[Origin] = ContextVar("origin", default=Origin())  # noqa: B039 - Origin is immutable

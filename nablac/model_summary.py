@@ -9,9 +9,10 @@ from itertools import pairwise
 from typing import Any
 
 from compiler.dims import DimError, Size
-from compiler.graph import Graph, Layer, Node
+from compiler.graph import Graph, Node
 from compiler.graph_costs import count_of, every_node, node_flops
 from compiler.operators.leaves import Buffer, Constant, Parameter, Source, Stored
+from compiler.origins import Layer
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.visible import visible

@@ -7,7 +7,8 @@ from functools import cached_property
 
 from compiler.elaborate.values import CompileTimeValue, Instance
 from compiler.elaborate.work import of_graph
-from compiler.graph import Layer, Node, Value
+from compiler.graph import Node, Value
+from compiler.origins import Layer
 from compiler.rewrite import nodes_up_to
 from grammar.record import Record
 

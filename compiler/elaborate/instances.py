@@ -15,7 +15,8 @@ from compiler.elaborate.search_ranges import resolve_range
 from compiler.elaborate.session import MOST_CALLS, Session, calls
 from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Defined, Instance, Scope, describe
 from compiler.elaborate.work import CALL, COPIED
-from compiler.graph import Layer, Value
+from compiler.graph import Value
+from compiler.origins import Layer
 from grammar import codes, syntax
 from grammar.diagnostics import Label, NablacError, did_you_mean
 from grammar.source import Span

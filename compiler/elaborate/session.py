@@ -17,8 +17,8 @@ from compiler.elaborate.interruptions import AlreadyReported, BudgetExceeded
 from compiler.elaborate.placement import misplaced
 from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Lazy
 from compiler.elaborate.work import EXPRESSION, FACTOR, ITEM, NODE, REFUSED, Work, most_work, of_shape
-from compiler.graph import Layer, Value
-from compiler.origins import ResultName, origin
+from compiler.graph import Value
+from compiler.origins import Layer, ResultName, origin
 from compiler.search_space import Numbers, Search
 from compiler.types import DType, TypeMismatch
 from grammar import codes, syntax

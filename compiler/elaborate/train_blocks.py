@@ -12,9 +12,10 @@ from compiler.elaborate.optimizers import optimizer_spec
 from compiler.elaborate.session import Session
 from compiler.elaborate.train_settings import Statements, check_settings, read_setting, refuse_assignment
 from compiler.elaborate.values import Scope
-from compiler.graph import Layer, Value
+from compiler.graph import Value
 from compiler.model_spec import TrainingSpec
 from compiler.operators.leaves import Input
+from compiler.origins import Layer
 from compiler.types import TensorType
 from grammar import codes, syntax
 from grammar.diagnostics import Label, NablacError

@@ -11,9 +11,10 @@ from compiler.formulas.scopes import Scope, state_labels
 from compiler.formulas.sections import Section
 from compiler.formulas.step_sections import StepReader
 from compiler.formulas.symbols import Symbol, Symbols, name_of_result
-from compiler.graph import Graph, Layer, Value
+from compiler.graph import Graph, Value
 from compiler.model_spec import ModelSpec
 from compiler.operators.control import Scan
+from compiler.origins import Layer
 from compiler.training.gradients import chosen_sources, gradient_of
 from compiler.training.losses import training_of
 

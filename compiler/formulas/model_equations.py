@@ -11,9 +11,10 @@ from compiler.formulas.readable import before_gradient, for_reading
 from compiler.formulas.scopes import Scope, is_constant, values_to_name
 from compiler.formulas.sections import Equation, Group, Section
 from compiler.formulas.symbols import Symbol, Symbols, name_of_result
-from compiler.graph import Graph, Layer, Node, Value
+from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
 from compiler.operators.leaves import Input
+from compiler.origins import Layer
 from grammar import syntax
 from grammar.source import Span
 

@@ -1,4 +1,4 @@
-"""Operators that move or repeat elements."""
+"""Operators that move elements, or repeat them along new axes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from compiler.dims import Dim, Size, differ, product, quotient
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
-from compiler.operators.making import aligned, broadcast_part, filled, preceded, slice_, sum_, sum_to
+from compiler.operators.making import aligned, broadcast_part, filled, preceded, slice_, sum_to
 from compiler.operators.orders import lower_flip
 from compiler.types import TensorType, TypeMismatch, broadcast_shapes, same_dtype
 from compiler.window import Window
@@ -426,26 +426,3 @@ class Flip(DataMovement):
 
     def lower(self, emit: Emit, x: str) -> str:
         return lower_flip(emit, x, emit.type(x).distinct_axes(self.axes)) if self.axes else emit("Identity", x)
-
-
-class Tile(DataMovement):
-    """`x` repeated `repeats[i]` times along axis `i`."""
-
-    name = "tile"
-    positions = "all"
-    repeats: Extents
-
-    def infer(self, x: TensorType) -> TensorType:
-        if len(self.repeats) != x.rank or any(isinstance(times, int) and times < 0 for times in self.repeats):
-            raise TypeMismatch(f"{x} needs {x.rank} counts of at least 0, not {list(self.repeats)}")
-        return x.with_shape(*(size * times for size, times in zip(x.shape, self.repeats, strict=True)))
-
-    def compute(self, x: Array) -> Array:
-        return np.tile(x, self.repeats)  # type: ignore[arg-type]
-
-    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        pairs = tuple(size for pair in zip(self.repeats, x.shape, strict=True) for size in pair)
-        return (sum_(Reshape(pairs)(grad), tuple(range(0, len(pairs), 2))),) if pairs else (grad,)
-
-    def lower(self, emit: Emit, x: str) -> str:
-        return emit("Tile", x, emit.sizes(self.repeats)) if self.repeats else emit("Identity", x)

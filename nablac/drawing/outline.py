@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from compiler.formulas.symbols import name_of_result
-from compiler.graph import Graph, Layer, Node, Value
+from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
 from compiler.operators.leaves import Input, Parameter
+from compiler.origins import Layer
 
 BORDER = -1  # the group's own border, as a source above its boxes and as a target below them
 

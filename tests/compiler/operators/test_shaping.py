@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from compiler.dims import Dim
-from compiler.operators.shaping import Concat, Expand, Flip, Reshape, Split, Squeeze, Tile, Transpose, Unsqueeze
+from compiler.operators.shaping import Concat, Expand, Flip, Reshape, Split, Squeeze, Transpose, Unsqueeze
+from compiler.operators.tiling import Tile
 from tests.compiler.operators.harness import OperatorCases, case, each, refuses
 
 torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
