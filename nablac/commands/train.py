@@ -11,6 +11,7 @@ import click
 from nablac.commands.options import (
     Finite,
     ModelOptions,
+    fresh_option,
     memory_budget_option,
     output_options,
     resumable_options,
@@ -66,6 +67,7 @@ _PREDICTABLE = ("csv", "parquet", "images", "digits", "pairs")  # sources of dat
 @memory_budget_option
 @click.option("--jit", is_flag=True, help="Compile loops for elementwise operators; needs nablac[jit].")
 @weight_options
+@fresh_option
 @output_options
 def command(
     model: ModelOptions,
@@ -114,7 +116,9 @@ def command(
         keep=keep,
         memory_budget=memory_budget,
     )
-    training = set_up_training(model, options) if resume is None else _resumed(model, resume, options, output)
+    training = (
+        set_up_training(model, options, fine_tunes=True) if resume is None else _resumed(model, resume, options, output)
+    )
     if not quiet:
         _announce(describe(training))
         note_data(training)
