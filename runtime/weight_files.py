@@ -208,7 +208,9 @@ def _kind_of(path: Path) -> str:
         what = "this is an HDF5 file" if kind == HDF5 else "this is a model of Keras, with its weights in HDF5"
         raise _unreadable(path, what, _FROM_KERAS)
     if kind in (PICKLE, ZIP) or path.suffix in (".pkl", ".pickle"):
-        hint = "if you trust it: `safetensors.torch.save_file(torch.load(path, weights_only=True), new_path)`"
+        load = f"torch.load({str(path)!r}, weights_only=True)"
+        save = f"safetensors.torch.save_file({load}, {str(path.with_suffix('.safetensors'))!r})"
+        hint = f'if you trust it: `python -c "import torch, safetensors.torch; {save}"`, and load that file'
         raise _unreadable(path, "this is a pickled checkpoint, and reading one runs whatever code it holds", hint)
     if not head:
         raise _unreadable(path, "the file is empty", "it may be truncated: download or write it again")
