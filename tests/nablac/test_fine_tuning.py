@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from runtime.search.study_record import TrialOptions
+from runtime.search.trial_setup import TrialSetup
 from runtime.weights import read_tensors
 from tests.command_line import Ended, invoke
 
@@ -90,6 +92,18 @@ def test_inputs_keep_their_scaling(base: Path, tmp_path: Path) -> None:
     assert invoke("train", tmp_path / "new.model", "-o", tmp_path / "alone").exit_code == 0
     scalings = [(run / "data.json").read_text().partition('"classes"')[0] for run in (base, tmp_path / "run")]
     assert scalings[0] == scalings[1] != (tmp_path / "alone" / "data.json").read_text().partition('"classes"')[0]
+
+
+def test_a_study_starts_from_weights_without_what_is_fresh(base: Path, tmp_path: Path) -> None:
+    file = write(tmp_path, "new", ["no", "yes"], 'fresh "head.*"')
+    weights = str(base / "weights.safetensors")
+    options = TrialOptions(None, None, [], "f32", weights, None, None, None, None, "numpy", "cpu", False)
+    setup = TrialSetup(file, options)
+    start = setup.training(setup.source).start
+    assert start is not None and start.fitted is not None
+    assert {path for path in start.weights if path.startswith("head")} == set()
+    assert set(ENCODER) <= start.weights.keys()
+    assert not start.fitted.labels and start.fitted.scalings.keys() == {"x"}
 
 
 def test_a_run_from_other_weights_resumes(base: Path, tmp_path: Path) -> None:
