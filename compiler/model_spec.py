@@ -39,7 +39,8 @@ class TrainingSettings:
     """The settings of a train block, with defaults for those that it does not set.
 
     None means that the setting is off, except for these defaults: `undecayed` are the parameters of fewer than two
-    axes, `monitor` is the loss on the validation data, and `mode` is the known direction of the metric.
+    axes, `only` are all parameters, `monitor` is the loss on the validation data, and `mode` is the known direction of
+    the metric.
     """
 
     epochs: int = 10
@@ -64,6 +65,9 @@ class TrainingSettings:
     average: float | None = None  # the fraction that a running average keeps at each step
     freeze: tuple[str, ...] = ()  # patterns of paths
     memory_budget: int | None = None  # bytes that a step may take
+    only: tuple[str, ...] | None = None  # patterns of the paths that are trained
+    rates: tuple[tuple[str, float], ...] = ()  # patterns of paths, and factors of the learning rate
+    fresh: tuple[str, ...] = ()  # patterns of paths that start new, beside loaded weights
 
 
 @dataclass(frozen=True, eq=False)

@@ -57,7 +57,7 @@ def load(
     rename: str | Path | Iterable[str | Path] = (),
     **settings: Any,
 ) -> Model:
-    """Compile a `.model` file and load its weights from a `.safetensors` file, as `Model.load` does.
+    """Compile a `.model` file and load its weights from a file, as `Model.load` does.
 
     `path` may be the folder of a run instead, for the trained model.
     """

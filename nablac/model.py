@@ -159,13 +159,19 @@ class Model:
         return self
 
     def load(
-        self, path: str | Path, rename: str | Path | Iterable[str | Path] = (), say: Callable[[str], object] = warn
+        self,
+        path: str | Path,
+        rename: str | Path | Iterable[str | Path] = (),
+        say: Callable[[str], object] = warn,
+        *,
+        fresh: str | Iterable[str] = (),
     ) -> Model:
-        """Load weights from a `.safetensors` file; NablacError lists all entries that do not fit.
+        """Load weights from a `.safetensors`, `.npz` or `.onnx` file; NablacError lists all entries that do not fit.
 
         `path` may be a folder with one such file, or with the `.safetensors.index.json` of several.
-        `rename` is a rule such as `"theirs -> ours"`, a file of such rules, or several of them. If the weights were
-        trained on scaled data, the model works in the units of that data from then on.
+        `rename` is a rule such as `"theirs -> ours"`, a file of such rules, the name of one that comes with the library
+        (`"pytorch"`), or several of them. Parameters whose path matches a pattern in `fresh` start new instead.
+        If the weights were trained on scaled data, the model works in the units of that data from then on.
         `say` is called with a note on rules that match no entry.
         """
         from compiler.training.losses import whole_graph
@@ -178,7 +184,9 @@ class Model:
         def in_training() -> Graph:
             return whole_graph(self._source.spec(training=True))
 
-        return self._take(load_trained(path, self.spec, renames, in_training=in_training, say=say))
+        patterns = [fresh] if isinstance(fresh, str) else list(fresh)
+        trained = load_trained(path, self.spec, renames, in_training=in_training, fresh=patterns, say=say)
+        return self._take(trained)
 
     def save(self, path: str | Path) -> None:
         """Write the weights to a `.safetensors` file, with the scalings that they were trained with."""

@@ -18,13 +18,22 @@ from re import _parser as parser
 from typing import Any, TypeAlias
 
 MOST_INSTRUCTIONS = 20_000  # of one expression, its counted repetitions written out
+_MOST_DIGITS = 9  # of a number that is counted from
 MOST_STEPS = 10_000_000  # of all that is matched with one `Budget`
 
-_ESCAPE = re.compile(r"\\(?:(?P<number>[0-9]{1,2})|g<(?P<group>\w+)>|.|$)", re.DOTALL)
+_ESCAPE = re.compile(r"\\(?:(?P<number>[0-9]{1,2})|g<(?P<group>\w+)(?P<offset>[+-]\d{1,9})?>|.|$)", re.DOTALL)
 _UNKNOWN = "it uses an unsupported feature: lookaround, conditions or flags"
 
 
-Template: TypeAlias = tuple[str | int, ...]  # of texts and numbers of groups
+@dataclass(frozen=True)
+class Counted:
+    """A number in a name, with an offset: of a group."""
+
+    group: int
+    offset: int
+
+
+Template: TypeAlias = tuple[str | int | Counted, ...]  # of texts, numbers of groups, and groups that are numbers
 
 
 class TooManySteps(Exception):
@@ -138,10 +147,11 @@ class NamePattern:
     numbers: Mapping[str, int]
     count: int
     prefix: str = ""  # that every name begins with
+    suffix: str = ""  # that every name ends with
 
     def fullmatch(self, name: str, budget: Budget) -> Match | None:
         """The match of a whole name; raises TooManySteps."""
-        if not name.startswith(self.prefix):
+        if not name.startswith(self.prefix) or not name.endswith(self.suffix):
             return None
         slots = _Run(self.program, name, self.count).first_match(budget)
         if slots is None:
@@ -166,7 +176,27 @@ def compile_pattern(pattern: str) -> NamePattern:
             prefix += instruction.text
         elif not isinstance(instruction, _Save):
             break
-    return NamePattern(tuple(writer.program), parsed.state.groupdict, parsed.state.groups - 1, prefix)
+    program = tuple(writer.program)
+    return NamePattern(program, parsed.state.groupdict, parsed.state.groups - 1, prefix, _suffix(program))
+
+
+def _suffix(program: Sequence[_Instruction]) -> str:
+    """The text that every match of a program ends with: what follows the last choice, wherever that continues."""
+    suffix = ""
+    begin = max((end for instruction in program for end in _targets(instruction)), default=0)
+    for instruction in reversed(program[begin:]):
+        if isinstance(instruction, _Text):
+            suffix = instruction.text + suffix
+        elif not isinstance(instruction, _Save):
+            break
+    return suffix
+
+
+def _targets(instruction: _Instruction) -> tuple[int, ...]:
+    """The instructions at which execution may continue besides the next."""
+    if isinstance(instruction, _Split):
+        return (instruction.first, instruction.second)
+    return (instruction.to,) if isinstance(instruction, _Jump) else ()
 
 
 @dataclass
@@ -290,8 +320,11 @@ _CATEGORIES = {
 
 
 def read_template(text: str, pattern: NamePattern) -> Template:
-    """Parse a replacement as in `re`: `\\1`, `\\g<name>`, and `\\\\` for a backslash; raises re.error for others."""
-    parts: list[str | int] = []
+    """Parse a replacement as in `re`: `\\1`, `\\g<name>`, and `\\\\` for a backslash; raises re.error for others.
+
+    `\\g<name+1>` and `\\g<name-1>` count: they are the number that the group holds, plus or minus another.
+    """
+    parts: list[str | int | Counted] = []
     end = 0
     for escape in _ESCAPE.finditer(text):
         parts.append(text[end : escape.start()])
@@ -301,18 +334,32 @@ def read_template(text: str, pattern: NamePattern) -> Template:
             raise re.error(f"`{escape[0]}` is not a group of the left side")
         if group is None:
             parts.append("\\")
-        elif group.isdecimal() and int(group) <= pattern.count:
-            parts.append(int(group))
-        elif group in pattern.numbers:
-            parts.append(pattern.numbers[group])
         else:
-            raise re.error(f"it has no group {group}")
+            number = int(group) if group.isdecimal() else pattern.numbers.get(group)
+            if number is None or number > pattern.count:
+                raise re.error(f"it has no group {group}")
+            parts.append(Counted(number, int(escape["offset"])) if escape["offset"] else number)
     return tuple(part for part in (*parts, text[end:]) if part != "")
 
 
 def expand(template: Template, match: Match) -> str:
-    """A template with the texts of its groups; empty for groups that did not participate."""
-    return "".join(part if isinstance(part, str) else match.groups.get(part, "") for part in template)
+    """A template with the texts of its groups; empty for groups that did not participate.
+
+    A `/` in these texts becomes a dot, since Keras's names have slashes where paths have dots. Raises ValueError where
+    a group that is counted holds no number, or the count is negative.
+    """
+    return "".join(part if isinstance(part, str) else _text_of(part, match) for part in template)
+
+
+def _text_of(part: int | Counted, match: Match) -> str:
+    if isinstance(part, int):
+        return match.groups.get(part, "").replace("/", ".")
+    text = match.groups.get(part.group, "")
+    if not (text.isdecimal() and len(text) <= _MOST_DIGITS):
+        raise ValueError(f"`{text}` is not a number that can be counted from")
+    if int(text) + part.offset < 0:
+        raise ValueError(f"it would be {int(text) + part.offset}")
+    return str(int(text) + part.offset)
 
 
 class _Run:

@@ -1,278 +1,266 @@
-"""Rules that map the names of a foreign weight file to parameter paths.
+"""Rename rules applied to the names of a weight file: which entries each parameter is made of.
 
-A rule is `theirs -> ours` or `theirs=ours`. On the left
-
-- `{name}` matches any text without dots, and `{name}` on the right is replaced by that text;
-- `*` matches any text, dots included, and the `*`s on the right are replaced by these texts in order;
-- `/layer_(\\d+)\\.w/ -> layers.\\1.W`, with slashes, is a regular expression and its replacement. It is matched in
-  linear time, and has no lookaround, conditions or flags.
-
-A `^T` at the end transposes the last two axes: `layers.{i}.fc.weight -> block.{i}.dense.W ^T`. Several paths with `|`
-between them split an entry into equal parts along its last axis, after a transpose: `qkv.weight -> W_q | W_k | W_v ^T`.
-With `axis: 0` at the end it is split along that axis, with `flat` it is flattened first, row by row. A path after `+`
-is added to what another rule assigns to it, as PyTorch's second bias: `bias_hh_l0 -> +b_i | +b_f | +b_g | +b_o`. `none`
-skips an entry. The first rule that matches applies. A file of rules has one on each line; `#` begins a comment.
+How rules are written is described in `runtime/rename_rules.py`.
 """
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.boundary import LARGEST_JSON, decode, folder_for_file, read_file
-from runtime.name_patterns import (
-    MOST_STEPS,
-    Budget,
-    NamePattern,
-    Template,
-    TooManySteps,
-    compile_pattern,
-    expand,
-    read_template,
-)
+from runtime.name_patterns import MOST_STEPS, Budget, Match, NamePattern, Template, TooManySteps, expand
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
-MOST_RULES = 10_000
-LONGEST_PATTERN = 1_000  # characters of one side of a rule
-_HOLE = re.compile(r"\{(\w*)\}|(\*)")
-_EXAMPLE = "as in `layers.{i}.fc.weight -> block.{i}.dense.W ^T`"
+EXAMPLE = "as in `layers.{i}.fc.weight -> block.{i}.dense.W ^T`"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a rule changes the axes of an entry, and the axis along which it is split or joined."""
+
+    flat: bool = False
+    turned: bool = False  # swaps the last two axes, if there are two
+    permutation: tuple[int, ...] = ()  # the axes of the entry in their new order
+    axis: int = -1
+
+    def fits(self, rank: int) -> bool:
+        """Whether an entry of that many axes has this layout."""
+        return not self.permutation or len(self.permutation) == rank
+
+    def arrange(self, array: Array) -> Array:
+        """An entry with its axes in the new order."""
+        if self.flat:
+            array = array.reshape(-1)
+        if self.permutation:
+            return np.transpose(array, self.permutation)
+        return np.swapaxes(array, -1, -2) if self.turned and array.ndim > 1 else array
+
+    def can_split(self, array: Array) -> bool:
+        """Whether an arranged entry has the axis that is split."""
+        return -array.ndim <= self.axis < array.ndim
+
+
+@dataclass(frozen=True)
+class Side:
+    """A pattern of foreign names with the templates of their paths."""
+
+    pattern: NamePattern
+    templates: tuple[Template, ...]
+    star: int = 0  # the group that rules `by` a name apply to
 
 
 @dataclass(frozen=True)
 class Rename:
-    """One rule: a pattern of foreign names, the templates of their paths, and how an entry's axes change."""
+    """One rule. With several sides, the entries that match them are joined to one weight, in that order."""
 
-    pattern: NamePattern
-    templates: tuple[Template, ...]
-    turned: bool = False
+    sides: tuple[Side, ...]
+    layout: Layout = Layout()
     text: str = ""
-    axis: int = -1  # that is split among the paths
-    flat: bool = False
     added: tuple[bool, ...] = ()  # of each path, whether the entry is added to what another rule assigns to it
+    inner: tuple[Rename, ...] = ()  # the rules that rename what the star matches
+    collection: str | None = None  # of rules for layers that a model need not all have
 
-    def apply(self, name: str, budget: Budget) -> tuple[str, ...] | None:
-        """The paths for a foreign name; None if the rule does not match. NablacError beyond the budget."""
+    def assignments(self, name: str, rank: int, budget: Budget) -> Iterator[Assignment]:
+        """The paths for an entry with `rank` axes, if the rule matches; NablacError beyond the budget."""
+        if not self.layout.fits(rank):
+            return
+        for index, side in enumerate(self.sides):
+            try:
+                match = side.pattern.fullmatch(name, budget)
+            except TooManySteps:
+                message = f"matching names takes more than {MOST_STEPS:,} steps, at last with `{self.text}`"
+                hint = "write fewer `*` and repetitions, or fewer rules"
+                raise rule_error(message, "--rename", hint) from None
+            if match is None:
+                continue
+            if self.inner:
+                yield from self._by_inner(side, match, rank, budget)
+            else:
+                yield Assignment(self._paths(side, match, name), self, index)
+
+    def _by_inner(self, side: Side, match: Match, rank: int, budget: Budget) -> Iterator[Assignment]:
+        """What the inner rules make of the text that the star matches, within this rule's path."""
+        for rule in self.inner:
+            for assignment in rule.assignments(match.groups.get(side.star, ""), rank, budget):
+                paths = tuple(
+                    self._paths(side, Match({**match.groups, side.star: path}), path)[0] for path in assignment.paths
+                )
+                yield replace(assignment, paths=paths)
+
+    def _paths(self, side: Side, match: Match, name: str) -> tuple[str, ...]:
         try:
-            match = self.pattern.fullmatch(name, budget)
-        except TooManySteps:
-            message = f"matching names takes more than {MOST_STEPS:,} steps, at last with `{self.text}`"
-            raise _wrong(message, "--rename", "write fewer `*` and repetitions, or fewer rules") from None
-        return tuple(expand(template, match) for template in self.templates) if match else None
+            return tuple(expand(template, match) for template in side.templates)
+        except ValueError as error:
+            raise rule_error(f"`{self.text}` does not count for `{name}`: {error}", "--rename") from None
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The paths of an entry by a rule, and which of the rule's sides it matched."""
+
+    paths: tuple[str, ...]
+    rule: Rename
+    side: int
 
 
 @dataclass(frozen=True)
 class Entry:
-    """The source of a weight: an entry of a file, transposed or not, and which of how many parts along an axis."""
+    """The source of a weight: entries of a file that are joined, or which of how many parts of one entry."""
 
-    name: str
-    turned: bool = False
+    names: tuple[str, ...]
+    layout: Layout = Layout()
     part: int = 0
     parts: int = 1
-    axis: int = -1
-    flat: bool = False
     added: tuple[Entry, ...] = ()
+    rule: str | None = None  # its text
+
+    @property
+    def name(self) -> str:
+        """The first of the entries."""
+        return self.names[0]
 
     def value(self, arrays: Mapping[str, Array]) -> Array:
         """The weight, with the entries that are added to it; NablacError if their shapes differ."""
-        total = self.select(arrays[self.name])
+        total = self.select(arrays)
         for other in self.added:
-            more = other.select(arrays[other.name])
+            more = other.select(arrays)
             if more.shape != total.shape:
                 message = f"cannot add `{other.name}`, {list(more.shape)}, to `{self.name}`, {list(total.shape)}"
-                raise _wrong(message, "--rename", "both must have the same shape")
+                raise rule_error(message, "--rename", "both must have the same shape")
             total = total + more
         return total
 
-    def select(self, array: Array) -> Array:
-        """This entry's part; an entry that cannot be split into equal parts stays whole, and will not fit."""
-        if self.flat:
-            array = array.reshape(-1)
-        if self.turned and array.ndim > 1:
-            array = np.swapaxes(array, -1, -2)
-        if self.parts == 1 or not -array.ndim <= self.axis < array.ndim or array.shape[self.axis] % self.parts:
-            return array
-        return np.split(array, self.parts, axis=self.axis)[self.part]
+    def select(self, arrays: Mapping[str, Array]) -> Array:
+        """These entries or this part; an entry that cannot be split into equal parts stays whole, and will not fit."""
+        first, *others = (self.layout.arrange(arrays[name]) for name in self.names)
+        for name, other in zip(self.names[1:], others, strict=True):
+            if not self.layout.can_split(first) or _others(first, self.layout) != _others(other, self.layout):
+                shown = f"`{self.name}`, {list(first.shape)}, and `{name}`, {list(other.shape)}"
+                hint = "they may differ along that axis only: `axis: 0` at the end of the rule joins along the first"
+                raise rule_error(f"cannot join {shown}, along axis {self.layout.axis}", "--rename", hint)
+        if others:
+            return np.concatenate([first, *others], self.layout.axis)
+        if self.parts == 1 or not self.layout.can_split(first) or first.shape[self.layout.axis] % self.parts:
+            return first
+        return np.split(first, self.parts, axis=self.layout.axis)[self.part]
 
 
-def read_renames(rules: Iterable[str]) -> list[Rename]:
-    """Parse rules of the command line, or of the files named there; NablacError for anything else."""
-    renames: list[Rename] = []
-    for rule in rules:
-        path = Path(rule)
-        if "->" not in rule and _is_file(path):
-            lines = decode(read_file(path, LARGEST_JSON, pipes=True), str(path)).splitlines()
-            for number, line in enumerate(lines, start=1):
-                text = re.sub(r"(^|\s)#.*", "", line).strip()
-                if text:
-                    renames.append(read_rename(text, f"{rule}:{number}"))
-        elif "->" not in rule and os.path.isdir(path):
-            raise folder_for_file(rule)
-        elif "->" in rule or "=" in rule:
-            renames.append(read_rename(rule))
+def _others(array: Array, layout: Layout) -> tuple[int, list[int]]:
+    """The number of axes, and the sizes of those that are not joined."""
+    return array.ndim, [size for axis, size in enumerate(array.shape) if axis != layout.axis % array.ndim]
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """The entry for each path, and the rules that no entry needed."""
+
+    entries: dict[str, Entry]
+    unused: tuple[str, ...]  # texts of rules, and names of collections
+
+
+@dataclass
+class _Gathered:
+    """What the entries of a file become, while they are read."""
+
+    location: str
+    whole: dict[str, Entry] = field(default_factory=dict)
+    added: dict[str, list[Entry]] = field(default_factory=dict)
+    pieces: dict[str, tuple[Rename, dict[int, str]]] = field(default_factory=dict)  # of joined weights, by side
+
+    def add(self, path: str, entry: Entry, *, adds: bool) -> None:
+        if adds:
+            self.added.setdefault(path, []).append(entry)
+        elif path in self.whole:
+            self.refuse_second(path, self.whole[path].name, entry.name)
         else:
-            hint = 'write a rule as "theirs -> ours", or name a file of such lines'
-            raise _wrong(f"there is no file of rename rules {rule}", "--rename", hint)
-    if len(renames) > MOST_RULES:
-        raise _wrong(f"there are {len(renames):,} rename rules, and the limit is {MOST_RULES:,}", "--rename")
-    return renames
+            self.whole[path] = entry
+
+    def add_piece(self, path: str, name: str, assignment: Assignment) -> None:
+        names = self.pieces.setdefault(path, (assignment.rule, {}))[1]
+        if assignment.side in names:
+            self.refuse_second(path, names[assignment.side], name)
+        names[assignment.side] = name
+
+    def refuse_second(self, path: str, first: str, second: str) -> None:
+        message = f"`{first}` and `{second}` both become `{path}`"
+        raise rule_error(message, self.location, "give them different paths")
+
+    def entries(self) -> dict[str, Entry]:
+        """The entry for each path; NablacError for a join or a sum of which a part is missing."""
+        for path, (rule, names) in self.pieces.items():
+            if len(names) < len(rule.sides):
+                message = f"`{path}` joins {len(rule.sides)} entries, and the file has only "
+                message += ", ".join(f"`{name}`" for name in names.values())
+                raise rule_error(message, self.location, f"the rule is `{rule.text}`")
+            joined = Entry(tuple(names[side] for side in sorted(names)), rule.layout, rule=rule.text)
+            self.add(path, joined, adds=rule.added[0])
+        for path, entries in self.added.items():
+            if path not in self.whole:
+                hint = f"without the sign the entry replaces it: `{path}`"
+                message = f"`{entries[0].name}` is added to `{path}`, which no entry becomes"
+                raise rule_error(message, self.location, hint)
+            self.whole[path] = replace(self.whole[path], added=tuple(entries))
+        return self.whole
 
 
-def read_rename(rule: str, location: str = "--rename") -> Rename:
-    """Parse one rule."""
-    theirs, ours = _sides(rule, location)
-    ours, turned, flat, axis = _axes(ours)
-    if not theirs or not ours:
-        raise _wrong(f"`{rule}` is not a rename rule", location)
-    if max(len(theirs), len(ours)) > LONGEST_PATTERN:
-        raise _wrong(f"a rename rule has {LONGEST_PATTERN} characters on a side at most", location)
-    if len(theirs) > 1 and theirs[0] == theirs[-1] == "/":
-        pattern, templates = theirs[1:-1], tuple(path for path, _ in _paths(ours))
-    else:
-        pattern = _pattern(theirs)
-        templates = tuple(_template(rule, theirs, path, location) for path, _ in _paths(ours))
-    try:
-        compiled = compile_pattern(pattern)
-        read = tuple(read_template(template, compiled) for template in templates)
-    except re.error as error:
-        raise _wrong(f"`{rule}` is not a rename rule: {error}", location) from None
-    return Rename(compiled, read, turned, rule, axis, flat, tuple(added for _, added in _paths(ours)))
+def apply_renames(
+    ranks: Mapping[str, int], rules: Sequence[Rename], location: str, is_known: Callable[[str], bool]
+) -> Renamed:
+    """The entry for each path, of entries by name with their numbers of axes.
 
-
-_AXES = re.compile(r"(?P<turned>\s*\^T)?(?:\s+(?:(?P<flat>flat)|axis: ?(?P<axis>-?\d)))?\s*$")
-
-
-def _axes(ours: str) -> tuple[str, bool, bool, int]:
-    """The paths, and the options behind them: whether to transpose, whether to flatten, and the axis to split."""
-    ending = _AXES.search(ours)
-    assert ending is not None  # it may be empty
-    return (
-        ours[: ending.start()].strip(),
-        ending["turned"] is not None,
-        ending["flat"] is not None,
-        int(ending["axis"] or -1),
-    )
-
-
-def _paths(ours: str) -> tuple[tuple[str, bool], ...]:
-    """Each path, and whether the entry is added to what another rule assigns to it."""
-    if ours == "none":
-        return ()
-    paths = [path.strip() for path in ours.split("|")]
-    return tuple((path.removeprefix("+").strip(), path.startswith("+")) for path in paths)
-
-
-def _sides(rule: str, location: str) -> tuple[str, str]:
-    sign = "->" if "->" in rule else "="
-    parts = [part.strip() for part in rule.split(sign)]
-    if len(parts) != 2:
-        raise _wrong(f"`{rule}` is not a rename rule", location)
-    return parts[0], parts[1]
-
-
-def _pattern(theirs: str) -> str:
-    """The regular expression of a rule's left side: a repeated name is a backreference."""
-    parts: list[str] = []
-    names: set[str] = set()
-    end = 0
-    for hole in _HOLE.finditer(theirs):
-        parts.append(re.escape(theirs[end : hole.start()]))
-        name = hole[1]
-        if hole[2]:
-            parts.append("(.+?)")
-        elif not name or name[0].isdigit():
-            parts.append("([^.]+)")
-        else:
-            parts.append(f"(?P={name})" if name in names else f"(?P<{name}>[^.]+)")
-            names.add(name)
-        end = hole.end()
-    return "".join([*parts, re.escape(theirs[end:])])
-
-
-def _template(rule: str, theirs: str, ours: str, location: str) -> str:
-    """The right side as a replacement of the regular expression: names by name, stars by number."""
-    names = {hole[1] for hole in _HOLE.finditer(theirs)}
-    # Groups are counted from the left, named ones included, each name once.
-    seen: list[str | None] = []
-    for hole in _HOLE.finditer(theirs):
-        if hole[2] or hole[1] not in seen:
-            seen.append(None if hole[2] else hole[1])
-    stars = iter([number for number, name in enumerate(seen, start=1) if name is None])
-
-    def replacement(hole: re.Match[str]) -> str:
-        if hole[2]:
-            number = next(stars, None)
-            if number is None:
-                raise _wrong(f"`{rule}` has more `*` on the right than on the left", location)
-            return f"\\g<{number}>"
-        if hole[1] not in names or not hole[1] or hole[1][0].isdigit():
-            raise _wrong(f"`{rule}` has `{{{hole[1]}}}` on the right only", location)
-        return f"\\g<{hole[1]}>"
-
-    parts: list[str] = []
-    start = 0
-    for hole in _HOLE.finditer(ours):
-        parts += [ours[start : hole.start()].replace("\\", "\\\\"), replacement(hole)]
-        start = hole.end()
-    return "".join([*parts, ours[start:].replace("\\", "\\\\")])
-
-
-def apply_renames(names: Sequence[str], rules: Sequence[Rename], location: str) -> dict[str, Entry]:
-    """The entry for each path; NablacError if two entries become one path."""
-    by_path: dict[str, Entry] = {}
-    added: dict[str, list[Entry]] = {}
-    budget = Budget()
-    for name in names:
-        paths, rule = _apply_first(name, rules, budget)
-        for part, path in enumerate(paths):
-            entry = Entry(name, rule.turned, part, len(paths), rule.axis, rule.flat) if rule else Entry(name)
-            if rule is not None and rule.added[part]:
-                added.setdefault(path, []).append(entry)
-            elif path in by_path:
-                raise _wrong(
-                    f"`{by_path[path].name}` and `{name}` both become `{path}`", location, "give them different paths"
-                )
+    The first rule applies that matches and whose paths `is_known` says to be the model's; if there is none, the first
+    that matches. NablacError if two entries become one path, or one of those that are joined or added is missing.
+    """
+    gathered, used, budget = _Gathered(location), set[int](), Budget()
+    for name, rank in ranks.items():
+        number, assignment = _choose(name, rank, rules, is_known, budget)
+        if assignment is None:
+            gathered.add(name, Entry((name,)), adds=False)
+            continue
+        used.add(number)
+        rule, parts = assignment.rule, len(assignment.paths)
+        for part, path in enumerate(assignment.paths):
+            if len(rule.sides) > 1:
+                gathered.add_piece(path, name, assignment)
             else:
-                by_path[path] = entry
-    for path, entries in added.items():
-        if path not in by_path:
-            hint = f"without the sign the entry replaces it: `{path}`"
-            raise _wrong(f"`{entries[0].name}` is added to `{path}`, which no entry becomes", location, hint)
-        by_path[path] = replace(by_path[path], added=tuple(entries))
-    return by_path
+                entry = Entry((name,), rule.layout, part, parts, rule=rule.text)
+                gathered.add(path, entry, adds=rule.added[part])
+    return Renamed(gathered.entries(), _unused(rules, used))
 
 
-def _apply_first(name: str, rules: Sequence[Rename], budget: Budget) -> tuple[tuple[str, ...], Rename | None]:
-    """The paths of an entry by the first rule that matches, and that rule."""
-    for rule in rules:
-        ours = rule.apply(name, budget)
-        if ours is not None:
-            return ours, rule
-    return (name,), None
+def _choose(
+    name: str, rank: int, rules: Sequence[Rename], is_known: Callable[[str], bool], budget: Budget
+) -> tuple[int, Assignment | None]:
+    """The rule that applies to an entry, by its number, and what it assigns; see `apply_renames`."""
+    first: tuple[int, Assignment | None] = (0, None)
+    for number, rule in enumerate(rules):
+        for assignment in rule.assignments(name, rank, budget):
+            if all(map(is_known, assignment.paths)):
+                return number, assignment
+            if first[1] is None:
+                first = number, assignment
+    return first
 
 
-def unused_rules(names: Sequence[str], rules: Sequence[Rename]) -> list[Rename]:
-    """The rules that match no entry, or only entries that an earlier rule matches."""
-    budget = Budget()
-    taking = {
-        next((number for number, rule in enumerate(rules) if rule.apply(name, budget) is not None), None)
-        for name in names
-    }
-    return [rule for number, rule in enumerate(rules) if number not in taking]
+def _unused(rules: Sequence[Rename], used: Iterable[int]) -> tuple[str, ...]:
+    """The rules without effect; of a collection only whether all of its rules are."""
+    needed = set(used)
+    collections = {rules[number].collection for number in needed}
+    idle = (
+        rule.collection or rule.text
+        for number, rule in enumerate(rules)
+        if number not in needed and (rule.collection is None or rule.collection not in collections)
+    )
+    return tuple(dict.fromkeys(idle))
 
 
-def _is_file(path: Path) -> bool:
-    return os.path.exists(path) and not os.path.isdir(path)
-
-
-def _wrong(message: str, location: str, hint: str = _EXAMPLE) -> NablacError:
+def rule_error(message: str, location: str, hint: str = EXAMPLE) -> NablacError:
+    """The error of a rule that is invalid, or does not apply."""
     return NablacError(Diagnostic(codes.E706, message, place=location, hint=hint))

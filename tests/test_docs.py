@@ -22,7 +22,9 @@ from grammar.diagnostics import NablacError, render_all
 from grammar.source import Source
 from nablac.commands import COMMANDS
 from nablac.compiling import from_program
+from runtime.rename_rules import shipped_rules
 from runtime.verification import compare
+from tests.command_line import invoke
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -180,3 +182,27 @@ def test_a_file_defines_what_a_guide_says_is_in_it(page: Path) -> None:
         if not re.search(rf"^(?:(?:def|class) {name}\b|{name}\b *[:=])", (ROOT / file).read_text("utf-8"), re.MULTILINE)
     ]
     assert not missing
+
+
+def test_the_page_of_weights_is_true_to_the_letter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="the page begins with a network of PyTorch")
+    monkeypatch.chdir(tmp_path)
+    blocks = FENCED.findall((ROOT / "docs" / "weights.md").read_text(encoding="utf-8"))
+    (theirs, ours) = (text for kind, text in blocks if kind == "python")
+    exec(theirs, {})
+    (model,) = (text for kind, text in blocks if text.startswith("model Movements"))
+    (tmp_path / "movements.model").write_text(model)
+    lines = [text.strip() for kind, text in blocks if not kind and text.startswith("nablac ")]
+    assert len(lines) == 2
+    for line in lines:
+        done = invoke(*shlex.split(line)[1:])
+        assert done.exit_code == 0, done.output
+        assert "`head.W`, `head.b` start new, the others from theirs.safetensors\n" in done.stderr
+    names: dict[str, Any] = {}
+    exec(ours, names)
+    assert len(names["history"]["loss"]) == 1
+    assert (tmp_path / "tuned" / "weights.safetensors").is_file()
+
+
+def test_the_page_of_weights_names_all_rules() -> None:
+    assert named("weights.md", set(shipped_rules())) == set(shipped_rules())

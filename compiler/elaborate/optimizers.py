@@ -11,20 +11,21 @@ from compiler.elaborate.interruptions import AlreadyReported, BudgetExceeded
 from compiler.elaborate.program import library
 from compiler.elaborate.reporting import bounded
 from compiler.elaborate.session import Session
-from compiler.elaborate.values import UNKNOWN, Argument, Defined, Instance, Scope, is_number
+from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Defined, Instance, Scope, is_number
 from compiler.elaborate.work import Work
 from compiler.graph import Graph, Value
 from compiler.model_spec import GRADIENT, PARAMETER, SEED, STEP, OptimizerSpec, TrainingSettings, UpdateEquations
-from compiler.operators.leaves import Input
+from compiler.operators.leaves import Input, constant
 from compiler.operators.making import cast
 from compiler.origins import origin
 from compiler.recurrence import Carried
-from compiler.training.parameters import is_exempt, trained_parameters
+from compiler.training.parameters import is_exempt, rate_of, trained_parameters
 from compiler.types import TensorType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, Diagnostics, NablacError
 from grammar.source import Span
 
+_RATE = "lr"  # the hyperparameter of an optimizer that is its learning rate
 _DECAY = "weight_decay"  # the hyperparameter of an optimizer with decoupled weight decay
 
 
@@ -57,7 +58,7 @@ def optimizer_spec(
     are first read.
     """
     equations = _Deferred(lambda: _equations_by_path(session, instance, span, loss, settings, step))
-    rate = instance.hypers.get("lr") if instance is not None else None
+    rate = instance.hypers.get(_RATE) if instance is not None else None
     return OptimizerSpec(equations, rate if isinstance(rate, Value) or is_number(rate) else None)
 
 
@@ -70,26 +71,26 @@ def _equations_by_path(
     matters only where a training step is made.
     """
     diagnostics, work, session.work = session.diagnostics, session.work, Work()
-    by_type: dict[tuple[TensorType, bool], UpdateEquations | NablacError] = {}
+    by_type: dict[tuple[TensorType, bool, float], UpdateEquations | NablacError] = {}
     by_path: dict[str, UpdateEquations | NablacError] = {}
     chosen = instance
     try:
         with bounded():
             for path, parameter in trained_parameters(loss, settings).items():
                 type = parameter.type.with_dtype(parameter.type.dtype.wide)
-                exempt = is_exempt(path, parameter, settings)
-                equations = by_type.get((type, exempt))
+                exempt, rate = is_exempt(path, parameter, settings), rate_of(path, settings)
+                equations = by_type.get((type, exempt, rate))
                 if equations is None or _draws(equations):
                     session.diagnostics = Diagnostics()
                     try:
                         chosen = chosen or _of_library(session, "adam", {}, span)
-                        optimizer = _without_decay(chosen) if exempt else chosen
+                        optimizer = _at_rate(_without_decay(chosen) if exempt else chosen, rate, span)
                         equations = _equations(session, optimizer, span, type, step, f"optimizer.{path}")
                     except NablacError as error:
                         equations = error
                     except (AlreadyReported, BudgetExceeded):
                         equations = NablacError(*session.diagnostics.reported)
-                    by_type[type, exempt] = equations
+                    by_type[type, exempt, rate] = equations
                 by_path[path] = equations
     finally:
         session.diagnostics, session.work = diagnostics, work
@@ -118,6 +119,21 @@ def _without_decay(instance: Instance) -> Instance:
     if _DECAY not in instance.hypers:
         return instance
     return Instance(instance.defined, {**instance.hypers, _DECAY: 0.0}, instance.span)
+
+
+def _at_rate(instance: Instance, factor: float, span: Span) -> Instance:
+    """An optimizer with its learning rate times a factor."""
+    if factor == 1 or _RATE not in instance.hypers:
+        return instance
+    rate = instance.hypers[_RATE]
+    if isinstance(rate, Value):
+        with origin(span, "optimizer"):
+            scaled: CompileTimeValue = rate * constant(factor, rate.type.dtype)
+    elif is_number(rate):
+        scaled = rate * factor
+    else:  # which the optimizer refuses
+        scaled = rate
+    return Instance(instance.defined, {**instance.hypers, _RATE: scaled}, instance.span)
 
 
 def _equations(

@@ -26,8 +26,10 @@ from compiler.elaborate.value_kinds import (
     PATTERNS,
     PORTION,
     POSITIVE,
+    RATES,
     TEXT,
     Kind,
+    is_rate,
     one_of,
 )
 from compiler.elaborate.values import CompileTimeValue, Defined, Instance, describe
@@ -59,11 +61,14 @@ SETTINGS: dict[str, Kind] = {
     "mode": one_of("min", "max"),
     "average": FRACTION,
     "freeze": PATTERNS,
+    "only": PATTERNS,
+    "rates": RATES,
+    "fresh": PATTERNS,
     "memory_budget": BYTES,
 }
 _ONCE = {"loss", "optimizer", "data", *SETTINGS}
 _KNOWN = ["metric", *_ONCE]
-_PATTERNS = ("undecayed", "freeze")  # settings that are one text or a list of them
+_PATTERNS = ("undecayed", "freeze", "only", "fresh")  # settings that are one text or a list of them
 _SIZES = ("memory_budget",)  # settings that are numbers of bytes
 _DIRECTIONS: dict[Direction, str] = {"max": "larger_is_better", "min": "smaller_is_better"}  # constants of the library
 _MEASURED = {"loss", "epoch", "seconds", "learning_rate"}  # recorded in every history
@@ -89,7 +94,9 @@ class Statements:
         texts = {name: self.plain[name] for name in _PATTERNS if name in self.plain}
         patterns = {name: (text,) if isinstance(text, str) else tuple(text) for name, text in texts.items()}
         sizes = {name: bytes_of(self.plain[name]) for name in _SIZES if name in self.plain}
-        return TrainingSettings(**{**self.plain, **patterns, **sizes})
+        rates = self.plain.get("rates", [])
+        pairs = tuple((pattern, float(factor)) for pattern, factor in ([rates] if is_rate(rates) else rates))
+        return TrainingSettings(**{**self.plain, **patterns, **sizes, "rates": pairs})
 
 
 def read_setting(session: Session, statements: Statements, setting: syntax.Setting, known: list[Value]) -> None:
@@ -143,6 +150,7 @@ def check_settings(session: Session, statements: Statements) -> None:
     """Report settings that contradict each other."""
     _check_mode(session, statements)
     _check_shares(session, statements)
+    _check_rates(session, statements)
 
 
 def _check_name(session: Session, statements: Statements, setting: syntax.Setting) -> None:
@@ -296,3 +304,12 @@ def _check_shares(session: Session, statements: Statements) -> None:
                 message = f"`{name}` is set twice: here, and by itself"
                 labels = (Label(statements.set_at[name], "first here"),)
                 session.report(session.fault(codes.E608, message, stage.span, labels=labels))
+
+
+def _check_rates(session: Session, statements: Statements) -> None:
+    """Report `rates` where the optimizer has no learning rate."""
+    optimizer = statements.optimizer
+    if "rates" in statements.plain and optimizer is not None and "lr" not in optimizer.hypers:
+        message = f"optimizer {optimizer.defined.name} has no `lr`, of which `rates` are factors"
+        hint = "call its learning rate `lr`"
+        session.report(session.fault(codes.E620, message, statements.set_at["rates"], hint=hint))

@@ -37,6 +37,11 @@ def is_fraction(value: Any) -> bool:
     return is_number(value) and 0 <= value < 1
 
 
+def is_rate(value: Any) -> bool:
+    """Whether a value is a pattern of paths and a factor above 0."""
+    return isinstance(value, list) and len(value) == 2 and is_text(value[0]) and is_number(value[1]) and value[1] > 0
+
+
 def one_of(*texts: str) -> Kind:
     """The kind of values that are one of these texts."""
     return Kind(" or ".join(f'"{text}"' for text in texts), lambda value: isinstance(value, str) and value in texts)
@@ -55,6 +60,10 @@ TEXT = Kind("a non-empty text", is_text)
 TEXTS = Kind("a text or a non-empty list of texts", are_texts)
 PATTERNS = Kind("a text or a list of texts", lambda value: are_texts(value) or value == [])  # possibly an empty one
 BYTES = Kind('a size such as "500MB" or "2GiB"', lambda value: isinstance(value, str) and bytes_of(value) is not None)
+RATES = Kind(
+    "a pattern and a factor above 0, or a list of such pairs",
+    lambda value: is_rate(value) or (isinstance(value, list) and all(map(is_rate, value))),
+)
 CHARACTER = Kind("one character", lambda value: isinstance(value, str) and len(value) == 1)
 TWO_COLUMNS = Kind(
     "a list of two whole numbers from 0, or of two names",

@@ -109,6 +109,7 @@ class ModelOptions:
     dtype: str = "f32"
     weights: Path | None = None
     rename: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()  # patterns of weights that are not loaded; none for those of the train block
     seed: int = 0
     backend: str = "numpy"
     device: str = "cpu"
@@ -236,13 +237,15 @@ def weight_options(command: F) -> F:
             "--weights",
             type=click.Path(path_type=Path),
             metavar="FILE",
-            help="Load weights from a .safetensors file, or from a folder with one or with shards and their index.",
+            help="Load weights from a .safetensors, .npz or .onnx file, or from a folder with one .safetensors file or "
+            "with shards and their index.",
         ),
         click.option(
             "--rename",
             multiple=True,
             metavar="RULE",
-            help='Rename weights: a rule "theirs -> ours", or a file of rules. Can be repeated.',
+            help='Rename weights: a rule "theirs -> ours", or a file of rules, or the name of one that comes with the '
+            "library, such as pytorch, keras or gpt2. Can be repeated.",
         ),
         click.option(
             "--seed",
@@ -262,6 +265,18 @@ def _limit_threads(context: click.Context, parameter: click.Parameter, count: in
 
         context.with_resource(with_threads(count))
     return count
+
+
+def fresh_option(command: F) -> F:
+    """Add the option of weights that are not loaded."""
+    option = click.option(
+        "--fresh",
+        multiple=True,
+        metavar="PATTERN",
+        help="With --weights, draw new initial values for the parameters whose paths match, such as 'head.*'. Can be "
+        "repeated.  [default: from the train block]",
+    )
+    return option(command)
 
 
 def run_options(command: F) -> F:
@@ -404,9 +419,11 @@ def output_options(command: F) -> F:
 
 
 def check_rename(options: ModelOptions) -> None:
-    """UsageError for rename rules without weights to apply them to."""
+    """UsageError for rename rules and `--fresh` without weights to apply them to."""
     if options.rename and options.weights is None:
         raise click.UsageError("`--rename` maps the names in a weight file: add `--weights FILE`")
+    if options.fresh and options.weights is None:
+        raise click.UsageError("`--fresh` says which weights are not loaded: add `--weights FILE`")
 
 
 OPTIONS_OF_COMPILATION = ("model", "preset", "set", "dtype", "weights", "rename")

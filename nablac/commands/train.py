@@ -13,6 +13,7 @@ from nablac.commands.completions import RunPath
 from nablac.commands.options import (
     Finite,
     ModelOptions,
+    fresh_option,
     memory_budget_option,
     output_options,
     resumable_options,
@@ -70,6 +71,7 @@ _PREDICTABLE = ("csv", "parquet", "images", "digits", "pairs")  # sources of dat
     help="Compile loops for elementwise operators; needs nablac[jit].  [default: those of the update, where it pays]",
 )
 @weight_options
+@fresh_option
 @output_options
 def command(
     model: ModelOptions,
@@ -124,7 +126,9 @@ def command(
         memory_budget=memory_budget,
         threads=asked_threads() if was_given("threads") else None,
     )
-    training = set_up_training(model, options) if resume is None else _resumed(model, resume, options, output)
+    training = (
+        set_up_training(model, options, fine_tunes=True) if resume is None else _resumed(model, resume, options, output)
+    )
     click.get_current_context().with_resource(with_threads(training.options.threads))  # of a resumed run
     with stage("data read, and the step built"):
         training.data  # noqa: B018 - reads it

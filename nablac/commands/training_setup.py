@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,12 +21,18 @@ _SHOWN = 5  # of the rows and files that were skipped; the run's skipped.txt lis
 
 
 def set_up_training(
-    model: ModelOptions, options: Options, *, evaluated: bool = False, tokenizer: Path | None = None
+    model: ModelOptions,
+    options: Options,
+    *,
+    evaluated: bool = False,
+    fine_tunes: bool = False,
+    tokenizer: Path | None = None,
 ) -> Training:
     """The training that the options describe; what they leave open is left to the train block.
 
     With `evaluated` the weights have to be complete. Otherwise initial values are drawn for parameters that only the
-    loss reads, with a note. The file `tokenizer` replaces the tokenizer that the weights were trained with.
+    loss reads, with a note, and with `fine_tunes` for those that are `fresh`. The file `tokenizer` replaces the
+    tokenizer that the weights were trained with.
     """
     from compiler.elaborate.models import TextSource
     from compiler.elaborate.presets import parse_settings
@@ -43,7 +50,8 @@ def set_up_training(
     training = Training(source, options, folder=model.data_folder)
     check_rename(model)
     if model.weights is not None:
-        _load_start(training, model.weights, read_renames(model.rename), evaluated)
+        fresh = (model.fresh or training.spec.settings.fresh) if fine_tunes else ()
+        _load_start(training, model.weights, read_renames(model.rename), evaluated, fresh)
     if tokenizer is not None:
         training.fitted = replace(training.known or Fitted(), tokenizer=read_tokenizer(tokenizer))
     return training
@@ -63,9 +71,12 @@ def set_up_step(options: ModelOptions, seed: int | None) -> Training:
     return set_up_training(options, Options(seed=seed, backend=options.backend, device=options.device))
 
 
-def _load_start(training: Training, weights: Path, renames: list[Rename], evaluated: bool) -> None:
+def _load_start(
+    training: Training, weights: Path, renames: list[Rename], evaluated: bool, fresh: Sequence[str]
+) -> None:
     """Start from the weights, and from the scalings, classes and tokenizer that are stored with them."""
     from compiler.training.losses import whole_graph
+    from compiler.training.parameters import matches
     from runtime.initialization import stored_operators
     from runtime.training.trained import load_trained
 
@@ -76,13 +87,21 @@ def _load_start(training: Training, weights: Path, renames: list[Rename], evalua
         renames,
         needed=graph if evaluated else None,
         in_training=lambda: whole_graph(training.elaborated),
+        fresh=fresh,
         say=lambda text: note(text, is_quiet()),
     )
-    missing = [f"`{op.path}`" for op in stored_operators(graph) if op.path not in start.weights]
-    if missing:
-        shown = ", ".join(missing[:_SHOWN]) + (", ..." if missing[_SHOWN:] else "")
+    missing = [op.path for op in stored_operators(graph) if op.path not in start.weights]
+    new = [path for path in missing if matches(path, fresh)]
+    if new:
+        note(f"{_listed(new)} {'starts' if len(new) == 1 else 'start'} new, the others from {weights}", is_quiet())
+    if len(missing) > len(new):
+        shown = _listed([path for path in missing if path not in new])
         note(f"note: {weights} has no {shown}, which the loss reads: initial values are drawn", is_quiet())
     training.start = start
+
+
+def _listed(paths: list[str]) -> str:
+    return ", ".join(f"`{path}`" for path in paths[:_SHOWN]) + (", ..." if paths[_SHOWN:] else "")
 
 
 def note_data(training: Training) -> None:

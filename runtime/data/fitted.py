@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,18 @@ class Fitted:
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
+
+    def of_inputs(self, targets: Iterable[str]) -> Fitted:
+        """What was fitted to the inputs alone, without the scalings and classes of these targets and their columns."""
+        names = set(targets)
+        columns = {column for name in names for column in self.targets.get(name, ())}
+        return replace(
+            self,
+            scalings={name: scaling for name, scaling in self.scalings.items() if name not in names},
+            classes={column: classes for column, classes in self.classes.items() if column not in columns},
+            labels=(),
+            targets={},
+        )
 
     @property
     def numbers(self) -> dict[str, tuple[Array, Array]]:

@@ -73,6 +73,7 @@ class TrialSetup:
                 chosen.weights,
                 training.inference,
                 in_training=lambda: whole_graph(training.elaborated),
+                fresh=training.spec.settings.fresh,
                 say=self.say,
             )
         return training

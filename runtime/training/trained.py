@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ from runtime.initialization import stored_operators
 from runtime.metadata import UNITS
 from runtime.table_lookups import table_metadata
 from runtime.text.lengths import length_metadata
-from runtime.weights import describe_unused_rules, fit_weights, read_metadata, read_tensors, save_weights
+from runtime.weights import fit_weights, read_metadata, read_tensors, save_weights
 
 if TYPE_CHECKING:
     from compiler.graph import Value
@@ -69,13 +69,14 @@ def load_trained(
     *,
     needed: Graph | None = None,
     in_training: Callable[[], Graph] | None = None,
+    fresh: Sequence[str] = (),
     say: Callable[[str], object] = lambda text: None,
 ) -> Trained:
     """A model's weights from a file, with the fitted state of its data; NablacError for weights that do not fit.
 
     All weights that `needed` reads are required; by default it is the model's graph. Weights that only the loss reads,
-    or only the graph `in_training`, are optional. `say` is called with rename rules that match no entry, which may be
-    mistyped.
+    or only the graph `in_training`, are optional. Those whose path matches a pattern in `fresh` are left out, and so is
+    what was fitted to the targets. `say` is called with rename rules that match no entry, which may be mistyped.
     """
 
     def optional() -> Iterable[Graph]:
@@ -83,12 +84,11 @@ def load_trained(
         if in_training is not None:
             yield in_training()
 
-    tensors, rules = read_tensors(path), list(renames)
-    weights = fit_weights(tensors, needed or elaborated.graph, str(path), rules, optional)
-    unused = describe_unused_rules(list(tensors), rules)
-    if unused is not None:
-        say(f"note: {path}: {unused}")
+    tensors, graph = read_tensors(path), needed or elaborated.graph
+    weights = fit_weights(tensors, graph, str(path), list(renames), optional, fresh=fresh, say=say)
     fitted, step = _read_facts(path)
+    if fitted is not None and fresh and elaborated.training is not None:
+        fitted = fitted.of_inputs(elaborated.training.targets)  # the new parameters learn new units and classes
     if fitted is not None:
         check_fitted(elaborated, fitted, str(path))
     return Trained(weights, fitted, step)

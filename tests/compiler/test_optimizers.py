@@ -375,6 +375,9 @@ REFUSED = {
     ),
     'freeze "dens.*"': (MLP, "E613 `dens.*` in `freeze` matches no parameter"),
     'undecayed "*.bias"': (MLP, "E613 `*.bias` in `undecayed` matches no parameter"),
+    'only "dens.*"': (MLP, "E613 `dens.*` in `only` matches no parameter"),
+    'rates ["dens.*", 0.1]': (MLP, "E613 `dens.*` in `rates` matches no parameter"),
+    "only []": (MLP, "E610 nothing to train: no gradient of the loss reaches a parameter"),
     'freeze "*"': (MLP, "E610 nothing to train: no gradient of the loss reaches a parameter"),
 }
 
@@ -433,6 +436,7 @@ def test_equations_are_elaborated_when_they_are_read(monkeypatch: pytest.MonkeyP
         ("seed 1", 4),  # adam(), as no other is named
         ('optimizer adamw(lr: 0.1); undecayed "dense.W"', 5),  # what is exempt has equations of its own
         ('optimizer adamw(lr: 0.1); freeze ["dense.*"]', 4),
+        ('optimizer adamw(lr: 0.1); rates ["dense.W", 0.1]', 5),
         ("optimizer noisy()", 6),  # draws are those of each parameter
     ],
 )

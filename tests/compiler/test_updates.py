@@ -48,6 +48,8 @@ def step_of(settings: str) -> Graph:
         ("optimizer adamw(lr: 0.1); accumulate 2; average 0.9", 6),
         ('optimizer sgd(lr: 0.1); weight_decay 0.1; undecayed ["*.b"]', 2),
         ('optimizer sgd(lr: 0.1); weight_decay 0.1; undecayed "dense.W"', 1),
+        ('optimizer sgd(lr: 0.1); rates ["dense.W", 0.5]', 1),
+        ('optimizer adam(lr: 0.1 / step); rates ["*.b", 0.5]', 6),
         ("optimizer from_here()", 4),
         ("optimizer normed()", 0),
         ("optimizer by_rows()", 1),  # two biases have as many

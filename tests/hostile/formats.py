@@ -299,6 +299,15 @@ def formats(folder: Path) -> dict[str, Format]:
             safetensors_header(),
             resealed_safetensors,
         ),
+        "weights of npz": Format(
+            "w.npz", npz(**{"dense.W": X[:4, :2], "dense.b": X[0, :2]}), (*WEIGHTS, "w.npz"), weights
+        ),
+        "weights of onnx": Format(
+            "w.onnx",
+            onnx_model(),
+            (*WEIGHTS, "w.onnx", "--rename", "w -> dense.W", "--rename", "b -> dense.b"),
+            {**weights, "m.model": DENSE.replace("Dense(2)", "Dense(4)")},
+        ),
         "index": Format(
             "w/m.safetensors.index.json",
             b'{"weight_map": {"dense.W": "a.safetensors", "dense.b": "a.safetensors"}}',

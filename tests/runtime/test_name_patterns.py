@@ -76,7 +76,7 @@ def test_no_expression_takes_long(expression: str, name: str) -> None:
 
 def test_texts_met_again_stay_within_the_budget() -> None:
     with pytest.raises(TooManySteps):
-        compile_pattern(r"(a+)(a+)(a+)(a+)\1\2\3\4x").fullmatch("a" * 300, Budget(100_000))
+        compile_pattern(r"(a+)(a+)(a+)(a+)\1\2\3\4[xy]").fullmatch("a" * 300, Budget(100_000))
 
 
 @pytest.mark.parametrize(

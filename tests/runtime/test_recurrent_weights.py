@@ -9,7 +9,7 @@ import pytest
 
 import nablac
 from grammar.diagnostics import NablacError
-from runtime.renames import read_rename
+from runtime.rename_rules import read_rename
 from runtime.weights import fit_weights
 
 torch = pytest.importorskip("torch", reason="the oracle is PyTorch: pip install 'nablac[oracle]'")

@@ -5,20 +5,22 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
+import onnx
 import pytest
 from safetensors.numpy import save_file
 
+import nablac
 from compiler.graph import Graph
 from compiler.operators.linear import MatMul
 from grammar.diagnostics import NablacError
-from runtime.name_patterns import Budget
-from runtime.renames import read_rename, read_renames
-from runtime.weights import load_weights, read_tensors, save_weights
+from runtime.rename_rules import read_renames
+from runtime.weights import fit_weights, load_weights, read_metadata, read_tensors, save_weights
 from tests.runtime.graphs import fed, graph, normal, parameter, text_of
 
 
@@ -36,9 +38,17 @@ def saved(path: Path, **arrays: Any) -> Path:
     return file
 
 
-def npz() -> bytes:
+def npz(array: Any) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, w=np.ones(3))
+    np.savez(buffer, w=array)
+    return buffer.getvalue()
+
+
+def keras_file() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in ("metadata.json", "config.json", "model.weights.h5"):
+            archive.writestr(name, "{}")
     return buffer.getvalue()
 
 
@@ -102,7 +112,7 @@ class TestMistakes:
             "error[E701]: `dense.b`: f32[3] is missing\n --> FILE\nhelp: is it called `dense.bias` there?\n\n"
             "error[E702]: `dense.bias` is not a parameter of test\n --> FILE\nhelp: did you mean `dense.b`?\n\n"
             "error[E702]: `junk` is not a parameter of test\n --> FILE\n"
-            "help: rename rules map foreign names to paths\n\n"
+            "help: `--rename 'junk -> none'` leaves it out\n\n"
             "error[E703]: `dense.W` is f32[3, 2] in the file, and f32[2, 3] in the model\n --> FILE\n"
             "help: turn it by a rename rule before the others: `--rename 'dense.W -> dense.W ^T'`\n\n"
             "error[E704]: `scale` is i64[3] in the file, and f32[3] in the model\n --> FILE"
@@ -123,9 +133,11 @@ class TestMistakes:
         "a torch file": (b"PK\x03\x04" + bytes(60), "E705", "a pickled checkpoint"),
         "a Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid", "E705", "`git lfs pull`"),
         "an HDF5 file": (b"\x89HDF\r\n\x1a\n", "E705", "this is an HDF5 file"),
-        "an .npz file": (npz(), "E705", "this is an .npz file"),
+        "an .npz file of Python objects": (npz(np.array([{}])), "E705", "it holds Python objects, not numbers"),
+        "a .keras file": (keras_file(), "E705", "this is a model of Keras, with its weights in HDF5"),
+        "a truncated ONNX file": (b"\x08\x0a\x12\x7f", "E705", "this cannot be read as a whole .onnx file"),
         "an empty file": (b"", "E705", "the file is empty"),
-        "an image": (b"\x89PNG\r\n\x1a\n", "E705", "this is an image; expected a .safetensors file"),
+        "an image": (b"\x89PNG\r\n\x1a\n", "E705", "this is an image; expected a .safetensors, .npz or .onnx file"),
         "a text": (
             b"hello, these are no weights at all",
             "E705",
@@ -211,67 +223,76 @@ class TestMistakes:
         assert "help: did you mean `weights.safetensors`?" in text_of(caught)
 
 
-RULES = {
-    "a plain name": ("fc.weight -> dense.W", "fc.weight", "dense.W"),
-    "an equals sign": ("fc.weight=dense.W", "fc.weight", "dense.W"),
-    "a hole": ("layers.{i}.fc -> block.{i}.dense", "layers.12.fc", "block.12.dense"),
-    "two holes exchanged": ("{a}.{b} -> {b}.{a}", "x.y", "y.x"),
-    "a hole met twice": ("{a}.{a}.w -> {a}", "x.x.w", "x"),
-    "a hole met twice, unequal": ("{a}.{a}.w -> {a}", "x.y.w", None),
-    "a hole holds no dot": ("{a}.w -> {a}", "x.y.w", None),
-    "a star holds dots": ("*.w -> net.*.W", "x.y.w", "net.x.y.W"),
-    "stars and holes": ("*.{i}.* -> {i}/*/*", "a.1.b", "1/a/b"),
-    "a regular expression": (r"/layer_(\d+)\.w/ -> layers.\1.W", "layer_3.w", "layers.3.W"),
-    "a named group": (r"/layer_(?P<n>\d+)/ -> layers.\g<n>", "layer_3", "layers.3"),
-    "signs are signs": ("a+b.(c) -> x", "a+b.(c)", "x"),
-    "the whole name counts": ("fc -> dense", "fc2", None),
-    "a backslash is a letter": (r"a\b -> c\d", r"a\b", r"c\d"),
-}
+class TestFresh:
+    def test_what_is_fresh_is_left_out(self) -> None:
+        arrays = {**GOOD, "dense.b": normal(7)}
+        assert set(fit_weights(arrays, example(), "file", fresh=["*.b"])) == {"dense.W"}
+        del arrays["dense.b"]
+        assert set(fit_weights(arrays, example(), "file", fresh=["*.b"])) == {"dense.W"}
 
-
-NO_RULES = ["->", "a ->", "-> b", "a -> b -> c", "a=b=c", "a -> {i}", "{i} -> {j}", "a -> *", "* -> **", "/(/ -> b"]
-
-
-class TestRenames:
-    @pytest.mark.parametrize("label", RULES)
-    def test_a_rule_gives_a_path(self, label: str) -> None:
-        rule, name, path = RULES[label]
-        assert read_rename(rule).apply(name, Budget()) == (None if path is None else (path,))
-
-    @pytest.mark.parametrize("rule", [*NO_RULES, r"/a/ -> \1", "a" * 2000 + " -> b"])
-    def test_what_is_no_rule_is_told(self, rule: str) -> None:
+    def test_what_is_neither_fresh_nor_in_the_file_is_missing(self) -> None:
         with pytest.raises(NablacError) as caught:
-            read_renames([rule])
-        assert caught.value.diagnostics[0].code == "E706"
+            fit_weights({}, example(), "file", fresh=["*.b"])
+        assert text_of(caught) == "error[E701]: `dense.W`: f32[2, 3] is missing\n --> file"
 
-    def test_a_file_of_rules_is_read_and_its_lines_are_told(self, tmp_path: Path) -> None:
-        file = tmp_path / "rules.txt"
-        file.write_text("# from torch\n\nfc.weight -> dense.W ^T   # stored the other way\nfc.bias -> dense.b\n")
-        rules = read_renames([str(file)])
-        assert [(rule.templates, rule.turned) for rule in rules] == [((("dense.W",),), True), ((("dense.b",),), False)]
-        weights = saved(tmp_path, fc__weight=GOOD["dense.W"].T, fc__bias=GOOD["dense.b"])
-        found = load_weights(weights, example(), rules)
+    def test_a_pattern_that_matches_nothing_is_told(self) -> None:
+        with pytest.raises(NablacError) as caught:
+            fit_weights(GOOD, example(), "file", fresh=["head.*"])
+        assert text_of(caught) == (
+            "error[E613]: `head.*` in `fresh` matches no parameter\nhelp: the parameters are dense.W, dense.b"
+        )
+
+
+def exported(folder: Path, *, beside: str | None = None) -> Path:
+    """GOOD as the initialisers of an ONNX file, in a file beside it or in it."""
+    tensors = [onnx.numpy_helper.from_array(array, name) for name, array in GOOD.items()]
+    model = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], tensors))
+    file = folder / "w.onnx"
+    onnx.save(model, file, save_as_external_data=beside is not None, location=beside or "", size_threshold=0)
+    return file
+
+
+class TestOtherFormats:
+    @pytest.mark.parametrize("kind", ["npz", "compressed npz", "onnx", "onnx with a file beside it"])
+    def test_weights_are_read(self, kind: str, tmp_path: Path) -> None:
+        file = tmp_path / "w.npz"
+        if "npz" in kind:
+            (np.savez if kind == "npz" else np.savez_compressed)(file, **GOOD)
+        else:
+            file = exported(tmp_path, beside="w.data" if "beside" in kind else None)
+        found = load_weights(file, example())
         assert all(np.array_equal(found[name], array) for name, array in GOOD.items())
-        file.write_text("a -> b\nnonsense\n")
-        with pytest.raises(NablacError) as caught:
-            read_renames([str(file)])
-        assert f" --> {file}:2" in text_of(caught)
+        found["dense.W"][...] = 0
+        assert read_metadata(file) == {}
 
-    def test_a_file_that_is_not_there_is_told(self) -> None:
-        with pytest.raises(NablacError) as caught:
-            read_renames(["rules.txt"])
-        assert "there is no file of rename rules rules.txt" in text_of(caught)
+    def test_a_model_of_nablac_is_read_again(self, tmp_path: Path) -> None:
+        model = nablac.compile("model M { input x: [n, 2]; output y = x -> Dense(3) }\n")
+        (tmp_path / "m.onnx").write_bytes(model.onnx(keep_weights=True).SerializeToString())
+        found = load_weights(tmp_path / "m.onnx", model.graph)
+        assert found.keys() == model.weights.keys()
+        assert all(np.array_equal(found[name], array) for name, array in model.weights.items())
 
-    def test_the_first_rule_that_fits_counts(self, tmp_path: Path) -> None:
-        rules = read_renames(["fc.weight -> dense.W", "fc.* -> dense.b"])
-        weights = saved(tmp_path, fc__weight=GOOD["dense.W"], fc__bias=GOOD["dense.b"])
-        assert set(load_weights(weights, example(), rules)) == {"dense.W", "dense.b"}
-
-    def test_two_entries_that_become_one_are_told(self, tmp_path: Path) -> None:
-        weights = saved(tmp_path, a__w=GOOD["dense.W"], b__w=GOOD["dense.W"])
+    @pytest.mark.parametrize("location", ["../w.data", "/etc/hostname"])
+    def test_weights_elsewhere_are_not_read(self, location: str, tmp_path: Path) -> None:
+        model = onnx.load(exported(tmp_path, beside="w.data"), load_external_data=False)
+        for tensor in model.graph.initializer:
+            tensor.external_data[0].value = location
+        (tmp_path / "deep").mkdir()
+        (tmp_path / "deep" / "w.onnx").write_bytes(model.SerializeToString())
         with pytest.raises(NablacError) as caught:
-            load_weights(weights, example(), read_renames(["*.w -> dense.W"]))
-        assert "`a.w` and `b.w` both become `dense.W`" in text_of(caught)
+            read_tensors(tmp_path / "deep" / "w.onnx")
+        assert caught.value.diagnostics[0].message == f"this model names a file elsewhere: {location}"
+
+    def test_a_file_beside_it_that_is_missing_or_short_is_told(self, tmp_path: Path) -> None:
+        file = exported(tmp_path, beside="w.data")
+        (tmp_path / "w.data").write_bytes(b"short")
+        with pytest.raises(NablacError) as caught:
+            read_tensors(file)
+        assert caught.value.diagnostics[0].code == "E705"
+        (tmp_path / "w.data").unlink()
+        with pytest.raises(NablacError) as caught:
+            read_tensors(file)
+        assert caught.value.diagnostics[0].code == "E903"
 
 
 class TestShards:

@@ -308,7 +308,8 @@ def test_weights_of_another_size_are_told_entry_by_entry() -> None:
         fit_weights(state, graph, "gpt2.safetensors", rules)
     shown = str(caught.value)
     assert "error[E703]: `embedding.table` is f32[97, 24] in the file, and f32[97, 48] in the model" in shown
-    assert "`block.1.attention.W_k` is f32[24, 24] in the file, and f32[48, 48] in the model" in shown
+    assert "`block.1.attention.W_k` is f32[24, 24] by its rename rule, and f32[48, 48] in the model" in shown
+    assert "in the file `transformer.h.1.attn.c_attn.weight` is f32[24, 72]" in shown
 
 
 SENTENCES = (

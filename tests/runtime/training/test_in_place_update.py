@@ -44,6 +44,7 @@ SETTINGS = [
     "optimizer normed(); clip_value 0.01",
     'optimizer sorted_first(); freeze "dense.*"',
     "optimizer swapping()",
+    'optimizer adam(lr: 0.1 / step); rates [["dense.*", 0.1], ["*.b", 2]]',
 ]
 STEPPERS = {"numpy": (InPlaceNumpyStepper, NumpyStepper), "ort": (InPlaceOnnxStepper, OnnxStepper)}
 
