@@ -44,30 +44,12 @@ class CallbackCalls:
     What a callback raises ends the loop after the present step or epoch, which is saved; `check` then raises it.
     """
 
-    def __init__(
-        self,
-        callbacks: Sequence[Any] = (),
-        trackers: Mapping[str, Any] | None = None,
-        warn: Callable[[str], object] = print,
-    ) -> None:
+    def __init__(self, callbacks: Sequence[Any], trackers: Mapping[str, Any], warn: Callable[[str], object]) -> None:
         self._callbacks = callbacks
-        self._trackers = dict(trackers or {})
+        self._trackers = dict(trackers)
         self._warn = warn
         self._raised: Exception | None = None
-        self._reason: str | None = None
         self._loop: Loop | None = None
-
-    @property
-    def stopped(self) -> bool:
-        """Whether a callback has ended the run."""
-        return self._raised is not None or self._reason is not None
-
-    @property
-    def reason(self) -> str | None:
-        """Why a callback ended the run, in its words if it has any; None if none did."""
-        if self._raised is not None:
-            return f"a callback raised {type(self._raised).__name__}"
-        return self._reason
 
     def begin(self, training: Training, loop: Loop, folder: Path | None) -> None:
         """Call them before the first step of a loop; its epochs and batches are reported by `batch` and `epoch`."""
@@ -117,11 +99,11 @@ class CallbackCalls:
             try:
                 handler(*arguments)
             except StopTraining as stop:
-                self._stop(str(stop) or Ending.CALLBACK.value)
+                self._stop(str(stop))
             except Exception as error:
                 if self._raised is None:
                     self._raised = error
-                self._stop(None)
+                self._stop(f"a callback raised {type(error).__name__}")
                 break
         for name, tracker in list(self._trackers.items()):
             handler = _handler(tracker, method)
@@ -133,10 +115,10 @@ class CallbackCalls:
                 del self._trackers[name]  # one warning: what has failed is not called again
                 self._warn(f"the tracker `{name}` failed, and tracks no more: {type(error).__name__}: {error!s:.300}")
 
-    def _stop(self, reason: str | None) -> None:
-        self._reason = self._reason or reason
+    def _stop(self, reason: str) -> None:
         if self._loop is not None:
             self._loop.ending = Ending.CALLBACK
+            self._loop.stop_reason = self._loop.stop_reason or reason
 
 
 def _handler(callback: Any, method: str) -> Callable[..., Any] | None:
@@ -147,8 +129,8 @@ def _handler(callback: Any, method: str) -> Callable[..., Any] | None:
     return handler
 
 
-def history_of(training: Training, loop: Loop, folder: Path | None, reason: str | None = None) -> History:
-    """The history of a loop that has ended, for a `reason` of its own or another."""
+def history_of(training: Training, loop: Loop, folder: Path | None) -> History:
+    """The history of a loop that has ended."""
     position = loop.position
     return History(
         position.history,
@@ -156,7 +138,7 @@ def history_of(training: Training, loop: Loop, folder: Path | None, reason: str 
         monitor=loop.monitor,
         best_epoch=position.best_epoch if position.best is not None else None,
         best=position.best,
-        reason=reason or loop.reason,
+        reason=loop.reason,
         folder=folder,
         higher_is_better=training.higher_is_better,
     )

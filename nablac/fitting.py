@@ -68,7 +68,7 @@ def fit(
                 raise KeyboardInterrupt
             if run is not None:
                 run.finish(training, trained)
-        history = history_of(training, loop, folder, calls.reason)
+        history = history_of(training, loop, folder)
         calls.end(history)
         calls.check()
     return history
@@ -90,7 +90,7 @@ def _run(training: Training, loop: Loop, run: RunFolder | None, calls: CallbackC
 
         loop.events.batch, loop.events.epoch = batch_done, epoch_done
         calls.begin(training, loop, run.path if run is not None else None)
-        if calls.stopped:
+        if loop.ending is Ending.CALLBACK:
             return
         try:
             loop.run()

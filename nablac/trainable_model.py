@@ -103,10 +103,14 @@ class TrainableModel(ModelViews):
             "memory_budget": plain(memory_budget),
         }
         training = self._training_on(data, options_of(options), drawn_anew=True)
+        split = Split({name: options[name] for name in ("validation", "seed", "overfit", "skip_broken")})
+
+        def take(trained: Trained) -> None:
+            self._take(trained)
+            self._split = split
+
         run = Path(folder) if folder is not None else None
-        history = fit(training, run, resume, Watching(callbacks, trackers, progress), self._take)
-        self._split = Split({name: options[name] for name in ("validation", "seed", "overfit", "skip_broken")})
-        return history
+        return fit(training, run, resume, Watching(callbacks, trackers, progress), take)
 
     def evaluate(
         self,

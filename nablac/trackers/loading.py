@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib.metadata import entry_points
 from typing import Any
 
 from grammar import codes
@@ -36,6 +35,8 @@ def trackers_of(argument: Any, warn: Callable[[str], object]) -> dict[str, Any]:
 
 def _factory(name: str) -> Callable[[], Any]:
     """What makes the tracker of this name."""
+    from importlib.metadata import entry_points  # slow to import, and most runs have no tracker
+
     known = {entry.name: entry for entry in entry_points(group=GROUP)}
     if name not in known:
         hint = did_you_mean(name, known) or f"there are {', '.join(sorted(known)) or 'none'}"

@@ -81,6 +81,7 @@ class Loop:
     events: Events = field(default_factory=Events)
     stop: Callable[[], bool] = lambda: False
     ending: Ending | None = None  # None while it goes on
+    stop_reason: str = ""  # in the words of the callback that ended it
     partial_epoch: dict[str, float] = field(default_factory=dict)  # measurements of an unfinished last epoch
     damaged: list[NablacError] = field(default_factory=list)  # newer checkpoints than the one that it resumes from
 
@@ -99,6 +100,8 @@ class Loop:
         """Why training ended, for messages; empty while it runs."""
         if self.ending is Ending.NO_IMPROVEMENT:
             return f"{self.monitor} has not improved for {self.position.epochs_since_best} epochs"
+        if self.ending is Ending.CALLBACK and self.stop_reason:
+            return self.stop_reason
         return self.ending.value if self.ending is not None else ""
 
     @property
