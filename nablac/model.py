@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Never
 from warnings import warn
 
 from compiler.graph import Graph
@@ -192,15 +193,40 @@ class Model(TrainableModel):
         except StoppedByData as error:
             raise outside_of_table(self.graph, arrays, sizes, error) or error from None
 
-    def predict(self, *inputs: Any, skip_broken: bool = False, **options: Any) -> Predictions:
+    def predict(
+        self,
+        *inputs: str | PathLike[str] | Mapping[str, Any] | Any,
+        steps: int | None = None,
+        all: bool = False,
+        keep: Literal["other", "all", "none"] = "other",
+        column: str | None = None,
+        outputs: Sequence[str] = (),
+        separator: str | None = None,
+        decimal: str | None = None,
+        header: bool | None = None,
+        skip_broken: bool = False,
+        **unknown: Never,
+    ) -> Predictions:
         """Predict for tables, images or texts: names of files, or columns by name (a dict, a data frame).
 
-        `options` are those of `nablac predict`: `steps`, `all`, `keep`, `column`, `outputs` and how CSV is written.
-        NablacError for what cannot be read, or is of another kind than the training data.
+        Of a series, `steps` rows are forecast, by default as many as at once, and with `all` the whole past is
+        predicted too. `keep` says which columns of a table stay beside the predictions, `column` which one holds texts;
+        `outputs` of the model are added unchanged. `separator`, `decimal` sign and `header` are those of CSV files, by
+        default as in training. NablacError for what cannot be read, or is of another kind than the training data.
         """
         from nablac.predicting import predictions
 
-        return predictions(self, inputs, skip_broken, options)
+        options = {
+            "steps": steps,
+            "all": all,
+            "keep": keep,
+            "column": column,
+            "outputs": tuple(outputs),
+            "separator": separator,
+            "decimal": decimal,
+            "header": header,
+        }
+        return predictions(self, inputs, skip_broken, {**options, **unknown})
 
     def _run(self, feeds: Mapping[str, Array], sizes: dict[str, int]) -> dict[str, Array]:
         from nablac.model_runner import ModelRunner

@@ -71,7 +71,7 @@ _PREDICTABLE = ("csv", "parquet", "images", "digits", "pairs")  # sources of dat
     "trackers",
     multiple=True,
     metavar="NAME",
-    help="Report the run to a tracker of experiments, as mlflow or wandb; may be repeated.",
+    help="Report the run to a tracker of experiments, as mlflow or wandb. Can be repeated.",
 )
 @click.option(
     "--jit/--no-jit",

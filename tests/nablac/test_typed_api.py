@@ -37,6 +37,7 @@ model.train(epochs="three")
 model.train(epoch=3)
 model.train({"x": [1]}, 3)
 model.evaluate(batches=3)
+model.predict("new.csv", keep="some")
 """
 REVEALED = [
     r"nablac\.model\.Model",
@@ -52,6 +53,7 @@ ERRORS = [
     ("epochs=", 'Argument "epochs" to "train" of "TrainableModel" has incompatible type "str"; expected "int | None"'),
     ("epoch=", 'Argument "epoch" to "train" of "TrainableModel" has incompatible type "int"; expected "Never"'),
     ("}, 3)", 'Too many positional arguments for "train" of "TrainableModel"'),
+    ("keep=", 'Argument "keep" to "predict" of "Model" has incompatible type'),
     ("batches=", 'Unexpected keyword argument "batches" for "evaluate" of "TrainableModel"'),
 ]
 API = ["Callback", "History", "Model", "NablacError", "RunFacts", "StopTraining", "__version__", "compile", "load"]
