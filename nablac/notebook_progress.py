@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ class NotebookProgress:
     def __init__(self, loop: Loop, name: str) -> None:
         self.loop, self._name = loop, name
         self._handle: Any = None
-        self._rows: list[tuple[int, dict[str, float]]] = []  # epochs and their values
+        self._rows: deque[tuple[int, dict[str, float]]] = deque(maxlen=_MOST_ROWS)  # epochs and their values
         self._status = ""
         self._fraction = 0.0
         self._shown = self._started = time.monotonic()
@@ -44,7 +45,10 @@ class NotebookProgress:
         return self
 
     def __exit__(self, *error: object) -> None:
+        position = self.loop.position
         self._status = "stopped by an error" if error[0] is not None else self.loop.reason
+        if position.best is not None:
+            self._status += f"; best epoch {position.best_epoch}: {self.loop.monitor} {position.best:.5g}"
         self._update()
 
     def batch(self, position: Position, batches: int, means: Mapping[str, float]) -> None:
@@ -78,7 +82,7 @@ class NotebookProgress:
 
     def _lines(self) -> list[str]:
         """The latest epochs as an aligned table."""
-        rows = self._rows[-_MOST_ROWS:]
+        rows = self._rows
         if not rows:
             return []
         names = list(rows[-1][1])

@@ -59,7 +59,8 @@ def test_a_model_is_drawn_above_its_summary(executed: dict[str, list[Any]]) -> N
 def test_progress_is_one_output_that_ends_with_the_best_epoch(executed: dict[str, list[Any]]) -> None:
     (output,) = executed["history = model.train(data, callbacks=good_enough)"]  # nothing on stderr beside it
     lines = output.data["text/plain"].split("\n")
-    assert lines[0] == "Wave: good enough"
+    epoch, _, _, loss = lines[-1].split()[:4]
+    assert lines[0] == f"Wave: good enough; best epoch {epoch}: val_loss {loss}"
     assert lines[1].split() == ["epoch", "loss", "mae", "val_loss", "val_mae", "seconds"]
     epochs = [line.split() for line in lines[2:]]
     assert float(epochs[-1][4]) < 0.06 <= min(float(row[4]) for row in epochs[:-1])
