@@ -86,6 +86,16 @@ class NablacError(Exception):
         self.diagnostics = diagnostics
         super().__init__("\n\n".join(diagnostic.render() for diagnostic in diagnostics))
 
+    def _render_traceback_(self, *_: object) -> list[str]:
+        """What IPython and notebooks show instead of a traceback: the user's line, and the diagnostics."""
+        from itertools import takewhile
+        from traceback import StackSummary, walk_tb
+
+        root = str(PurePath(__file__).parents[1])  # of all that is nablac's
+        before = takewhile(lambda call: not call[0].f_code.co_filename.startswith(root), walk_tb(self.__traceback__))
+        line = "".join(StackSummary.extract(iter([*before][-1:])).format())
+        return [f"{type(self).__name__}\n{line}\n{self}"]
+
     @property
     def exit_code(self) -> int:
         """The highest exit status of its diagnostics."""

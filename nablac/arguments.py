@@ -9,6 +9,7 @@ from compiler.lazy import LazyModule
 from compiler.types import DType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.foreign_arrays import from_torch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +41,9 @@ def plain(value: Any) -> Any:
 
 
 def arrays_of(data: Any) -> dict[str, Any]:
-    """The arrays by name; NablacError if `data` is not a mapping from names, or a value is not an array."""
+    """The arrays by name, of a mapping or a data frame; NablacError for anything else, or a value that is no array."""
+    if not isinstance(data, Mapping) and hasattr(data, "columns") and hasattr(data, "__getitem__"):
+        data = {name: data[name] for name in data.columns}
     if not isinstance(data, Mapping) or not all(isinstance(name, str) for name in data):
         message = f"expected a dict of arrays by input and target name, got {data!r:.80}"
         hint = "`nablac train --data FILE` reads files" if isinstance(data, str) else None
@@ -48,7 +51,7 @@ def arrays_of(data: Any) -> dict[str, Any]:
     arrays = {}
     for name, value in data.items():
         try:
-            arrays[name] = np.asarray(value)
-        except ValueError as error:  # rows of different lengths
+            arrays[name] = np.asarray(from_torch(value))
+        except (ValueError, TypeError, RuntimeError) as error:  # rows of different lengths, a tensor without dense form
             raise NablacError(Diagnostic(codes.E823, f"`{name}` is not an array: {error}", place="data")) from None
     return arrays

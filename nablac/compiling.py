@@ -70,6 +70,7 @@ def load(
             )
         return compile(path, **settings).load(weights, rename)
     from compiler.elaborate.program_texts import SPEC
+    from nablac.evaluating import Split
     from runtime.training.folder import weights_of
     from runtime.training.run_record import read_record
 
@@ -80,6 +81,8 @@ def load(
     recorded = {"model": choices.model, "preset": choices.preset, "dtype": choices.dtype, **hypers}
     model = compile(run / SPEC, **{**recorded, **settings})
     model._folder = record.data_folder(run)
+    names = ("seed", "validation", "data", "overfit", "skip_broken")
+    model._split = Split({name: getattr(choices, name) for name in names}, record, run)
     return model.load(weights or weights_of(run), rename)
 
 

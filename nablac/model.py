@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Never
 from warnings import warn
 
 from compiler.graph import Graph
@@ -14,7 +14,7 @@ from compiler.lazy import LazyModule
 from compiler.model_spec import ModelSource, ModelSpec, SpecSource
 from compiler.passes.pipeline import optimize
 from compiler.targets import LARGEST_FILE, NUMPY, ORT_CPU, Target, target_named
-from nablac.arguments import arrays_of, plain
+from nablac.trainable_model import TrainableModel
 from runtime.backends import check_backend
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from compiler.passes.known_weights import KnownWeights
     from compiler.types import Array
     from compiler.units import Unit
+    from nablac.evaluating import Split
     from nablac.model_runner import ModelRunner
-    from nablac.model_summary import Summary
     from runtime.data.fitted import Fitted
     from runtime.data.recipe import Recipe
     from runtime.prediction.predictions import Predictions
@@ -40,7 +40,7 @@ else:
 Metadata = Mapping[str, str] | None
 
 
-class Model:
+class Model(TrainableModel):
     """A model with its weights, run by NumPy or by onnxruntime.
 
     `model(x=array)` returns a dict of arrays by output name, and updates the buffers. Initial weights are drawn from
@@ -74,6 +74,7 @@ class Model:
         self._folder = folder
         self._weights: dict[str, Array] | None = None
         self._trained: Trained | None = None  # weights that were loaded or trained, with their scalings
+        self._split: Split | None = None  # of the data that it was trained on, where that is known
         self._handed_out = False  # whether a caller has the arrays, and may change them in place
         # By the names of the weights that calls feed: those that feed none, and the last that did.
         self._runners: dict[tuple[str, ...], ModelRunner] = {}
@@ -210,15 +211,40 @@ class Model:
         except StoppedByData as error:
             raise outside_of_table(self.graph, arrays, sizes, error) or error from None
 
-    def predict(self, *inputs: Any, skip_broken: bool = False, **options: Any) -> Predictions:
+    def predict(
+        self,
+        *inputs: str | PathLike[str] | Mapping[str, Any] | Any,
+        steps: int | None = None,
+        all: bool = False,
+        keep: Literal["other", "all", "none"] = "other",
+        column: str | None = None,
+        outputs: Sequence[str] = (),
+        separator: str | None = None,
+        decimal: str | None = None,
+        header: bool | None = None,
+        skip_broken: bool = False,
+        **unknown: Never,
+    ) -> Predictions:
         """Predict for tables, images or texts: names of files, or columns by name (a dict, a data frame).
 
-        `options` are those of `nablac predict`: `steps`, `all`, `keep`, `column`, `outputs` and how CSV is written.
-        NablacError for what cannot be read, or is of another kind than the training data.
+        Of a series, `steps` rows are forecast, by default as many as at once, and with `all` the whole past is
+        predicted too. `keep` says which columns of a table stay beside the predictions, `column` which one holds texts;
+        `outputs` of the model are added unchanged. `separator`, `decimal` sign and `header` are those of CSV files, by
+        default as in training. NablacError for what cannot be read, or is of another kind than the training data.
         """
         from nablac.predicting import predictions
 
-        return predictions(self, inputs, skip_broken, options)
+        options = {
+            "steps": steps,
+            "all": all,
+            "keep": keep,
+            "column": column,
+            "outputs": tuple(outputs),
+            "separator": separator,
+            "decimal": decimal,
+            "header": header,
+        }
+        return predictions(self, inputs, skip_broken, {**options, **unknown})
 
     def _run(self, feeds: Mapping[str, Array], sizes: dict[str, int]) -> dict[str, Array]:
         from nablac.model_runner import ModelRunner
@@ -315,19 +341,6 @@ class Model:
         proto = export(known.graph, opset=opset, weights=known.weights, metadata=metadata, largest=0, target=target)
         return save(proto, path, known.weights)
 
-    def summary(self, **sizes: int) -> str:
-        """Layers, output shapes, parameters, operations and memory as text."""
-        from nablac.model_summary import render_summary
-
-        return render_summary(self.summarize(sizes))
-
-    def summarize(self, sizes: Mapping[str, int]) -> Summary:
-        """The contents of `summary` as values."""
-        from compiler.training.losses import whole_graph
-        from nablac.model_summary import summarize
-
-        return summarize(self.graph, sizes, whole_graph(self.spec), self.units)
-
     def workload(self, sizes: Mapping[str, int], *, keep_weights: bool = False) -> Workload:
         """Calls of the model on random inputs at these sizes of named dims, to be measured; its weights stay.
 
@@ -358,59 +371,6 @@ class Model:
 
         return profile(lambda: self.workload(sizes), runs)
 
-    def train(
-        self,
-        data: Mapping[str, Array] | None = None,
-        *,
-        folder: str | Path | None = None,
-        resume: bool = False,
-        **options: Any,
-    ) -> dict[str, list[float]]:
-        """Train as the train block specifies, on its data or on arrays by input and target name.
-
-        `options` are those of `nablac train`: epochs, batch, validation, patience, seed, backend, device and so on.
-        The run is written to `folder`; with `resume` the run in it continues. Afterwards the model has the best weights
-        and works in raw units. Returns the history, with Keras's keys; NablacError if training cannot continue.
-        """
-        from runtime.data.arrays import from_arrays
-        from runtime.data.fitted import read_fitted
-        from runtime.training.folder import RunFolder
-        from runtime.training.not_finite import NotFinite
-        from runtime.training.run_options import options_of
-        from runtime.training.trained import Trained
-        from runtime.training.training_run import Training
-
-        defaults = {"backend": self.backend, "device": self.device, "seed": self.seed}
-        chosen = options_of({**defaults, **{name: plain(value) for name, value in options.items()}})
-        # Without weights, initial values are drawn from the seed of this training.
-        start = (
-            Trained(self.read_weights(), self.fitted)
-            if self._weights is not None or self._trained is not None
-            else None
-        )
-        training = Training(self._source, chosen, start, folder=self._folder)
-        if data is not None:
-            training.examples = from_arrays(arrays_of(data), "data")
-        with ExitStack() as stack:
-            run = None
-            if folder is not None and resume:
-                training.fitted = read_fitted(Path(folder))
-                run = stack.enter_context(RunFolder.resume(Path(folder), training))
-            loop = training.loop(run.checkpoints if run is not None else None, resume)
-            if folder is not None and not resume:
-                run = stack.enter_context(RunFolder.begin(Path(folder), training, loop))
-            if run is not None:
-                loop.events.epoch = run.write_epoch
-            try:
-                loop.run()
-            except NotFinite as error:
-                raise training.explain_not_finite(loop, error) from error
-            self._take(training.trained(loop))
-            if run is not None:
-                assert self._trained is not None
-                run.finish(training, self._trained)
-        return loop.position.history
-
     def gradient(self, wrt: str | Iterable[str] = "*", *, second: bool = False) -> Model:
         """A model that returns the loss, and `grad.<name>` for the parameters and float inputs that match `wrt`.
 
@@ -427,42 +387,8 @@ class Model:
         differentiated._weights = initialize(differentiated.graph, self.seed, self.read_weights())
         return differentiated
 
-    def gradient_equations(self, wrt: str | Iterable[str] = "*", *, latex: bool = False) -> str:
-        """The gradient that the compiler derives as equations to read, from the loss backwards: text, or LaTeX.
-
-        dX is the gradient of the loss with respect to X, for each value that the model's text names; `wrt` as in
-        `gradient`.
-        """
-        from compiler.formulas.gradient_equations import gradient_equations
-        from compiler.formulas.latex import latex_of
-        from compiler.formulas.plain_text import text_of
-        from runtime.training.trained import in_raw_data
-
-        spec = in_raw_data(self._source.spec(training=self._training), self.fitted)
-        section = gradient_equations(spec, [wrt] if isinstance(wrt, str) else wrt)
-        return latex_of(section) if latex else text_of(section)
-
     def _seeded(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The inputs with the model's seed, if the model makes random draws and `seed` is not among them."""
         if "seed" in self.elaborated.inputs and "seed" not in inputs:
             return {**inputs, "seed": self.seed}
         return dict(inputs)
-
-    def _repr_html_(self) -> str:
-        """The drawing and the summary, for notebooks."""
-        from html import escape
-
-        return f"{self.draw()}<pre>{escape(self.summary())}</pre>"
-
-    def draw(self, depth: int | None = None) -> str:
-        """The model as SVG, with layers open to `depth`; None opens layers up to about 40 boxes."""
-        from nablac.drawing.outline import close_below, outline, readable_depth
-        from nablac.drawing.svg import svg
-
-        whole = outline(self.elaborated)  # before optimisation: fused operators have no layers
-        return svg(close_below(whole, readable_depth(whole) if depth is None else depth), self.name)
-
-    def __repr__(self) -> str:
-        inputs = ", ".join(f"{name}: {value.type}" for name, value in self.graph.inputs.items())
-        outputs = ", ".join(f"{name}: {value.type}" for name, value in self.graph.outputs.items())
-        return f"<Model {self.name}({inputs}) -> {outputs}>"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from runtime.foreign_arrays import from_torch
 
 if TYPE_CHECKING:
     from compiler.graph import Graph
@@ -88,7 +89,7 @@ def _inputs(inputs: Sequence[Any]) -> Inputs:
     if len(inputs) == 1 and not isinstance(inputs[0], (str, PathLike)):
         (table,) = inputs
         if isinstance(table, Mapping):
-            return {str(name): table[name] for name in table}
+            return {str(name): from_torch(table[name]) for name in table}
         if hasattr(table, "columns") and hasattr(table, "__getitem__"):  # a data frame, of whichever library
             return {str(name): table[name] for name in table.columns}
     if not all(isinstance(path, (str, PathLike)) for path in inputs):

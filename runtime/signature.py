@@ -17,6 +17,7 @@ from compiler.types import DType, TensorType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.conversion import CannotConvert, convert, kind_of, name_of
+from runtime.foreign_arrays import from_torch
 from runtime.size_limits import Limit, limits
 
 if TYPE_CHECKING:
@@ -221,10 +222,10 @@ def _expected(name: str, type: TensorType, array: Array) -> str:
 
 
 def _convert(name: str, argument: Any, type: TensorType) -> Array:
-    """An array of the input's dtype: of the same dtype, by a safe cast of the same kind, or from Python numbers."""
+    """An array of the input's dtype: from an array of the same kind that keeps its values, or from Python numbers."""
     wanted = type.dtype.numpy
     try:
-        array = np.asarray(argument)
+        array = np.asarray(from_torch(argument))
     except Exception as error:  # an object's own conversion may raise anything
         rows = isinstance(argument, (list, tuple))
         reason = "its rows have different lengths" if rows else f"{argument.__class__.__name__}: {error}"
@@ -235,9 +236,7 @@ def _convert(name: str, argument: Any, type: TensorType) -> Array:
     given_kind, wanted_kind = kind_of(array.dtype), type.dtype.kind
     plain = isinstance(argument, (list, tuple, int, float)) and _is_plain(argument)
     agree = given_kind == wanted_kind or (given_kind, wanted_kind) == ("int", "float")
-    if (plain and (agree or not array.size)) or (
-        given_kind == wanted_kind and np.can_cast(array.dtype, wanted, "safe")
-    ):
+    if (plain and (agree or not array.size)) or given_kind == wanted_kind:
         try:
             return convert(array, wanted)
         except CannotConvert as error:

@@ -135,7 +135,7 @@ def test_the_python_of_its_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert names["model"](x=np.zeros((5, 3), np.float32))["y"].shape == (5, 1)
     assert names["code"] == "E301"
     assert names["history"]["loss"][-1] < names["history"]["loss"][0]
-    assert (tmp_path / "linear.onnx").exists()
+    assert (tmp_path / "linear.onnx").exists() and (tmp_path / "curves.svg").exists()
 
 
 def commands() -> list[str]:

@@ -31,6 +31,8 @@ EXTRAS = {
     "parquet": "pyarrow",
     "text": "tokenizers",
     "tune": "optuna",
+    "mlflow": "mlflow-skinny",
+    "wandb": "wandb",
     "oracle": "torch",
 }
 

@@ -24,12 +24,13 @@ from nablac.commands.options import (
     whole_number,
 )
 from nablac.commands.output import note, print_json, stage
-from nablac.commands.progress import Progress
 from nablac.commands.runs import read_run
 from nablac.commands.signals import collected_signals
 from nablac.commands.training_setup import note_batchwise_loss, note_data, set_up_training
+from nablac.run_progress import Progress
 
 if TYPE_CHECKING:
+    from nablac.callback_calls import CallbackCalls
     from runtime.training.folder import RunFolder
     from runtime.training.loop import Loop
     from runtime.training.run_options import Options
@@ -66,6 +67,13 @@ _PREDICTABLE = ("csv", "parquet", "images", "digits", "pairs")  # sources of dat
 )
 @memory_budget_option
 @click.option(
+    "--track",
+    "trackers",
+    multiple=True,
+    metavar="NAME",
+    help="Report the run to a tracker of experiments, as mlflow or wandb. Can be repeated.",
+)
+@click.option(
     "--jit/--no-jit",
     default=None,
     help="Compile loops for elementwise operators; needs nablac[jit].  [default: those of the update, where it pays]",
@@ -88,6 +96,7 @@ def command(
     limit_batches: int | None,
     keep: int,
     memory_budget: int | None,
+    trackers: tuple[str, ...],
     jit: bool | None,
     skip_broken: bool,
     as_json: bool,
@@ -103,6 +112,8 @@ def command(
     Example:
       nablac train forecaster --epochs 3
     """
+    from nablac.callback_calls import CallbackCalls
+    from nablac.trackers.loading import trackers_of
     from runtime.thread_limits import asked_threads, with_threads
     from runtime.training.folder import RunFolder
     from runtime.training.run_options import Options
@@ -140,6 +151,7 @@ def command(
         _note_measured_whole(training)
     if dry_run:
         return _dry_run(training, as_json, quiet)
+    calls = CallbackCalls((), trackers_of(trackers, note), note)
     if resume is None:
         loop = training.loop()
         folder = RunFolder.begin(output, training, loop)  # last, when nothing else can fail
@@ -149,7 +161,8 @@ def command(
         if resume is not None:
             loop = training.loop(folder.checkpoints, resume=True)
             _note_damaged(loop)
-        return _train(training, loop, folder, model.file, quiet, as_json)
+        with calls.failures():
+            return _train(training, loop, folder, calls, model.file, quiet, as_json)
 
 
 def _note_measured_whole(training: Training) -> None:
@@ -219,7 +232,16 @@ def _dry_run(training: Training, as_json: bool, quiet: bool) -> int:
     return 0
 
 
-def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet: bool, as_json: bool) -> int:
+def _train(
+    training: Training,
+    loop: Loop,
+    folder: RunFolder,
+    calls: CallbackCalls,
+    file: Path,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    from nablac.callback_calls import history_of
     from runtime.training.loop import Ending
     from runtime.training.not_finite import NotFinite
     from runtime.training.unit_notes import unit_notes
@@ -227,15 +249,20 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
     text = f"{_quoted(file)} " if was_given("file") else ""
     resume = f"nablac train {text}--resume {_quoted(folder.path)}"
     position, compiled = loop.position, None
-    with Progress(loop, quiet or as_json) as progress, collected_signals() as caught:
+    with Progress(loop, quiet or as_json, note) as progress, collected_signals() as caught:
         loop.stop = lambda: bool(caught)
-        loop.events.batch = progress.batch
+
+        def batch_done(position: Any, batches: int, means: dict[str, float]) -> None:
+            progress.batch(position, batches, means)
+            calls.batch(position, batches, means)
 
         def epoch_done(position: Any, row: dict[str, float]) -> None:
             folder.write_epoch(position, row)
             progress.epoch(position, row)
+            calls.epoch(position, row)
 
-        loop.events.epoch = epoch_done
+        loop.events.batch, loop.events.epoch = batch_done, epoch_done
+        calls.begin(training, loop, folder.path)
         try:
             with stage("trained"):
                 loop.run()
@@ -246,8 +273,10 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
             with stage("weights and compiled model written"):
                 compiled = folder.finish(training, training.trained(loop))
     if compiled is None:
+        calls.interrupt()
         note(f"stopped and saved; resume with:   {resume}")
         return 130
+    calls.end(history_of(training, loop, folder.path))
     if as_json:
         facts = {
             "run": str(folder.path),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from runtime.prediction.writing import FORMATS, aligned, written
 
 if TYPE_CHECKING:
     from compiler.types import Array
+
+_MOST_ROWS = 10  # that a notebook shows
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +64,23 @@ class Predictions(Mapping[str, Any]):
             raise NablacError(Diagnostic(codes.E904, message, place=str(path)))
         with written(Path(path)) as writer:
             writer.write(dict(self.columns))
+
+    def to_dataframe(self) -> Any:
+        """A pandas data frame of the columns; NablacError without pandas."""
+        try:
+            import pandas as pd
+        except ImportError as error:
+            message = "`to_dataframe` needs pandas"
+            raise NablacError(Diagnostic(codes.E809, message, place="pandas", hint="pip install pandas")) from error
+        return pd.DataFrame(self.columns)
+
+    def _repr_html_(self) -> str:
+        """The first rows as a table, for notebooks."""
+        head = "".join(f"<th>{escape(name)}</th>" for name in self.columns)
+        rows = [[column[row] for column in self.columns.values()] for row in range(min(self.rows, _MOST_ROWS))]
+        body = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
+        more = f"<p>{self.rows:,} rows</p>" if self.rows > _MOST_ROWS else ""
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
 
     def __repr__(self) -> str:
         return f"<Predictions: {self.rows} rows of {', '.join(self.columns)}>"

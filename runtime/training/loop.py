@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 
 
 class Ending(Enum):
-    """Why training ended; the last two may end it within an epoch."""
+    """Why training ended; the last three may end it within an epoch."""
 
     ALL_EPOCHS = "all epochs are done"
     NO_IMPROVEMENT = "no epoch was better for long"
     INTERRUPTED = "interrupted"
     TIME_UP = "the time is up"
+    CALLBACK = "a callback stopped it"
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Settings:
 
 @dataclass
 class Events:
-    """Callbacks of the loop."""
+    """Callbacks of the loop; they may set its `ending`, which is saved as any other."""
 
     batch: Callable[[Position, int, dict[str, float]], None] = lambda position, batches, means: None
     epoch: Callable[[Position, dict[str, float]], None] = lambda position, row: None
@@ -80,7 +81,8 @@ class Loop:
     events: Events = field(default_factory=Events)
     stop: Callable[[], bool] = lambda: False
     ending: Ending | None = None  # None while it goes on
-    partial_epoch: dict[str, float] = field(default_factory=dict)  # measurements when time is up within an epoch
+    stop_reason: str = ""  # in the words of the callback that ended it
+    partial_epoch: dict[str, float] = field(default_factory=dict)  # measurements of an unfinished last epoch
     damaged: list[NablacError] = field(default_factory=list)  # newer checkpoints than the one that it resumes from
 
     def __post_init__(self) -> None:
@@ -98,6 +100,8 @@ class Loop:
         """Why training ended, for messages; empty while it runs."""
         if self.ending is Ending.NO_IMPROVEMENT:
             return f"{self.monitor} has not improved for {self.position.epochs_since_best} epochs"
+        if self.ending is Ending.CALLBACK and self.stop_reason:
+            return self.stop_reason
         return self.ending.value if self.ending is not None else ""
 
     @property
@@ -118,7 +122,7 @@ class Loop:
                 break
             self._finish_epoch(time.monotonic() - begun)
         self.ending = self.ending or Ending.ALL_EPOCHS
-        if self.ending is Ending.TIME_UP:
+        if self.ending in (Ending.TIME_UP, Ending.CALLBACK) and self.position.batch:
             self._evaluate_partial_epoch()
 
     def _run_epoch(self, started: float) -> bool:

@@ -167,6 +167,19 @@ def test_every_file_of_the_packages_is_in_the_wheel(wheel: Path) -> None:
                 assert (name if folder == "nablac" else f"nablac/{name}") in inside
 
 
+def test_the_wheel_offers_its_trackers(environment: dict[str, str]) -> None:
+    """Each is imported without the package that it needs."""
+    script = (
+        "from importlib.metadata import entry_points\n"
+        "import sys\n"
+        "loaded = {entry.name: entry.load().__module__ for entry in entry_points(group='nablac.trackers')}\n"
+        "print(loaded, {'mlflow', 'wandb'} & set(sys.modules))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    modules = {"mlflow": "nablac.trackers.mlflow_tracker", "wandb": "nablac.trackers.wandb_tracker"}
+    assert ended.stdout == f"{modules} set()\n", ended.stderr
+
+
 def test_every_command_has_a_case() -> None:
     assert set(ARGUMENTS) == set(COMMANDS)
 
@@ -191,6 +204,7 @@ def test_nablac_is_imported_beside_modules_of_the_folders_names(environment: dic
         "print(model(x=numpy.ones((3, 2), 'f4'))['y'].shape)\n"
         "model.train(epochs=1)\n"
         "model.to_onnx('line.onnx')\n"
+        "assert all(hasattr(nablac, name) for name in dir(nablac))\n"
         "print(sorted({'grammar', 'compiler', 'runtime', 'specs'} & set(sys.modules)))\n"
     )
     ended = subprocess.run([sys.executable, script], cwd=folder, env=environment, capture_output=True, text=True)

@@ -66,9 +66,13 @@ MISTAKES = {
         "error[E804]: `tokens`: expected i64[batch, time], got f64\n --> input `tokens`\n"
         "help: convert it: `array.astype('int64')`",
     ),
-    "a narrower float": (
-        {"image": np.ones((2, 4))},
-        "error[E804]: `image`: expected f32[batch, 4], got f64\n --> input `image`\n"
+    "a float that f32 cannot hold": (
+        {"image": np.array([[1, 1, 1, 1], [1, 1, 1e39, 1]])},
+        "error[E804]: `image` is f32[batch, 4], and 1e+39 is beyond f32\n --> input `image`\n  = at index [1, 2]",
+    ),
+    "whole numbers for floats": (
+        {"image": np.ones((2, 4), np.int64)},
+        "error[E804]: `image`: expected f32[batch, 4], got i64\n --> input `image`\n"
         "help: convert it: `array.astype('float32')`",
     ),
     "texts": (

@@ -7,6 +7,7 @@ import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -127,6 +128,20 @@ def test_floats_are_written_as_people_write_them() -> None:
         "-2500000.0",
     ]
     assert texts_of(np.array([1 / 3, 1e7])) == ["0.3333333333333333", "10000000.0"]
+
+
+def test_predictions_show_their_first_rows_in_a_notebook() -> None:
+    short = Predictions({"<id>": np.array(["a & b"]), "y": np.array([0.5])})._repr_html_()
+    table = ElementTree.fromstring(short)
+    assert [cell.text for cell in table.iter() if cell.tag in ("th", "td")] == ["<id>", "y", "a & b", "0.5"]
+    long = Predictions({"y": np.arange(1200)})._repr_html_()
+    assert long.count("<td>") == 10 and long.endswith("<p>1,200 rows</p>")
+
+
+def test_predictions_are_a_data_frame() -> None:
+    pandas = pytest.importorskip("pandas")
+    columns = {"id": np.array(["a", "b"], object), "y": np.array([1.0, 2.0])}
+    pandas.testing.assert_frame_equal(Predictions(columns).to_dataframe(), pandas.DataFrame(columns))
 
 
 def test_predictions_are_columns(tmp_path: Path) -> None:

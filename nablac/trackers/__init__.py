@@ -1,0 +1,1 @@
+"""Trackers of experiments: callbacks by name, which packages offer at the entry point `nablac.trackers`."""
