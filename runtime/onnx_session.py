@@ -145,7 +145,19 @@ class OnnxRunner:
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
         """Every output by name; NablacError for feeds that do not fit, or data that an operator refuses."""
-        foreign = {name: feeds[name] for name in feeds if name in self.foreign}
+        arrays = self._checked(feeds) if self.foreign else self.signature.check(feeds)[0]
+        if self._bf16:
+            values = self.run_values({name: self.value(array) for name, array in arrays.items()}, device="cpu")
+            return {name: self.array(value) for name, value in values.items()}
+        try:
+            results = self.session.run(self.outputs, arrays)
+        except Exception as error:  # as above
+            message = "onnxruntime failed while running the model"
+            raise self._refused(codes.E806, message, error, StoppedByData) from error
+        return dict(zip(self.outputs, results, strict=True))
+
+    def _checked(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
+        """The arrays to feed, where some inputs have types that the language does not have; those are not checked."""
         missing = [name for name in self.foreign if name not in feeds]
         if missing:
             raise NablacError(
@@ -159,17 +171,8 @@ class OnnxRunner:
                     for name in missing
                 )
             )
-        arrays, _ = self.signature.check({name: feeds[name] for name in feeds if name not in foreign})
-        arrays.update(foreign)
-        if self._bf16:
-            values = self.run_values({name: self.value(array) for name, array in arrays.items()}, device="cpu")
-            return {name: self.array(value) for name, value in values.items()}
-        try:
-            results = self.session.run(None, arrays)
-        except Exception as error:  # as above
-            message = "onnxruntime failed while running the model"
-            raise self._refused(codes.E806, message, error, StoppedByData) from error
-        return dict(zip(self.outputs, results, strict=True))
+        arrays, _ = self.signature.check({name: feeds[name] for name in feeds if name not in self.foreign})
+        return arrays | {name: feeds[name] for name in self.foreign}
 
     # Values that stay on the device between runs
 
