@@ -18,6 +18,7 @@ from benchmarks.contenders import CONTENDERS, Contender
 from benchmarks.measuring import Figure, burst, summarize, warm_up
 from benchmarks.our_graphs import source_of
 from benchmarks.processes import run_in_turns
+from benchmarks.ratio_tables import page_of
 from benchmarks.results import Row
 from benchmarks.tables import TABLES
 from benchmarks.tables.compile_to_disk import OURS as EXPORTED
@@ -135,6 +136,20 @@ def test_the_document_says_where_and_when(tmp_path: Path) -> None:
     (written,) = document["rows"]
     assert written["ratios"] == {"torch": 1.5}
     assert written["figures"]["nablac"] == {"median": 2.0, "spread": 0.1, "runs": 5}
+
+
+def test_a_page_shows_what_peers_take_for_one_of_ours() -> None:
+    time = {"nablac ort": Figure(2.0, 0.1, 7), "torch": Figure(3.0, 0.1, 7), "keras on jax": Figure(1.0, 0.1, 7)}
+    rows = [
+        Row("training", "mlp small", "ms", time),
+        Row("training", "cnn small", "ms", {"nablac ort": Figure(4.0, 0.1, 7), "torch": Figure(4.0, 0.1, 7)}),
+        Row("training", "not ours", "ms", {"torch": Figure(4.0, 0.1, 7)}),
+    ]
+    page = page_of(json.loads(json.dumps(results.document(rows))))
+    assert page.endswith(
+        "| | nablac | torch | keras on jax |\n|---|---|---|---|\n"
+        "| mlp small | 2 | 1.50 | 0.50 |\n| cnn small | 4 | 1.00 |  |\n"
+    )
 
 
 @pytest.mark.parametrize(
