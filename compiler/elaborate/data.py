@@ -30,6 +30,7 @@ from compiler.elaborate.values import NONE
 from compiler.model_spec import DataStage
 from grammar import codes, syntax
 from grammar.diagnostics import Label, did_you_mean
+from grammar.file_kinds import ENCODINGS
 from grammar.record import Record
 from grammar.source import Span
 
@@ -64,6 +65,7 @@ class Declared(Record):
 
 
 _FILE = Parameter(TEXT)
+TABLES = ("csv", "parquet", "json")  # sources of a table
 SOURCES: dict[str, Declared] = {
     "arrays": Declared({}),
     "csv": Declared(
@@ -72,6 +74,7 @@ SOURCES: dict[str, Declared] = {
             "separator": Parameter(CHARACTER, ","),
             "decimal": Parameter(one_of(".", ","), "."),
             "header": Parameter(FLAG, None),
+            "encoding": Parameter(one_of(*ENCODINGS), ""),
         },
         Rule(
             "`separator` must differ from a quote, a line break and `decimal`",
@@ -81,6 +84,7 @@ SOURCES: dict[str, Declared] = {
         returns=ROWS,
     ),
     "parquet": Declared({"path": _FILE}, returns=ROWS),
+    "json": Declared({"path": _FILE}, returns=ROWS),
     "npz": Declared({"path": _FILE}),
     "digits": Declared(
         {

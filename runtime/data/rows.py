@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -35,16 +35,19 @@ class Table:
 class Rows:
     """A table: texts by column, and for each row its line in the file and its number among all rows.
 
-    Skipped rows are missing from the numbers. `refused` are columns of neither numbers nor texts, with what they hold.
+    Skipped rows are missing from the numbers. `refused` are columns of neither numbers nor texts, with what they hold;
+    `stored` are columns that the file has as numbers, in f64, with NaN for what is missing.
     """
 
     path: str
-    cells: Mapping[str, list[str]]
+    cells: Mapping[str, Sequence[str]]
     lines: list[int]
     numbers: list[int]
     scales: tuple[Scale, ...] = ()
     format: Format = PLAIN
     refused: Mapping[str, str] = field(default_factory=dict)
+    stored: Mapping[str, Array] = field(default_factory=dict)
+    named: bool = True  # whether the file has names of its columns, which are else 0, 1 and so on
 
     @staticmethod
     def of(table: CsvTable, path: str, format: Format, report: Report) -> Rows:
@@ -55,7 +58,7 @@ class Rows:
                 named[name] = column
             elif any(cell.strip() for cell in column):
                 report.note(path, f"column {number} has no name and is skipped")
-        return Rows(path, named, table.lines, table.numbers, format=format)
+        return Rows(path, named, table.lines, table.numbers, format=format, named=table.named)
 
     def read_columns(
         self,
@@ -92,6 +95,10 @@ class Rows:
         number_of = self.format.number
         for column, name in enumerate(names):
             known = {text: float(number) for number, text in enumerate(texts.get(name, ()))}
+            numbers = None if known else self._whole_column(name)
+            if numbers is not None:
+                table[:, column] = numbers
+                continue
             for row, cell in enumerate(self.cells[name]):
                 number = known.get(cell.strip()) if known else number_of(cell)
                 if number is not None:
@@ -104,12 +111,21 @@ class Rows:
                     report.report_broken(f"{self.path}:{self.lines[row]}", f"column `{name}`: {shown}", hint)
         return Table(table[kept], np.flatnonzero(kept), texts)
 
+    def _whole_column(self, name: str) -> Array | None:
+        """A column as numbers; None where not every cell is one, or where it has to be looked at cell by cell."""
+        if name not in self.stored:
+            return self.format.numbers(self.cells[name])
+        numbers = self.stored[name]
+        return numbers if np.isfinite(numbers).all() else None
+
     def _classes(self, names: list[str], known: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         """The classes of columns of texts: the known ones, or all texts of the column, sorted."""
         classes: dict[str, tuple[str, ...]] = {}
         for name in names:
             if name in known:
                 classes[name] = known[name]
+                continue
+            if name in self.stored:
                 continue
             texts = {cell.strip() for cell in self.cells[name]} - {""}
             if texts and not any(self.format.is_numeric(text) for text in texts):

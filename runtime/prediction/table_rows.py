@@ -9,10 +9,10 @@ import numpy as np
 
 from runtime.data.examples import Examples
 from runtime.data.rows import Table
+from runtime.data.table_blocks import Block
 from runtime.prediction.answers import Answers
 from runtime.prediction.findings import Findings
 from runtime.prediction.predictor import Predictor
-from runtime.prediction.table_blocks import Block
 
 if TYPE_CHECKING:
     from compiler.types import Array

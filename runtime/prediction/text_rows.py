@@ -12,10 +12,10 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.visible import shortened
 from runtime.data.pairs import has_names
+from runtime.data.table_blocks import Block
 from runtime.prediction.answers import Answers
 from runtime.prediction.findings import Findings
 from runtime.prediction.predictor import Predictor
-from runtime.prediction.table_blocks import Block
 from runtime.prediction.table_rows import Columns, Keep, beside_predictions, kept_names
 from runtime.text.coding import TextLimit, tokens_of
 from runtime.text.roles import whole
