@@ -59,9 +59,13 @@ class Declared(Record):
     parameters: Mapping[str, Parameter]
     rule: Rule | None = None
     takes: tuple[str, ...] = ()  # the kinds of data that a stage takes; any, if there are none
-    returns: str = EXAMPLES  # the kind of data that a source returns; a stage returns examples
+    returns: str = EXAMPLES  # the kind of data that a source returns, or a stage that takes one
     on_examples: bool = False  # a stage that changes examples; the others create them
     scales: bool = False
+
+
+def _are_distinct(names: str | list[str]) -> bool:
+    return isinstance(names, str) or len(set(names)) == len(names)
 
 
 _FILE = Parameter(TEXT)
@@ -108,14 +112,17 @@ SOURCES: dict[str, Declared] = {
     ),
 }
 STAGES: dict[str, Declared] = {
+    "by": Declared(
+        {"columns": Parameter(TEXTS)},
+        Rule("no column may be named twice", lambda arguments: _are_distinct(arguments["columns"])),
+        takes=(ROWS,),
+        returns=ROWS,
+    ),
     "columns": Declared(
         {"inputs": Parameter(TEXTS), "targets": Parameter(TEXTS, [])},
         Rule(
             "no column may be named twice in `inputs` or in `targets`",
-            lambda arguments: all(
-                isinstance(names, str) or len(set(names)) == len(names)
-                for names in (arguments["inputs"], arguments["targets"])
-            ),
+            lambda arguments: all(_are_distinct(names) for names in (arguments["inputs"], arguments["targets"])),
         ),
         takes=(ROWS,),
     ),
@@ -200,9 +207,10 @@ def data_stages(session: Session, expression: syntax.Expression) -> tuple[DataSt
     _check_repeated(session, following)
     maker = next((stage for stage in following if stage.name not in ON_EXAMPLES), None)
     if source.name == "arrays" and maker is not None:
+        what = "makes examples of" if STAGES[maker.name].returns == EXAMPLES else "changes"
         raise session.fault(
             codes.E609,
-            f"`{maker.name}` makes examples of a table or a text, but arrays are examples already",
+            f"`{maker.name}` {what} a table or a text, but arrays are examples already",
             maker.span,
             hint=f"the stages of `arrays()` are {', '.join(ON_EXAMPLES)}",
         )

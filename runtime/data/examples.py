@@ -46,7 +46,9 @@ class Series:
     rows: Array
     lines: Array
     beside: Mapping[str, list[str]] = field(default_factory=dict)
-    borders: tuple[int, ...] = ()  # the number of the first row of each file after the first
+    borders: tuple[
+        int, ...
+    ] = ()  # the number of the first row of each file, and of each series that `by` tells apart, after the first
 
     def joined(self, other: Series) -> tuple[Series, int]:
         """The rows of both, apart by a gap, and what was added to the numbers of the other's."""
@@ -54,7 +56,14 @@ class Series:
         beside = {name: [*cells, *other.beside[name]] for name, cells in self.beside.items() if name in other.beside}
         numbers, lines = (np.concatenate(pair) for pair in ((self.numbers, other.numbers), (self.lines, other.lines)))
         rows = np.concatenate([self.rows, other.rows + moved])
-        return Series(self.names, numbers, rows, lines, beside, (*self.borders, moved)), moved
+        return Series(
+            self.names,
+            numbers,
+            rows,
+            lines,
+            beside,
+            (*self.borders, moved, *(border + moved for border in other.borders)),
+        ), moved
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,7 +48,7 @@ def arrow_rows(table: Any, path: str, first: int = 0) -> Rows:
         twice = next(name for name in columns if table.column_names.count(name) > 1)
         raise NablacError(Diagnostic(codes.E821, f"two columns are called `{twice}`", place=path))
     refused = {name: what for name, column in columns.items() if (what := _kind(column.type)) is not None}
-    stored = {name: numbers for name, column in columns.items() if (numbers := _numbers(column)) is not None}
+    stored = {name: array for name, column in columns.items() if (array := _numbers(column)) is not None}
     numbers = list(range(first, first + table.num_rows))
     lines = [number + 1 for number in numbers]
     return Rows(path, _Texts(columns, refused), lines, numbers, refused=refused, stored=stored)

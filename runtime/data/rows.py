@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,6 +49,8 @@ class Rows:
     refused: Mapping[str, str] = field(default_factory=dict)
     stored: Mapping[str, Array] = field(default_factory=dict)
     named: bool = True  # whether the file has names of its columns, which are else 0, 1 and so on
+    series: Array | None = None  # the series of each row, where `by` tells several apart: their rows follow each other
+    keys: tuple[str, ...] = ()  # of the series
 
     @staticmethod
     def of(table: CsvTable, path: str, format: Format, report: Report) -> Rows:
@@ -59,6 +62,46 @@ class Rows:
             elif any(cell.strip() for cell in column):
                 report.note(path, f"column {number} has no name and is skipped")
         return Rows(path, named, table.lines, table.numbers, format=format, named=table.named)
+
+    def take(self, index: Array) -> Rows:
+        """The rows at these indices, in their order, without what tells series apart."""
+        chosen = index.tolist()
+        return replace(
+            self,
+            cells=_TakenCells(self.cells, chosen),
+            lines=[self.lines[row] for row in chosen],
+            numbers=[self.numbers[row] for row in chosen],
+            stored={name: column[index] for name, column in self.stored.items()},
+            series=None,
+            keys=(),
+        )
+
+    def spans(self, kept: Array) -> list[tuple[int, int]]:
+        """Where the rows of each series begin and end among the kept ones; a series without any has none."""
+        if self.series is None:
+            return [(0, len(kept))]
+        ends = [0, *(np.flatnonzero(np.diff(self.series[kept])) + 1).tolist(), len(kept)]
+        return [(begin, end) for begin, end in pairwise(ends) if end > begin]
+
+    def texts_of(self, name: str, span: Span | None) -> Sequence[str]:
+        """The cells of a column as texts; NablacError where there is no such column."""
+        self._check_column(name, span)
+        return self.cells[name]
+
+    def _check_column(self, name: str, span: Span | None, others: Collection[str] = ()) -> None:
+        """NablacError for a column that is not there, or of neither numbers nor texts; `others` are read as well."""
+        if name not in self.cells:
+            near = (
+                did_you_mean(name, self.cells.keys() - set(others))
+                or self.format.hint_of_header(list(self.cells))
+                or f"the columns are {_list(list(self.cells))}"
+            )
+            message = f"{self.path} has no column `{name}`"
+            place = self.path if span is None else None
+            raise NablacError(Diagnostic(codes.E822, message, span, place=place, hint=near))
+        if name in self.refused:
+            message = f"column `{name}`: expected numbers or texts, got {self.refused[name]}"
+            raise NablacError(Diagnostic(codes.E821, message, place=self.path))
 
     def read_columns(
         self,
@@ -75,18 +118,7 @@ class Rows:
         `classes` are those that are known already. With `closed` no other column has any.
         """
         for name in names:
-            if name not in self.cells:
-                near = (
-                    did_you_mean(name, self.cells.keys() - set(names))
-                    or self.format.hint_of_header(list(self.cells))
-                    or f"the columns are {_list(list(self.cells))}"
-                )
-                message = f"{self.path} has no column `{name}`"
-                place = self.path if span is None else None
-                raise NablacError(Diagnostic(codes.E822, message, span, place=place, hint=near))
-            if name in self.refused:
-                message = f"column `{name}`: expected numbers or texts, got {self.refused[name]}"
-                raise NablacError(Diagnostic(codes.E821, message, place=self.path))
+            self._check_column(name, span, names)
         texts = {name: classes[name] for name in names if name in classes} if classes is not None else {}
         if classes is not None and not closed:
             texts = self._classes(names, classes)
@@ -131,6 +163,29 @@ class Rows:
             if texts and not any(self.format.is_numeric(text) for text in texts):
                 classes[name] = tuple(sorted(texts))
         return classes
+
+
+class _TakenCells(Mapping[str, Sequence[str]]):
+    """Some rows of cells, taken when a column is asked for."""
+
+    def __init__(self, cells: Mapping[str, Sequence[str]], chosen: list[int]) -> None:
+        self.cells, self.chosen = cells, chosen
+        self.known: dict[str, list[str]] = {}
+
+    def __getitem__(self, name: str) -> list[str]:
+        if name not in self.known:
+            cells = self.cells[name]
+            self.known[name] = [cells[row] for row in self.chosen] if cells else []
+        return self.known[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.cells
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.cells)
+
+    def __len__(self) -> int:
+        return len(self.cells)
 
 
 def _shorten(cell: str) -> str:

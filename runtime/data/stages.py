@@ -11,6 +11,7 @@ import numpy as np
 from compiler.model_spec import DataStage
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.by_series import split_series
 from runtime.data.context import Context
 from runtime.data.examples import Examples, Series, Text, cuts, window_parts
 from runtime.data.rows import Rows
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 Step = Callable[[Any, DataStage, Context], Any]
+
+
+def by(data: Rows, stage: DataStage, context: Context) -> Rows:
+    """Tell several series in one table apart: no window spans two, and each is split into its own parts."""
+    _check_kind(data, Rows, stage)
+    return split_series(data, _names(stage.arguments["columns"]), context, stage.span)
 
 
 def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
@@ -69,8 +76,9 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     length, horizon, shift, stride = arguments["length"], arguments["horizon"], arguments["shift"], arguments["stride"]
     begin = shift or length  # of the target, counted from the window's start
     rows = max(length, begin + horizon)
-    starts = np.arange(0, len(table) - rows + 1, stride)
-    starts = starts[numbers[starts + rows - 1] - numbers[starts] == rows - 1]
+    spans = data.spans(read.kept)
+    by_series = [_starts(numbers, first, end, rows, stride) for first, end in spans]
+    starts = np.concatenate(by_series) if by_series else np.zeros(0, int)
     if not len(starts):
         rows_are = "1 row is" if len(table) == 1 else f"{len(table)} rows are"
         raise NablacError(
@@ -85,9 +93,15 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     take_out = [names.index(name) for name in targets]
     x = table[starts[:, None] + np.arange(length)][:, :, take_in]
     y = table[starts[:, None] + begin + np.arange(horizon)][:, :, take_out]
-    parts = window_parts(starts + begin, starts + begin + horizon, len(table), stride < rows, context, stage)
-    training = table[: cuts(len(table), context)[0]]
+    _note_short(data, read.kept, spans, by_series, rows, context)
+    split = [
+        window_parts(here + begin - first, here + begin + horizon - first, end - first, stride < rows, context, stage)
+        for here, (first, end) in zip(by_series, spans, strict=True)
+    ]
+    parts = _joined_parts(split, [len(here) for here in by_series])
+    training = np.concatenate([table[first : first + cuts(end - first, context)[0]] for first, end in spans])
     lines = np.array(data.lines)[read.kept]
+    borders = tuple(int(numbers[first]) for first, _ in spans[1:])
     return Examples(
         {"input": x, "target": y},
         ("input",),
@@ -99,11 +113,36 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         samples={"input": training[:, take_in], "target": training[:, take_out]} if parts else {},
         path=data.path,
         lines=lines[starts],
-        series=Series(tuple(names), table, numbers, lines, _beside(data, names, read.kept))
+        series=Series(tuple(names), table, numbers, lines, _beside(data, names, read.kept), borders)
         if context.keeps_raw
         else None,
         starts=numbers[starts],
     )
+
+
+def _starts(numbers: Array, first: int, end: int, rows: int, stride: int) -> Array:
+    """Where the windows of a series begin, whose rows are those from `first` to `end`; none spans a skipped row."""
+    starts = np.arange(first, end - rows + 1, stride)
+    return np.asarray(starts[numbers[starts + rows - 1] - numbers[starts] == rows - 1])
+
+
+def _note_short(
+    data: Rows, kept: Array, spans: list[tuple[int, int]], starts: list[Array], rows: int, context: Context
+) -> None:
+    """Note the series that have no window."""
+    for here, (first, _) in zip(starts, spans, strict=True):
+        if not len(here) and data.series is not None:
+            key = data.keys[int(data.series[kept[first]])]
+            context.note(f"{data.path}: {key}", f"a series without {rows} rows in a row, for a window, is left out")
+
+
+def _joined_parts(split: list[dict[str, Array]], counts: list[int]) -> dict[str, Array]:
+    """The examples of each part of all series, one after the other; empty where the parts are to be random."""
+    offsets = np.cumsum([0, *counts[:-1]])
+    return {
+        part: np.concatenate([parts[part] + offset for parts, offset in zip(split, offsets, strict=True)])
+        for part in (split[0] if split else ())
+    }
 
 
 def _beside(data: Rows, names: list[str], kept: Array) -> dict[str, list[str]]:
@@ -204,6 +243,7 @@ def _check_kind(data: Any, kind: type, stage: DataStage) -> None:
 
 
 STAGES: dict[str, Step] = {
+    "by": by,
     "columns": columns,
     "window": window,
     "standardize": standardize,

@@ -23,7 +23,8 @@ from runtime.prediction.array_files import arrays_in, digits_in, is_arrays, pred
 from runtime.prediction.findings import Findings
 from runtime.prediction.images import FILE, LIST, image_files, image_input, is_images, predict_images
 from runtime.prediction.predictor import Predictor, no_recipe
-from runtime.prediction.series import Window, forecast, predict_all
+from runtime.prediction.series import Forecast, Forecasting, Past, Window
+from runtime.prediction.several_series import predict_series, series_columns
 from runtime.prediction.table_rows import Columns, Keep, len_of, predict_rows
 from runtime.prediction.text_rows import Texts, predict_texts, text_input, texts_of_lines, texts_of_table, usual_column
 
@@ -135,9 +136,9 @@ def _of_tables(
         blocks = _blocks(path, format, findings, most)
         if window is None:
             return predict_rows(predictor, blocks, answers, request.keep, findings)
-        if request.all:
-            return predict_all(predictor, blocks, window, answers, request.keep, findings)
-        return forecast(predictor, blocks, window, answers, request.steps, request.keep, findings)
+        of = Forecasting(predictor, window, answers, request.keep, findings, request.steps)
+        kind = Past if request.all else Forecast
+        return predict_series(blocks, series_columns(predictor.recipe), of, kind)
 
     if not isinstance(inputs, Mapping):
         for path in inputs:

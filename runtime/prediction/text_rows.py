@@ -80,7 +80,7 @@ def texts_of_table(
             raise NablacError(Diagnostic(codes.E822, message, place=rows.path, hint=hint))
         beside = {kept: list(block.values[kept]) for kept in kept_names(keep, block.values, ())}
         places = [f"{rows.path}:{line}, column `{name}`" for line in rows.lines]
-        yield Texts(rows.cells[name], places, beside, rows.path)
+        yield Texts(list(rows.cells[name]), places, beside, rows.path)
 
 
 def usual_column(predictor: Predictor) -> str:
