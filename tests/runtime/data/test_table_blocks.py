@@ -212,11 +212,8 @@ ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252", "shift_jis", "g
     st.integers(1, 9),
 )
 def test_lines_are_those_of_the_text_however_its_bytes_come(parts: list[str], encoding: str, size: int) -> None:
-    text = "x" + "".join(parts)
-    try:
-        content = text.encode(encoding)
-    except UnicodeEncodeError:
-        return
+    content = ("x" + "".join(parts)).encode(encoding, "ignore")
+    text = content.decode(encoding)
 
     class Dripping(io.BytesIO):
         def read1(self, most: int | None = -1, /) -> bytes:
@@ -254,14 +251,17 @@ def test_what_the_first_object_lacks_is_noted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["csv", "csv.gz", "jsonl", "jsonl.gz", "json", "parquet"])
-def test_training_and_run_read_a_table_of_any_form(tmp_path: Path, kind: str) -> None:
+def test_training_reads_a_table_of_any_form(tmp_path: Path, kind: str) -> None:
     path = write(tmp_path, kind)
     form = kind.split(".")[0].replace("jsonl", "json")
     data = f'{form}("{path.name}") -> columns(inputs: "a", targets: "n")'
     examples = load(tmp_path, data, "x: f64[batch, 1]", "t: f64[batch, 1]").arrays
     assert (examples["x"].ravel().tolist(), examples["t"].ravel().tolist()) == (ROWS["a"], ROWS["n"])
-    if kind in ("json", "jsonl.gz"):  # arrays of JSON
-        return
+
+
+@pytest.mark.parametrize("kind", ["csv", "csv.gz", "jsonl", "jsonl.gz", "parquet"])  # `.json` holds arrays
+def test_run_reads_a_table_of_any_form(tmp_path: Path, kind: str) -> None:
+    path = write(tmp_path, kind)
     types = {"x": TensorType(DType.F64, (Dim.named("n"), 1))}
     assert read_inputs([f"{path}:a[-2:]"], types)["x"].ravel().tolist() == ROWS["a"][-2:]
 
