@@ -118,6 +118,15 @@ STAGES: dict[str, Declared] = {
         takes=(ROWS,),
         returns=ROWS,
     ),
+    "fill": Declared(
+        {
+            "method": Parameter(one_of("forward", "mean")),
+            "columns": Parameter(TEXTS, []),
+            "flag": Parameter(FLAG, False),
+        },
+        takes=(ROWS,),
+        returns=ROWS,
+    ),
     "columns": Declared(
         {"inputs": Parameter(TEXTS), "targets": Parameter(TEXTS, [])},
         Rule(
@@ -222,10 +231,11 @@ def _check_repeated(session: Session, stages: Sequence[DataStage]) -> None:
     first: dict[tuple[str, str], Span] = {}
     for stage in stages:
         kind, parts, is_set = stage.name, [f"`{stage.name}`"], "appears"
-        if stage.name in SCALES:
-            kind, columns = "scaling", stage.arguments["columns"]
+        if stage.name in SCALES or stage.name == "fill":
+            kind = "scaling" if stage.name in SCALES else stage.name
+            columns = stage.arguments["columns"]
             parts = [f"`{name}`" for name in ([columns] if isinstance(columns, str) else columns)] or ["every column"]
-            is_set = "is scaled"
+            is_set = "is scaled" if stage.name in SCALES else "is filled"
         elif stage.name == "augment":
             parts = [f"`{name}` of `augment`" for name, value in stage.arguments.items() if value]
             is_set = "is set"

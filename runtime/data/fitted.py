@@ -6,6 +6,7 @@ A run keeps it in its folder, so that its weights are used with data in the form
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from compiler.elaborate.data import REQUIRED, SOURCES, STAGES
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import LARGEST_JSON, read_file, reason_of
+from runtime.data.filling import fill_of, flagged, requests
 from runtime.data.scaling import Scaling
 from runtime.metadata import column_names, texts
 from runtime.text.tokenizers import Tokenizer, from_json, read_tokenizer
@@ -44,7 +46,7 @@ class Fitted:
 
     `labels` are the names of the target's classes in order; `columns` are the columns of a table in each input, and
     `targets` those in each target. `stages` begin with the source; they are empty if the data was arrays, and in files
-    of earlier versions.
+    of earlier versions. `fills` are the means by column that stand for missing numbers.
     """
 
     scalings: Mapping[str, Scaling] = field(default_factory=dict)
@@ -54,6 +56,7 @@ class Fitted:
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
+    fills: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def numbers(self) -> dict[str, tuple[Array, Array]]:
@@ -102,6 +105,7 @@ def facts_of(fitted: Fitted) -> dict[str, Any]:
         "labels": fitted.labels,
         "columns": fitted.columns,
         "targets": fitted.targets,
+        "fills": dict(fitted.fills),
         "stages": [{"name": stage.name, "arguments": stage.arguments} for stage in fitted.stages],
     }
 
@@ -109,7 +113,7 @@ def facts_of(fitted: Fitted) -> dict[str, Any]:
 def parse_facts(stored: Any, tokenizer: Tokenizer | None) -> Fitted:
     """The fitted state from the values of `facts_of`, of any version; Python's exceptions for anything else."""
     scalings = {name: _scaling(scaling["offset"], scaling["scale"]) for name, scaling in stored["scalings"].items()}
-    return Fitted(
+    fitted = Fitted(
         scalings,
         column_names(stored["classes"]),
         tokenizer,
@@ -117,7 +121,20 @@ def parse_facts(stored: Any, tokenizer: Tokenizer | None) -> Fitted:
         column_names(stored.get("columns", {})),
         column_names(stored.get("targets", {})),
         tuple(map(_checked, read_as(list[Stage], stored.get("stages", [])))),
+        read_as(dict[str, float], stored.get("fills", {})),
     )
+    _check_fills(fitted)
+    return fitted
+
+
+def _check_fills(fitted: Fitted) -> None:
+    """ValueError where the mean of a column that is filled is not there, or is no number."""
+    if not all(map(math.isfinite, fitted.fills.values())):
+        raise ValueError("a number for missing cells is not finite")
+    fills = requests(fitted.stages)
+    for name in {name for names in fitted.columns.values() for name in names} - fitted.classes.keys():
+        if fill_of(fills, name) is not None and flagged(fills, name) is None and name not in fitted.fills:
+            raise ValueError(f"the number for missing cells of `{name}` is not there")
 
 
 def _checked(stage: Stage) -> Stage:

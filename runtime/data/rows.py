@@ -14,6 +14,7 @@ from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.source import Span
 from runtime.data.csv_file import PLAIN, Format, Report
 from runtime.data.csv_file import Table as CsvTable
+from runtime.data.filling import Fill, fill_of, flagged
 from runtime.data.scaling import Scale
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Rows:
     named: bool = True  # whether the file has names of its columns, which are else 0, 1 and so on
     series: Array | None = None  # the series of each row, where `by` tells several apart: their rows follow each other
     keys: tuple[str, ...] = ()  # of the series
+    fills: tuple[Fill, ...] = ()  # of missing cells, which are NaN in what is read
 
     @staticmethod
     def of(table: CsvTable, path: str, format: Format, report: Report) -> Rows:
@@ -118,37 +120,51 @@ class Rows:
         `classes` are those that are known already. With `closed` no other column has any.
         """
         for name in names:
-            self._check_column(name, span, names)
+            self._check_column(self._flagged(name) or name, span, names)
         texts = {name: classes[name] for name in names if name in classes} if classes is not None else {}
         if classes is not None and not closed:
-            texts = self._classes(names, classes)
+            texts = self._classes([name for name in names if self._flagged(name) is None], classes)
         table = np.empty((len(self.lines), len(names)))
         kept = np.ones(len(self.lines), bool)
-        number_of = self.format.number
         for column, name in enumerate(names):
-            known = {text: float(number) for number, text in enumerate(texts.get(name, ()))}
-            numbers = None if known else self._whole_column(name)
-            if numbers is not None:
-                table[:, column] = numbers
-                continue
-            for row, cell in enumerate(self.cells[name]):
-                number = known.get(cell.strip()) if known else number_of(cell)
-                if number is not None:
-                    table[row, column] = number
-                elif kept[row]:
-                    kept[row] = False
-                    what = f"none of the classes {_list(list(known))}" if known else "not a number"
-                    shown = f"`{_shorten(cell)}` is {what}" if cell.strip() else "the cell is empty"
-                    hint = None if known else self.format.hint(cell)
-                    report.report_broken(f"{self.path}:{self.lines[row]}", f"column `{name}`: {shown}", hint)
+            of_flags = self._flagged(name)
+            source = of_flags or name
+            known = {text: float(number) for number, text in enumerate(texts.get(source, ()))}
+            has_gaps = not known and fill_of(self.fills, source) is not None
+            numbers = None if known else self._whole_column(source, has_gaps)
+            if numbers is None:
+                numbers = self._cell_by_cell(source, known, has_gaps, kept, report)
+            table[:, column] = np.isnan(numbers) if of_flags is not None else numbers
         return Table(table[kept], np.flatnonzero(kept), texts)
 
-    def _whole_column(self, name: str) -> Array | None:
-        """A column as numbers; None where not every cell is one, or where it has to be looked at cell by cell."""
+    def _flagged(self, name: str) -> str | None:
+        """The column of the table whose missing cells a column of flags tells; None for any other column."""
+        return flagged(self.fills, name) if name not in self.cells else None
+
+    def _cell_by_cell(
+        self, name: str, known: Mapping[str, float], has_gaps: bool, kept: Array, report: Report
+    ) -> Array:
+        """A column as numbers, with NaN for what is missing; a row with a broken cell is no longer `kept`."""
+        numbers = np.full(len(self.lines), np.nan)
+        for row, cell in enumerate(self.cells[name]):
+            number = known.get(cell.strip()) if known else self.format.number(cell)
+            if number is not None:
+                numbers[row] = number
+            elif kept[row] and not (has_gaps and is_missing(cell)):
+                kept[row] = False
+                what = f"none of the classes {_list(list(known))}" if known else "not a number"
+                shown = f"`{_shorten(cell)}` is {what}" if cell.strip() else "the cell is empty"
+                hint = None if known else self.format.hint(cell)
+                report.report_broken(f"{self.path}:{self.lines[row]}", f"column `{name}`: {shown}", hint)
+        return numbers
+
+    def _whole_column(self, name: str, has_gaps: bool) -> Array | None:
+        """A column as numbers; None where it has to be looked at cell by cell, as one of them may be broken."""
         if name not in self.stored:
             return self.format.numbers(self.cells[name])
         numbers = self.stored[name]
-        return numbers if np.isfinite(numbers).all() else None
+        is_broken = np.isinf(numbers) if has_gaps else ~np.isfinite(numbers)
+        return None if is_broken.any() else numbers
 
     def _classes(self, names: list[str], known: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         """The classes of columns of texts: the known ones, or all texts of the column, sorted."""
@@ -186,6 +202,14 @@ class _TakenCells(Mapping[str, Sequence[str]]):
 
     def __len__(self) -> int:
         return len(self.cells)
+
+
+_MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none", "-", "?"})
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell says that there is no number: in one of the ways in which programs and offices write it."""
+    return cell.strip().lower() in _MISSING
 
 
 def _shorten(cell: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +14,8 @@ from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.by_series import split_series
 from runtime.data.context import Context
 from runtime.data.examples import Examples, Series, Text, cuts, window_parts
+from runtime.data.filled_examples import fill_examples
+from runtime.data.filling import Fill, filled, means_of
 from runtime.data.rows import Rows
 from runtime.data.scaling import Scale
 from runtime.data.tokens import known_tokenizer, tokens, windows_of
@@ -32,6 +34,15 @@ def by(data: Rows, stage: DataStage, context: Context) -> Rows:
     return split_series(data, _names(stage.arguments["columns"]), context, stage.span)
 
 
+def fill(data: Rows, stage: DataStage, context: Context) -> Rows:
+    """Request that missing cells are filled; see `runtime.data.filling`."""
+    _check_kind(data, Rows, stage)
+    request = Fill.of(stage.arguments, stage.span)
+    for name in request.columns:
+        data.texts_of(name, stage.span)
+    return replace(data, fills=(*data.fills, request))
+
+
 def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
     """Make each row an example: `inputs` and `targets` are names of columns; a column of texts holds classes.
 
@@ -47,7 +58,7 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
     arrays, names = {"input": table.numbers[:, : len(inputs)]}, {"input": tuple(inputs)}
     if targets:
         arrays["target"], names["target"] = table.numbers[:, len(inputs) :], tuple(targets)
-    return Examples(
+    examples = Examples(
         arrays,
         ("input",),
         ("target",) if targets else (),
@@ -57,6 +68,7 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
         path=data.path,
         lines=np.array(data.lines)[table.kept],
     )
+    return fill_examples(examples, data, context, stage.span) if data.fills else examples
 
 
 def window(data: Rows, stage: DataStage, context: Context) -> Examples:
@@ -77,7 +89,20 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     begin = shift or length  # of the target, counted from the window's start
     rows = max(length, begin + horizon)
     spans = data.spans(read.kept)
+    whole = table
+    means: Mapping[str, float] = {}
+    if data.fills:
+        means = (
+            context.fitted.fills
+            if context.fitted is not None
+            else means_of(_training_rows(table, spans, context), names, data.fills, data.path)
+        )
+        whole = np.concatenate([filled(table[first:end], names, data.fills, means) for first, end in spans])
+    take_in = [names.index(name) for name in inputs]
+    take_out = [names.index(name) for name in targets]
     by_series = [_starts(numbers, first, end, rows, stride) for first, end in spans]
+    if data.fills:
+        by_series = _with_targets(by_series, table[:, take_out], begin, horizon, data.path, context)
     starts = np.concatenate(by_series) if by_series else np.zeros(0, int)
     if not len(starts):
         rows_are = "1 row is" if len(table) == 1 else f"{len(table)} rows are"
@@ -89,9 +114,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
                 hint="use a shorter window or more data",
             )
         )
-    take_in = [names.index(name) for name in inputs]
-    take_out = [names.index(name) for name in targets]
-    x = table[starts[:, None] + np.arange(length)][:, :, take_in]
+    x = whole[starts[:, None] + np.arange(length)][:, :, take_in]
     y = table[starts[:, None] + begin + np.arange(horizon)][:, :, take_out]
     _note_short(data, read.kept, spans, by_series, rows, context)
     split = [
@@ -99,7 +122,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         for here, (first, end) in zip(by_series, spans, strict=True)
     ]
     parts = _joined_parts(split, [len(here) for here in by_series])
-    training = np.concatenate([table[first : first + cuts(end - first, context)[0]] for first, end in spans])
+    training = _training_rows(whole, spans, context)
     lines = np.array(data.lines)[read.kept]
     borders = tuple(int(numbers[first]) for first, _ in spans[1:])
     return Examples(
@@ -113,11 +136,30 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         samples={"input": training[:, take_in], "target": training[:, take_out]} if parts else {},
         path=data.path,
         lines=lines[starts],
-        series=Series(tuple(names), table, numbers, lines, _beside(data, names, read.kept), borders)
+        series=Series(tuple(names), table, numbers, lines, _beside(data, names, read.kept), borders, whole)
         if context.keeps_raw
         else None,
         starts=numbers[starts],
+        fills=means,
     )
+
+
+def _training_rows(table: Array, spans: list[tuple[int, int]], context: Context) -> Array:
+    """The rows of the training parts of all series."""
+    return np.concatenate([table[first : first + cuts(end - first, context)[0]] for first, end in spans])
+
+
+def _with_targets(
+    starts: list[Array], targets: Array, begin: int, horizon: int, path: str, context: Context
+) -> list[Array]:
+    """The windows none of whose targets is missing: nothing is learnt from filled numbers, or judged by them."""
+    missing: Array = np.isnan(targets).any(axis=1)
+    whole = [here[~missing[here[:, None] + begin + np.arange(horizon)].any(axis=1)] for here in starts]
+    count = sum(map(len, starts)) - sum(map(len, whole))
+    if count:
+        windows = "1 window is" if count == 1 else f"{count:,} windows are"
+        context.note(path, f"{windows} left out, since targets in them are missing")
+    return whole
 
 
 def _starts(numbers: Array, first: int, end: int, rows: int, stride: int) -> Array:
@@ -244,6 +286,7 @@ def _check_kind(data: Any, kind: type, stage: DataStage) -> None:
 
 STAGES: dict[str, Step] = {
     "by": by,
+    "fill": fill,
     "columns": columns,
     "window": window,
     "standardize": standardize,

@@ -242,9 +242,7 @@ class _Forecaster:
     def _run_batch(self, forecasts: list[_Forecast]) -> Array:
         """The rows of all forecasts, [forecasts, rows, columns], as many as the longest takes."""
         window, count = self.window, max(forecast.count for forecast in forecasts)
-        known = np.stack(
-            [self.series.numbers[forecast.begin - window.length : forecast.begin] for forecast in forecasts]
-        )
+        known = np.stack([self.series.read[forecast.begin - window.length : forecast.begin] for forecast in forecasts])
         parts: list[Array] = []
         while sum(part.shape[1] for part in parts) < count:
             part = self._step(known[:, -window.length :])

@@ -35,9 +35,8 @@ class Past:
 
     rows: Array
     numbers: Array  # [rows, columns]
-    borders: tuple[
-        int, ...
-    ] = ()  # the numbers of rows before which nothing is their past: a file or a series begins there
+    # The numbers of rows before which nothing is their past: a file or a series begins there.
+    borders: tuple[int, ...] = ()
 
     @staticmethod
     def of(series: Series, columns: tuple[str, ...]) -> Past | None:

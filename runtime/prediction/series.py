@@ -97,7 +97,7 @@ class _Series:
         return _Series(names, targets, np.empty((0, len(names))), name=name)
 
     def add(self, block: Block, predictor: Predictor, findings: Findings) -> None:
-        table = numbers_of(block, self.names, predictor, findings)
+        table = numbers_of(block, self.names, predictor, findings, self.numbers[-1] if len(self.numbers) else None)
         self.place = block.rows.path
         self.numbers = np.concatenate([self.numbers, table.numbers])
         kept = table.kept.tolist()
