@@ -25,6 +25,7 @@ from compiler.elaborate.value_kinds import (
     TWO_COLUMNS,
     Kind,
     one_of,
+    some_of,
 )
 from compiler.elaborate.values import NONE
 from compiler.model_spec import DataStage
@@ -69,6 +70,7 @@ def _are_distinct(names: str | list[str]) -> bool:
 
 
 _FILE = Parameter(TEXT)
+CALENDAR = ("minute", "hour", "weekday", "weekend", "day", "yearday", "month", "quarter", "year")  # features of dates
 TABLES = ("csv", "parquet", "json")  # sources of a table
 SOURCES: dict[str, Declared] = {
     "arrays": Declared({}),
@@ -124,6 +126,16 @@ STAGES: dict[str, Declared] = {
             "columns": Parameter(TEXTS, []),
             "flag": Parameter(FLAG, False),
         },
+        takes=(ROWS,),
+        returns=ROWS,
+    ),
+    "calendar": Declared(
+        {
+            "column": Parameter(TEXT),
+            "features": Parameter(some_of(*CALENDAR)),
+            "format": Parameter(TEXT, ""),
+        },
+        Rule("no feature may be named twice", lambda arguments: _are_distinct(arguments["features"])),
         takes=(ROWS,),
         returns=ROWS,
     ),

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import check_table, translate_errors
@@ -65,6 +63,8 @@ class Format:
 
     def numbers(self, cells: Sequence[str]) -> Array | None:
         """The numbers in all cells as f64; None where `number` would refuse one of them, or might read it otherwise."""
+        import numpy as np  # `nablac init` reads tables without it
+
         text = "\n".join(cells)
         if not text.isascii() or "_" in text:
             return None

@@ -96,6 +96,7 @@ class Examples:
     raw: dict[str, Array] = field(default_factory=dict)  # of scaled arrays what they were before, where that is kept
     series: Series | None = None  # that windows were cut of, where raw numbers are kept
     fills: Mapping[str, float] = field(default_factory=dict)  # by column, the mean that stands for missing numbers
+    dates: Mapping[str, str] = field(default_factory=dict)  # by column, how dates are written that features are of
     starts: Array | None = None  # the number of the first row of each window among all rows of the series
 
     def __len__(self) -> int:
@@ -140,16 +141,8 @@ def fitted_to(examples: Examples) -> Fitted:
         {name: examples.columns[name] for name in names if examples.columns.get(name)}
         for names in (examples.inputs, examples.targets)
     )
-    return Fitted(
-        examples.scalings,
-        examples.classes,
-        examples.tokenizer,
-        labels,
-        inputs,
-        targets,
-        examples.stages,
-        examples.fills,
-    )
+    state = (examples.scalings, examples.classes, examples.tokenizer)
+    return Fitted(*state, labels, inputs, targets, examples.stages, examples.fills, examples.dates)
 
 
 def digest(examples: Examples) -> str:

@@ -19,6 +19,7 @@ from compiler.elaborate.data import REQUIRED, SOURCES, STAGES
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import LARGEST_JSON, read_file, reason_of
+from runtime.data.calendar_features import calendar_requests
 from runtime.data.filling import fill_of, flagged, requests
 from runtime.data.scaling import Scaling
 from runtime.metadata import column_names, texts
@@ -46,7 +47,8 @@ class Fitted:
 
     `labels` are the names of the target's classes in order; `columns` are the columns of a table in each input, and
     `targets` those in each target. `stages` begin with the source; they are empty if the data was arrays, and in files
-    of earlier versions. `fills` are the means by column that stand for missing numbers.
+    of earlier versions. `fills` are the means by column that stand for missing numbers, `dates` how
+    the dates of a column are written that features are of.
     """
 
     scalings: Mapping[str, Scaling] = field(default_factory=dict)
@@ -57,6 +59,7 @@ class Fitted:
     targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
     fills: Mapping[str, float] = field(default_factory=dict)
+    dates: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def numbers(self) -> dict[str, tuple[Array, Array]]:
@@ -106,6 +109,7 @@ def facts_of(fitted: Fitted) -> dict[str, Any]:
         "columns": fitted.columns,
         "targets": fitted.targets,
         "fills": dict(fitted.fills),
+        "dates": dict(fitted.dates),
         "stages": [{"name": stage.name, "arguments": stage.arguments} for stage in fitted.stages],
     }
 
@@ -122,17 +126,23 @@ def parse_facts(stored: Any, tokenizer: Tokenizer | None) -> Fitted:
         column_names(stored.get("targets", {})),
         tuple(map(_checked, read_as(list[Stage], stored.get("stages", [])))),
         read_as(dict[str, float], stored.get("fills", {})),
+        read_as(dict[str, str], stored.get("dates", {})),
     )
-    _check_fills(fitted)
+    _check_stages(fitted)
     return fitted
 
 
-def _check_fills(fitted: Fitted) -> None:
-    """ValueError where the mean of a column that is filled is not there, or is no number."""
+def _check_stages(fitted: Fitted) -> None:
+    """ValueError where what a stage has learnt is not there, or is no number."""
     if not all(map(math.isfinite, fitted.fills.values())):
         raise ValueError("a number for missing cells is not finite")
+    dated = [str(stage.arguments["column"]) for stage in fitted.stages if stage.name == "calendar"]
+    undated = next((column for column in dated if column not in fitted.dates), None)
+    if undated is not None:
+        raise ValueError(f"how the dates of `{undated}` are written is not there")
+    added = [name for request in calendar_requests(fitted.stages, fitted.dates) for name in request.names]
     fills = requests(fitted.stages)
-    for name in {name for names in fitted.columns.values() for name in names} - fitted.classes.keys():
+    for name in {name for names in fitted.columns.values() for name in names} - fitted.classes.keys() - set(added):
         if fill_of(fills, name) is not None and flagged(fills, name) is None and name not in fitted.fills:
             raise ValueError(f"the number for missing cells of `{name}` is not there")
 

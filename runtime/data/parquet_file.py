@@ -64,7 +64,7 @@ class _Texts(Mapping[str, Sequence[str]]):
 
     def __init__(self, columns: Mapping[str, Any], refused: Mapping[str, str]) -> None:
         self.columns = columns
-        self.known: dict[str, list[str]] = {name: [] for name in refused}
+        self.known: dict[str, list[str]] = {name: [] for name in refused if not _are_dates(columns[name].type)}
 
     def __getitem__(self, name: str) -> list[str]:
         if name not in self.known:
@@ -83,6 +83,12 @@ class _Texts(Mapping[str, Sequence[str]]):
 
 def _columns(table: Any) -> Any:
     return zip(table.column_names, table.columns, strict=True)
+
+
+def _are_dates(type: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_date(type) or types.is_timestamp(type))
 
 
 def _kind(type: Any) -> str | None:

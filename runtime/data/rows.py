@@ -12,6 +12,7 @@ import numpy as np
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.source import Span
+from runtime.data.calendar_features import Calendar, calendar_of
 from runtime.data.csv_file import PLAIN, Format, Report
 from runtime.data.csv_file import Table as CsvTable
 from runtime.data.filling import Fill, fill_of, flagged
@@ -52,6 +53,7 @@ class Rows:
     named: bool = True  # whether the file has names of its columns, which are else 0, 1 and so on
     series: Array | None = None  # the series of each row, where `by` tells several apart: their rows follow each other
     keys: tuple[str, ...] = ()  # of the series
+    calendars: tuple[Calendar, ...] = ()  # of columns that dates add
     fills: tuple[Fill, ...] = ()  # of missing cells, which are NaN in what is read
 
     @staticmethod
@@ -120,13 +122,18 @@ class Rows:
         `classes` are those that are known already. With `closed` no other column has any.
         """
         for name in names:
-            self._check_column(self._flagged(name) or name, span, names)
+            if self._calendar(name) is None:
+                self._check_column(self._flagged(name) or name, span, names)
         texts = {name: classes[name] for name in names if name in classes} if classes is not None else {}
         if classes is not None and not closed:
-            texts = self._classes([name for name in names if self._flagged(name) is None], classes)
+            texts = self._classes([name for name in names if name in self.cells], classes)
         table = np.empty((len(self.lines), len(names)))
         kept = np.ones(len(self.lines), bool)
         for column, name in enumerate(names):
+            of_dates = self._calendar(name)
+            if of_dates is not None:
+                table[:, column] = self._of_dates(of_dates, name, kept, report)
+                continue
             of_flags = self._flagged(name)
             source = of_flags or name
             known = {text: float(number) for number, text in enumerate(texts.get(source, ()))}
@@ -140,6 +147,27 @@ class Rows:
     def _flagged(self, name: str) -> str | None:
         """The column of the table whose missing cells a column of flags tells; None for any other column."""
         return flagged(self.fills, name) if name not in self.cells else None
+
+    def _calendar(self, name: str) -> Calendar | None:
+        """The request that adds a column of features of dates; None for any other column."""
+        return calendar_of(self.calendars, name) if name not in self.cells else None
+
+    def _of_dates(self, request: Calendar, name: str, kept: Array, report: Report) -> Array:
+        """A column of features of dates; a row without a date is no longer `kept`."""
+        cells = self.date_texts(request.column, None)
+        numbers = request.numbers(name, cells)
+        for row in np.flatnonzero(np.isnan(numbers) & kept).tolist():
+            kept[row] = False
+            cell = cells[row]
+            what = f"`{_shorten(cell)}` is not a date as the others are" if cell.strip() else "the cell is empty"
+            report.report_broken(f"{self.path}:{self.lines[row]}", f"column `{request.column}`: {what}")
+        return numbers
+
+    def date_texts(self, name: str, span: Span | None) -> Sequence[str]:
+        """The cells of a column of dates as texts; NablacError where there is no such column."""
+        if name not in self.refused or not self.cells[name]:
+            self._check_column(name, span)
+        return self.cells[name]
 
     def _cell_by_cell(
         self, name: str, known: Mapping[str, float], has_gaps: bool, kept: Array, report: Report

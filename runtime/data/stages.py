@@ -12,6 +12,7 @@ from compiler.model_spec import DataStage
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.by_series import split_series
+from runtime.data.calendar_features import Calendar, calendar_of, format_of
 from runtime.data.context import Context
 from runtime.data.examples import Examples, Series, Text, cuts, window_parts
 from runtime.data.filled_examples import fill_examples
@@ -43,6 +44,25 @@ def fill(data: Rows, stage: DataStage, context: Context) -> Rows:
     return replace(data, fills=(*data.fills, request))
 
 
+def calendar(data: Rows, stage: DataStage, context: Context) -> Rows:
+    """Add columns of features of dates; see `runtime.data.calendar_features`."""
+    _check_kind(data, Rows, stage)
+    column, known = stage.arguments["column"], context.fitted.dates if context.fitted is not None else {}
+    cells = data.date_texts(column, stage.span)
+    format = known.get(column) or stage.arguments["format"] or format_of(cells, column, data.path, stage.span)
+    request = Calendar.of(stage.arguments, format)
+    twice = next((name for name in request.names if name in data.cells or calendar_of(data.calendars, name)), None)
+    if twice is not None:
+        message = f"`calendar` adds a column `{twice}`, and there is one of this name"
+        raise NablacError(Diagnostic(codes.E823, message, stage.span, hint="give that in the file another name"))
+    return replace(data, calendars=(*data.calendars, request))
+
+
+def _formats(data: Rows) -> dict[str, str]:
+    """How dates are written that features are made of, by column."""
+    return {request.column: request.format for request in data.calendars}
+
+
 def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
     """Make each row an example: `inputs` and `targets` are names of columns; a column of texts holds classes.
 
@@ -67,6 +87,7 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
         classes=table.classes,
         path=data.path,
         lines=np.array(data.lines)[table.kept],
+        dates=_formats(data),
     )
     return fill_examples(examples, data, context, stage.span) if data.fills else examples
 
@@ -141,6 +162,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         else None,
         starts=numbers[starts],
         fills=means,
+        dates=_formats(data),
     )
 
 
@@ -153,7 +175,7 @@ def _with_targets(
     starts: list[Array], targets: Array, begin: int, horizon: int, path: str, context: Context
 ) -> list[Array]:
     """The windows none of whose targets is missing: nothing is learnt from filled numbers, or judged by them."""
-    missing: Array = np.isnan(targets).any(axis=1)
+    missing = np.asarray(np.isnan(targets).any(axis=1))
     whole = [here[~missing[here[:, None] + begin + np.arange(horizon)].any(axis=1)] for here in starts]
     count = sum(map(len, starts)) - sum(map(len, whole))
     if count:
@@ -287,6 +309,7 @@ def _check_kind(data: Any, kind: type, stage: DataStage) -> None:
 STAGES: dict[str, Step] = {
     "by": by,
     "fill": fill,
+    "calendar": calendar,
     "columns": columns,
     "window": window,
     "standardize": standardize,

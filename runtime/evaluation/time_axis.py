@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.charts.times import seconds_of
-from runtime.prediction.dates import moments
+from runtime.data.dates import moments
 
 if TYPE_CHECKING:
     from compiler.types import Array

@@ -10,10 +10,10 @@ import numpy as np
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.dates import Continued, are_dates, continued
 from runtime.data.examples import Examples
 from runtime.data.table_blocks import Block
 from runtime.prediction.answers import PREDICTED, Answers
-from runtime.prediction.dates import Continued, are_dates, continued
 from runtime.prediction.findings import Findings
 from runtime.prediction.predictor import Predictor
 from runtime.prediction.table_rows import (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from runtime.data.calendar_features import calendar_requests
 from runtime.data.examples import Examples
 from runtime.data.filling import filled, requests
 from runtime.data.rows import Table
@@ -44,7 +45,10 @@ def numbers_of(
     fitted = predictor.recipe.fitted
     fills = requests(fitted.stages)
     classes = {name: texts for name, texts in predictor.recipe.fitted.classes.items() if name in names}
-    table = replace(block.rows, fills=fills).read_columns(names, findings, None, classes, closed=True)
+    calendars = calendar_requests(fitted.stages, fitted.dates)
+    table = replace(block.rows, fills=fills, calendars=calendars).read_columns(
+        names, findings, None, classes, closed=True
+    )
     return replace(table, numbers=filled(table.numbers, names, fills, fitted.fills, before)) if fills else table
 
 
