@@ -83,21 +83,26 @@ class Calendar:
 
     def numbers(self, name: str, cells: Sequence[str]) -> Array:
         """The column `name` for the dates in `cells`, with NaN for what is no date."""
-        formats = self._formats(cells)
         feature = next(feature for feature in self.features if name in (feature, f"{feature}_sin", f"{feature}_cos"))
         number, passed = _FEATURES[feature]
         wave = _WAVES.get(name.removeprefix(feature))
-        known: dict[str, float] = {}  # several series have the same dates
-        for cell in cells:
-            if cell not in known:
-                moment = _moment(cell.strip(), formats)
-                if moment is None:
-                    known[cell] = math.nan
-                elif wave is not None and passed is not None:
-                    known[cell] = wave(2 * math.pi * passed(moment))
-                else:
-                    known[cell] = float(number(moment))
-        return np.array([known[cell] for cell in cells])
+
+        def of(moment: datetime | None) -> float:
+            if moment is None:
+                return math.nan
+            if wave is None or passed is None:
+                return float(number(moment))
+            return wave(2 * math.pi * passed(moment))
+
+        moments = self.moments(cells)
+        known = {moment: of(moment) for moment in dict.fromkeys(moments)}  # several series have the same dates
+        return np.array([known[moment] for moment in moments])
+
+    def moments(self, cells: Sequence[str]) -> list[datetime | None]:
+        """The dates in cells, without time zones; None for what is no date."""
+        formats = self._formats(cells)
+        known = {cell: _moment(cell.strip(), formats) for cell in dict.fromkeys(cells)}
+        return [known[cell] for cell in cells]
 
     def _formats(self, cells: Sequence[str]) -> list[str]:
         """The format, and one that begins with the year and fits the first cell: a form that cannot be misread."""
@@ -110,7 +115,7 @@ class Calendar:
 def _moment(text: str, formats: Iterable[str]) -> datetime | None:
     for format in formats:
         try:
-            return datetime.strptime(text, format)
+            return datetime.strptime(text, format).replace(tzinfo=None)
         except ValueError:
             continue
     return None

@@ -14,6 +14,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.by_series import split_series
 from runtime.data.calendar_features import Calendar, calendar_of, format_of
 from runtime.data.context import Context
+from runtime.data.date_order import check_order
 from runtime.data.examples import Examples, Series, Text, cuts, window_parts
 from runtime.data.filled_examples import fill_examples
 from runtime.data.filling import Fill, filled, means_of
@@ -110,6 +111,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     begin = shift or length  # of the target, counted from the window's start
     rows = max(length, begin + horizon)
     spans = data.spans(read.kept)
+    check_order(data, read.kept, spans, context)
     whole = table
     means: Mapping[str, float] = {}
     if data.fills:

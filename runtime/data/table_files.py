@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from compiler.elaborate.data import SOURCES, TABLES
 from compiler.model_spec import DataStage
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
@@ -10,7 +13,7 @@ from runtime.data.csv_file import PLAIN, Format
 from runtime.data.parquet_file import require_pyarrow
 from runtime.data.rows import Rows
 from runtime.data.source_files import missing_extra
-from runtime.data.table_blocks import TableKind, read_rows
+from runtime.data.table_blocks import TableKind, kind_by_name, read_rows
 
 
 def csv(stage: DataStage, context: Context) -> Rows:
@@ -34,6 +37,16 @@ def parquet(stage: DataStage, context: Context) -> Rows:
 def json(stage: DataStage, context: Context) -> Rows:
     """The rows of JSON lines, or of a list of objects; it may be gzipped."""
     return _rows(stage, context, PLAIN, "json")
+
+
+def of_file(source: DataStage, path: str) -> DataStage:
+    """A source with another file; that of a table reads any other form of table too, which its name says."""
+    kind = kind_by_name(path) if source.name in TABLES else None
+    name = "json" if kind == "lines" else kind
+    if name is None or name == source.name:
+        return replace(source, arguments={**source.arguments, "path": path})
+    defaults = {key: parameter.default for key, parameter in SOURCES[name].parameters.items()}
+    return replace(source, name=name, arguments={**defaults, "path": path})
 
 
 def _rows(stage: DataStage, context: Context, format: Format, kind: TableKind) -> Rows:

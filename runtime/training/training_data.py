@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.elaborate.data import ON_EXAMPLES, SCALES, SOURCES, TABLES
+from compiler.elaborate.data import ON_EXAMPLES, SCALES
 from compiler.model_spec import SEED, DataStage, ModelSpec, TrainingSpec
 from compiler.target_uses import target_uses, targets_counted_from_zero
 from compiler.training.losses import loss_graph
@@ -23,7 +23,7 @@ from runtime.data.loading import Requirements, load_examples, run_stages
 from runtime.data.matching import PackagePath
 from runtime.data.missing_entries import check_lookups
 from runtime.data.padding import widen
-from runtime.data.table_blocks import kind_by_name
+from runtime.data.table_files import of_file
 from runtime.training.batch_axis import check_example_axis
 from runtime.training.run_options import Options
 
@@ -151,13 +151,7 @@ def _of_file(stages: Sequence[DataStage], path: str) -> Sequence[DataStage]:
         what = "`labels` belong to its own file" if stages and "path" in stages[0].arguments else "it reads no file"
         message = f"{path} cannot replace what the train block's `data` reads: {what}"
         raise NablacError(Diagnostic(codes.E824, message, stages[0].span if stages else None))
-    source = replace(stages[0], arguments={**stages[0].arguments, "path": path})
-    kind = kind_by_name(path) if source.name in TABLES else None
-    name = "json" if kind == "lines" else kind
-    if name is not None and name != source.name:  # a table is a table, whatever form it has
-        defaults = {key: parameter.default for key, parameter in SOURCES[name].parameters.items()}
-        source = replace(source, name=name, arguments={**defaults, "path": path})
-    return (source, *stages[1:])
+    return (of_file(stages[0], path), *stages[1:])
 
 
 def _join(examples: Examples, part: str, other: Examples, path: str) -> Examples:

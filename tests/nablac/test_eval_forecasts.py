@@ -254,3 +254,16 @@ def test_several_series_are_judged_each_by_its_own_past(tmp_path: Path) -> None:
     for figures in (lambda facts: facts, lambda facts: facts["baselines"]["last season"]):
         errors = sum(figures(part)["mae"] * figures(part)["count"] for part in alone)
         assert figures(whole)["mae"] == pytest.approx(errors / whole["count"], rel=1e-5)
+
+
+def test_data_of_another_form_is_judged_alike(tmp_path: Path) -> None:
+    run = train_forecaster(tmp_path, ["a"], ["a"], 1)
+    rows = (tmp_path / "series.csv").read_text().splitlines()[1:]
+    cells = [row.split(",") for row in rows]
+    lines = [json.dumps({"day": day, "a": float(a), "b": float(b)}) for day, a, b in cells]
+    (tmp_path / "series.jsonl").write_text("\n".join(lines) + "\n")
+    for model in (run, run / "model.onnx"):
+        by_form = [
+            figures_of(model, "--data", str(tmp_path / name))["figures"] for name in ("series.csv", "series.jsonl")
+        ]
+        assert by_form[0] == by_form[1]

@@ -130,6 +130,34 @@ def test_what_is_no_date_is_refused(tmp_path: Path, case: str) -> None:
     assert refused(tmp_path, data, inputs="x: f64[batch, 1]", target="t: f64[batch, 1]") == expected
 
 
+ORDERS: dict[str, tuple[list[str], str]] = {
+    "dates that go back": (
+        ["2024-01-03,a,1", "2024-01-02,a,2", "2024-01-04,a,3"],
+        "E821 HERE/s.csv:3: column `time` goes back from `2024-01-03` to `2024-01-02`",
+    ),
+    "dates that go back in one of the series": (
+        ["2024-01-03,a,1", "2024-01-02,b,2", "2024-01-04,a,3", "2024-01-01,b,3", "2024-01-05,a,3", "2024-01-06,b,3"],
+        "E821 HERE/s.csv:5: column `time` goes back from `2024-01-02` to `2024-01-01`",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ORDERS)
+def test_windows_of_dates_that_go_back_are_refused(tmp_path: Path, case: str) -> None:
+    rows, expected = ORDERS[case]
+    (tmp_path / "s.csv").write_text("\n".join(["time,station,v", *rows]) + "\n")
+    data = 'csv("s.csv") -> by("station") -> calendar("time", features: "day") -> window("v", length: 1)'
+    assert refused(tmp_path, data) == expected
+
+
+def test_dates_that_repeat_are_noted(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("time,v\n2024-01-01,1\n2024-01-01,2\n2024-01-02,3\n")
+    notes: dict[str, list[str]] = {}
+    load(tmp_path, 'csv("s.csv") -> calendar("time", features: "day") -> window("v", length: 1)', notes=notes)
+    message = "column `time` has the date of the row before: `by` tells several series apart"
+    assert notes == {message: [f"{tmp_path}/s.csv:3"]}
+
+
 def test_which_of_two_readings_may_be_said(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("time,v\n01/02/2024,1\n02/03/2024,2\n")
     for format, days in (("%d/%m/%Y", [1, 2]), ("%m/%d/%Y", [2, 3])):
