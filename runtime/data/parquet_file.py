@@ -51,7 +51,7 @@ def arrow_rows(table: Any, path: str, first: int = 0) -> Rows:
     stored = {name: array for name, column in columns.items() if (array := _numbers(column)) is not None}
     numbers = list(range(first, first + table.num_rows))
     lines = [number + 1 for number in numbers]
-    return Rows(path, _Texts(columns, refused), lines, numbers, refused=refused, stored=stored)
+    return Rows(path, _Texts(columns, refused, path), lines, numbers, refused=refused, stored=stored)
 
 
 def arrow_values(table: Any) -> dict[str, list[Any]]:
@@ -62,13 +62,14 @@ def arrow_values(table: Any) -> dict[str, list[Any]]:
 class _Texts(Mapping[str, Sequence[str]]):
     """The cells of columns as texts, made when they are asked for."""
 
-    def __init__(self, columns: Mapping[str, Any], refused: Mapping[str, str]) -> None:
-        self.columns = columns
+    def __init__(self, columns: Mapping[str, Any], refused: Mapping[str, str], path: str) -> None:
+        self.columns, self.path = columns, path
         self.known: dict[str, list[str]] = {name: [] for name in refused if not _are_dates(columns[name].type)}
 
     def __getitem__(self, name: str) -> list[str]:
         if name not in self.known:
-            self.known[name] = [cell_text(cell) for cell in self.columns[name].to_pylist()]
+            with translate_errors(self.path, "a Parquet file"):
+                self.known[name] = [cell_text(cell) for cell in self.columns[name].to_pylist()]
         return self.known[name]
 
     def __contains__(self, name: object) -> bool:  # that of Mapping would make the texts

@@ -19,7 +19,7 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import GZIP, PARQUET, kind_of
 from runtime.atomic_files import is_stream
-from runtime.boundary import BEGINNING, LARGEST_JSON, check_table, open_regular, translate_errors
+from runtime.boundary import BEGINNING, LARGEST_JSON, BrokenFile, check_table, open_regular, translate_errors
 from runtime.data.csv_file import Format, Report, read_blocks, read_table
 from runtime.data.parquet_file import arrow_rows, arrow_values, cell_text, open_parquet, require_pyarrow
 from runtime.data.rows import Rows
@@ -27,6 +27,7 @@ from runtime.data.source_files import content_of, unpack
 from runtime.data.text_lines import decoded_lines
 
 STDIN = "-"
+_BROKEN = object()  # in the place of a row that was reported
 _AT_ONCE = 1 << 14  # rows of a table that is read whole, between two looks at its size
 TableKind = Literal["csv", "parquet", "json", "lines"]  # JSON as a list of objects, and as one on each line
 _KINDS: dict[str, TableKind] = {
@@ -107,7 +108,7 @@ def _blocks(path: str, file: Any, kind: str, format: Format, report: Report, mos
             content = json.loads(_all_of(file, path))
         yield from _object_blocks(_objects_of_list(content, path), path, report, most)
     elif kind == "lines":
-        objects = _objects_of_lines(decoded_lines(file, path, "JSON lines"), path)
+        objects = _objects_of_lines(decoded_lines(file, path, "JSON lines"), path, report)
         yield from _object_blocks(objects, path, report, most)
     else:
         lines = decoded_lines(file, path, "a CSV file", format.encoding, format.encoding_hint)
@@ -211,30 +212,47 @@ def _objects_of_list(content: Any, path: str) -> Iterator[tuple[int, Any]]:
     yield from enumerate(content, 1)
 
 
-def _objects_of_lines(lines: Iterable[str], path: str) -> Iterator[tuple[int, Any]]:
+def _objects_of_lines(lines: Iterable[str], path: str, report: Report) -> Iterator[tuple[int, Any]]:
+    """The values of the lines with the number of each; `_BROKEN` for one that is no JSON, which goes to `report`."""
     for number, line in enumerate(lines, 1):
         if line.strip():
-            with translate_errors(f"{path}:{number}", "JSON"):
-                yield number, json.loads(line)
+            value: Any = _BROKEN
+            try:
+                with translate_errors(f"{path}:{number}", "JSON"):
+                    value = json.loads(line)
+            except BrokenFile as error:
+                report.report_broken(f"{path}:{number}", error.diagnostics[0].message)
+            yield number, value
 
 
 def _object_blocks(objects: Iterator[tuple[int, Any]], path: str, report: Report, most: int) -> Iterator[Block]:
-    """Rows of JSON objects; the columns are those of the first, and one that a later object lacks has an empty cell."""
+    """Rows of JSON objects; the columns are those of the first, and one that a later object lacks has an empty cell.
+
+    What is no object goes to `report`.
+    """
     first = 0
     names: dict[str, None] = {}
     while part := list(islice(objects, most)):
-        for line, row in part:
+        lines: list[int] = []
+        numbers: list[int] = []
+        kept: list[dict[str, Any]] = []
+        for number, (line, row) in enumerate(part, first):
+            if row is _BROKEN:
+                continue
             if not isinstance(row, dict) or not row:
-                message = 'a row of a table in JSON is an object, as `{"a": 1.5}`'
-                raise NablacError(Diagnostic(codes.E821, message, place=f"{path}:{line}"))
+                report.report_broken(f"{path}:{line}", 'a row of a table in JSON is an object, as `{"a": 1.5}`')
+                continue
             names = names or dict.fromkeys(row)
             for name in row.keys() - names.keys():
                 report.note(f"{path}:{line}", f"`{name}`, which the first row lacks, is left out")
-        values = {name: [row.get(name) for _, row in part] for name in names}
-        numbers = range(first, first + len(part))
+            lines.append(line)
+            numbers.append(number)
+            kept.append(row)
+        values = {name: [row.get(name) for row in kept] for name in names}
         cells = {name: [_json_text(value) for value in column] for name, column in values.items()}
-        yield Block(Rows(path, cells, [line for line, _ in part], list(numbers)), values)
         first += len(part)
+        if kept:
+            yield Block(Rows(path, cells, lines, numbers), values)
 
 
 def _json_text(value: Any) -> str:

@@ -10,8 +10,10 @@ import numpy as np
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.calendar_features import calendar_of, calendar_requests
 from runtime.data.dates import Continued, are_dates, continued
 from runtime.data.examples import Examples
+from runtime.data.filling import flagged, requests
 from runtime.data.table_blocks import Block
 from runtime.prediction.answers import PREDICTED, Answers
 from runtime.prediction.findings import Findings
@@ -168,12 +170,44 @@ class Forecast:
             predictions = {name: column[window.seen : stop] for name, column in columns.items()}
             parts.append(predictions)
             if count > window.beyond:
-                numbers = np.concatenate([numbers, _fed_back(predictions, series.names)])
+                numbers = np.concatenate([numbers, self._fed_back(predictions, len(numbers) - len(series.numbers))])
         predictions = {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
         beside = _beyond(series, window, self.of.keep, count, self.of.findings)
         places: Columns = {} if beside else {ROW: series.rows[-1] + 1 + np.arange(1, count + 1)}
         predictions = {STEP: np.arange(1, count + 1), **predictions}
         yield {**places, **beside_predictions(beside, predictions, series.place, self.of.findings)}
+
+    def _fed_back(self, predictions: Mapping[str, Array], done: int) -> Array:
+        """Rows that were predicted, [rows, columns], as if they had been read after `done` others.
+
+        NablacError where the predictions have no such column.
+        """
+        count = len_of(predictions)
+        fitted = self.of.predictor.recipe.fitted
+        calendars = calendar_requests(fitted.stages, fitted.dates)
+        fills = requests(fitted.stages)
+        columns: list[Array] = []
+        for name in self.series.names:
+            request = calendar_of(calendars, name)
+            if request is not None:
+                dates = self._later_dates(request.column, done, count)
+                columns.append(request.numbers(name, dates))
+            elif flagged(fills, name) is not None:
+                columns.append(np.zeros(count))
+            elif f"{PREDICTED}{name}" in predictions:
+                columns.append(np.asarray(predictions[f"{PREDICTED}{name}"], np.float64))
+            else:
+                message = f"no output of the model has numbers of `{name}` alone, which a next step reads"
+                raise NablacError(Diagnostic(codes.E882, message, place="--steps"))
+        return np.stack(columns, axis=1)
+
+    def _later_dates(self, column: str, done: int, count: int) -> list[str]:
+        """The dates of later rows; NablacError where those of the series do not go on."""
+        how = continued(self.series.values[column][-_LOOKED_AT:])
+        if how is None:
+            message = f"the dates in `{column}` do not go on by one step, and the model reads those of later rows"
+            raise NablacError(Diagnostic(codes.E882, message, place="--steps"))
+        return [str(how.after(done + step)) for step in range(1, count + 1)]
 
 
 def _check_feedback(predictor: Predictor, beyond: int, count: int) -> None:
@@ -187,7 +221,13 @@ def _check_feedback(predictor: Predictor, beyond: int, count: int) -> None:
     if predictor.in_scaled_units():
         message = "the model predicts in its own units, as in training, and reads raw ones"
         raise NablacError(Diagnostic(codes.E882, message, place="--steps"))
-    missing = [name for name in input_columns(predictor) if name not in predicted]
+    fitted = predictor.recipe.fitted
+    calendars, fills = calendar_requests(fitted.stages, fitted.dates), requests(fitted.stages)
+    missing = [
+        name
+        for name in input_columns(predictor)
+        if name not in predicted and calendar_of(calendars, name) is None and flagged(fills, name) is None
+    ]
     if missing:
         listed = ", ".join(f"`{name}`" for name in missing)
         message = f"{count} steps need later rows of {listed}, which the model reads and does not predict"
@@ -196,15 +236,6 @@ def _check_feedback(predictor: Predictor, beyond: int, count: int) -> None:
             f"it predicts {what} at once; only a model that predicts every column it reads can be fed its predictions"
         )
         raise NablacError(Diagnostic(codes.E882, message, place="--steps", hint=hint))
-
-
-def _fed_back(predictions: Mapping[str, Array], names: list[str]) -> Array:
-    """Rows that were predicted, [rows, columns] as if they had been read; NablacError where one has no such column."""
-    missing = next((name for name in names if f"{PREDICTED}{name}" not in predictions), None)
-    if missing is not None:
-        message = f"no output of the model has numbers of `{missing}` alone, which a next step reads"
-        raise NablacError(Diagnostic(codes.E882, message, place="--steps"))
-    return np.stack([np.asarray(predictions[f"{PREDICTED}{name}"], np.float64) for name in names], axis=1)
 
 
 def _check_length(series: _Series, length: int) -> None:

@@ -213,13 +213,20 @@ def test_predictions_have_the_features_of_their_dates(tmp_path: Path, way: str) 
     (tmp_path / "m.model").write_text(SPEC)
     done = invoke("train", tmp_path / "m.model", "-o", tmp_path / "run", "-q")
     assert done.exit_code == 0, done.output
-    done = invoke("predict", tmp_path / "run", tmp_path / "later.csv", "--json", "-q")
+    done = invoke("predict", tmp_path / "run", tmp_path / "later.csv", "--steps", "4", "--json", "-q")
     assert done.exit_code == 0, done.output
     rows: list[dict[str, Any]] = json.loads(done.stdout)
-    assert [row["time"] for row in rows] == [datetime(2024, 1, 2, 6 + h).strftime(way) for h in (0, 1)] * 2
-    features = [by_numpy(moment) for moment in moments[-4:]]
-    windows = [[[values[s, 26 + k], f["hour_sin"], f["hour_cos"]] for k, f in enumerate(features)] for s in (0, 1)]
-    np.save(tmp_path / "x.npy", np.array(windows, np.float32))
-    done = invoke("run", tmp_path / "run", tmp_path / "x.npy", "--json", "-q")
-    assert done.exit_code == 0, done.output
-    np.testing.assert_allclose([row["predicted_v"] for row in rows], np.ravel(json.loads(done.stdout)["y"]), rtol=1e-5)
+    assert [row["time"] for row in rows] == [datetime(2024, 1, 2, 6 + h).strftime(way) for h in range(4)] * 2
+    predicted = np.reshape([row["predicted_v"] for row in rows], (2, 4))
+    moments += [datetime(2024, 1, 2, 6), datetime(2024, 1, 2, 7)]
+    known = np.concatenate([values, predicted[:, :2]], axis=1)
+    for end, expected in ((30, predicted[:, :2]), (32, predicted[:, 2:])):  # the second from the first
+        features = [by_numpy(moment) for moment in moments[end - 4 : end]]
+        windows = [
+            [[v, f["hour_sin"], f["hour_cos"]] for v, f in zip(of, features, strict=True)]
+            for of in known[:, end - 4 : end]
+        ]
+        np.save(tmp_path / "x.npy", np.array(windows, np.float32))
+        done = invoke("run", tmp_path / "run", tmp_path / "x.npy", "--json", "-q")
+        assert done.exit_code == 0, done.output
+        np.testing.assert_allclose(expected, json.loads(done.stdout)["y"], rtol=1e-5)

@@ -288,3 +288,27 @@ def test_numbers_of_parquet_are_those_of_their_texts(tmp_path: Path) -> None:
     with pytest.raises(NablacError) as caught:
         rows.read_columns(["int8"], Findings(), None)
     assert caught.value.diagnostics[0].message == "column `int8`: the cell is empty"
+
+
+def test_texts_of_parquet_that_are_no_texts_are_refused(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    offsets, data = (pyarrow.py_buffer(content) for content in (np.array([0, 1, 2], np.int32).tobytes(), b"a\xff"))
+    names = pyarrow.Array.from_buffers(pyarrow.string(), 2, [None, offsets, data])
+    parquet.write_table(pyarrow.table({"name": names, "v": [1.0, 2.0]}), tmp_path / "t.parquet")
+    rows = read_rows(str(tmp_path / "t.parquet"), OF_COMMAND, Findings(), "parquet")
+    for read in (lambda: rows.cells["name"], lambda: blocks_of(tmp_path / "t.parquet")):
+        with pytest.raises(NablacError) as caught:
+            read()
+        assert caught.value.diagnostics[0].message.startswith("this cannot be read as a Parquet file: 'utf-8' codec")
+
+
+@pytest.mark.parametrize("most", [1, 2, 10])
+def test_broken_lines_of_json_are_gaps_where_they_may_be_skipped(tmp_path: Path, most: int) -> None:
+    (tmp_path / "t.jsonl").write_text('{"a": 1}\n{"a":\n\n{"a": 3}\n[4]\n{"a": 5}\n')
+    findings = Findings(skip_broken=True)
+    blocks = blocks_of(tmp_path / "t.jsonl", most, findings)
+    assert joined(blocks) == {"a": [1, 3, 5]}
+    assert [number for block in blocks for number in block.rows.numbers] == [0, 2, 4]
+    assert [line for block in blocks for line in block.rows.lines] == [1, 4, 6]
+    assert findings.skipped == 2
