@@ -49,6 +49,7 @@ class Series:
     # The number of the first row of each file, and of each series that `by` tells apart, after the first.
     borders: tuple[int, ...] = ()
     filled: Array | None = None  # the numbers as the model reads them, where some are missing
+    keys: tuple[str, ...] = ()  # of the series that `by` tells apart
 
     @property
     def read(self) -> Array:
@@ -63,7 +64,7 @@ class Series:
         rows = np.concatenate([self.rows, other.rows + moved])
         borders = (*self.borders, moved, *(border + moved for border in other.borders))
         filled = np.concatenate([self.read, other.read])
-        return Series(self.names, numbers, rows, lines, beside, borders, filled), moved
+        return Series(self.names, numbers, rows, lines, beside, borders, filled, (*self.keys, *other.keys)), moved
 
 
 @dataclass(frozen=True, eq=False)

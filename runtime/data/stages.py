@@ -148,6 +148,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     training = _training_rows(whole, spans, context)
     lines = np.array(data.lines)[read.kept]
     borders = tuple(int(numbers[first]) for first, _ in spans[1:])
+    keys = () if data.series is None else tuple(data.keys[data.series[read.kept[first]]] for first, _ in spans)
     return Examples(
         {"input": x, "target": y},
         ("input",),
@@ -159,7 +160,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         samples={"input": training[:, take_in], "target": training[:, take_out]} if parts else {},
         path=data.path,
         lines=lines[starts],
-        series=Series(tuple(names), table, numbers, lines, _beside(data, names, read.kept), borders, whole)
+        series=Series(tuple(names), table, numbers, lines, _beside(data, names, read.kept), borders, whole, keys)
         if context.keeps_raw
         else None,
         starts=numbers[starts],
