@@ -93,6 +93,7 @@ class FileArray:
 class Reading:
     """What is known of files beside their content: how CSV is written, which columns each input was trained on.
 
+    `derived` are columns that stages make of others, which only `nablac predict` does.
     `optional` inputs need no file: the caller has a value for them, as for the key of random draws.
     """
 
@@ -100,6 +101,7 @@ class Reading:
     format: Format = OF_COMMAND
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     optional: Collection[str] = ()
+    derived: Collection[str] = ()
 
     def report_broken(self, location: str, message: str, hint: str | None = None) -> None:
         """Raise the error of a row that cannot be used."""
@@ -312,6 +314,8 @@ def _columns_of(rows: Rows, column: str, name: str, named: bool, reading: Readin
         if wanted_column not in rows.cells:
             listed = f"the columns are {', '.join(rows.cells)}"
             hint = did_you_mean(wanted_column, rows.cells) or rows.format.hint_of_header(list(rows.cells)) or listed
+            if wanted_column in reading.derived:
+                hint = f"`nablac predict` makes `{wanted_column}` of the table, as training did"
             what = f"there is no column `{wanted_column}`" + ("" if column else f", which `{name}` was trained on")
             raise NablacError(Diagnostic(codes.E808, what, place=rows.path, hint=hint))
     if not column:

@@ -19,7 +19,7 @@ from compiler.elaborate.data import REQUIRED, SOURCES, STAGES
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import LARGEST_JSON, read_file, reason_of
-from runtime.data.calendar_features import calendar_requests
+from runtime.data.calendar_features import calendar_of, calendar_requests
 from runtime.data.filling import fill_of, flagged, requests
 from runtime.data.scaling import Scaling
 from runtime.metadata import column_names, texts
@@ -65,6 +65,13 @@ class Fitted:
     def numbers(self) -> dict[str, tuple[Array, Array]]:
         """Offset and scale of each scaling."""
         return {name: (value.offset, value.scale) for name, value in self.scalings.items()}
+
+    @property
+    def derived(self) -> frozenset[str]:
+        """The columns of inputs that stages make of others: features of dates, and flags of missing cells."""
+        fills, calendars = requests(self.stages), calendar_requests(self.stages, self.dates)
+        inputs = (name for names in self.columns.values() for name in names)
+        return frozenset(name for name in inputs if flagged(fills, name) or calendar_of(calendars, name))
 
 
 def read_fitted(folder: Path) -> Fitted | None:
@@ -140,10 +147,9 @@ def _check_stages(fitted: Fitted) -> None:
     undated = next((column for column in dated if column not in fitted.dates), None)
     if undated is not None:
         raise ValueError(f"how the dates of `{undated}` are written is not there")
-    added = [name for request in calendar_requests(fitted.stages, fitted.dates) for name in request.names]
     fills = requests(fitted.stages)
-    for name in {name for names in fitted.columns.values() for name in names} - fitted.classes.keys() - set(added):
-        if fill_of(fills, name) is not None and flagged(fills, name) is None and name not in fitted.fills:
+    for name in {name for names in fitted.columns.values() for name in names} - fitted.classes.keys() - fitted.derived:
+        if fill_of(fills, name) is not None and name not in fitted.fills:
             raise ValueError(f"the number for missing cells of `{name}` is not there")
 
 

@@ -213,6 +213,8 @@ def test_predictions_have_the_features_of_their_dates(tmp_path: Path, way: str) 
     (tmp_path / "m.model").write_text(SPEC)
     done = invoke("train", tmp_path / "m.model", "-o", tmp_path / "run", "-q")
     assert done.exit_code == 0, done.output
+    done = invoke("run", tmp_path / "run", tmp_path / "later.csv", "-q")
+    assert done.exit_code == 2 and "`nablac predict` makes `hour_sin` of the table, as training did" in done.output
     done = invoke("predict", tmp_path / "run", tmp_path / "later.csv", "--steps", "4", "--json", "-q")
     assert done.exit_code == 0, done.output
     rows: list[dict[str, Any]] = json.loads(done.stdout)
