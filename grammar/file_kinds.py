@@ -51,6 +51,10 @@ _ENCODINGS = (  # UTF-32 first: one of its byte order marks begins with one of U
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+ENCODINGS = (  # of tables, as Python names them, besides what a byte order mark says
+    *("utf-8", "utf-16", "latin-1", "cp1250", "cp1251", "cp1252", "cp437", "cp850", "koi8-r", "mac-roman"),
+    *("big5", "euc-jp", "euc-kr", "gb18030", "shift_jis"),
+)
 _ONNX_FIELDS = (b"\x12", b"\x1a", b"\x22", b"\x28", b"\x32", b"\x3a", b"\x42")
 
 

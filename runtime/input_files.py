@@ -1,4 +1,4 @@
-"""Input files as arrays: `.npy`, `.npz`, `.csv`, JSON and images, in the shapes of the model's inputs."""
+"""Input files as arrays: `.npy`, `.npz`, tables, JSON and images, in the shapes of the model's inputs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from grammar.file_kinds import IMAGE, NPY, NPZ, OFFICE, ZIP, kind_of
 from runtime.atomic_files import is_stream
 from runtime.boundary import folder_for_file, names_in, read_file, read_stream, translate_errors
 from runtime.conversion import CannotConvert, convert
-from runtime.data.csv_file import OF_COMMAND, Format, read_table
+from runtime.data.csv_file import OF_COMMAND, Format
 from runtime.data.rows import Rows
-from runtime.data.source_files import unpack
+from runtime.data.table_blocks import TableKind, kind_by_name, read_rows
 from runtime.image_file import CHANNELS, read_image
 from runtime.image_file import ENDINGS as IMAGES
 from runtime.json_arrays import read_json
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 _ROWS = re.compile(r"(.*)\[(-?\d*):(-?\d*)\]")
-_PART = re.compile(r"(.*\.(?:csv|csv\.gz|npz|json)|-):(.*)", re.IGNORECASE | re.DOTALL)
+_PART = re.compile(r"(.*\.(?:(?:csv|tsv|jsonl|ndjson)(?:\.gz)?|parquet|pq|npz|json)|-):(.*)", re.IGNORECASE | re.DOTALL)
 _PACKED = ".gz"  # after `.csv`
 STDIN = "-"
 
@@ -42,7 +42,7 @@ class FileKind(Enum):
 
     NPY = (".npy",)
     NPZ = (".npz",)
-    CSV = (".csv",)
+    TABLE = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
     JSON = (".json",)
     IMAGE = IMAGES
 
@@ -53,13 +53,13 @@ class FileKind(Enum):
 
     @staticmethod
     def of_content(content: bytes) -> FileKind:
-        """The kind of a stream by its first bytes; CSV if they are those of no other kind."""
+        """The kind of a stream by its first bytes; a table if they are those of no other kind."""
         if kind_of(content) == IMAGE or content.startswith(_ALSO_IMAGES):
             return FileKind.IMAGE
         start = content.lstrip()
         if start.startswith((b"[", b"{")):
             return FileKind.JSON
-        return _INPUT_KINDS.get(kind_of(start) or "", FileKind.CSV)
+        return _INPUT_KINDS.get(kind_of(start) or "", FileKind.TABLE)
 
 
 _SUFFIXES = tuple(suffix for kind in FileKind for suffix in kind.value)
@@ -93,6 +93,7 @@ class FileArray:
 class Reading:
     """What is known of files beside their content: how CSV is written, which columns each input was trained on.
 
+    `derived` are columns that stages make of others, which only `nablac predict` does.
     `optional` inputs need no file: the caller has a value for them, as for the key of random draws.
     """
 
@@ -100,6 +101,7 @@ class Reading:
     format: Format = OF_COMMAND
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     optional: Collection[str] = ()
+    derived: Collection[str] = ()
 
     def report_broken(self, location: str, message: str, hint: str | None = None) -> None:
         """Raise the error of a row that cannot be used."""
@@ -220,13 +222,13 @@ def _read(path: str, name: str, types: Mapping[str, InputType], reading: Reading
     packed = target.suffix.lower() == _PACKED
     suffix = Path(target.stem).suffix if packed else target.suffix
     kind = FileKind.of_content(content) if stream else FileKind.of_suffix(suffix)
-    if kind is None or (packed and kind is not FileKind.CSV):
+    if kind is None or (packed and kind is not FileKind.TABLE):
         message = f"`{suffix.lower() or target.name}` is not a supported input file"
         raise NablacError(Diagnostic(codes.E807, message, place=path, hint=f"the kinds are {', '.join(_SUFFIXES)}"))
     if not stream:
         if not os.path.isfile(target):
             raise NablacError(Diagnostic(codes.E901, f"there is no file {target}", place=path, hint=_suggest(target)))
-        content = _content(target, path)
+        content = _content(target, path) if kind_by_name(str(target)) != "parquet" else b""
     match kind:
         case FileKind.NPY | FileKind.NPZ:  # either may have the suffix of the other: NumPy reads both
             several = content[:2] == b"PK" or (kind is FileKind.NPZ and content[:6] != b"\x93NUMPY")
@@ -236,9 +238,10 @@ def _read(path: str, name: str, types: Mapping[str, InputType], reading: Reading
         case FileKind.JSON:
             with translate_errors(path, "JSON", codes.E807):
                 return _part(read_json(content, path), part, path)
-        case FileKind.CSV:
-            with translate_errors(path, "a CSV file", codes.E807):
-                return _rows_of(str(target), part, unpack(content, str(target)), name, types, reading)
+        case FileKind.TABLE:
+            table: TableKind = "csv" if stream else kind_by_name(str(target)) or "csv"
+            with translate_errors(path, "a table", codes.E807):
+                return _rows_of(str(target), part, table, content, name, types, reading)
         case FileKind.IMAGE:
             return _image(path, content, types.get(name), reading)
 
@@ -266,7 +269,13 @@ def _suggest(path: Path) -> str | None:
 
 
 def _rows_of(
-    path: str, chosen: str, content: bytes, name: str, types: Mapping[str, InputType], reading: Reading
+    path: str,
+    chosen: str,
+    kind: TableKind,
+    content: bytes,
+    name: str,
+    types: Mapping[str, InputType],
+    reading: Reading,
 ) -> FileArray | dict[str, FileArray]:
     """One column, or the columns of the input, or all; and of these the rows in `[first:last]`, a Python slice.
 
@@ -275,8 +284,7 @@ def _rows_of(
     cut = _ROWS.fullmatch(chosen)
     column = cut[1] if cut is not None else chosen
     first, last = (int(bound) if bound else None for bound in cut.group(2, 3)) if cut is not None else (None, None)
-    table = read_table(content, path, reading.format, reading)
-    rows = Rows.of(table, path, reading.format, reading)
+    rows = read_rows(path, reading.format, reading, kind, content)
     if not rows.lines:
         raise NablacError(Diagnostic(codes.E807, "the file has a header and no rows", place=path))
     lines = tuple(rows.lines[first:last])
@@ -293,7 +301,7 @@ def _rows_of(
         columns = {input: list(reading.columns.get(input, (input,))) for input in required}
         if all(rows.cells.keys() >= set(wanted) for wanted in columns.values()):
             return {input: array_of(wanted) for input, wanted in columns.items()}
-    return array_of(_columns_of(rows, column, name, table.named, reading))
+    return array_of(_columns_of(rows, column, name, rows.named, reading))
 
 
 def _columns_of(rows: Rows, column: str, name: str, named: bool, reading: Reading) -> list[str]:
@@ -306,6 +314,8 @@ def _columns_of(rows: Rows, column: str, name: str, named: bool, reading: Readin
         if wanted_column not in rows.cells:
             listed = f"the columns are {', '.join(rows.cells)}"
             hint = did_you_mean(wanted_column, rows.cells) or rows.format.hint_of_header(list(rows.cells)) or listed
+            if wanted_column in reading.derived:
+                hint = f"`nablac predict` makes `{wanted_column}` of the table, as training did"
             what = f"there is no column `{wanted_column}`" + ("" if column else f", which `{name}` was trained on")
             raise NablacError(Diagnostic(codes.E808, what, place=rows.path, hint=hint))
     if not column:

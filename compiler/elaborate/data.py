@@ -25,11 +25,13 @@ from compiler.elaborate.value_kinds import (
     TWO_COLUMNS,
     Kind,
     one_of,
+    some_of,
 )
 from compiler.elaborate.values import NONE
 from compiler.model_spec import DataStage
 from grammar import codes, syntax
 from grammar.diagnostics import Label, did_you_mean
+from grammar.file_kinds import ENCODINGS
 from grammar.record import Record
 from grammar.source import Span
 
@@ -58,12 +60,18 @@ class Declared(Record):
     parameters: Mapping[str, Parameter]
     rule: Rule | None = None
     takes: tuple[str, ...] = ()  # the kinds of data that a stage takes; any, if there are none
-    returns: str = EXAMPLES  # the kind of data that a source returns; a stage returns examples
+    returns: str = EXAMPLES  # the kind of data that a source returns, or a stage that takes one
     on_examples: bool = False  # a stage that changes examples; the others create them
     scales: bool = False
 
 
+def _are_distinct(names: str | list[str]) -> bool:
+    return isinstance(names, str) or len(set(names)) == len(names)
+
+
 _FILE = Parameter(TEXT)
+CALENDAR = ("minute", "hour", "weekday", "weekend", "day", "yearday", "month", "quarter", "year")  # features of dates
+TABLES = ("csv", "parquet", "json")  # sources of a table
 SOURCES: dict[str, Declared] = {
     "arrays": Declared({}),
     "csv": Declared(
@@ -72,6 +80,7 @@ SOURCES: dict[str, Declared] = {
             "separator": Parameter(CHARACTER, ","),
             "decimal": Parameter(one_of(".", ","), "."),
             "header": Parameter(FLAG, None),
+            "encoding": Parameter(one_of(*ENCODINGS), ""),
         },
         Rule(
             "`separator` must differ from a quote, a line break and `decimal`",
@@ -81,6 +90,7 @@ SOURCES: dict[str, Declared] = {
         returns=ROWS,
     ),
     "parquet": Declared({"path": _FILE}, returns=ROWS),
+    "json": Declared({"path": _FILE}, returns=ROWS),
     "npz": Declared({"path": _FILE}),
     "digits": Declared(
         {
@@ -104,14 +114,36 @@ SOURCES: dict[str, Declared] = {
     ),
 }
 STAGES: dict[str, Declared] = {
+    "by": Declared(
+        {"columns": Parameter(TEXTS)},
+        Rule("no column may be named twice", lambda arguments: _are_distinct(arguments["columns"])),
+        takes=(ROWS,),
+        returns=ROWS,
+    ),
+    "fill": Declared(
+        {
+            "method": Parameter(one_of("forward", "mean")),
+            "columns": Parameter(TEXTS, []),
+            "flag": Parameter(FLAG, False),
+        },
+        takes=(ROWS,),
+        returns=ROWS,
+    ),
+    "calendar": Declared(
+        {
+            "column": Parameter(TEXT),
+            "features": Parameter(some_of(*CALENDAR)),
+            "format": Parameter(TEXT, ""),
+        },
+        Rule("no feature may be named twice", lambda arguments: _are_distinct(arguments["features"])),
+        takes=(ROWS,),
+        returns=ROWS,
+    ),
     "columns": Declared(
         {"inputs": Parameter(TEXTS), "targets": Parameter(TEXTS, [])},
         Rule(
             "no column may be named twice in `inputs` or in `targets`",
-            lambda arguments: all(
-                isinstance(names, str) or len(set(names)) == len(names)
-                for names in (arguments["inputs"], arguments["targets"])
-            ),
+            lambda arguments: all(_are_distinct(names) for names in (arguments["inputs"], arguments["targets"])),
         ),
         takes=(ROWS,),
     ),
@@ -196,9 +228,10 @@ def data_stages(session: Session, expression: syntax.Expression) -> tuple[DataSt
     _check_repeated(session, following)
     maker = next((stage for stage in following if stage.name not in ON_EXAMPLES), None)
     if source.name == "arrays" and maker is not None:
+        what = "makes examples of" if STAGES[maker.name].returns == EXAMPLES else "changes"
         raise session.fault(
             codes.E609,
-            f"`{maker.name}` makes examples of a table or a text, but arrays are examples already",
+            f"`{maker.name}` {what} a table or a text, but arrays are examples already",
             maker.span,
             hint=f"the stages of `arrays()` are {', '.join(ON_EXAMPLES)}",
         )
@@ -210,10 +243,11 @@ def _check_repeated(session: Session, stages: Sequence[DataStage]) -> None:
     first: dict[tuple[str, str], Span] = {}
     for stage in stages:
         kind, parts, is_set = stage.name, [f"`{stage.name}`"], "appears"
-        if stage.name in SCALES:
-            kind, columns = "scaling", stage.arguments["columns"]
+        if stage.name in SCALES or stage.name == "fill":
+            kind = "scaling" if stage.name in SCALES else stage.name
+            columns = stage.arguments["columns"]
             parts = [f"`{name}`" for name in ([columns] if isinstance(columns, str) else columns)] or ["every column"]
-            is_set = "is scaled"
+            is_set = "is scaled" if stage.name in SCALES else "is filled"
         elif stage.name == "augment":
             parts = [f"`{name}` of `augment`" for name, value in stage.arguments.items() if value]
             is_set = "is set"

@@ -34,7 +34,7 @@ def check_stages(session: Session, stages: tuple[DataStage, ...]) -> None:
             message = f"`{stage.name}`: expected {' or '.join(declared.takes)}, got {kind}"
             raise session.fault(codes.E823, message, stage.span, hint=_HINTS[kind])
         if not declared.on_examples:
-            kind = EXAMPLES
+            kind = declared.returns
 
 
 def check_scaled_columns(session: Session, stages: tuple[DataStage, ...], names: Collection[str]) -> None:

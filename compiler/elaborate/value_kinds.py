@@ -47,6 +47,15 @@ def one_of(*texts: str) -> Kind:
     return Kind(" or ".join(f'"{text}"' for text in texts), lambda value: isinstance(value, str) and value in texts)
 
 
+def some_of(*texts: str) -> Kind:
+    """The kind of values that are one of these texts, or a list of some of them."""
+
+    def allows(value: object) -> bool:
+        return bool(value) and all(item in texts for item in (value if isinstance(value, list) else [value]))
+
+    return Kind(f"one of {', '.join(texts)}, or a list of them", allows)
+
+
 POSITIVE = Kind("a whole number of at least 1", lambda value: is_whole(value) and value > 0)
 COUNT = Kind("a whole number of at least 0", lambda value: is_whole(value) and value >= 0)
 NUMBER = Kind("a number", is_number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,8 @@ from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.parser import parse
 from grammar.printer import print_file
 from grammar.source import Source
-from runtime.boundary import decode
 from runtime.data.csv_file import Format, read_blocks
+from runtime.data.text_lines import decoded_lines
 
 _SAMPLE = 2_000  # rows that are looked at
 _MOST_CLASSES = 20  # of a column that is taken for classes
@@ -72,7 +73,7 @@ def _format_of(content: bytes) -> Format:
 
 
 def _columns(path: Path, content: bytes, format: Format) -> list[Column]:
-    lines = decode(content, str(path), "a CSV file").splitlines(keepends=True)
+    lines = decoded_lines(io.BytesIO(content), str(path), "a CSV file")
     table = next(read_blocks(lines, str(path), format, _Strict(), _SAMPLE))
     if not table.lines:
         raise NablacError(Diagnostic(codes.E823, f"{path} has no rows", place=str(path)))

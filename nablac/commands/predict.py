@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from grammar.file_kinds import ENCODINGS
 from nablac.commands.options import (
     ModelOptions,
     model_options,
@@ -56,6 +57,9 @@ STDOUT = "-"
     "--header/--no-header", default=None, help="Whether a CSV's first row is names.  [default: as in training]"
 )
 @click.option(
+    "--encoding", type=click.Choice(ENCODINGS), metavar="NAME", help="The encoding of CSV.  [default: as in training]"
+)
+@click.option(
     "--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="For texts: a tokenizer.json or vocab.txt."
 )
 @run_options
@@ -74,6 +78,7 @@ def command(
     separator: str | None,
     decimal: str | None,
     header: bool | None,
+    encoding: str | None,
     tokenizer: Path | None,
     as_json: bool,
     quiet: bool,
@@ -105,7 +110,7 @@ def command(
         check_output(output, reads=[*options.files_read(), *([tokenizer] if tokenizer is not None else []), *read])
     with stage("predictor set up"):
         predictor = set_up_predictor(options, tokenizer)
-    request = Request(steps, of_all, keep, column, outputs, _character(separator), decimal, header)
+    request = Request(steps, of_all, keep, column, outputs, _character(separator), decimal, header, encoding)
     findings = Findings(skip_broken)
     with stage("predicted"), _progress(quiet or (not to_file and sys.stdout.isatty())) as counted:
         sink = _Sink(output, as_json)

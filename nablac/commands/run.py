@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grammar import codes
+from grammar.file_kinds import ENCODINGS
 from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import (
     ModelOptions,
@@ -54,6 +55,12 @@ if TYPE_CHECKING:
     default=None,
     help="Whether the first row of a CSV file holds names.  [default: yes if none of its cells is a number]",
 )
+@click.option(
+    "--encoding",
+    type=click.Choice(ENCODINGS),
+    metavar="NAME",
+    help="The encoding of CSV files, such as cp1252 or latin-1.  [default: UTF-8, or what a byte order mark says]",
+)
 @run_options
 @weight_options
 @output_options
@@ -65,6 +72,7 @@ def command(
     separator: str | None,
     decimal: str,
     header: bool | None,
+    encoding: str | None,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -73,10 +81,11 @@ def command(
     FILE is a .model file, a compiled .onnx file, or the folder of a run. INPUTS are `name=path`, or only the path if
     the model has one input.
 
-    Inputs are .npy, .npz (`data.npz:name`), .csv (`data.csv:column`, `data.csv:column[-12:]`), .json or image files; -
-    is stdin. From a CSV file with a header, an input takes the columns that it was trained on. Images are scaled to
-    numbers from 0 to 1 and resized as the model requires; arrays are used as they are. A missing batch axis is added. A
-    model of tokens also takes texts, if it has a tokenizer inside or --tokenizer names one.
+    Inputs are .npy, .npz (`data.npz:name`), tables (`data.csv:column`, `data.csv:column[-12:]`; also .tsv, .parquet and
+    .jsonl), .json or image files; - is stdin. From a table with a header, an input takes the columns that it was
+    trained on. Images are scaled to numbers from 0 to 1 and resized as the model requires; arrays are used as they are.
+    A missing batch axis is added. A model of tokens also takes texts, if it has a tokenizer inside or --tokenizer names
+    one.
 
     \b
     Example:
@@ -91,7 +100,7 @@ def command(
     if output is not None and str(output) != STDOUT:
         tokenizers = [tokenizer] if tokenizer is not None else []
         check_output(output, reads=[*options.files_read(), *tokenizers, *map(file_of, inputs)])
-    reading = Reading(partial(note, quiet=quiet), _format(separator, decimal, header))
+    reading = Reading(partial(note, quiet=quiet), _format(separator, decimal, header, encoding))
     classes: list[str] = []
     if options.file.suffix == ".onnx":
         refuse_options_of_compilation(options.file)
@@ -106,7 +115,8 @@ def command(
         types = {key: value.type for key, value in model.graph.inputs.items()}
         fitted = model.fitted
         columns = fitted.columns if fitted is not None else {}
-        reading = replace(reading, columns=columns, optional=random_keys(types))
+        derived = fitted.derived if fitted is not None else ()
+        reading = replace(reading, columns=columns, derived=derived, optional=random_keys(types))
         text_tokenizer = _read_tokenizer(tokenizer) or (fitted.tokenizer if fitted is not None else None)
         longest, shortest = longest_texts(model.elaborated), shortest_texts(model.elaborated)
         fed = read_texts_or_inputs(list(inputs), types, text_tokenizer, longest, reading, shortest)
@@ -139,7 +149,7 @@ def _note_units(kinds: Mapping[str, str], say: Callable[[str], None]) -> None:
             say(f"note: `{name}` is in the model's own units, as in training")
 
 
-def _format(separator: str | None, decimal: str, header: bool | None) -> Format:
+def _format(separator: str | None, decimal: str, header: bool | None, encoding: str | None) -> Format:
     """The format of CSV inputs."""
     from runtime.data.csv_file import Format
 
@@ -151,7 +161,7 @@ def _format(separator: str | None, decimal: str, header: bool | None) -> Format:
         raise click.BadParameter(
             f"`{decimal}` is both the separator and the decimal sign; {hint}", param_hint="--decimal"
         )
-    return Format(character, decimal, header, command=True)
+    return Format(character, decimal, header, encoding or "", command=True)
 
 
 def _read_tokenizer(path: Path | None) -> Tokenizer | None:
@@ -184,7 +194,8 @@ def _run_onnx(
     tokenizer = fitted.tokenizer if fitted is not None else None
     types = _input_types(runner, file)
     columns = fitted.columns if fitted is not None else {}
-    reading = replace(reading, columns=columns, optional=random_keys(types))
+    derived = fitted.derived if fitted is not None else ()
+    reading = replace(reading, columns=columns, derived=derived, optional=random_keys(types))
     most, least = stored_lengths(runner.metadata), stored_lengths(runner.metadata, LEAST)
     fed = read_texts_or_inputs(list(inputs), types, tokenizer, most, reading, least)
     keys = {name: np.array(options.seed, np.int64) for name in reading.optional}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from compiler.elaborate.data import TABLES
 from nablac.commands.completions import RunPath
 from nablac.commands.options import (
     Finite,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from runtime.training.run_options import Options
     from runtime.training.training_run import Training
 
-_PREDICTABLE = ("csv", "parquet", "images", "digits", "pairs")  # sources of data whose form `nablac predict` reads
+_PREDICTABLE = (*TABLES, "images", "digits", "pairs")  # sources of data whose form `nablac predict` reads
 
 
 @click.command()

@@ -6,13 +6,17 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.boundary import check_table, decode, translate_errors
+from runtime.boundary import check_table, translate_errors
+from runtime.data.text_lines import decoded_lines
+
+if TYPE_CHECKING:
+    from compiler.types import Array
 
 _OTHER_SEPARATORS = (";", "\t", "|", ",")
 _COMMA = re.compile(r"[+-]?\d[\d.]*,\d+|[+-]?,\d+")
@@ -35,7 +39,19 @@ class Format:
     separator: str = ","
     decimal: str = "."
     header: bool | None = None
+    encoding: str = ""  # UTF-8, or what a byte order mark says
     command: bool = False
+
+    @property
+    def encoding_hint(self) -> str:
+        """What to do about a text in another encoding."""
+        other = self.option("encoding", '"utf-8"' if self.encoding else '"cp1252"')
+        return f"if it is in another encoding, such as that of Windows, say so: {other}"
+
+    def of_file(self, path: str) -> Format:
+        """The format of a file by its name: the cells of a `.tsv` are separated by tabs where nothing else is said."""
+        is_tabbed = self.separator == PLAIN.separator and path.lower().removesuffix(".gz").endswith(".tsv")
+        return replace(self, separator="\t") if is_tabbed else self
 
     def option(self, name: str, value: str) -> str:
         """How the user writes a setting of the dialect."""
@@ -44,6 +60,23 @@ class Format:
         if name == "header":
             return "`--header`" if value == "true" else "`--no-header`"
         return f"`--{name} '{value[1:-1]}'`"
+
+    def numbers(self, cells: Sequence[str]) -> Array | None:
+        """The numbers in all cells as f64; None where `number` would refuse one of them, or might read it otherwise."""
+        import numpy as np  # `nablac init` reads tables without it
+
+        text = "\n".join(cells)
+        if not text.isascii() or "_" in text:
+            return None
+        if self.decimal != ".":
+            if "." in text:
+                return None
+            cells = text.replace(self.decimal, ".").split("\n")
+        try:
+            numbers = np.fromiter(map(float, cells), np.float64, len(cells))
+        except ValueError:
+            return None
+        return numbers if np.isfinite(numbers).all() else None
 
     def number(self, cell: str) -> float | None:
         """The finite number in a cell, None for anything else.
@@ -123,8 +156,8 @@ def read_table(content: bytes, path: str, format: Format, report: Report) -> Tab
     data.
     """
     check_table(content.count(format.separator.encode()) + content.count(b"\n"), path)
+    lines = decoded_lines(io.BytesIO(content), path, "a CSV file", format.encoding, format.encoding_hint)
     with translate_errors(path, "CSV"):
-        lines = io.StringIO(decode(content, path, "a CSV file"), newline="")
         return next(read_blocks(lines, path, format, report, None))
 
 

@@ -46,7 +46,15 @@ class Series:
     rows: Array
     lines: Array
     beside: Mapping[str, list[str]] = field(default_factory=dict)
-    borders: tuple[int, ...] = ()  # the number of the first row of each file after the first
+    # The number of the first row of each file, and of each series that `by` tells apart, after the first.
+    borders: tuple[int, ...] = ()
+    filled: Array | None = None  # the numbers as the model reads them, where some are missing
+    keys: tuple[str, ...] = ()  # of the series that `by` tells apart
+
+    @property
+    def read(self) -> Array:
+        """The numbers as the model reads them."""
+        return self.numbers if self.filled is None else self.filled
 
     def joined(self, other: Series) -> tuple[Series, int]:
         """The rows of both, apart by a gap, and what was added to the numbers of the other's."""
@@ -54,7 +62,9 @@ class Series:
         beside = {name: [*cells, *other.beside[name]] for name, cells in self.beside.items() if name in other.beside}
         numbers, lines = (np.concatenate(pair) for pair in ((self.numbers, other.numbers), (self.lines, other.lines)))
         rows = np.concatenate([self.rows, other.rows + moved])
-        return Series(self.names, numbers, rows, lines, beside, (*self.borders, moved)), moved
+        borders = (*self.borders, moved, *(border + moved for border in other.borders))
+        filled = np.concatenate([self.read, other.read])
+        return Series(self.names, numbers, rows, lines, beside, borders, filled, (*self.keys, *other.keys)), moved
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +96,8 @@ class Examples:
     decided: Mapping[str, Any] = field(default_factory=dict)  # arguments that the source read from its file
     raw: dict[str, Array] = field(default_factory=dict)  # of scaled arrays what they were before, where that is kept
     series: Series | None = None  # that windows were cut of, where raw numbers are kept
+    fills: Mapping[str, float] = field(default_factory=dict)  # by column, the mean that stands for missing numbers
+    dates: Mapping[str, str] = field(default_factory=dict)  # by column, how dates are written that features are of
     starts: Array | None = None  # the number of the first row of each window among all rows of the series
 
     def __len__(self) -> int:
@@ -130,7 +142,8 @@ def fitted_to(examples: Examples) -> Fitted:
         {name: examples.columns[name] for name in names if examples.columns.get(name)}
         for names in (examples.inputs, examples.targets)
     )
-    return Fitted(examples.scalings, examples.classes, examples.tokenizer, labels, inputs, targets, examples.stages)
+    state = (examples.scalings, examples.classes, examples.tokenizer)
+    return Fitted(*state, labels, inputs, targets, examples.stages, examples.fills, examples.dates)
 
 
 def digest(examples: Examples) -> str:

@@ -6,6 +6,7 @@ A run keeps it in its folder, so that its weights are used with data in the form
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,8 @@ from compiler.elaborate.data import REQUIRED, SOURCES, STAGES
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import LARGEST_JSON, read_file, reason_of
+from runtime.data.calendar_features import calendar_of, calendar_requests
+from runtime.data.filling import fill_of, flagged, requests
 from runtime.data.scaling import Scaling
 from runtime.metadata import column_names, texts
 from runtime.text.tokenizers import Tokenizer, from_json, read_tokenizer
@@ -44,7 +47,8 @@ class Fitted:
 
     `labels` are the names of the target's classes in order; `columns` are the columns of a table in each input, and
     `targets` those in each target. `stages` begin with the source; they are empty if the data was arrays, and in files
-    of earlier versions.
+    of earlier versions. `fills` are the means by column that stand for missing numbers, `dates` how
+    the dates of a column are written that features are of.
     """
 
     scalings: Mapping[str, Scaling] = field(default_factory=dict)
@@ -54,6 +58,8 @@ class Fitted:
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
+    fills: Mapping[str, float] = field(default_factory=dict)
+    dates: Mapping[str, str] = field(default_factory=dict)
 
     def of_inputs(self, targets: Iterable[str]) -> Fitted:
         """What was fitted to the inputs alone, without the scalings and classes of these targets and their columns."""
@@ -71,6 +77,13 @@ class Fitted:
     def numbers(self) -> dict[str, tuple[Array, Array]]:
         """Offset and scale of each scaling."""
         return {name: (value.offset, value.scale) for name, value in self.scalings.items()}
+
+    @property
+    def derived(self) -> frozenset[str]:
+        """The columns of inputs that stages make of others: features of dates, and flags of missing cells."""
+        fills, calendars = requests(self.stages), calendar_requests(self.stages, self.dates)
+        inputs = (name for names in self.columns.values() for name in names)
+        return frozenset(name for name in inputs if flagged(fills, name) or calendar_of(calendars, name))
 
 
 def read_fitted(folder: Path) -> Fitted | None:
@@ -114,6 +127,8 @@ def facts_of(fitted: Fitted) -> dict[str, Any]:
         "labels": fitted.labels,
         "columns": fitted.columns,
         "targets": fitted.targets,
+        "fills": dict(fitted.fills),
+        "dates": dict(fitted.dates),
         "stages": [{"name": stage.name, "arguments": stage.arguments} for stage in fitted.stages],
     }
 
@@ -121,7 +136,7 @@ def facts_of(fitted: Fitted) -> dict[str, Any]:
 def parse_facts(stored: Any, tokenizer: Tokenizer | None) -> Fitted:
     """The fitted state from the values of `facts_of`, of any version; Python's exceptions for anything else."""
     scalings = {name: _scaling(scaling["offset"], scaling["scale"]) for name, scaling in stored["scalings"].items()}
-    return Fitted(
+    fitted = Fitted(
         scalings,
         column_names(stored["classes"]),
         tokenizer,
@@ -129,7 +144,25 @@ def parse_facts(stored: Any, tokenizer: Tokenizer | None) -> Fitted:
         column_names(stored.get("columns", {})),
         column_names(stored.get("targets", {})),
         tuple(map(_checked, read_as(list[Stage], stored.get("stages", [])))),
+        read_as(dict[str, float], stored.get("fills", {})),
+        read_as(dict[str, str], stored.get("dates", {})),
     )
+    _check_stages(fitted)
+    return fitted
+
+
+def _check_stages(fitted: Fitted) -> None:
+    """ValueError where what a stage has learnt is not there, or is no number."""
+    if not all(map(math.isfinite, fitted.fills.values())):
+        raise ValueError("a number for missing cells is not finite")
+    dated = [str(stage.arguments["column"]) for stage in fitted.stages if stage.name == "calendar"]
+    undated = next((column for column in dated if column not in fitted.dates), None)
+    if undated is not None:
+        raise ValueError(f"how the dates of `{undated}` are written is not there")
+    fills = requests(fitted.stages)
+    for name in {name for names in fitted.columns.values() for name in names} - fitted.classes.keys() - fitted.derived:
+        if fill_of(fills, name) is not None and name not in fitted.fills:
+            raise ValueError(f"the number for missing cells of `{name}` is not there")
 
 
 def _checked(stage: Stage) -> Stage:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from compiler.elaborate.data import SOURCES
+from compiler.elaborate.data import SOURCES, TABLES
 from compiler.model_spec import DataStage, ModelSpec
 from compiler.output_meanings import Kind, Meaning, output_meanings
 from runtime.atomic_files import write_bytes
@@ -90,7 +90,7 @@ def recipe_of(model: ModelSpec, fitted: Fitted | None) -> Recipe | None:
         return None
     spec = model.training
     if spec is not None and not fitted.stages and spec.data and spec.data[0].name in SOURCES:
-        if fitted.columns or spec.data[0].name not in ("csv", "parquet"):  # else the data was given as arrays
+        if fitted.columns or spec.data[0].name not in TABLES:  # else the data was given as arrays
             fitted = replace(fitted, stages=described(spec.data), targets=_targets_of(model, fitted))
     return Recipe(fitted, output_meanings(model))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +12,10 @@ import numpy as np
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.source import Span
+from runtime.data.calendar_features import Calendar, calendar_of
 from runtime.data.csv_file import PLAIN, Format, Report
 from runtime.data.csv_file import Table as CsvTable
+from runtime.data.filling import Fill, fill_of, flagged
 from runtime.data.scaling import Scale
 
 if TYPE_CHECKING:
@@ -35,16 +38,23 @@ class Table:
 class Rows:
     """A table: texts by column, and for each row its line in the file and its number among all rows.
 
-    Skipped rows are missing from the numbers. `refused` are columns of neither numbers nor texts, with what they hold.
+    Skipped rows are missing from the numbers. `refused` are columns of neither numbers nor texts, with what they hold;
+    `stored` are columns that the file has as numbers, in f64, with NaN for what is missing.
     """
 
     path: str
-    cells: Mapping[str, list[str]]
+    cells: Mapping[str, Sequence[str]]
     lines: list[int]
     numbers: list[int]
     scales: tuple[Scale, ...] = ()
     format: Format = PLAIN
     refused: Mapping[str, str] = field(default_factory=dict)
+    stored: Mapping[str, Array] = field(default_factory=dict)
+    named: bool = True  # whether the file has names of its columns, which are else 0, 1 and so on
+    series: Array | None = None  # the series of each row, where `by` tells several apart: their rows follow each other
+    keys: tuple[str, ...] = ()  # of the series
+    calendars: tuple[Calendar, ...] = ()  # of columns that dates add
+    fills: tuple[Fill, ...] = ()  # of missing cells, which are NaN in what is read
 
     @staticmethod
     def of(table: CsvTable, path: str, format: Format, report: Report) -> Rows:
@@ -55,7 +65,47 @@ class Rows:
                 named[name] = column
             elif any(cell.strip() for cell in column):
                 report.note(path, f"column {number} has no name and is skipped")
-        return Rows(path, named, table.lines, table.numbers, format=format)
+        return Rows(path, named, table.lines, table.numbers, format=format, named=table.named)
+
+    def take(self, index: Array) -> Rows:
+        """The rows at these indices, in their order, without what tells series apart."""
+        chosen = index.tolist()
+        return replace(
+            self,
+            cells=_TakenCells(self.cells, chosen),
+            lines=[self.lines[row] for row in chosen],
+            numbers=[self.numbers[row] for row in chosen],
+            stored={name: column[index] for name, column in self.stored.items()},
+            series=None,
+            keys=(),
+        )
+
+    def spans(self, kept: Array) -> list[tuple[int, int]]:
+        """Where the rows of each series begin and end among the kept ones; a series without any has none."""
+        if self.series is None:
+            return [(0, len(kept))]
+        ends = [0, *(np.flatnonzero(np.diff(self.series[kept])) + 1).tolist(), len(kept)]
+        return [(begin, end) for begin, end in pairwise(ends) if end > begin]
+
+    def texts_of(self, name: str, span: Span | None) -> Sequence[str]:
+        """The cells of a column as texts; NablacError where there is no such column."""
+        self._check_column(name, span)
+        return self.cells[name]
+
+    def _check_column(self, name: str, span: Span | None, others: Collection[str] = ()) -> None:
+        """NablacError for a column that is not there, or of neither numbers nor texts; `others` are read as well."""
+        if name not in self.cells:
+            near = (
+                did_you_mean(name, self.cells.keys() - set(others))
+                or self.format.hint_of_header(list(self.cells))
+                or f"the columns are {_list(list(self.cells))}"
+            )
+            message = f"{self.path} has no column `{name}`"
+            place = self.path if span is None else None
+            raise NablacError(Diagnostic(codes.E822, message, span, place=place, hint=near))
+        if name in self.refused:
+            message = f"column `{name}`: expected numbers or texts, got {self.refused[name]}"
+            raise NablacError(Diagnostic(codes.E821, message, place=self.path))
 
     def read_columns(
         self,
@@ -72,37 +122,77 @@ class Rows:
         `classes` are those that are known already. With `closed` no other column has any.
         """
         for name in names:
-            if name not in self.cells:
-                near = (
-                    did_you_mean(name, self.cells.keys() - set(names))
-                    or self.format.hint_of_header(list(self.cells))
-                    or f"the columns are {_list(list(self.cells))}"
-                )
-                message = f"{self.path} has no column `{name}`"
-                place = self.path if span is None else None
-                raise NablacError(Diagnostic(codes.E822, message, span, place=place, hint=near))
-            if name in self.refused:
-                message = f"column `{name}`: expected numbers or texts, got {self.refused[name]}"
-                raise NablacError(Diagnostic(codes.E821, message, place=self.path))
+            if self._calendar(name) is None:
+                self._check_column(self._flagged(name) or name, span, names)
         texts = {name: classes[name] for name in names if name in classes} if classes is not None else {}
         if classes is not None and not closed:
-            texts = self._classes(names, classes)
+            texts = self._classes([name for name in names if name in self.cells], classes)
         table = np.empty((len(self.lines), len(names)))
         kept = np.ones(len(self.lines), bool)
-        number_of = self.format.number
         for column, name in enumerate(names):
-            known = {text: float(number) for number, text in enumerate(texts.get(name, ()))}
-            for row, cell in enumerate(self.cells[name]):
-                number = known.get(cell.strip()) if known else number_of(cell)
-                if number is not None:
-                    table[row, column] = number
-                elif kept[row]:
-                    kept[row] = False
-                    what = f"none of the classes {_list(list(known))}" if known else "not a number"
-                    shown = f"`{_shorten(cell)}` is {what}" if cell.strip() else "the cell is empty"
-                    hint = None if known else self.format.hint(cell)
-                    report.report_broken(f"{self.path}:{self.lines[row]}", f"column `{name}`: {shown}", hint)
+            of_dates = self._calendar(name)
+            if of_dates is not None:
+                table[:, column] = self._of_dates(of_dates, name, kept, report)
+                continue
+            of_flags = self._flagged(name)
+            source = of_flags or name
+            known = {text: float(number) for number, text in enumerate(texts.get(source, ()))}
+            has_gaps = not known and fill_of(self.fills, source) is not None
+            numbers = None if known else self._whole_column(source, has_gaps)
+            if numbers is None:
+                numbers = self._cell_by_cell(source, known, has_gaps, kept, report)
+            table[:, column] = np.isnan(numbers) if of_flags is not None else numbers
         return Table(table[kept], np.flatnonzero(kept), texts)
+
+    def _flagged(self, name: str) -> str | None:
+        """The column of the table whose missing cells a column of flags tells; None for any other column."""
+        return flagged(self.fills, name) if name not in self.cells else None
+
+    def _calendar(self, name: str) -> Calendar | None:
+        """The request that adds a column of features of dates; None for any other column."""
+        return calendar_of(self.calendars, name) if name not in self.cells else None
+
+    def _of_dates(self, request: Calendar, name: str, kept: Array, report: Report) -> Array:
+        """A column of features of dates; a row without a date is no longer `kept`."""
+        cells = self.date_texts(request.column, None)
+        numbers = request.numbers(name, cells)
+        for row in np.flatnonzero(np.isnan(numbers) & kept).tolist():
+            kept[row] = False
+            cell = cells[row]
+            what = f"`{_shorten(cell)}` is not a date as the others are" if cell.strip() else "the cell is empty"
+            report.report_broken(f"{self.path}:{self.lines[row]}", f"column `{request.column}`: {what}")
+        return numbers
+
+    def date_texts(self, name: str, span: Span | None) -> Sequence[str]:
+        """The cells of a column of dates as texts; NablacError where there is no such column."""
+        if name not in self.refused or not self.cells[name]:
+            self._check_column(name, span)
+        return self.cells[name]
+
+    def _cell_by_cell(
+        self, name: str, known: Mapping[str, float], has_gaps: bool, kept: Array, report: Report
+    ) -> Array:
+        """A column as numbers, with NaN for what is missing; a row with a broken cell is no longer `kept`."""
+        numbers = np.full(len(self.lines), np.nan)
+        for row, cell in enumerate(self.cells[name]):
+            number = known.get(cell.strip()) if known else self.format.number(cell)
+            if number is not None:
+                numbers[row] = number
+            elif kept[row] and not (has_gaps and is_missing(cell)):
+                kept[row] = False
+                what = f"none of the classes {_list(list(known))}" if known else "not a number"
+                shown = f"`{_shorten(cell)}` is {what}" if cell.strip() else "the cell is empty"
+                hint = None if known else self.format.hint(cell)
+                report.report_broken(f"{self.path}:{self.lines[row]}", f"column `{name}`: {shown}", hint)
+        return numbers
+
+    def _whole_column(self, name: str, has_gaps: bool) -> Array | None:
+        """A column as numbers; None where it has to be looked at cell by cell, as one of them may be broken."""
+        if name not in self.stored:
+            return self.format.numbers(self.cells[name])
+        numbers = self.stored[name]
+        is_broken = np.isinf(numbers) if has_gaps else ~np.isfinite(numbers)
+        return None if is_broken.any() else numbers
 
     def _classes(self, names: list[str], known: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         """The classes of columns of texts: the known ones, or all texts of the column, sorted."""
@@ -111,10 +201,43 @@ class Rows:
             if name in known:
                 classes[name] = known[name]
                 continue
+            if name in self.stored:
+                continue
             texts = {cell.strip() for cell in self.cells[name]} - {""}
             if texts and not any(self.format.is_numeric(text) for text in texts):
                 classes[name] = tuple(sorted(texts))
         return classes
+
+
+class _TakenCells(Mapping[str, Sequence[str]]):
+    """Some rows of cells, taken when a column is asked for."""
+
+    def __init__(self, cells: Mapping[str, Sequence[str]], chosen: list[int]) -> None:
+        self.cells, self.chosen = cells, chosen
+        self.known: dict[str, list[str]] = {}
+
+    def __getitem__(self, name: str) -> list[str]:
+        if name not in self.known:
+            cells = self.cells[name]
+            self.known[name] = [cells[row] for row in self.chosen] if cells else []
+        return self.known[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.cells
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.cells)
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+
+_MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none", "-", "?"})
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell says that there is no number: in one of the ways in which programs and offices write it."""
+    return cell.strip().lower() in _MISSING
 
 
 def _shorten(cell: str) -> str:

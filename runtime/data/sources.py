@@ -17,7 +17,7 @@ from runtime.data.examples import Text
 from runtime.data.image_folders import images
 from runtime.data.pairs import pairs
 from runtime.data.source_files import content_of
-from runtime.data.table_files import csv, parquet
+from runtime.data.table_files import csv, json, parquet
 
 Source = Callable[[DataStage, Context], Any]
 
@@ -59,6 +59,7 @@ def _literals(path: Path) -> str:
 SOURCES: dict[str, Source] = {
     "csv": csv,
     "parquet": parquet,
+    "json": json,
     "npz": npz,
     "digits": digits,
     "images": images,

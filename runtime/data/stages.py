@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,8 +11,13 @@ import numpy as np
 from compiler.model_spec import DataStage
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.by_series import split_series
+from runtime.data.calendar_features import Calendar, calendar_of, format_of
 from runtime.data.context import Context
+from runtime.data.date_order import check_order
 from runtime.data.examples import Examples, Series, Text, cuts, window_parts
+from runtime.data.filled_examples import fill_examples
+from runtime.data.filling import Fill, filled, means_of
 from runtime.data.rows import Rows
 from runtime.data.scaling import Scale
 from runtime.data.tokens import known_tokenizer, tokens, windows_of
@@ -23,6 +28,40 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 Step = Callable[[Any, DataStage, Context], Any]
+
+
+def by(data: Rows, stage: DataStage, context: Context) -> Rows:
+    """Tell several series in one table apart: no window spans two, and each is split into its own parts."""
+    _check_kind(data, Rows, stage)
+    return split_series(data, _names(stage.arguments["columns"]), context, stage.span)
+
+
+def fill(data: Rows, stage: DataStage, context: Context) -> Rows:
+    """Request that missing cells are filled; see `runtime.data.filling`."""
+    _check_kind(data, Rows, stage)
+    request = Fill.of(stage.arguments, stage.span)
+    for name in request.columns:
+        data.texts_of(name, stage.span)
+    return replace(data, fills=(*data.fills, request))
+
+
+def calendar(data: Rows, stage: DataStage, context: Context) -> Rows:
+    """Add columns of features of dates; see `runtime.data.calendar_features`."""
+    _check_kind(data, Rows, stage)
+    column, known = stage.arguments["column"], context.fitted.dates if context.fitted is not None else {}
+    cells = data.date_texts(column, stage.span)
+    format = known.get(column) or stage.arguments["format"] or format_of(cells, column, data.path, stage.span)
+    request = Calendar.of(stage.arguments, format)
+    twice = next((name for name in request.names if name in data.cells or calendar_of(data.calendars, name)), None)
+    if twice is not None:
+        message = f"`calendar` adds a column `{twice}`, and there is one of this name"
+        raise NablacError(Diagnostic(codes.E823, message, stage.span, hint="give that in the file another name"))
+    return replace(data, calendars=(*data.calendars, request))
+
+
+def _formats(data: Rows) -> dict[str, str]:
+    """How dates are written that features are made of, by column."""
+    return {request.column: request.format for request in data.calendars}
 
 
 def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
@@ -40,7 +79,7 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
     arrays, names = {"input": table.numbers[:, : len(inputs)]}, {"input": tuple(inputs)}
     if targets:
         arrays["target"], names["target"] = table.numbers[:, len(inputs) :], tuple(targets)
-    return Examples(
+    examples = Examples(
         arrays,
         ("input",),
         ("target",) if targets else (),
@@ -49,7 +88,9 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
         classes=table.classes,
         path=data.path,
         lines=np.array(data.lines)[table.kept],
+        dates=_formats(data),
     )
+    return fill_examples(examples, data, context, stage.span) if data.fills else examples
 
 
 def window(data: Rows, stage: DataStage, context: Context) -> Examples:
@@ -69,8 +110,23 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     length, horizon, shift, stride = arguments["length"], arguments["horizon"], arguments["shift"], arguments["stride"]
     begin = shift or length  # of the target, counted from the window's start
     rows = max(length, begin + horizon)
-    starts = np.arange(0, len(table) - rows + 1, stride)
-    starts = starts[numbers[starts + rows - 1] - numbers[starts] == rows - 1]
+    spans = data.spans(read.kept)
+    check_order(data, read.kept, spans, context)
+    whole = table
+    means: Mapping[str, float] = {}
+    if data.fills:
+        means = (
+            context.fitted.fills
+            if context.fitted is not None
+            else means_of(_training_rows(table, spans, context), names, data.fills, data.path)
+        )
+        whole = np.concatenate([filled(table[first:end], names, data.fills, means) for first, end in spans])
+    take_in = [names.index(name) for name in inputs]
+    take_out = [names.index(name) for name in targets]
+    by_series = [_starts(numbers, first, end, rows, stride) for first, end in spans]
+    if data.fills:
+        by_series = _with_targets(by_series, table[:, take_out], begin, horizon, data.path, context)
+    starts = np.concatenate(by_series) if by_series else np.zeros(0, int)
     if not len(starts):
         rows_are = "1 row is" if len(table) == 1 else f"{len(table)} rows are"
         raise NablacError(
@@ -81,13 +137,18 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
                 hint="use a shorter window or more data",
             )
         )
-    take_in = [names.index(name) for name in inputs]
-    take_out = [names.index(name) for name in targets]
-    x = table[starts[:, None] + np.arange(length)][:, :, take_in]
+    x = whole[starts[:, None] + np.arange(length)][:, :, take_in]
     y = table[starts[:, None] + begin + np.arange(horizon)][:, :, take_out]
-    parts = window_parts(starts + begin, starts + begin + horizon, len(table), stride < rows, context, stage)
-    training = table[: cuts(len(table), context)[0]]
+    _note_short(data, read.kept, spans, by_series, rows, context)
+    split = [
+        window_parts(here + begin - first, here + begin + horizon - first, end - first, stride < rows, context, stage)
+        for here, (first, end) in zip(by_series, spans, strict=True)
+    ]
+    parts = _joined_parts(split, [len(here) for here in by_series])
+    training = _training_rows(whole, spans, context)
     lines = np.array(data.lines)[read.kept]
+    borders = tuple(int(numbers[first]) for first, _ in spans[1:])
+    keys = () if data.series is None else tuple(data.keys[data.series[read.kept[first]]] for first, _ in spans)
     return Examples(
         {"input": x, "target": y},
         ("input",),
@@ -99,11 +160,56 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         samples={"input": training[:, take_in], "target": training[:, take_out]} if parts else {},
         path=data.path,
         lines=lines[starts],
-        series=Series(tuple(names), table, numbers, lines, _beside(data, names, read.kept))
+        series=Series(tuple(names), table, numbers, lines, _beside(data, names, read.kept), borders, whole, keys)
         if context.keeps_raw
         else None,
         starts=numbers[starts],
+        fills=means,
+        dates=_formats(data),
     )
+
+
+def _training_rows(table: Array, spans: list[tuple[int, int]], context: Context) -> Array:
+    """The rows of the training parts of all series."""
+    return np.concatenate([table[first : first + cuts(end - first, context)[0]] for first, end in spans])
+
+
+def _with_targets(
+    starts: list[Array], targets: Array, begin: int, horizon: int, path: str, context: Context
+) -> list[Array]:
+    """The windows none of whose targets is missing: nothing is learnt from filled numbers, or judged by them."""
+    missing = np.asarray(np.isnan(targets).any(axis=1))
+    whole = [here[~missing[here[:, None] + begin + np.arange(horizon)].any(axis=1)] for here in starts]
+    count = sum(map(len, starts)) - sum(map(len, whole))
+    if count:
+        windows = "1 window is" if count == 1 else f"{count:,} windows are"
+        context.note(path, f"{windows} left out, since targets in them are missing")
+    return whole
+
+
+def _starts(numbers: Array, first: int, end: int, rows: int, stride: int) -> Array:
+    """Where the windows of a series begin, whose rows are those from `first` to `end`; none spans a skipped row."""
+    starts = np.arange(first, end - rows + 1, stride)
+    return np.asarray(starts[numbers[starts + rows - 1] - numbers[starts] == rows - 1])
+
+
+def _note_short(
+    data: Rows, kept: Array, spans: list[tuple[int, int]], starts: list[Array], rows: int, context: Context
+) -> None:
+    """Note the series that have no window."""
+    for here, (first, _) in zip(starts, spans, strict=True):
+        if not len(here) and data.series is not None:
+            key = data.keys[int(data.series[kept[first]])]
+            context.note(f"{data.path}: {key}", f"a series without {rows} rows in a row, for a window, is left out")
+
+
+def _joined_parts(split: list[dict[str, Array]], counts: list[int]) -> dict[str, Array]:
+    """The examples of each part of all series, one after the other; empty where the parts are to be random."""
+    offsets = np.cumsum([0, *counts[:-1]])
+    return {
+        part: np.concatenate([parts[part] + offset for parts, offset in zip(split, offsets, strict=True)])
+        for part in (split[0] if split else ())
+    }
 
 
 def _beside(data: Rows, names: list[str], kept: Array) -> dict[str, list[str]]:
@@ -204,6 +310,9 @@ def _check_kind(data: Any, kind: type, stage: DataStage) -> None:
 
 
 STAGES: dict[str, Step] = {
+    "by": by,
+    "fill": fill,
+    "calendar": calendar,
     "columns": columns,
     "window": window,
     "standardize": standardize,

@@ -1,21 +1,19 @@
-"""Tables: CSV and Parquet files."""
+"""Sources of a table: CSV files, Parquet files, and JSON, which has an object on each line or a list of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
+from compiler.elaborate.data import SOURCES, TABLES
 from compiler.model_spec import DataStage
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from grammar.file_kinds import PARQUET
-from runtime.boundary import BEGINNING, check_table, open_regular, refuse_other_kinds, translate_errors
 from runtime.data.context import Context
-from runtime.data.csv_file import Format, read_table
+from runtime.data.csv_file import PLAIN, Format
+from runtime.data.parquet_file import require_pyarrow
 from runtime.data.rows import Rows
-from runtime.data.source_files import content_of, missing_extra
+from runtime.data.source_files import missing_extra
+from runtime.data.table_blocks import TableKind, kind_by_name, read_rows
 
 
 def csv(stage: DataStage, context: Context) -> Rows:
@@ -23,76 +21,37 @@ def csv(stage: DataStage, context: Context) -> Rows:
 
     Columns without a name, such as spreadsheets leave behind, are skipped.
     """
-    path = context.file(stage.arguments["path"], stage.span)
-    format = Format(*(stage.arguments[name] for name in ("separator", "decimal", "header")))
-    table = read_table(content_of(path), str(path), format, context)
-    if not table.lines:
-        raise NablacError(Diagnostic(codes.E823, f"{path} has no rows", stage.span))
-    return Rows.of(table, str(path), format, context)
+    format = Format(*(stage.arguments[name] for name in ("separator", "decimal", "header", "encoding")))
+    return _rows(stage, context, format, "csv")
 
 
 def parquet(stage: DataStage, context: Context) -> Rows:
     """The rows of a Parquet file; needs the extra `parquet`."""
-    path = context.file(stage.arguments["path"], stage.span)
     try:
-        import pyarrow.parquet  # noqa: F401
-    except ImportError:
+        require_pyarrow("")
+    except NablacError:
         raise missing_extra("Parquet files", "parquet", stage) from None
-    with open_parquet(path) as opened:
-        check_table(opened.metadata.num_rows * opened.metadata.num_columns, str(path))
-        table = opened.read()
-    if not table.num_rows:
+    return _rows(stage, context, PLAIN, "parquet")
+
+
+def json(stage: DataStage, context: Context) -> Rows:
+    """The rows of JSON lines, or of a list of objects; it may be gzipped."""
+    return _rows(stage, context, PLAIN, "json")
+
+
+def of_file(source: DataStage, path: str) -> DataStage:
+    """A source with another file; that of a table reads any other form of table too, which its name says."""
+    kind = kind_by_name(path) if source.name in TABLES else None
+    name = "json" if kind == "lines" else kind
+    if name is None or name == source.name:
+        return replace(source, arguments={**source.arguments, "path": path})
+    defaults = {key: parameter.default for key, parameter in SOURCES[name].parameters.items()}
+    return replace(source, name=name, arguments={**defaults, "path": path})
+
+
+def _rows(stage: DataStage, context: Context, format: Format, kind: TableKind) -> Rows:
+    path = context.file(stage.arguments["path"], stage.span)
+    rows = read_rows(str(path), format, context, kind)
+    if not rows.lines:
         raise NablacError(Diagnostic(codes.E823, f"{path} has no rows", stage.span))
-    return arrow_rows(table, str(path))
-
-
-@contextmanager
-def open_parquet(path: Path) -> Iterator[Any]:
-    """An open Parquet file; NablacError for other files, and for errors while it is read within the block."""
-    import pyarrow.parquet
-
-    with translate_errors(str(path), "a Parquet file"), open_regular(path) as file:
-        beginning = file.read(BEGINNING)
-        refuse_other_kinds(beginning, "a Parquet file", str(path), but=(PARQUET,))
-        if not beginning.startswith(b"PAR1"):
-            raise ValueError("its first bytes are not those of the format")
-        yield pyarrow.parquet.ParquetFile(file)
-
-
-def arrow_rows(table: Any, path: str, first: int = 0) -> Rows:
-    """The rows of a pyarrow table: in the file `path` they begin at the number `first`."""
-    refused = {name: what for name, column in _columns(table) if (what := _kind(column.type)) is not None}
-    cells = {
-        name: [] if name in refused else [cell_text(cell) for cell in column.to_pylist()]
-        for name, column in _columns(table)
-    }
-    if len(cells) < len(table.column_names):
-        twice = next(name for name in cells if table.column_names.count(name) > 1)
-        raise NablacError(Diagnostic(codes.E821, f"two columns are called `{twice}`", place=path))
-    numbers = list(range(first, first + table.num_rows))
-    return Rows(path, cells, [number + 1 for number in numbers], numbers, refused=refused)
-
-
-def _columns(table: Any) -> Any:
-    return zip(table.column_names, table.columns, strict=True)
-
-
-def _kind(type: Any) -> str | None:
-    """What a column holds, if it is neither numbers, booleans nor texts."""
-    from pyarrow import types
-
-    of = type.value_type if types.is_dictionary(type) else type
-    plain = (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean, types.is_null)
-    if any(holds(of) for holds in (*plain, types.is_string, types.is_large_string)):
-        return None
-    return f"{'dates or times' if types.is_temporal(of) else 'values'} ({of})"
-
-
-def cell_text(cell: Any) -> str:
-    """A cell as text; booleans are 0 and 1."""
-    if cell is None:
-        return ""
-    # The shortest text of a 16-bit float would be another number when it is read in 32 bits.
-    if isinstance(cell, (bool, float)) or type(cell).__module__ == "numpy":
-        return repr(int(cell)) if isinstance(cell, bool) else repr(float(cell))
-    return str(cell)
+    return rows

@@ -39,6 +39,7 @@ class Fold:
     actual: Array
     predicted: Array
     forecasts: Mapping[str, Array]
+    series: int = 1  # how many series the rows are of
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,13 +95,16 @@ class Backtest:
             name: {**self.baseline(name, column).to_json(), "skill": self.skill(name, column)}
             for name in self.baselines
         }
-        facts["folds"] = [
-            {"first_row": int(fold.rows[0]) + 1, "last_row": int(fold.rows[-1]) + 1}
-            | self.figures(column, [fold]).to_json()
-            for fold in self.folds
-        ]
+        facts["folds"] = [_rows_to_json(fold) | self.figures(column, [fold]).to_json() for fold in self.folds]
         facts["steps"] = [{"step": step, **figures.to_json()} for step, figures in self.by_step(column)]
         return facts
+
+
+def _rows_to_json(fold: Fold) -> dict[str, int]:
+    """Which rows a fold is about; of several series how many."""
+    if fold.series > 1:
+        return {"rows": len(fold.rows), "series": fold.series}
+    return {"first_row": int(fold.rows[0]) + 1, "last_row": int(fold.rows[-1]) + 1}
 
 
 def _column(folds: Sequence[Fold], part: str, column: int) -> Array:
@@ -134,15 +138,15 @@ def backtest(
     series, columns = data.series, task.columns
     past = Past.of(series, columns)
     assert past is not None  # a window is cut of its inputs and targets alike
-    about = data.starts[data.parts[part]] + window.begin
-    first, last = (int(number) for number in (about.min() + window.seen, about.max() + window.horizon - 1))
-    inside = np.flatnonzero((series.rows >= first) & (series.rows <= last))
-    season = season_of(past, first, asked)
-    if season is not None and season.length > last - int(series.rows[0]):
+    spans = _spans(series, data.starts[data.parts[part]], window)
+    season = season_of(past, spans[0][0], asked)
+    if season is not None and all(season.length > last - begin for _, last, begin in spans):
         season = None  # no row has one before it
     fed_back = feeds_back(predictor, series, columns)
-    blocks = [block for block in np.array_split(inside, min(folds, len(inside))) if len(block)]
-    runs = [_Forecast.of(block, beyond, fed_back) for block in blocks]
+    inside = [np.flatnonzero((series.rows >= first) & (series.rows <= last)) for first, last, _ in spans]
+    count = min(folds, max(map(len, inside)))
+    blocks = zip(*(np.array_split(rows, count) for rows in inside), strict=True)
+    runs = [[run for rows in block if len(rows) for run in _Forecast.of(rows, beyond, fed_back)] for block in blocks]
     forecaster = _Forecaster(predictor, task, series, window, batch)
     predicted = forecaster.run([origin for run in runs for origin in run])
     results, skipped, offset = [], 0, 0
@@ -157,6 +161,18 @@ def backtest(
         if whole:
             results.append(_fold(series, past, whole, season))
     return Backtest(columns, tuple(results), fed_back, season, skipped)
+
+
+def _spans(series: Series, starts: Array, window: Window) -> list[tuple[int, int, int]]:
+    """Of each series whose windows begin at `starts`: the first and last row that they predict, and its first row."""
+    borders = np.array(series.borders, int)
+    of_starts, of_rows = (np.searchsorted(borders, numbers, side="right") for numbers in (starts, series.rows))
+    spans: list[tuple[int, int, int]] = []
+    for number in np.unique(of_starts):
+        about = starts[of_starts == number] + window.begin
+        first, last = int(about.min()) + window.seen, int(about.max()) + window.horizon - 1
+        spans.append((first, last, int(series.rows[of_rows == number][0])))
+    return spans
 
 
 @dataclass(frozen=True)
@@ -191,7 +207,9 @@ def _fold(
     index = np.concatenate([part[0] for part in parts])
     forecasts = {name: np.concatenate([part[3][name] for part in parts]) for name in parts[0][3]}
     steps, predicted = (np.concatenate([part[number] for part in parts]) for number in (1, 2))
-    return Fold(series.rows[index], steps, past.numbers[index], predicted, forecasts)
+    rows = series.rows[index]
+    count = len(np.unique(np.searchsorted(series.borders, rows, side="right")))
+    return Fold(rows, steps, past.numbers[index], predicted, forecasts, count)
 
 
 class _Forecaster:
@@ -224,9 +242,7 @@ class _Forecaster:
     def _run_batch(self, forecasts: list[_Forecast]) -> Array:
         """The rows of all forecasts, [forecasts, rows, columns], as many as the longest takes."""
         window, count = self.window, max(forecast.count for forecast in forecasts)
-        known = np.stack(
-            [self.series.numbers[forecast.begin - window.length : forecast.begin] for forecast in forecasts]
-        )
+        known = np.stack([self.series.read[forecast.begin - window.length : forecast.begin] for forecast in forecasts])
         parts: list[Array] = []
         while sum(part.shape[1] for part in parts) < count:
             part = self._step(known[:, -window.length :])

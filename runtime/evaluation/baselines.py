@@ -35,7 +35,8 @@ class Past:
 
     rows: Array
     numbers: Array  # [rows, columns]
-    borders: tuple[int, ...] = ()  # the numbers of rows before which nothing is their past: files begin there
+    # The numbers of rows before which nothing is their past: a file or a series begins there.
+    borders: tuple[int, ...] = ()
 
     @staticmethod
     def of(series: Series, columns: tuple[str, ...]) -> Past | None:
@@ -68,8 +69,9 @@ def season_of(past: Past, before: int, asked: int | None) -> Season | None:
     if asked is not None:
         return Season(asked)
     known = int(np.searchsorted(past.rows, before))
-    if known < len(past.rows) // 4:
-        known = len(past.rows) // 2
+    first = int(np.searchsorted(past.rows, past.borders[0])) if past.borders else len(past.rows)
+    if known < first // 4:
+        known = first // 2
     start, end = _longest_run(past.rows[:known])
     length = season_length(past.numbers[start:end, 0])
     return Season(length, known) if length is not None else None

@@ -142,6 +142,8 @@ def _backtest_lines(result: Backtest) -> list[str]:
 
 
 def _rows_of(fold: Fold) -> str:
+    if fold.series > 1:
+        return f"{len(fold.rows):,} rows of {fold.series:,} series"
     first, last = int(fold.rows[0]) + 1, int(fold.rows[-1]) + 1
     return f"row {first:,}" if first == last else f"rows {first:,} to {last:,}"
 

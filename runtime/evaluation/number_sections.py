@@ -300,6 +300,8 @@ def backtest_section(result: Backtest, data: Examples, prefix: str) -> Section:
         for fold in result.folds:
             first, last = (axis.label(int(fold.rows[end])) for end in (0, -1))
             name = f"{first} to {last}" if len(fold.rows) > 1 else first
+            if fold.series > 1:
+                name = f"{len(fold.rows):,} rows of {fold.series:,} series"
             rows.append(number_cells(name, result.figures(index, [fold])))
     parts.append(_filled_table(["forecast", *NUMBER_HEADER[1:]], rows, strong=strong))
     by_step = [_backtest_by_step(result, index) for index in range(min(len(result.columns), _MOST_COLUMNS))]
@@ -310,14 +312,19 @@ def backtest_section(result: Backtest, data: Examples, prefix: str) -> Section:
 
 def _folds_over_series(result: Backtest, column: int, data: Examples, axis: TimeAxis) -> Chart:
     assert data.series is not None
-    first, last = int(result.folds[0].rows[0]), int(result.folds[-1].rows[-1])
+    first, last = (int(end(end(fold.rows) for fold in result.folds)) for end in (min, max))
     shown = _shown_rows(data, first, last)
     values = data.series.numbers[shown, data.series.names.index(result.columns[column])]
     at: list[float] = []
     predicted: list[float] = []
     for fold in result.folds:
-        at += [*axis.places(fold.rows), axis.places(fold.rows[-1:])[0]]
-        predicted += [*fold.predicted[:, column].tolist(), math.nan]  # a gap between folds
+        # A gap between folds, and between series.
+        jumps = np.flatnonzero(np.diff(fold.rows) != 1) + 1 if fold.series > 1 else np.zeros(0, int)
+        for rows, values_of_run in zip(
+            np.split(fold.rows, jumps), np.split(fold.predicted[:, column], jumps), strict=True
+        ):
+            at += [*axis.places(rows), axis.places(rows[-1:])[0]]
+            predicted += [*values_of_run.tolist(), math.nan]
     lines = [
         Series("actual", axis.at[shown].tolist(), values.tolist(), color=INK),
         Series("forecast of each fold", at, predicted, color=ORANGE),

@@ -16,6 +16,7 @@ from grammar.diagnostics import NablacError
 from grammar.source import Source, Span
 from runtime.data.context import Context
 from runtime.data.loading import Requirements, load_examples
+from runtime.data.table_files import of_file
 from runtime.prediction.predictor import no_recipe
 from runtime.training.training_data import path_of
 
@@ -39,7 +40,7 @@ def examples_by_recipe(
         raise no_recipe(predictor.name)
     nowhere = Span(Source(path, ""), 0, 0)
     stages = [DataStage(stage.name, dict(stage.arguments), nowhere) for stage in recipe.fitted.stages]
-    stages[0] = DataStage(stages[0].name, {"labels": "", **stages[0].arguments, "path": path_of(path)}, nowhere)
+    stages[0] = of_file(DataStage(stages[0].name, {"labels": "", **stages[0].arguments}, nowhere), path_of(path))
     stages = [
         DataStage(stage.name, {"kind": "words", **stage.arguments}, nowhere) if stage.name == "tokens" else stage
         for stage in stages  # the kind of a tokenizer that is there already is not asked for

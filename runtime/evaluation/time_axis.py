@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.charts.times import seconds_of
-from runtime.prediction.dates import moments
+from runtime.data.dates import moments
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -31,7 +31,9 @@ class TimeAxis:
 
     @staticmethod
     def of(series: Series) -> TimeAxis:
-        """By the first column beside the numbers that goes forward."""
+        """By the first column beside the numbers that goes forward; several series lie one after the other."""
+        if series.keys:
+            return _of_several(series)
         for name, cells in list(series.beside.items())[:_MOST_LOOKED_AT]:
             if not cells or len(cells[0]) > _LONGEST:
                 continue
@@ -55,6 +57,21 @@ class TimeAxis:
         """What a row is called."""
         index = min(int(np.searchsorted(self.rows, row)), len(self.rows) - 1)
         return self.labels[index].strip()
+
+
+def _of_several(series: Series) -> TimeAxis:
+    """By the numbers of rows, which are called by their series and their date, where each series has dates."""
+    ends = np.searchsorted(series.rows, [*series.borders, series.rows[-1] + 1]).tolist() if len(series.rows) else []
+    spans = list(pairwise([0, *ends]))
+    at = series.rows + 1.0
+    for cells in list(series.beside.values())[:_MOST_LOOKED_AT]:
+        if cells and len(cells[0]) <= _LONGEST and all(moments(cells[first:end]) is not None for first, end in spans):
+            break
+    else:
+        cells = [f"row {row - series.rows[first] + 1:,}" for first, end in spans for row in series.rows[first:end]]
+    keys = [key for key, (first, end) in zip(series.keys, spans, strict=True) for _ in range(first, end)]
+    labels = tuple(f"{key}: {cell.strip()}" for key, cell in zip(keys, cells, strict=True))
+    return TimeAxis("row", at, series.rows, labels)
 
 
 def _counting(cells: list[str]) -> list[float] | None:

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from compiler.elaborate.data import TABLES
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean_file
 from runtime.boundary import names_in
-from runtime.data.csv_file import OF_COMMAND, PLAIN, Format
+from runtime.data.csv_file import OF_COMMAND, Format
 from runtime.data.pairs import has_names
 from runtime.data.recipe import Recipe
+from runtime.data.table_blocks import STDIN, Block, kind_by_name, mapping_blocks, table_blocks, text_lines
 from runtime.prediction.answers import Answers
 from runtime.prediction.array_files import arrays_in, digits_in, is_arrays, predict_arrays
 from runtime.prediction.findings import Findings
 from runtime.prediction.images import FILE, LIST, image_files, image_input, is_images, predict_images
 from runtime.prediction.predictor import Predictor, no_recipe
-from runtime.prediction.series import Window, forecast, predict_all
-from runtime.prediction.table_blocks import STDIN, Block, is_table, mapping_blocks, table_blocks, text_lines
+from runtime.prediction.series import Forecast, Forecasting, Past, Window
+from runtime.prediction.several_series import predict_series, series_columns
 from runtime.prediction.table_rows import Columns, Keep, len_of, predict_rows
 from runtime.prediction.text_rows import Texts, predict_texts, text_input, texts_of_lines, texts_of_table, usual_column
 
@@ -44,6 +46,7 @@ class Request:
     separator: str | None = None
     decimal: str | None = None
     header: bool | None = None
+    encoding: str | None = None
 
     def format(self, recipe: Recipe) -> Format:
         """The CSV format: by the options, or else that of the training data."""
@@ -55,7 +58,8 @@ class Request:
         separator = self.separator or str(known.get("separator", OF_COMMAND.separator))
         decimal = self.decimal or str(known.get("decimal", OF_COMMAND.decimal))
         header = known.get("header") if self.header is None else self.header
-        return Format(separator, decimal, header, command=True)
+        encoding = self.encoding or str(known.get("encoding", OF_COMMAND.encoding))
+        return Format(separator, decimal, header, encoding, command=True)
 
 
 def predict(predictor: Predictor, inputs: Inputs, request: Request, findings: Findings) -> Iterator[Columns]:
@@ -132,9 +136,9 @@ def _of_tables(
         blocks = _blocks(path, format, findings, most)
         if window is None:
             return predict_rows(predictor, blocks, answers, request.keep, findings)
-        if request.all:
-            return predict_all(predictor, blocks, window, answers, request.keep, findings)
-        return forecast(predictor, blocks, window, answers, request.steps, request.keep, findings)
+        of = Forecasting(predictor, window, answers, request.keep, findings, request.steps)
+        kind = Past if request.all else Forecast
+        return predict_series(blocks, series_columns(predictor.recipe), of, kind)
 
     if not isinstance(inputs, Mapping):
         for path in inputs:
@@ -146,8 +150,6 @@ def _of_tables(
 def _blocks(table: Any, format: Format, findings: Findings, most: int) -> Iterator[Block]:
     if isinstance(table, Mapping):
         return mapping_blocks(table, _TABLE, most)
-    if format.separator == PLAIN.separator and table.removesuffix(".gz").endswith(".tsv"):
-        format = replace(format, separator="\t")
     return table_blocks(table, format, findings, most)
 
 
@@ -155,7 +157,7 @@ def _texts(predictor: Predictor, path: Any, request: Request, findings: Findings
     """The texts of an input: a column of a table, or the lines of any other file."""
     source = predictor.recipe.source
     of_lines = _LINES if source is not None and has_names(source.arguments) else (*_LINES, ".tsv")
-    is_lines = not isinstance(path, Mapping) and (path == STDIN or not is_table(path) or path.endswith(of_lines))
+    is_lines = not isinstance(path, Mapping) and (kind_by_name(path) is None or path.endswith(of_lines))
     if is_lines and request.column is None:
         if is_images(path):
             raise _unfit(predictor, [path])
@@ -192,8 +194,7 @@ def _unfit(predictor: Predictor, inputs: Inputs) -> NablacError:
         )
         return NablacError(Diagnostic(codes.E881, message, place=place, hint=hint))
     wanted = {
-        "csv": "a table (.csv, .parquet, .jsonl)",
-        "parquet": "a table (.csv, .parquet, .jsonl)",
+        **dict.fromkeys(TABLES, "a table (.csv, .parquet, .jsonl)"),
         "images": "images, a folder of them, or a list (@FILE)",
         "digits": "images, or a file of digits as it was trained on",
         "pairs": "texts: a .txt file of lines, or a table with a column of them",

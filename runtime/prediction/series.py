@@ -1,4 +1,4 @@
-"""Forecasts: a model of `window(...)` on a whole series, beyond its last row or for all of its past."""
+"""Forecasts: a model of `window(...)` on whole series, beyond their last rows or for all of their past."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import numpy as np
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.calendar_features import calendar_of, calendar_requests
+from runtime.data.dates import Continued, are_dates, continued
 from runtime.data.examples import Examples
+from runtime.data.filling import flagged, requests
+from runtime.data.table_blocks import Block
 from runtime.prediction.answers import PREDICTED, Answers
-from runtime.prediction.dates import Continued, are_dates, continued
 from runtime.prediction.findings import Findings
 from runtime.prediction.predictor import Predictor
-from runtime.prediction.table_blocks import Block
 from runtime.prediction.table_rows import (
     Columns,
     Keep,
@@ -83,15 +85,21 @@ class _Series:
     lines: list[int] = field(default_factory=list)
     values: dict[str, list[Any]] = field(default_factory=dict)
     place: str = ""
+    name: str = ""  # where a table has several
+
+    @property
+    def what(self) -> str:
+        """The series in messages."""
+        return f"the series `{self.name}`" if self.name else "the series"
 
     @staticmethod
-    def of(predictor: Predictor) -> _Series:
+    def of(predictor: Predictor, name: str = "") -> _Series:
         names = input_columns(predictor)
         targets = {column for columns in predictor.recipe.fitted.targets.values() for column in columns}
-        return _Series(names, targets, np.empty((0, len(names))))
+        return _Series(names, targets, np.empty((0, len(names))), name=name)
 
     def add(self, block: Block, predictor: Predictor, findings: Findings) -> None:
-        table = numbers_of(block, self.names, predictor, findings)
+        table = numbers_of(block, self.names, predictor, findings, self.numbers[-1] if len(self.numbers) else None)
         self.place = block.rows.path
         self.numbers = np.concatenate([self.numbers, table.numbers])
         kept = table.kept.tolist()
@@ -109,47 +117,97 @@ class _Series:
                 del values[:count]
 
 
-def forecast(
-    predictor: Predictor,
-    blocks: Iterator[Block],
-    window: Window,
-    answers: Answers,
-    steps: int | None,
-    keep: Keep,
-    findings: Findings,
-) -> Iterator[Columns]:
-    """What comes after the last row: `steps` rows, by default those that the model predicts at once.
+@dataclass(frozen=True, eq=False)
+class Forecasting:
+    """What all forecasts of a model have in common; `steps` are the rows to forecast, None for those at once."""
+
+    predictor: Predictor
+    window: Window
+    answers: Answers
+    keep: Keep
+    findings: Findings
+    steps: int | None = None
+
+
+class Forecast:
+    """The rows after the last one of a series, by default those that the model predicts at once.
 
     More are predicted by feeding back. NablacError where the series is shorter than a window, or is broken in its last
     one, and where a step needs columns that nothing predicts.
     """
-    if not window.beyond:
-        message = "the model looks at no row beyond its window: it predicts none"
-        raise NablacError(Diagnostic(codes.E882, message, place=predictor.name, hint="`--all` predicts the past"))
-    count = steps or window.beyond
-    if count > window.beyond:
-        _check_feedback(predictor, window.beyond, count)
-    series = _Series.of(predictor)
-    for block in blocks:
-        series.add(block, predictor, findings)
-        series.drop(len(series.rows) - max(window.length + window.gap, _LOOKED_AT))
-    _check_length(series, window.length + window.gap)
-    numbers = series.numbers
-    parts: list[Columns] = []
-    while (done := sum(len_of(part) for part in parts)) < count:
-        end = len(series.numbers) + done - window.gap
-        outputs = predictor.run(_feeds(predictor, numbers[None, end - window.length : end], series))
-        # The rest of what this window predicts a later one predicts by later rows.
-        stop = window.seen + 1 if end < len(series.numbers) else window.horizon
-        predictions = {name: column[window.seen : stop] for name, column in answers.columns(outputs, 1).items()}
-        parts.append(predictions)
-        if count > window.beyond:
-            numbers = np.concatenate([numbers, _fed_back(predictions, series.names)])
-    predictions = {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
-    beside = _beyond(series, window, keep, count, findings)
-    places: Columns = {} if beside else {ROW: series.rows[-1] + 1 + np.arange(1, count + 1)}
-    predictions = {STEP: np.arange(1, count + 1), **predictions}
-    yield {**places, **beside_predictions(beside, predictions, series.place, findings)}
+
+    def __init__(self, of: Forecasting, name: str = "") -> None:
+        self.of = of
+        self.series = _Series.of(of.predictor, name)
+        if not of.window.beyond:
+            message = "the model looks at no row beyond its window: it predicts none"
+            raise NablacError(
+                Diagnostic(codes.E882, message, place=of.predictor.name, hint="`--all` predicts the past")
+            )
+        self.count = of.steps or of.window.beyond
+        if self.count > of.window.beyond:
+            _check_feedback(of.predictor, of.window.beyond, self.count)
+
+    def add(self, block: Block) -> Iterator[Columns]:
+        """More rows of the series; only the last ones are held."""
+        window = self.of.window
+        self.series.add(block, self.of.predictor, self.of.findings)
+        self.series.drop(len(self.series.rows) - max(window.length + window.gap, _LOOKED_AT))
+        yield from ()
+
+    def end(self) -> Iterator[Columns]:
+        """The results, when all rows have been added."""
+        predictor, window, series, count = self.of.predictor, self.of.window, self.series, self.count
+        _check_length(series, window.length + window.gap)
+        numbers = series.numbers
+        parts: list[Columns] = []
+        while (done := sum(len_of(part) for part in parts)) < count:
+            end = len(series.numbers) + done - window.gap
+            outputs = predictor.run(_feeds(predictor, numbers[None, end - window.length : end], series))
+            # The rest of what this window predicts a later one predicts by later rows.
+            stop = window.seen + 1 if end < len(series.numbers) else window.horizon
+            columns = self.of.answers.columns(outputs, 1)
+            predictions = {name: column[window.seen : stop] for name, column in columns.items()}
+            parts.append(predictions)
+            if count > window.beyond:
+                numbers = np.concatenate([numbers, self._fed_back(predictions, len(numbers) - len(series.numbers))])
+        predictions = {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
+        beside = _beyond(series, window, self.of.keep, count, self.of.findings)
+        places: Columns = {} if beside else {ROW: series.rows[-1] + 1 + np.arange(1, count + 1)}
+        predictions = {STEP: np.arange(1, count + 1), **predictions}
+        yield {**places, **beside_predictions(beside, predictions, series.place, self.of.findings)}
+
+    def _fed_back(self, predictions: Mapping[str, Array], done: int) -> Array:
+        """Rows that were predicted, [rows, columns], as if they had been read after `done` others.
+
+        NablacError where the predictions have no such column.
+        """
+        count = len_of(predictions)
+        fitted = self.of.predictor.recipe.fitted
+        calendars = calendar_requests(fitted.stages, fitted.dates)
+        fills = requests(fitted.stages)
+        columns: list[Array] = []
+        for name in self.series.names:
+            request = calendar_of(calendars, name)
+            if request is not None:
+                dates = self._later_dates(request.column, done, count)
+                columns.append(request.numbers(name, dates))
+            elif flagged(fills, name) is not None:
+                columns.append(np.zeros(count))
+            elif f"{PREDICTED}{name}" in predictions:
+                columns.append(np.asarray(predictions[f"{PREDICTED}{name}"], np.float64))
+            else:
+                message = f"no output of the model has numbers of `{name}` alone, which a next step reads"
+                raise NablacError(Diagnostic(codes.E882, message, place="--steps"))
+        return np.stack(columns, axis=1)
+
+    def _later_dates(self, column: str, done: int, count: int) -> list[str]:
+        """The dates of later rows; NablacError where those of the series do not go on."""
+        how = continued(self.series.values[column][-_LOOKED_AT:])
+        if how is None:
+            message = f"the dates in `{column}` do not go on by one step, and the model reads those of later rows"
+            raise NablacError(Diagnostic(codes.E882, message, place="--steps"))
+        return [str(how.after(done + step)) for step in range(1, count + 1)]
 
 
 def _check_feedback(predictor: Predictor, beyond: int, count: int) -> None:
@@ -163,7 +221,13 @@ def _check_feedback(predictor: Predictor, beyond: int, count: int) -> None:
     if predictor.in_scaled_units():
         message = "the model predicts in its own units, as in training, and reads raw ones"
         raise NablacError(Diagnostic(codes.E882, message, place="--steps"))
-    missing = [name for name in input_columns(predictor) if name not in predicted]
+    fitted = predictor.recipe.fitted
+    calendars, fills = calendar_requests(fitted.stages, fitted.dates), requests(fitted.stages)
+    missing = [
+        name
+        for name in input_columns(predictor)
+        if name not in predicted and calendar_of(calendars, name) is None and flagged(fills, name) is None
+    ]
     if missing:
         listed = ", ".join(f"`{name}`" for name in missing)
         message = f"{count} steps need later rows of {listed}, which the model reads and does not predict"
@@ -174,27 +238,19 @@ def _check_feedback(predictor: Predictor, beyond: int, count: int) -> None:
         raise NablacError(Diagnostic(codes.E882, message, place="--steps", hint=hint))
 
 
-def _fed_back(predictions: Mapping[str, Array], names: list[str]) -> Array:
-    """Rows that were predicted, [rows, columns] as if they had been read; NablacError where one has no such column."""
-    missing = next((name for name in names if f"{PREDICTED}{name}" not in predictions), None)
-    if missing is not None:
-        message = f"no output of the model has numbers of `{missing}` alone, which a next step reads"
-        raise NablacError(Diagnostic(codes.E882, message, place="--steps"))
-    return np.stack([np.asarray(predictions[f"{PREDICTED}{name}"], np.float64) for name in names], axis=1)
-
-
 def _check_length(series: _Series, length: int) -> None:
     """NablacError where the last `length` rows are not there, or have a gap."""
     row_count = len(series.rows)
     if row_count < length:
         counted = f"{row_count} row{'' if row_count == 1 else 's'}"
-        message = f"the series has {counted}, and the model reads the last {length}"
+        message = f"{series.what} has {counted}, and the model reads the last {length}"
         raise NablacError(Diagnostic(codes.E883, message, place=series.place))
     last = series.rows[-length:]
     if last[-1] - last[0] != length - 1:
         gap = max(index for index in range(1, length) if last[index] - last[index - 1] > 1)
         line = series.lines[-length:][gap - 1]
-        message = f"rows after line {line} are left out, and the model reads the last {length} without a gap"
+        of_name = f" of {series.what}" if series.name else ""
+        message = f"rows{of_name} after line {line} are left out, and the model reads the last {length} without a gap"
         raise NablacError(Diagnostic(codes.E883, message, place=series.place))
 
 
@@ -224,7 +280,8 @@ def _note_undated(series: _Series, unknown: set[str], findings: Findings) -> Non
         last = values[-_LOOKED_AT:]
         if name not in unknown and len(set(map(str, last))) > 1 and are_dates(last):
             message = f"the dates in `{name}` do not go on by one step, so the forecast has none"
-            findings.note(series.place, f"{message}; all rows of a file are read as one series")
+            one = "" if series.name else "; all rows of a file are read as one series"
+            findings.note(series.place, f"{message}{one}")
             return
 
 
@@ -255,48 +312,42 @@ def _beyond(series: _Series, window: Window, keep: Keep, count: int, findings: F
     return kept
 
 
-def predict_all(
-    predictor: Predictor,
-    blocks: Iterator[Block],
-    window: Window,
-    answers: Answers,
-    keep: Keep,
-    findings: Findings,
-) -> Iterator[Columns]:
+class Past:
     """What every window predicts, beside the rows that it is about; the last ones lie beyond the last row.
 
     Of a window that predicts several rows each has a row of results, and `step` tells how far ahead it is. Rows that
     a window has seen itself are left out, unless it predicts no others.
     """
-    series = _Series.of(predictor)
-    passed = 0  # rows that were dropped
-    done = 0  # the first window that is not predicted yet, counted from the rows that are held
-    for block in blocks:
-        series.add(block, predictor, findings)
-        last = len(series.rows) - window.rows + 1
-        if last > done:
-            yield from _windows(predictor, series, range(done, last), window, answers, keep, findings)
-            done = last
-        spare = min(done, len(series.rows) - _LOOKED_AT)
+
+    def __init__(self, of: Forecasting, name: str = "") -> None:
+        self.of = of
+        self.series = _Series.of(of.predictor, name)
+        self.passed = 0  # rows that were dropped
+        self.done = 0  # the first window that is not predicted yet, counted from the rows that are held
+
+    def add(self, block: Block) -> Iterator[Columns]:
+        """The results of the windows that are whole with more rows."""
+        self.series.add(block, self.of.predictor, self.of.findings)
+        last = len(self.series.rows) - self.of.window.rows + 1
+        if last > self.done:
+            yield from _windows(self.of, self.series, range(self.done, last))
+            self.done = last
+        spare = min(self.done, len(self.series.rows) - _LOOKED_AT)
         if spare > 0:
-            series.drop(spare)
-            passed, done = passed + spare, done - spare
-    if not passed and len(series.rows) < window.length:
-        _check_length(series, window.length)
-    left = range(done, len(series.rows) - window.length + 1)
-    yield from _windows(predictor, series, left, window, answers, keep, findings)
+            self.series.drop(spare)
+            self.passed, self.done = self.passed + spare, self.done - spare
+
+    def end(self) -> Iterator[Columns]:
+        """The results of the last windows, when all rows have been added."""
+        length = self.of.window.length
+        if not self.passed and len(self.series.rows) < length:
+            _check_length(self.series, length)
+        yield from _windows(self.of, self.series, range(self.done, len(self.series.rows) - length + 1))
 
 
-def _windows(
-    predictor: Predictor,
-    series: _Series,
-    starts: range,
-    window: Window,
-    answers: Answers,
-    keep: Keep,
-    findings: Findings,
-) -> Iterator[Columns]:
+def _windows(of: Forecasting, series: _Series, starts: range) -> Iterator[Columns]:
     """The results of windows that begin at `starts`; those over a gap have none."""
+    predictor, window, keep, findings = of.predictor, of.window, of.keep, of.findings
     rows = np.array(series.rows)
     row_count = len(rows)
     whole = [
@@ -309,7 +360,7 @@ def _windows(
     for begin in range(0, len(whole), most):
         chosen = np.array(whole[begin : begin + most])
         windows = series.numbers[chosen[:, None] + np.arange(window.length)]
-        predictions = answers.columns(predictor.run(_feeds(predictor, windows, series)), len(chosen))
+        predictions = of.answers.columns(predictor.run(_feeds(predictor, windows, series)), len(chosen))
         ahead = np.arange(first, window.horizon)
         about = (chosen[:, None] + window.begin + ahead).ravel()
         picked = (np.arange(len(chosen))[:, None] * window.horizon + ahead).ravel()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from runtime.data.calendar_features import calendar_requests
 from runtime.data.examples import Examples
+from runtime.data.filling import filled, requests
 from runtime.data.rows import Table
+from runtime.data.table_blocks import Block
 from runtime.prediction.answers import Answers
 from runtime.prediction.findings import Findings
 from runtime.prediction.predictor import Predictor
-from runtime.prediction.table_blocks import Block
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -32,10 +35,21 @@ def input_columns(predictor: Predictor) -> list[str]:
     return list(dict.fromkeys(column for name in predictor.types for column in columns.get(name, ())))
 
 
-def numbers_of(block: Block, names: list[str], predictor: Predictor, findings: Findings) -> Table:
-    """Columns of a block as numbers, classes by those of the training; rows that are broken are left out."""
+def numbers_of(
+    block: Block, names: list[str], predictor: Predictor, findings: Findings, before: Array | None = None
+) -> Table:
+    """Columns of a block as numbers, classes by those of the training; rows that are broken are left out.
+
+    Missing cells are filled as in training; `before` is the row before the block in the same series, if there is one.
+    """
+    fitted = predictor.recipe.fitted
+    fills = requests(fitted.stages)
     classes = {name: texts for name, texts in predictor.recipe.fitted.classes.items() if name in names}
-    return block.rows.read_columns(names, findings, None, classes, closed=True)
+    calendars = calendar_requests(fitted.stages, fitted.dates)
+    table = replace(block.rows, fills=fills, calendars=calendars).read_columns(
+        names, findings, None, classes, closed=True
+    )
+    return replace(table, numbers=filled(table.numbers, names, fills, fitted.fills, before)) if fills else table
 
 
 def examples_at(block: Block, kept: Array, table: Table) -> Examples:

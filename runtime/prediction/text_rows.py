@@ -12,10 +12,10 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.visible import shortened
 from runtime.data.pairs import has_names
+from runtime.data.table_blocks import Block
 from runtime.prediction.answers import Answers
 from runtime.prediction.findings import Findings
 from runtime.prediction.predictor import Predictor
-from runtime.prediction.table_blocks import Block
 from runtime.prediction.table_rows import Columns, Keep, beside_predictions, kept_names
 from runtime.text.coding import TextLimit, tokens_of
 from runtime.text.roles import whole
@@ -80,7 +80,7 @@ def texts_of_table(
             raise NablacError(Diagnostic(codes.E822, message, place=rows.path, hint=hint))
         beside = {kept: list(block.values[kept]) for kept in kept_names(keep, block.values, ())}
         places = [f"{rows.path}:{line}, column `{name}`" for line in rows.lines]
-        yield Texts(rows.cells[name], places, beside, rows.path)
+        yield Texts(list(rows.cells[name]), places, beside, rows.path)
 
 
 def usual_column(predictor: Predictor) -> str:

@@ -23,6 +23,7 @@ from runtime.data.loading import Requirements, load_examples, run_stages
 from runtime.data.matching import PackagePath
 from runtime.data.missing_entries import check_lookups
 from runtime.data.padding import widen
+from runtime.data.table_files import of_file
 from runtime.training.batch_axis import check_example_axis
 from runtime.training.run_options import Options
 
@@ -150,7 +151,7 @@ def _of_file(stages: Sequence[DataStage], path: str) -> Sequence[DataStage]:
         what = "`labels` belong to its own file" if stages and "path" in stages[0].arguments else "it reads no file"
         message = f"{path} cannot replace what the train block's `data` reads: {what}"
         raise NablacError(Diagnostic(codes.E824, message, stages[0].span if stages else None))
-    return (replace(stages[0], arguments={**stages[0].arguments, "path": path}), *stages[1:])
+    return (of_file(stages[0], path), *stages[1:])
 
 
 def _join(examples: Examples, part: str, other: Examples, path: str) -> Examples:

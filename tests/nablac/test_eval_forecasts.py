@@ -213,3 +213,57 @@ def test_a_validation_file_of_its_own_is_a_series_of_its_own(tmp_path: Path) -> 
     assert baselines["last season"]["mae"] == pytest.approx(np.abs(column[8:] - column[:-8]).mean())
     assert (baselines["last season"]["count"], baselines["last season"]["left_out"]) == (12, 2)
     assert sum(fold["count"] for fold in facts["backtest"]["columns"]["a"]["folds"]) == 14
+
+
+def test_several_series_are_judged_each_by_its_own_past(tmp_path: Path) -> None:
+    """A table of three stations, row by row: the figures are those of the three tables of one station together."""
+    names = ("north", "south", "west")
+    numbers = {name: series(40 + 10 * index) * (1 + index) for index, name in enumerate(names)}
+    rows = []
+    for row in range(max(map(len, numbers.values()))):
+        day = np.datetime64("2024-01-30") + row
+        rows += [f"{day},{name},{float(numbers[name][row, 0])!r}" for name in names if row < len(numbers[name])]
+    (tmp_path / "series.csv").write_text("\n".join(["day,station,a", *rows]) + "\n")
+    text = forecaster(["a"], ["a"], 2).replace("-> standardize", '-> by("station") -> standardize')
+    (tmp_path / "m.model").write_text(text)
+    done = invoke("train", tmp_path / "m.model", "-o", tmp_path / "run", "-q")
+    assert done.exit_code == 0, done.output
+    facts = figures_of(tmp_path / "run", "--season", "8", "--backtest")["figures"]["next"]
+    last, seasonal = [], []
+    for name in names:
+        column = numbers[name][:, 0]
+        first = len(column) - round(len(column) / 4)
+        for origin in range(first - 1, len(column) - 2):
+            for step in (1, 2):
+                last.append(abs(column[origin + step] - column[origin]))
+                seasonal.append(abs(column[origin + step] - column[origin + step - 8]))
+    baselines = facts["columns"]["a"]["baselines"]
+    assert facts["columns"]["a"]["count"] == len(last)
+    assert baselines["last value"]["mae"] == pytest.approx(np.mean(last), rel=1e-9)
+    assert baselines["last season"]["mae"] == pytest.approx(np.mean(seasonal), rel=1e-9)
+    whole = facts["backtest"]["columns"]["a"]
+    assert [fold["series"] for fold in whole["folds"]] == [3] * len(whole["folds"])
+    alone = []
+    for name in names:
+        days = np.datetime64("2024-01-30") + np.arange(len(numbers[name]))
+        cells = zip(days, numbers[name][:, 0].tolist(), strict=True)
+        (tmp_path / f"{name}.csv").write_text("day,station,a\n" + "".join(f"{d},{name},{a!r}\n" for d, a in cells))
+        options = ("--data", str(tmp_path / f"{name}.csv"), "--part", "validation", "--season", "8", "--backtest")
+        alone.append(figures_of(tmp_path / "run", *options)["figures"]["next"]["backtest"]["columns"]["a"])
+    assert whole["count"] == sum(figures["count"] for figures in alone)
+    for figures in (lambda facts: facts, lambda facts: facts["baselines"]["last season"]):
+        errors = sum(figures(part)["mae"] * figures(part)["count"] for part in alone)
+        assert figures(whole)["mae"] == pytest.approx(errors / whole["count"], rel=1e-5)
+
+
+def test_data_of_another_form_is_judged_alike(tmp_path: Path) -> None:
+    run = train_forecaster(tmp_path, ["a"], ["a"], 1)
+    rows = (tmp_path / "series.csv").read_text().splitlines()[1:]
+    cells = [row.split(",") for row in rows]
+    lines = [json.dumps({"day": day, "a": float(a), "b": float(b)}) for day, a, b in cells]
+    (tmp_path / "series.jsonl").write_text("\n".join(lines) + "\n")
+    for model in (run, run / "model.onnx"):
+        by_form = [
+            figures_of(model, "--data", str(tmp_path / name))["figures"] for name in ("series.csv", "series.jsonl")
+        ]
+        assert by_form[0] == by_form[1]

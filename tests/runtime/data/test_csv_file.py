@@ -38,6 +38,8 @@ TAKEN: dict[str, tuple[bytes, str, list[list[float]]]] = {
     "a separator and a decimal comma": (b"a;t\n1,0;5,0\n2;6\n", 'separator: ";", decimal: ","', ROWS),
     "decimal commas in quotes": (b'a;t\n"1,25";0\n', 'separator: ";", decimal: ","', [[1.25, 0]]),
     "tabs": (b"a\tt\n1\t5\n2\t6\n", r'separator: "\t"', ROWS),
+    "an encoding that was said": ("ä,a,t\né,1,5\né,2,6\n".encode("cp1252"), 'encoding: "cp1252"', ROWS),
+    "Shift JIS": ("名,a,t\n東,1,5\n京,2,6\n".encode("shift_jis"), 'encoding: "shift_jis"', ROWS),
     "a header that was said": (b"0,a,t\n9,1,5\n9,2,6\n", "header: true", ROWS),
     "a column without a name": (b",a,t\n7,1,5\n8,2,6\n", "", ROWS),
 }
@@ -54,7 +56,8 @@ def ran(folder: Path, said: str, columns: tuple[str, str], notes: list[str]) -> 
     named = dict(each.split(": ") for each in said.split(", ") if each)
     header = {"true": True, "false": False, None: None}[named.get("header")]
     separator = named.get("separator", '","').strip('"').replace(r"\t", "\t")
-    format = Format(separator, named.get("decimal", '"."').strip('"'), header, command=True)
+    decimal, encoding = (named.get(key, default).strip('"') for key, default in (("decimal", "."), ("encoding", "")))
+    format = Format(separator, decimal, header, encoding, command=True)
     types = {"x": TensorType(DType.F32, (Dim.named("n"), 2))}
     reading = Reading(notes.append, format, {"x": columns})
     return read_inputs([str(folder / "x.csv")], types, reading)["x"].tolist()  # type: ignore[no-any-return]
@@ -184,7 +187,25 @@ def test_a_file_of_another_kind_is_told_as_what_it_is(tmp_path: Path, kind: str)
         assert (diagnostic.code, diagnostic.message) == ("E821", f"this is {kind}; expected a CSV file")
 
 
+def test_an_encoding_that_is_not_the_one_said_is_told_at_its_line(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_bytes(b"a,t\n1,5\n\x81\x20,6\n")
+    options = 'encoding: "shift_jis"'
+    for read in (
+        lambda: trained(tmp_path, options, ("a", "t"), Context(tmp_path)),
+        lambda: ran(tmp_path, options, ("a", "t"), []),
+    ):
+        with pytest.raises(NablacError) as caught:
+            read()
+        (diagnostic,) = caught.value.diagnostics
+        assert (diagnostic.place, diagnostic.message) == (f"{tmp_path}/x.csv:3", "this is not SHIFT_JIS text: byte 8")
+
+
 HINTS = {
+    "another encoding": (
+        "a,t\né,5\n".encode("cp1252"),
+        'such as that of Windows, say so: `encoding: "cp1252"`',
+        "such as that of Windows, say so: `--encoding 'cp1252'`",
+    ),
     "decimal commas between commas": (
         b'a,t\n"0,5",5\n',
         'numbers have a decimal point and no thousands separator; `separator: ";"` and `decimal: ","` read a file',

@@ -1,4 +1,4 @@
-"""Tables some rows at a time: CSV, Parquet, JSON lines, standard input, and columns from Python."""
+"""The one reader of tables, some rows at a time or whole: CSV, Parquet, JSON, standard input, columns from Python."""
 
 from __future__ import annotations
 
@@ -7,33 +7,30 @@ import io
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from grammar.file_kinds import GZIP, PARQUET, encoding_of, kind_of
+from grammar.file_kinds import GZIP, PARQUET, kind_of
 from runtime.atomic_files import is_stream
-from runtime.boundary import (
-    BEGINNING,
-    LARGEST_JSON,
-    BrokenFile,
-    open_regular,
-    refuse_other_kinds,
-    translate_errors,
-)
-from runtime.data.csv_file import Format, Report, read_blocks
+from runtime.boundary import BEGINNING, LARGEST_JSON, BrokenFile, check_table, open_regular, translate_errors
+from runtime.data.csv_file import Format, Report, read_blocks, read_table
+from runtime.data.parquet_file import arrow_rows, arrow_values, cell_text, open_parquet, require_pyarrow
 from runtime.data.rows import Rows
-from runtime.data.table_files import arrow_rows, cell_text, open_parquet
+from runtime.data.source_files import content_of, unpack
+from runtime.data.text_lines import decoded_lines
 
 STDIN = "-"
-_LONGEST_LINE = 16 << 20  # characters of a line, so that no file is read into memory as one of them
-_KINDS = {
+_BROKEN = object()  # in the place of a row that was reported
+_AT_ONCE = 1 << 14  # rows of a table that is read whole, between two looks at its size
+TableKind = Literal["csv", "parquet", "json", "lines"]  # JSON as a list of objects, and as one on each line
+_KINDS: dict[str, TableKind] = {
     ".csv": "csv",
     ".tsv": "csv",
     ".txt": "csv",
@@ -60,60 +57,86 @@ def table_blocks(path: str, format: Format, report: Report, most: int) -> Iterat
     `-` is standard input, which is CSV unless its first bytes say something else. A file may be gzipped.
     """
     rows = 0
-    for block in _blocks(path, format, report, most):
-        rows += len(block.rows.lines)
-        yield block
+    kind, format = kind_by_name(path), format.of_file(path)
+    with _opened(path) if kind != "parquet" else nullcontext((None, b"")) as (file, beginning):
+        for block in _blocks(path, file, kind or _kind_by_content(beginning), format, report, most):
+            rows += len(block.rows.lines)
+            yield block
     if not rows and not getattr(report, "skipped", 0):
         raise NablacError(Diagnostic(codes.E823, f"{path} has no rows", place=path))
 
 
-def _blocks(path: str, format: Format, report: Report, most: int) -> Iterator[Block]:
-    kind = _kind_by_name(path)
+def read_rows(path: str, format: Format, report: Report, kind: TableKind, content: bytes | None = None) -> Rows:
+    """All rows of a table, within the limits of its size; there may be none. `content` is that of the file, if read."""
     if kind == "parquet":
+        require_pyarrow(path)
+        with open_parquet(Path(path)) as opened:
+            check_table(opened.metadata.num_rows * opened.metadata.num_columns, path)
+            return arrow_rows(opened.read(), path)
+    content = content_of(Path(path)) if content is None else unpack(content, path)
+    if kind == "json" and (kind_by_name(path) or _kind_by_content(content[:BEGINNING])) == "lines":
+        kind = "lines"
+    if kind == "csv":
+        format = format.of_file(path)
+        return Rows.of(read_table(content, path, format, report), path, format, report)
+    blocks = _blocks(path, io.BytesIO(content), kind, format, report, _AT_ONCE)
+    return _joined([block.rows for block in blocks], path)
+
+
+def _joined(parts: Sequence[Rows], path: str) -> Rows:
+    """The rows of all parts of a table; none of no parts."""
+    if len(parts) == 1:
+        return parts[0]
+    check_table(sum(len(part.lines) * len(part.cells) for part in parts), path)
+    names = list(parts[0].cells) if parts else []
+    return Rows(
+        path,
+        {name: [cell for part in parts for cell in part.cells[name]] for name in names},
+        [line for part in parts for line in part.lines],
+        [number for part in parts for number in part.numbers],
+    )
+
+
+def _blocks(path: str, file: Any, kind: str, format: Format, report: Report, most: int) -> Iterator[Block]:
+    if kind == "parquet":
+        if file is not None:
+            message = "a Parquet file cannot be read from a stream"
+            raise NablacError(Diagnostic(codes.E807, message, place=path, hint="name the file"))
         yield from _parquet_blocks(Path(path), path, most)
-        return
-    with _opened(path) as (file, beginning):
-        kind = kind or _kind_by_content(beginning)
-        if kind == "parquet":
-            raise NablacError(
-                Diagnostic(codes.E807, "a Parquet file cannot be read from a stream", place=path, hint="name the file")
-            )
-        if kind == "json":
-            with translate_errors(path, "JSON", codes.E807):
-                content = json.loads(_all_of(file, path))
-            yield from _object_blocks(_objects_of_list(content, path), path, most)
-        elif kind == "lines":
-            yield from _object_blocks(_objects_of_lines(_lines(file, beginning, path), path), path, most)
-        else:
-            with translate_errors(path, "CSV"):
-                for table in read_blocks(_lines(file, beginning, path), path, format, report, most):
-                    rows = Rows.of(table, path, format, report)
-                    yield Block(rows, rows.cells)
+    elif kind == "json":
+        with translate_errors(path, "JSON", codes.E807):
+            content = json.loads(_all_of(file, path))
+        yield from _object_blocks(_objects_of_list(content, path), path, report, most)
+    elif kind == "lines":
+        objects = _objects_of_lines(decoded_lines(file, path, "JSON lines"), path, report)
+        yield from _object_blocks(objects, path, report, most)
+    else:
+        lines = decoded_lines(file, path, "a CSV file", format.encoding, format.encoding_hint)
+        with translate_errors(path, "CSV"):
+            for table in read_blocks(lines, path, format, report, most):
+                rows = Rows.of(table, path, format, report)
+                yield Block(rows, rows.cells)
 
 
 def text_lines(path: str, report: Report) -> Iterator[tuple[int, str]]:
     """The lines of a text file, without their breaks, with their numbers; blank ones are left out, with a note."""
-    with _opened(path) as (file, beginning):
-        for number, line in enumerate(_lines(file, beginning, path), 1):
+    with _opened(path) as (file, _):
+        for number, line in enumerate(decoded_lines(file, path, "a text"), 1):
             if line.strip():
                 yield number, line.rstrip("\r\n")
             else:
                 report.note(f"{path}:{number}", "a blank line is skipped")
 
 
-def is_table(path: str) -> bool:
-    """Whether a name is one of a table, by its suffix."""
-    return _kind_by_name(path) is not None
-
-
-def _kind_by_name(path: str) -> str | None:
+def kind_by_name(path: str) -> TableKind | None:
+    """The kind of a table by its suffix; None if that is of no table."""
     suffixes = [suffix.lower() for suffix in Path(path).suffixes[-2:]]
     if suffixes and suffixes[-1] == ".gz":
         suffixes.pop()
     return _KINDS.get(suffixes[-1]) if suffixes else None
 
 
-def _kind_by_content(beginning: bytes) -> str:
+def _kind_by_content(beginning: bytes) -> TableKind:
     if kind_of(beginning) == PARQUET:
         return "parquet"
     start = beginning.lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -160,32 +183,6 @@ def _with_beginning(raw: BinaryIO) -> tuple[BinaryIO, bytes]:
     return io.BufferedReader(_Continued(beginning, raw)), beginning
 
 
-def _lines(file: BinaryIO, beginning: bytes, path: str) -> Iterator[str]:
-    """The lines of a text with their breaks; NablacError for what is no text, at its line."""
-    refuse_other_kinds(beginning, "a text", path)
-    encoding = encoding_of(beginning)
-    text = io.TextIOWrapper(file, encoding, newline="")
-    number = 0
-    while True:
-        number += 1
-        try:
-            line = text.readline(_LONGEST_LINE)
-        except UnicodeDecodeError:
-            message = f"this is not {encoding.removesuffix('-sig').upper()} text"
-            hint = "save it as UTF-8 in an editor, or run `iconv -f latin1 -t utf-8`"
-            place = f"{path}, after line {number - 1}" if number > 1 else path  # a block of lines is decoded at once
-            raise BrokenFile(Diagnostic(codes.E821, message, place=place, hint=hint)) from None
-        if len(line) >= _LONGEST_LINE:
-            message = f"this line has more than {_LONGEST_LINE:,} characters"
-            raise NablacError(Diagnostic(codes.E913, message, place=f"{path}:{number}"))
-        if "\0" in line:
-            message = "the text contains a null byte"
-            raise BrokenFile(Diagnostic(codes.E821, message, place=f"{path}:{number}"))
-        if not line:
-            return
-        yield line
-
-
 def _all_of(file: BinaryIO, path: str) -> bytes:
     content = file.read(LARGEST_JSON + 1)
     if len(content) > LARGEST_JSON:
@@ -197,19 +194,14 @@ def _all_of(file: BinaryIO, path: str) -> bytes:
 
 
 def _parquet_blocks(path: Path, place: str, most: int) -> Iterator[Block]:
-    try:
-        import pyarrow
-    except ImportError:
-        hint = "pip install 'nablac[parquet]'"
-        raise NablacError(
-            Diagnostic(codes.E809, "Parquet files need the `parquet` extra", place=place, hint=hint)
-        ) from None
+    require_pyarrow(place)
+    import pyarrow
+
     first = 0
     with open_parquet(path) as opened:
         for batch in opened.iter_batches(batch_size=most):
             table = pyarrow.Table.from_batches([batch])
-            values = {name: column.to_pylist() for name, column in zip(table.column_names, table.columns, strict=True)}
-            yield Block(arrow_rows(table, place, first), values)
+            yield Block(arrow_rows(table, place, first), arrow_values(table))
             first += table.num_rows
 
 
@@ -220,28 +212,47 @@ def _objects_of_list(content: Any, path: str) -> Iterator[tuple[int, Any]]:
     yield from enumerate(content, 1)
 
 
-def _objects_of_lines(lines: Iterable[str], path: str) -> Iterator[tuple[int, Any]]:
+def _objects_of_lines(lines: Iterable[str], path: str, report: Report) -> Iterator[tuple[int, Any]]:
+    """The values of the lines with the number of each; `_BROKEN` for one that is no JSON, which goes to `report`."""
     for number, line in enumerate(lines, 1):
         if line.strip():
-            with translate_errors(f"{path}:{number}", "JSON"):
-                yield number, json.loads(line)
+            value: Any = _BROKEN
+            try:
+                with translate_errors(f"{path}:{number}", "JSON"):
+                    value = json.loads(line)
+            except BrokenFile as error:
+                report.report_broken(f"{path}:{number}", error.diagnostics[0].message)
+            yield number, value
 
 
-def _object_blocks(objects: Iterator[tuple[int, Any]], path: str, most: int) -> Iterator[Block]:
-    """Rows of JSON objects; the columns are those of the first, and one that a later object lacks has an empty cell."""
+def _object_blocks(objects: Iterator[tuple[int, Any]], path: str, report: Report, most: int) -> Iterator[Block]:
+    """Rows of JSON objects; the columns are those of the first, and one that a later object lacks has an empty cell.
+
+    What is no object goes to `report`.
+    """
     first = 0
-    names: list[str] = []
+    names: dict[str, None] = {}
     while part := list(islice(objects, most)):
-        for line, row in part:
+        lines: list[int] = []
+        numbers: list[int] = []
+        kept: list[dict[str, Any]] = []
+        for number, (line, row) in enumerate(part, first):
+            if row is _BROKEN:
+                continue
             if not isinstance(row, dict) or not row:
-                message = 'a row of a table in JSON is an object, as `{"a": 1.5}`'
-                raise NablacError(Diagnostic(codes.E821, message, place=f"{path}:{line}"))
-        names = names or list(part[0][1])
-        values = {name: [row.get(name) for _, row in part] for name in names}
-        numbers = range(first, first + len(part))
+                report.report_broken(f"{path}:{line}", 'a row of a table in JSON is an object, as `{"a": 1.5}`')
+                continue
+            names = names or dict.fromkeys(row)
+            for name in row.keys() - names.keys():
+                report.note(f"{path}:{line}", f"`{name}`, which the first row lacks, is left out")
+            lines.append(line)
+            numbers.append(number)
+            kept.append(row)
+        values = {name: [row.get(name) for row in kept] for name in names}
         cells = {name: [_json_text(value) for value in column] for name, column in values.items()}
-        yield Block(Rows(path, cells, [line for line, _ in part], list(numbers)), values)
         first += len(part)
+        if kept:
+            yield Block(Rows(path, cells, lines, numbers), values)
 
 
 def _json_text(value: Any) -> str:
@@ -274,6 +285,3 @@ def _listed(column: Any) -> list[Any]:
         raise NablacError(Diagnostic(codes.E823, f"a column has one axis, not {array.ndim}", place="columns"))
     listed: list[Any] = array.tolist()
     return listed
-
-
-__all__ = ["STDIN", "SUFFIXES", "Block", "is_table", "mapping_blocks", "table_blocks", "text_lines"]

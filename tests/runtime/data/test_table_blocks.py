@@ -13,10 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compiler.dims import Dim
+from compiler.types import DType, TensorType
 from grammar.diagnostics import NablacError
 from runtime.data.csv_file import OF_COMMAND, Format, read_table
+from runtime.data.table_blocks import Block, mapping_blocks, read_rows, table_blocks
+from runtime.data.text_lines import decoded_lines
+from runtime.input_files import read_inputs
 from runtime.prediction.findings import Findings
-from runtime.prediction.table_blocks import Block, mapping_blocks, table_blocks
+from tests.runtime.data.descriptions import load
 
 
 def blocks_of(path: Path, most: int = 2, findings: Findings | None = None, format: Format = OF_COMMAND) -> list[Block]:
@@ -114,10 +119,14 @@ FAULTS: dict[str, tuple[str, bytes, str]] = {
         b'a,b\n1,2\n3,"4\n',
         "E821 FILE:3: this cannot be read as CSV: this quote is never closed",
     ),
-    "no text": ("t.csv", b"a,b\n1,2\n\xff,4\n", "E821 FILE: this is not UTF-8 text"),
-    "no text later": ("t.csv", b"a,b\n" + b"1,2\n" * 5000 + b"\xff,4\n", "E821 FILE, after line "),
+    "no text": ("t.csv", b"a,b\n1,2\n\xff,4\n", "E821 FILE:3: this is not UTF-8 text: byte 8"),
+    "no text later": (
+        "t.csv",
+        b"a,b\n" + b"1,2\n" * 500 + b"\xff,4\n",
+        "E821 FILE:502: this is not UTF-8 text: byte 2004",
+    ),
     "a null byte": ("t.csv", b"a,b\n1,2\n\0,4\n", "E821 FILE:3: the text contains a null byte"),
-    "an image": ("t.csv", b"\x89PNG\r\n", "E821 FILE: this is an image; expected a text"),
+    "an image": ("t.csv", b"\x89PNG\r\n", "E821 FILE: this is an image; expected a CSV file"),
     "two columns of a name": ("t.csv", b"a,a\n1,2\n", "E821 FILE:1: two columns are called `a`"),
     "half a gzip file": (
         "t.csv.gz",
@@ -192,3 +201,114 @@ def test_columns_that_are_no_table_are_refused(columns: dict[str, Any], message:
     with pytest.raises(NablacError) as caught:
         list(mapping_blocks(columns, "the table", 10))
     assert caught.value.diagnostics[0].message == message
+
+
+ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252", "shift_jis", "gb18030")
+
+
+@given(
+    st.lists(st.text("aé\n\r\t,東 ", max_size=6), min_size=1, max_size=30),
+    st.sampled_from(ENCODINGS),
+    st.integers(1, 9),
+)
+def test_lines_are_those_of_the_text_however_its_bytes_come(parts: list[str], encoding: str, size: int) -> None:
+    content = ("x" + "".join(parts)).encode(encoding, "ignore")
+    text = content.decode(encoding)
+
+    class Dripping(io.BytesIO):
+        def read1(self, most: int | None = -1, /) -> bytes:
+            return self.read(size if self.tell() else 4)  # a byte order mark comes whole
+
+    named = "" if encoding in ("utf-8-sig", "utf-16", "utf-32") else encoding
+    lines = list(decoded_lines(Dripping(content), "FILE", "a text", named))
+    assert lines == list(io.StringIO(text, newline=""))
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["1", " 2.5 ", "1e3", ".5", "-0", "1_0", "nan", "inf", "1e999", "x", "", "١", "1,5", "\xa01", "1.5"]
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    st.sampled_from([".", ","]),
+)
+def test_a_column_at_once_is_its_cells_one_by_one(cells: list[str], decimal: str) -> None:
+    format = Format(";", decimal)
+    one_by_one = [format.number(cell) for cell in cells]
+    at_once = format.numbers(cells)
+    assert at_once is None or at_once.tolist() == one_by_one
+    if all(number is not None for number in one_by_one) and all(cell.isascii() for cell in cells):
+        assert at_once is not None
+
+
+def test_what_the_first_object_lacks_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"a": 1}\n{"a": 2, "b": 3}\n')
+    findings = Findings()
+    assert joined(blocks_of(tmp_path / "t.jsonl", 2, findings)) == {"a": [1, 2]}
+    assert findings.lines() == [f"note: `b`, which the first row lacks, is left out: {tmp_path}/t.jsonl:2"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "csv.gz", "jsonl", "jsonl.gz", "json", "parquet"])
+def test_training_reads_a_table_of_any_form(tmp_path: Path, kind: str) -> None:
+    path = write(tmp_path, kind)
+    form = kind.split(".")[0].replace("jsonl", "json")
+    data = f'{form}("{path.name}") -> columns(inputs: "a", targets: "n")'
+    examples = load(tmp_path, data, "x: f64[batch, 1]", "t: f64[batch, 1]").arrays
+    assert (examples["x"].ravel().tolist(), examples["t"].ravel().tolist()) == (ROWS["a"], ROWS["n"])
+
+
+@pytest.mark.parametrize("kind", ["csv", "csv.gz", "jsonl", "jsonl.gz", "parquet"])  # `.json` holds arrays
+def test_run_reads_a_table_of_any_form(tmp_path: Path, kind: str) -> None:
+    path = write(tmp_path, kind)
+    types = {"x": TensorType(DType.F64, (Dim.named("n"), 1))}
+    assert read_inputs([f"{path}:a[-2:]"], types)["x"].ravel().tolist() == ROWS["a"][-2:]
+
+
+def test_numbers_of_parquet_are_those_of_their_texts(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    types = ("int8", "uint16", "int64", "uint64", "float16", "float32", "float64", "bool_")
+    columns = {}
+    for name in types:
+        values = [True, None, False] if name == "bool_" else [3, None, 2]
+        if name.startswith("float"):
+            values = [np.dtype(name).type(0.1), None, np.dtype(name).type(-2.5)]
+        columns[name] = pyarrow.array(values * 40, getattr(pyarrow, name)())
+    big = pyarrow.array([2**53 + 1, 2**63 - 1, -(2**62) - 1] * 40, pyarrow.int64())
+    table = pyarrow.table({**columns, "big": big})
+    parquet.write_table(table, tmp_path / "t.parquet", row_group_size=7)
+    rows = read_rows(str(tmp_path / "t.parquet"), OF_COMMAND, Findings(), "parquet")
+    assert set(rows.stored) == {*types, "big"}
+    for name, stored in rows.stored.items():
+        texts = [OF_COMMAND.number(cell) for cell in rows.cells[name]]
+        expected = [np.nan if number is None else number for number in texts]
+        np.testing.assert_array_equal(stored, expected)
+    with pytest.raises(NablacError) as caught:
+        rows.read_columns(["int8"], Findings(), None)
+    assert caught.value.diagnostics[0].message == "column `int8`: the cell is empty"
+
+
+def test_texts_of_parquet_that_are_no_texts_are_refused(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    offsets, data = (pyarrow.py_buffer(content) for content in (np.array([0, 1, 2], np.int32).tobytes(), b"a\xff"))
+    names = pyarrow.Array.from_buffers(pyarrow.string(), 2, [None, offsets, data])
+    parquet.write_table(pyarrow.table({"name": names, "v": [1.0, 2.0]}), tmp_path / "t.parquet")
+    rows = read_rows(str(tmp_path / "t.parquet"), OF_COMMAND, Findings(), "parquet")
+    for read in (lambda: rows.cells["name"], lambda: blocks_of(tmp_path / "t.parquet")):
+        with pytest.raises(NablacError) as caught:
+            read()
+        assert caught.value.diagnostics[0].message.startswith("this cannot be read as a Parquet file: 'utf-8' codec")
+
+
+@pytest.mark.parametrize("most", [1, 2, 10])
+def test_broken_lines_of_json_are_gaps_where_they_may_be_skipped(tmp_path: Path, most: int) -> None:
+    (tmp_path / "t.jsonl").write_text('{"a": 1}\n{"a":\n\n{"a": 3}\n[4]\n{"a": 5}\n')
+    findings = Findings(skip_broken=True)
+    blocks = blocks_of(tmp_path / "t.jsonl", most, findings)
+    assert joined(blocks) == {"a": [1, 3, 5]}
+    assert [number for block in blocks for number in block.rows.numbers] == [0, 2, 4]
+    assert [line for block in blocks for line in block.rows.lines] == [1, 4, 6]
+    assert findings.skipped == 2

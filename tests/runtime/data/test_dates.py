@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.prediction.dates import continued
+from runtime.data.dates import continued
 
 # The last cells, what their step is called, and the cells that follow
 CASES: dict[str, tuple[list[Any], str, list[Any]]] = {

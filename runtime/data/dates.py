@@ -53,7 +53,7 @@ def continued(cells: Sequence[Any]) -> Continued | None:
 
 def moments(texts: Sequence[str]) -> list[datetime] | None:
     """Cells as dates and times that go forward, without time zones; None where they are anything else."""
-    for _, zoned in _readings([text.strip() for text in texts]):
+    for _, zoned in readings([text.strip() for text in texts]):
         times = [moment.replace(tzinfo=None) for moment in zoned]
         if all(first < second for first, second in pairwise(times)):
             return times
@@ -66,13 +66,13 @@ def are_dates(cells: Sequence[Any]) -> bool:
         return bool(cells)
     if not all(isinstance(cell, str) for cell in cells):
         return False
-    return any(True for _ in _readings([cell.strip() for cell in cells]))
+    return any(True for _ in readings([cell.strip() for cell in cells]))
 
 
 def _of_dates(texts: list[str]) -> Continued | None:
     """As the first way of writing dates that fits all; one in which every step is the same goes first."""
     candidates: list[Continued] = []
-    for format, moments in _readings(texts):
+    for format, moments in readings(texts):
         write = _writer(format, texts, moments)
         way = _by_step(moments, write) if write is not None else None
         if way is not None:
@@ -80,7 +80,7 @@ def _of_dates(texts: list[str]) -> Continued | None:
     return next((way for way in candidates if way.regular), candidates[0] if candidates else None)
 
 
-def _readings(texts: list[str]) -> Iterator[tuple[str, list[datetime]]]:
+def readings(texts: list[str]) -> Iterator[tuple[str, list[datetime]]]:
     """The ways of writing dates that fit all texts, and the moments that the texts are by each; none of no text."""
     whole = (
         f"{day}{time.format(between)}{zone}"

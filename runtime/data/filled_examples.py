@@ -1,0 +1,58 @@
+"""Missing cells of rows that are examples of their own, in no order: filled by the mean of the training part."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.context import Context
+from runtime.data.examples import Examples
+from runtime.data.filling import fill_of, filled, flagged, means_of
+from runtime.data.rows import Rows
+
+if TYPE_CHECKING:
+    from grammar.source import Span
+
+
+def fill_examples(examples: Examples, data: Rows, context: Context, span: Span | None) -> Examples:
+    """Examples without missing numbers; those whose target is missing are left out, with a note.
+
+    NablacError for what goes by the order of rows, which such examples do not have.
+    """
+    for names in examples.columns.values():
+        for name in names:
+            fill = fill_of(data.fills, name)
+            if fill is not None and fill.method != "mean":
+                message = f'column `{name}`: `fill("{fill.method}")` goes by the order of the rows of a series'
+                hint = 'rows of `columns(...)` have none: use `fill("mean")`, or `window(...)`'
+                raise NablacError(Diagnostic(codes.E823, message, fill.span, hint=hint))
+    examples = _with_targets(examples, data.path, context).split(context)
+    means: dict[str, float] = {}
+    arrays = dict(examples.arrays)
+    for array, names in examples.columns.items():
+        fitted = [name for name in names if name not in examples.classes and flagged(data.fills, name) is None]
+        at = [names.index(name) for name in fitted]
+        if context.fitted is None:
+            means |= means_of(arrays[array][examples.parts["training"]][:, at], fitted, data.fills, data.path)
+        else:
+            means |= context.fitted.fills
+        arrays[array] = filled(arrays[array], names, data.fills, means)
+    return replace(examples, arrays=arrays, fills=means)
+
+
+def _with_targets(examples: Examples, path: str, context: Context) -> Examples:
+    """The examples whose target is there."""
+    if not examples.targets or examples.lines is None:
+        return examples
+    kept = ~np.isnan(examples.arrays[examples.targets[0]]).any(axis=1)
+    count = int((~kept).sum())
+    if not count:
+        return examples
+    rows = "1 row is" if count == 1 else f"{count:,} rows are"
+    context.note(path, f"{rows} left out, since targets in them are missing")
+    arrays = {name: array[kept] for name, array in examples.arrays.items()}
+    return replace(examples, arrays=arrays, lines=examples.lines[kept])

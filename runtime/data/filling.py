@@ -1,0 +1,98 @@
+"""Missing cells of columns of numbers: what the stage `fill` requests, and its fit to the training part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+    from grammar.source import Span
+
+FLAG = "missing_"  # before the name of a column: where its cells were missing
+
+
+@dataclass(frozen=True)
+class Fill:
+    """A request to fill the missing cells of `columns`, or of all if that is empty.
+
+    `forward` takes the last number before in the same series, and where there is none the mean; `mean` that of the
+    training part. With `flag` the column `missing_NAME` is 1 where a cell of `NAME` was missing, and else 0.
+    """
+
+    method: Literal["forward", "mean"]
+    columns: tuple[str, ...] = ()
+    flag: bool = False
+    span: Span | None = None
+
+    @staticmethod
+    def of(arguments: Mapping[str, Any], span: Span | None = None) -> Fill:
+        """The request of a stage with these arguments."""
+        names = arguments["columns"]
+        columns = tuple(map(str, names)) if isinstance(names, list) else (str(names),)
+        return Fill(arguments["method"], columns, arguments["flag"], span)
+
+
+def fill_of(fills: Sequence[Fill], name: str) -> Fill | None:
+    """What fills a column: the last request that names it, or else the one for all."""
+    naming = [fill for fill in fills if name in fill.columns]
+    return next(reversed(naming or [fill for fill in fills if not fill.columns]), None)
+
+
+def flagged(fills: Sequence[Fill], name: str) -> str | None:
+    """The column whose missing cells a column of flags tells; None where `name` is no such column."""
+    column = name.removeprefix(FLAG)
+    fill = fill_of(fills, column) if column != name else None
+    return column if fill is not None and fill.flag else None
+
+
+def means_of(training: Array, names: Sequence[str], fills: Sequence[Fill], path: str) -> dict[str, float]:
+    """The mean of each column that is filled, of its numbers in the rows of the training part [rows, columns].
+
+    NablacError for a column of which none of these rows has a number.
+    """
+    means: dict[str, float] = {}
+    for index, name in enumerate(names):
+        fill = fill_of(fills, name)
+        if fill is None or flagged(fills, name) is not None:
+            continue
+        known = training[:, index][np.isfinite(training[:, index])]
+        if not len(known):
+            message = f"column `{name}` of {path} has no number in the training part, by which missing ones are filled"
+            raise NablacError(Diagnostic(codes.E823, message, fill.span))
+        first = known[0]  # differences from it are exact for numbers near each other
+        means[name] = float(first + (known - first).mean())
+    return means
+
+
+def filled(
+    table: Array, names: Sequence[str], fills: Sequence[Fill], means: Mapping[str, float], before: Array | None = None
+) -> Array:
+    """Rows of one series [rows, columns] without NaN; `before` is the row before them, if there is one."""
+    missing = np.isnan(table)
+    if not missing.any():
+        return table
+    whole = table.copy()
+    for index, name in enumerate(names):
+        gaps = missing[:, index]
+        fill = fill_of(fills, name)
+        if fill is None or not gaps.any():
+            continue
+        first = before[index] if before is not None else means[name]
+        if fill.method == "mean":
+            whole[gaps, index] = means[name]
+        else:
+            last = np.maximum.accumulate(np.where(gaps, -1, np.arange(len(table))))
+            whole[:, index] = np.where(last < 0, first, table[np.maximum(last, 0), index])
+    return whole
+
+
+def requests(stages: Iterable[Any]) -> tuple[Fill, ...]:
+    """What the stages of a recipe fill."""
+    return tuple(Fill.of(stage.arguments) for stage in stages if stage.name == "fill")

@@ -1,0 +1,229 @@
+"""Missing cells: what fills them, from which rows, and what is never filled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grammar.diagnostics import NablacError
+from runtime.data.examples import fitted_to
+from runtime.data.filling import Fill, filled
+from runtime.data.fitted import facts_of, parse_facts
+from tests.command_line import invoke
+from tests.runtime.data.descriptions import load, refused
+
+INPUTS = "x: f64[batch, time, 2]"
+
+
+def forward(cells: Sequence[float | None], before: float) -> list[float]:
+    """Each cell, or the last one before that is there."""
+    whole = []
+    for cell in cells:
+        before = before if cell is None else cell
+        whole.append(before)
+    return whole
+
+
+def write(folder: Path, text: str) -> None:
+    (folder / "s.csv").write_text(text)
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(-9, 9)), min_size=1, max_size=20))
+def test_forward_is_the_last_number_before(cells: list[float | None]) -> None:
+    """And the mean where there is none before."""
+    column = np.array([np.nan if cell is None else cell for cell in cells])
+    by = filled(column[:, None], ["v"], [Fill("forward")], {"v": 100.0})[:, 0]
+    np.testing.assert_array_equal(by, forward(cells, 100.0))
+    by_mean = filled(column[:, None], ["v"], [Fill("mean")], {"v": 100.0})[:, 0]
+    np.testing.assert_array_equal(by_mean, [100.0 if cell is None else cell for cell in cells])
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.integers(-9, 9)), min_size=2, max_size=20),
+    st.integers(1, 19),
+    st.sampled_from(["forward", "mean"]),
+)
+def test_blocks_are_filled_as_the_whole(cells: list[float | None], cut: int, method: Any) -> None:
+    column = np.array([np.nan if cell is None else cell for cell in cells])[:, None]
+    cut = min(cut, len(column) - 1)
+    whole = filled(column, ["v"], [Fill(method)], {"v": 0.5})
+    first = filled(column[:cut], ["v"], [Fill(method)], {"v": 0.5})
+    second = filled(column[cut:], ["v"], [Fill(method)], {"v": 0.5}, first[-1])
+    np.testing.assert_array_equal(np.concatenate([first, second]), whole)
+
+
+def test_windows_are_filled_within_each_series_and_flagged(tmp_path: Path) -> None:
+    rows = ["a,1,7", "b,10,7", "a,,7", "b,NA,7", "a,3,7", "b,12,7", "a,4,7", "b,13,7", "a,5,7", "b,14,7"]
+    write(tmp_path, "station,v,t\n" + "\n".join(rows) + "\n")
+    data = (
+        'csv("s.csv") -> by("station") -> fill("forward", flag: true)'
+        ' -> window(["v", "missing_v"], length: 3, target: "t")'
+    )
+    examples = load(tmp_path, data, INPUTS, "t: f64[batch, 1]")
+    assert examples.arrays["x"][..., 0].tolist() == [[1, 1, 3], [1, 3, 4], [10, 10, 12], [10, 12, 13]]
+    assert examples.arrays["x"][..., 1].tolist() == [[0, 1, 0], [1, 0, 0], [0, 1, 0], [1, 0, 0]]
+
+
+def test_the_mean_is_that_of_the_training_rows(tmp_path: Path) -> None:
+    values = ["", "1", "2", "nan", "6", "100", "", "100"]
+    write(tmp_path, "v,t\n" + "".join(f"{value},{row}\n" for row, value in enumerate(values)))
+    data = 'csv("s.csv") -> fill("mean") -> window("v", length: 2, target: "t")'
+    examples = load(tmp_path, data, "x: f64[batch, time, 1]", "t: f64[batch, 1]", validation=3 / 8)
+    assert examples.fills == {"v": 3.0, "t": 2.0}
+    assert examples.arrays["x"][..., 0].tolist() == [[3, 1], [1, 2], [2, 3], [3, 6], [6, 100], [100, 3]]
+
+
+def test_a_missing_target_is_not_filled(tmp_path: Path) -> None:
+    write(tmp_path, "v\n" + "".join(f"{value}\n" for value in ("1", "2", "nan", "4", "5", "6")))
+    notes: dict[str, list[str]] = {}
+    data = 'csv("s.csv") -> fill("forward") -> window("v", length: 2)'
+    examples = load(tmp_path, data, "x: f64[batch, time, 1]", "t: f64[batch, 1]", notes=notes)
+    assert examples.arrays["x"][..., 0].tolist() == [[2, 2], [2, 4], [4, 5]]
+    assert examples.arrays["t"].ravel().tolist() == [4, 5, 6]
+    assert list(notes) == ["1 window is left out, since targets in them are missing"]
+
+
+def test_rows_of_a_table_are_filled_by_the_mean_of_the_training_part(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    values = generator.normal(size=40).round(3).tolist()
+    cells = ["" if row % 7 == 3 else str(value) for row, value in enumerate(values)]
+    targets = ["?" if row == 5 else str(row) for row in range(40)]
+    write(tmp_path, "v,t\n" + "".join(f"{v},{t}\n" for v, t in zip(cells, targets, strict=True)))
+    notes: dict[str, list[str]] = {}
+    data = 'csv("s.csv") -> fill("mean", flag: true) -> columns(inputs: ["v", "missing_v"], targets: "t")'
+    examples = load(tmp_path, data, "x: f64[batch, 2]", "t: f64[batch, 1]", validation=0.25, notes=notes)
+    assert list(notes) == ["1 row is left out, since targets in them are missing"]
+    rows = examples.arrays["t"].ravel().astype(int)
+    training = [values[row] for row in rows[examples.parts["training"]] if row % 7 != 3]
+    assert examples.fills["v"] == pytest.approx(np.mean(training), rel=1e-12)
+    expected = [[examples.fills["v"], 1] if row % 7 == 3 else [values[row], 0] for row in rows]
+    assert examples.arrays["x"].tolist() == expected
+
+
+def test_fills_by_column(tmp_path: Path) -> None:
+    write(tmp_path, "a,b,t\n1,1,0\n,,0\n3,3,0\n4,4,0\n")
+    data = 'csv("s.csv") -> fill("mean") -> fill("forward", columns: "b") -> window(["a", "b"], length: 3, target: "t")'
+    examples = load(tmp_path, data, INPUTS, "t: f64[batch, 1]")
+    assert examples.arrays["x"][0].tolist() == [[1, 1], [pytest.approx(8 / 3), 1], [3, 3]]
+
+
+def test_what_fills_is_kept_and_read_back(tmp_path: Path) -> None:
+    write(tmp_path, "v\n1\n2\nnan\n4\n5\n6\n")
+    data = 'csv("s.csv") -> fill("mean") -> window("v", length: 2)'
+    fitted = fitted_to(load(tmp_path, data, "x: f64[batch, time, 1]", "t: f64[batch, 1]"))
+    facts = json.loads(json.dumps(facts_of(fitted)))
+    assert parse_facts(facts, None).fills == {"v": 3.6}
+    for fills in ({}, {"v": "3"}, {"v": float("inf")}):
+        with pytest.raises((ValueError, TypeError)):
+            parse_facts({**facts, "fills": fills}, None)
+
+
+# A table, its description, and the diagnostic
+REFUSED: dict[str, tuple[str, str, str]] = {
+    "a cell that is no number": (
+        "v\n1\nx\n3\n4\n",
+        'fill("mean") -> window("v", length: 2)',
+        "E821 HERE/s.csv:3: column `v`: `x` is not a number",
+    ),
+    "infinity": (
+        "v\n1\ninf\n3\n4\n",
+        'fill("mean") -> window("v", length: 2)',
+        "E821 HERE/s.csv:3: column `v`: `inf` is not a number",
+    ),
+    "a column that is not there": (
+        "v\n1\n2\n3\n",
+        'fill("mean", columns: "w") -> window("v", length: 2)',
+        "E822 : HERE/s.csv has no column `w`",
+    ),
+    "another column than the filled one": (
+        "v,w\n1,1\n,2\n3,3\n",
+        'fill("mean", columns: "w") -> window("v", length: 2)',
+        "E821 HERE/s.csv:3: column `v`: the cell is empty",
+    ),
+    "flags that nobody asked for": (
+        "v\n1\n2\n3\n",
+        'fill("mean") -> window("missing_v", length: 2)',
+        "E822 : HERE/s.csv has no column `missing_v`",
+    ),
+    "no number in the training part": (
+        "v,t\n,1\n,1\nNA,1\n",
+        'fill("mean") -> window("v", length: 2, target: "t")',
+        "E823 : column `v` of HERE/s.csv has no number in the training part, by which missing ones are filled",
+    ),
+    "rows in no order": (
+        "v,t\n1,1\n,1\n",
+        'fill("forward") -> columns(inputs: "v", targets: "t")',
+        'E823 : column `v`: `fill("forward")` goes by the order of the rows of a series',
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_filled_is_refused(tmp_path: Path, case: str) -> None:
+    content, stages, expected = REFUSED[case]
+    write(tmp_path, content)
+    assert refused(tmp_path, f'csv("s.csv") -> {stages}', inputs="x: f64[batch, time, 1]") == expected
+
+
+def test_a_column_cannot_be_filled_twice(tmp_path: Path) -> None:
+    with pytest.raises(NablacError, match="`v` is filled twice; one of the two would have no effect"):
+        load(tmp_path, 'csv("s.csv") -> fill("mean", columns: "v") -> fill("forward", columns: "v")')
+
+
+FORECASTER = """
+model Forecaster {
+    input x: f32[batch, 6, 2]
+    output y = x -> Flatten() -> Dense(2)
+}
+train Forecaster {
+    target next: f32[batch, 2]
+    loss mse(y, next)
+    epochs 2
+    validation 0.25
+    data csv("s.csv") -> by("station") -> fill("forward", flag: true) -> standardize(columns: "v")
+        -> window(["v", "missing_v"], length: 6, horizon: 2, target: "v")
+}
+"""
+
+
+def test_predictions_fill_what_is_missing_as_in_training(tmp_path: Path) -> None:
+    """The same forecasts as of a table whose cells were filled by hand; every form of the model agrees."""
+    generator = np.random.default_rng(0)
+    values = generator.normal(size=(2, 40)).round(4)
+    missing = generator.random((2, 40)) < 0.2
+    missing[:, 0], missing[:, -1] = False, True
+    cells = [[None if missing[s, row] else float(values[s, row]) for row in range(40)] for s in (0, 1)]
+    by_hand = [forward(column, 0.0) for column in cells]
+    for name, cell in (("s.csv", lambda s, row: "" if missing[s, row] else repr(cells[s][row])),
+                       ("whole.csv", lambda s, row: repr(by_hand[s][row]))):  # fmt: skip
+        rows = [f"2024-01-01 {row % 24:02d}:00,{s},{cell(s, row)}" for row in range(40) for s in (0, 1)]
+        (tmp_path / name).write_text("\n".join(["hour,station,v", *rows]) + "\n")
+    (tmp_path / "m.model").write_text(FORECASTER)
+    done = invoke("train", tmp_path / "m.model", "-o", tmp_path / "run", "-q")
+    assert done.exit_code == 0, done.output
+    forecasts = {}
+    for model in ("run", "run/model.onnx"):
+        done = invoke("predict", tmp_path / model, tmp_path / "s.csv", "--keep", "none", "--json", "-q")
+        assert done.exit_code == 0, done.output
+        forecasts[model] = json.loads(done.stdout)
+    assert [row["station"] for row in forecasts["run"]] == ["0", "0", "1", "1"]
+    numbers = {model: [row["predicted_v"] for row in rows] for model, rows in forecasts.items()}
+    np.testing.assert_allclose(numbers["run"], numbers["run/model.onnx"], rtol=1e-4, atol=1e-5)
+    windows = np.stack([np.stack([by_hand[s][-6:], missing[s, -6:]], axis=1) for s in (0, 1)]).astype(np.float32)
+    np.save(tmp_path / "x.npy", windows)
+    done = invoke("run", tmp_path / "run", tmp_path / "x.npy", "--json", "-q")
+    assert done.exit_code == 0, done.output
+    np.testing.assert_allclose(numbers["run"], np.ravel(json.loads(done.stdout)["y"]), rtol=1e-5)
+    done = invoke("eval", tmp_path / "run", "--backtest", "--json", "-q")
+    assert done.exit_code == 0, done.output
+    column = json.loads(done.stdout)["figures"]["next"]["columns"]["v"]
+    held_out = [(s, row) for s in (0, 1) for row in range(30, 39)]
+    judged = [pair for s, row in held_out for pair in ((s, row), (s, row + 1)) if not missing[s, row : row + 2].any()]
+    assert column["count"] == len(judged) > 0
