@@ -15,8 +15,11 @@ from compiler.operators.leaves import Input
 from compiler.operators.making import cast, sum_
 from compiler.training.parameters import parameters_of
 from compiler.types import DType, TensorType
-from tests.fuzz.statements import random_program
 from tests.models import elaborate
+
+pytest.importorskip("torch", reason="the oracle extra is not installed")  # which the programs are drawn with
+
+from tests.fuzz.statements import random_program  # noqa: E402
 
 
 @pytest.mark.parametrize("seed", range(60))
