@@ -19,7 +19,7 @@ from tests.models import elaborate
 
 pytest.importorskip("torch", reason="the oracle extra is not installed")  # which the programs are drawn with
 
-from tests.fuzz.statements import random_program  # noqa: E402
+from tests.fuzz.statements import random_program
 
 
 @pytest.mark.parametrize("seed", range(60))
