@@ -194,6 +194,15 @@ def test_a_file_that_does_not_serve_is_told_why(folder: Path, label: str) -> Non
     assert "pickle" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["nothing", "nothing.txt", "nothing.npy", "nothing.csv:x"])
+def test_a_missing_file_is_told_as_one_whatever_its_kind(tmp_path: Path, name: str) -> None:
+    with pytest.raises(NablacError) as caught:
+        read_inputs([str(tmp_path / name)], {"x": VECTOR})
+    (diagnostic,) = caught.value.diagnostics
+    file = tmp_path / name.partition(":")[0]
+    assert (diagnostic.code, diagnostic.message) == ("E901", f"there is no file {file}")
+
+
 @pytest.mark.parametrize("name", ["x.npy", "x.npz", "x.csv", "x.json", "x.png", "x"])
 def test_a_folder_is_told_as_one(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
