@@ -38,6 +38,7 @@ def npy(array: Any) -> bytes:
 ONE_TWO = np.array([1.0, 2.0])
 FILES = {
     "one.npy": npy(ONE_TWO),
+    "text.txt": b"1 2",
     "held.npz": npz(x=ONE_TWO, label=np.array([7])),
     "other.npz": npz(a=ONE_TWO, b=ONE_TWO),
     "single.npz": npz(a=ONE_TWO),
@@ -120,6 +121,7 @@ REFUSED: dict[str, tuple[str, InputType, str]] = {
         VECTOR,
         f"{PLAIN}: its header declares 16 bytes of numbers; the file has 13",
     ),
+    "another kind": ("text.txt", VECTOR, "E807: `.txt` is not a supported input file"),
     "no array": (
         "garbage.npy",
         VECTOR,
