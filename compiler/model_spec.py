@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from compiler.graph import Graph, Value
@@ -122,13 +123,24 @@ class TrainingSpec:
         return metric_of(monitor, self.metrics)
 
 
+class Mode(StrEnum):
+    """What a model computes: with dropout and the statistics of the batch, or as it is used afterwards."""
+
+    TRAINING = "training"
+    INFERENCE = "inference"
+
+
 @dataclass(frozen=True, eq=False)
 class ModelSpec:
-    """A model's graph, its hyperparameters by name, and how it is trained, if it is."""
+    """A model's graph, its hyperparameters by name, and how it is trained, if it is.
+
+    `mode` is what the graph and the loss compute; None where that is the same in both modes, or not known.
+    """
 
     graph: Graph
     hypers: Mapping[str, Any] = field(default_factory=dict)
     training: TrainingSpec | None = None
+    mode: Mode | None = None
 
 
 class ModelSource(Protocol):

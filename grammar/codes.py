@@ -93,7 +93,7 @@ E140 = Code("E140", "a file that is not UTF-8")
 E141 = Code("E141", "a binary file")
 E142 = Code("E142", "a Git LFS pointer")
 E143 = Code("E143", "a file that is too large")
-E144 = Code("E144", "a trained model instead of a `.model` file")
+E144 = Code("E144", "a trained model or arrays instead of a `.model` file")
 
 # Names and imports
 

@@ -18,7 +18,8 @@ OFFICE = "a document of Excel or Word"
 GGUF = "a GGUF file"
 LFS_POINTER = "a Git LFS pointer"
 TFLITE = "a TensorFlow Lite file"
-TRAINED = frozenset((NPY, NPZ, ZIP, GZIP, SAFETENSORS, ONNX, PICKLE, HDF5, GGUF, TFLITE))  # which may hold weights
+ARRAYS = frozenset((NPY, NPZ))  # inputs or weights
+TRAINED = frozenset((ZIP, SAFETENSORS, ONNX, PICKLE, HDF5, GGUF, TFLITE))
 
 # The first bytes that the formats prescribe.
 _BEGINNINGS = (

@@ -204,6 +204,12 @@ def trained_model(name: str, kind: str) -> Diagnostic:
     return Diagnostic(codes.E144, _TRAINED, place=_printable(name), note=f"it is {kind}", hint=hint)
 
 
+def file_of_arrays(name: str, kind: str) -> Diagnostic:
+    message = "this is a file of arrays, not a `.model` file"
+    hint = "name the network's `.model` file here; arrays are its weights, for `--weights`, or inputs of `nablac run`"
+    return Diagnostic(codes.E144, message, place=_printable(name), note=f"it is {kind}", hint=hint)
+
+
 def onnx_file(name: str) -> Diagnostic:
     hint = "run an ONNX file with `nablac run FILE.onnx`; other commands take the network's `.model` file"
     return Diagnostic(codes.E144, _TRAINED, place=_printable(name), note="it is an ONNX file", hint=hint)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from grammar import mistakes
 from grammar.diagnostics import NablacError
-from grammar.file_kinds import LFS_POINTER, ONNX, TRAINED, encoding_of, kind_of
+from grammar.file_kinds import ARRAYS, LFS_POINTER, NPY, NPZ, ONNX, TRAINED, encoding_of, kind_of
 from grammar.limits import MOST_BYTES
 from grammar.source import Source
 
@@ -24,20 +24,26 @@ _SUFFIXES = {
     ".h5": "an HDF5 file",
     ".keras": "a Keras file",
     ".safetensors": "a file of weights",
-    ".npz": "NumPy arrays",
-    ".npy": "a NumPy array",
     ".pkl": "a Python pickle",
     ".pickle": "a Python pickle",
     ".gguf": "a GGUF file",
     ".tflite": "a TensorFlow Lite file",
     ".pb": "a protocol buffer",
 }
+_SUFFIXES_OF_ARRAYS = {".npz": NPZ, ".npy": NPY}
 
 
 def read_source(path: str | os.PathLike[str]) -> Source:
     """The text of a file; raises NablacError if it cannot be read or is not a model."""
     name = os.fspath(path)
-    content = _content(name)
+    return source_of(name, _content(name))
+
+
+def source_of(name: str, content: bytes) -> Source:
+    """The text in the bytes of a file or a stream; raises NablacError if it is not a model."""
+    if len(content) > MOST_BYTES:
+        _refuse_other_kinds(name, content)
+        raise NablacError(mistakes.file_too_large(name))
     if kind_of(content) == LFS_POINTER:
         raise NablacError(mistakes.lfs_pointer(name))
     _refuse_other_kinds(name, content)
@@ -67,9 +73,6 @@ def _content(name: str) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise NablacError(mistakes.unreadable(name, reason.lower())) from None
-    if len(content) > MOST_BYTES:
-        _refuse_other_kinds(name, content)
-        raise NablacError(mistakes.file_too_large(name))
     return content
 
 
@@ -113,7 +116,10 @@ def _refuse_other_kinds(name: str, content: bytes) -> None:
     kind = kind_of(content)
     if kind == ONNX or (name.lower().endswith(".onnx") and not is_text):
         raise NablacError(mistakes.onnx_file(name))
-    trained = kind if kind in TRAINED else None if is_text else _SUFFIXES.get(Path(name).suffix.lower())
+    suffix = Path(name).suffix.lower()
+    if kind in ARRAYS or (kind is None and suffix in _SUFFIXES_OF_ARRAYS and not is_text):
+        raise NablacError(mistakes.file_of_arrays(name, kind or _SUFFIXES_OF_ARRAYS[suffix]))
+    trained = kind if kind in TRAINED else None if is_text else _SUFFIXES.get(suffix)
     if trained is not None:
         raise NablacError(mistakes.trained_model(name, trained))
     if kind is not None:

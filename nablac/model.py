@@ -371,19 +371,25 @@ class Model(TrainableModel):
 
         return profile(lambda: self.workload(sizes), runs)
 
-    def gradient(self, wrt: str | Iterable[str] = "*", *, second: bool = False) -> Model:
+    def gradient(self, wrt: str | Iterable[str] = "*", *, second: bool = False, training: bool | None = None) -> Model:
         """A model that returns the loss, and `grad.<name>` for the parameters and float inputs that match `wrt`.
 
         For a trained model the batch is in raw units. With `second` it also takes `along.<name>` and returns
         `hvp.<name>`: the Hessian times that vector.
+
+        With `training` the gradient is the one that the model is trained with, with dropout and the statistics of the
+        batch, else that of the loss in inference mode, where running statistics are constants; None for the mode that
+        the model was compiled in, which is inference unless `compile` was told otherwise.
         """
         from compiler.training.gradients import gradient_graph
         from runtime.initialization import initialize
         from runtime.training.trained import in_raw_data
 
-        spec = in_raw_data(self._source.spec(training=self._training), self.fitted)
+        spec = in_raw_data(self._source.spec(training=self._training if training is None else training), self.fitted)
         graph = gradient_graph(spec, [wrt] if isinstance(wrt, str) else wrt, second=second)
-        differentiated = Model(ModelSpec(graph, self.hypers), seed=self.seed, backend=self.backend, device=self.device)
+        differentiated = Model(
+            ModelSpec(graph, self.hypers, mode=spec.mode), seed=self.seed, backend=self.backend, device=self.device
+        )
         differentiated._weights = initialize(differentiated.graph, self.seed, self.read_weights())
         return differentiated
 

@@ -62,18 +62,20 @@ class ModelViews:
         whole = outline(self.elaborated)  # before optimisation: fused operators have no layers
         return Picture(svg(close_below(whole, readable_depth(whole) if depth is None else depth), self.name))
 
-    def gradient_equations(self, wrt: str | Iterable[str] = "*", *, latex: bool = False) -> FixedText:
+    def gradient_equations(
+        self, wrt: str | Iterable[str] = "*", *, latex: bool = False, training: bool | None = None
+    ) -> FixedText:
         """The gradient that the compiler derives as equations to read, from the loss backwards: text, or LaTeX.
 
-        dX is the gradient of the loss with respect to X, for each value that the model's text names; `wrt` as in
-        `gradient`.
+        dX is the gradient of the loss with respect to X, for each value that the model's text names; `wrt` and
+        `training` as in `gradient`. The first line says in which mode.
         """
         from compiler.formulas.gradient_equations import gradient_equations
         from compiler.formulas.latex import latex_of
         from compiler.formulas.plain_text import text_of
         from runtime.training.trained import in_raw_data
 
-        spec = in_raw_data(self._source.spec(training=self._training), self.fitted)
+        spec = in_raw_data(self._source.spec(training=self._training if training is None else training), self.fitted)
         section = gradient_equations(spec, [wrt] if isinstance(wrt, str) else wrt)
         return FixedText(latex_of(section) if latex else text_of(section))
 

@@ -222,12 +222,12 @@ def _read(path: str, name: str, types: Mapping[str, InputType], reading: Reading
     packed = target.suffix.lower() == _PACKED
     suffix = Path(target.stem).suffix if packed else target.suffix
     kind = FileKind.of_content(content) if stream else FileKind.of_suffix(suffix)
+    if not stream and not os.path.isfile(target):
+        raise NablacError(Diagnostic(codes.E901, f"there is no file {target}", place=path, hint=_suggest(target)))
     if kind is None or (packed and kind is not FileKind.TABLE):
         message = f"`{suffix.lower() or target.name}` is not a supported input file"
         raise NablacError(Diagnostic(codes.E807, message, place=path, hint=f"the kinds are {', '.join(_SUFFIXES)}"))
     if not stream:
-        if not os.path.isfile(target):
-            raise NablacError(Diagnostic(codes.E901, f"there is no file {target}", place=path, hint=_suggest(target)))
         content = _content(target, path) if kind_by_name(str(target)) != "parquet" else b""
     match kind:
         case FileKind.NPY | FileKind.NPZ:  # either may have the suffix of the other: NumPy reads both

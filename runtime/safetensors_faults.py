@@ -26,12 +26,10 @@ def fault_of(path: Path) -> str:
         file.seek(0)
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > max(size - 8, 0) or length > _LARGEST_HEADER:
-            likely = length <= _LARGEST_HEADER  # else these are probably the first letters of a text
-            return (
-                f"its header of {length:,} bytes is not whole"
-                if likely
-                else "its first bytes are not those of the format"
-            )
+            if size >= 8 and length > _LARGEST_HEADER:  # these are probably the first letters of a text
+                return "its first bytes are not those of the format"
+            what = f"its header of {length:,} bytes is not whole" if size >= 8 else f"it has {size} bytes"
+            return f"it is truncated: {what}"
         header = read_at_most(file, length - 1) if length else b""
     try:
         entries = json.loads(header)
@@ -49,7 +47,8 @@ def fault_of(path: Path) -> str:
             return f"the bytes of `{name}` begin at {entry['data_offsets'][0]:,}, and those before it end at {end:,}"
         end = entry["data_offsets"][1]
     if end != size - 8 - length:
-        return f"its header declares {end:,} bytes of tensors; the file has {size - 8 - length:,}"
+        cut = "it is truncated: " if end > size - 8 - length else ""
+        return f"{cut}its header declares {end:,} bytes of tensors; the file has {size - 8 - length:,}"
     return "its header does not follow the format"
 
 

@@ -202,6 +202,8 @@ def _kind_of(path: Path) -> str:
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:  # a length of 640 begins like a pickle
         return SAFETENSORS
     kind = kind_of(head)
+    if path.suffix == ".npz" and kind in (None, ZIP):  # cut short before the name of its first array
+        kind = NPZ if head else None
     if kind in (NPZ, ONNX):
         return kind
     if kind == HDF5 or (kind == ZIP and _is_keras(path)):

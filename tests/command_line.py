@@ -34,7 +34,7 @@ class Ended:
         return self.stdout + self.stderr
 
 
-def invoke(*arguments: str | Path, folder: Path | None = None, stdin: str = "") -> Ended:
+def invoke(*arguments: str | Path, folder: Path | None = None, stdin: str | bytes = "") -> Ended:
     """Run `nablac` with these arguments in this process, with its own handling of errors, signals and exit status."""
     argv = patch.object(sys, "argv", ["nablac", *map(str, arguments)])
     streams = CliRunner().isolation(input=stdin, env={"COLUMNS": "100"})

@@ -116,7 +116,8 @@ def spec_of(elaboration: Elaboration) -> ModelSpec:
     """The spec of a model; its optimizer's equations are elaborated when they are first read."""
     block = elaboration.block
     training = training_spec(elaboration.session, block) if block is not None else None
-    return ModelSpec(elaboration.graph, elaboration.hypers, training)
+    mode = elaboration.session.mode
+    return ModelSpec(elaboration.graph, elaboration.hypers, training, mode)
 
 
 def _named_outputs(session: Session, frame: Frame, defined: Defined) -> dict[str, Value] | None:

@@ -18,6 +18,7 @@ from compiler.elaborate.placement import misplaced
 from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Lazy
 from compiler.elaborate.work import EXPRESSION, FACTOR, ITEM, NODE, REFUSED, Work, most_work, of_shape
 from compiler.graph import Value
+from compiler.model_spec import Mode
 from compiler.origins import Layer, ResultName, origin
 from compiler.search_space import Numbers, Search
 from compiler.types import DType, TypeMismatch
@@ -125,6 +126,13 @@ class Session:
         """The flag `training` of the language."""
         self.asked_training = True
         return self._training
+
+    @property
+    def mode(self) -> Mode | None:
+        """The mode of what was elaborated; None if it does not depend on the flag."""
+        if not self.asked_training:
+            return None
+        return Mode.TRAINING if self._training else Mode.INFERENCE
 
     @property
     def local_float_type(self) -> DType:

@@ -29,7 +29,7 @@ def gradient_equations(model: ModelSpec, wrt: Iterable[str] = ("*",)) -> Section
     chosen = chosen_sources(model, loss, wrt)
     with recorded() as derivation:
         gradient_of(loss, list(chosen.values()))
-    return _Reader(derivation, spec.layers).read(loss, model.graph.name)
+    return _Reader(derivation, spec.layers).read(loss, model.graph.name).replace(mode=model.mode)
 
 
 class _Reader:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from compiler.formulas.expression_makers import Transposed
 from compiler.formulas.plain_text import location, step_title
-from compiler.formulas.sections import Equation, Group, Section
+from compiler.formulas.sections import Equation, Group, Section, heading
 from compiler.formulas.symbols import Reference, Symbol
 from compiler.graph import Operator
 from grammar import syntax
@@ -42,7 +42,8 @@ _SPECIAL = {"\\": r"\backslash{}", "_": r"\_", "#": r"\#", "%": r"\%", "&": r"\&
 
 def latex_of(section: Section) -> str:
     """A model, or its gradient, as LaTeX."""
-    return "\n".join(_blocks(section)) + "\n"
+    head = [f"% {heading(section)}"] if section.is_gradient else []
+    return "\n".join([*head, *_blocks(section)]) + "\n"
 
 
 def _blocks(section: Section) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compiler.formulas.sections import Equation, Group, Section, every_equation
+from compiler.formulas.sections import Equation, Group, Section, every_equation, heading
 from grammar.expression_printer import PIPE, PRODUCT, print_expression
 from grammar.source import Span
 
@@ -34,9 +34,9 @@ def location(span: Span) -> str:
 
 def _head(section: Section) -> Iterator[str]:
     if not section.is_gradient:
-        yield f"# {section.definition}: its equations, in the order in which they are computed."
+        yield f"# {heading(section)}."
         return
-    yield f"# {section.definition}: the gradient of its loss, from the loss backwards. dX is the gradient of X."
+    yield f"# {heading(section)}. dX is the gradient of X."
     if any(step.is_step for step, _, _ in every_equation(section)):
         yield "# In the steps of a recurrence, X' is the next value of X, and dX[t + 1] is of the step after this one."
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from compiler.formulas.symbols import Symbol
+from compiler.model_spec import Mode
 from grammar import syntax
 from grammar.record import Record
 from grammar.source import Span
@@ -30,7 +31,7 @@ class Group(Record):
 class Section(Record):
     """The equations of a model, or of one step of a recurrence, from the loss backwards.
 
-    In a step, `path` is that of the cell, whose names are written without it.
+    In a step, `path` is that of the cell, whose names are written without it. `mode` is that of a differentiated model.
     """
 
     path: str
@@ -40,6 +41,15 @@ class Section(Record):
     is_step: bool = False
     is_gradient: bool = True
     keeps: tuple[Symbol, ...] = ()
+    mode: Mode | None = None
+
+
+def heading(section: Section) -> str:
+    """What the equations of a model are, as a phrase."""
+    if not section.is_gradient:
+        return f"{section.definition}: its equations, in the order in which they are computed"
+    mode = f" in {section.mode} mode" if section.mode is not None else ""
+    return f"{section.definition}: the gradient of its loss{mode}, from the loss backwards"
 
 
 def every_equation(section: Section) -> Iterator[tuple[Section, Group, Equation]]:

@@ -46,7 +46,9 @@ def gradient_graph(model: ModelSpec, wrt: Iterable[str] = ("*",), *, second: boo
             total = total + product
         seconds = _or_zeros(chosen, gradient_of(total, list(chosen.values())))
         outputs |= {f"hvp.{name}": value for name, value in seconds.items()}
-    return Graph(inputs_of(model, outputs.values()), outputs, {}, f"{graph.name}.gradient", graph.doc, graph.layers)
+    mode = f" in {model.mode} mode" if model.mode is not None else ""
+    doc = "\n\n".join(filter(None, (f"The gradient of the loss of {graph.name}{mode}.", graph.doc)))
+    return Graph(inputs_of(model, outputs.values()), outputs, {}, f"{graph.name}.gradient", doc, graph.layers)
 
 
 def chosen_sources(model: ModelSpec, loss: Value, wrt: Iterable[str]) -> dict[str, Value]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cached_property
 
+from compiler.byte_sizes import units_of
 from compiler.dims import Size, substitute, symbols
 from compiler.graph import Graph, Node, Value
 from compiler.liveness import Liveness
@@ -25,7 +26,6 @@ _CHEAP = 16  # operations for each element: elementwise, normalisations, softmax
 _MUCH = 2  # how many times smaller a result is that is computed early
 _SMALL = 2000  # a value below this fraction of the peak is always kept
 _STATE = 1.1  # times what is fed and written: below it, the rest does not matter
-_STATE_HINT = "weights and states take most of it: choose a smaller model or another optimizer"
 _MOST_ROUNDS = 12
 _LEAST_GAIN = 0.995
 _FRACTIONS = (0.125, 0.25, 0.5)  # of the nodes
@@ -59,17 +59,22 @@ def fit_into(graph: Graph, budget: int, sizes: Mapping[str, int], beside: int = 
         least = min(least, shrunk.most)
     written = sum(map(early.bytes, graph.updates.values()))
     fed = early.fed_bytes + beside
-    only_state = least + beside < _STATE * (fed + written) or budget < fed - sum(
-        map(early.bytes, graph.inputs.values())
-    )
+    state = fed - sum(map(early.bytes, graph.inputs.values()))
+    text_of = units_of(budget)
+    if least + beside < _STATE * (fed + written):
+        hint = "weights and states take most of it: choose a smaller model or another optimizer"
+    elif state >= budget:
+        hint = f"weights and states alone take {text_of(state)}: raise the budget, or choose a smaller model"
+    else:
+        hint = _lengths_hint(graph) or "train with smaller batches"
     raise NablacError(
         Diagnostic(
             codes.E811,
-            f"a training step does not fit in {_amount(budget)}",
+            f"a training step does not fit in {text_of(budget)}",
             place="memory_budget",
-            note=f"it takes {_amount(early.most + beside)}, and at least {_amount(least + beside)} however much is "
-            f"computed again; {_amount(fed)} of that is weights, states and the batch",
-            hint=_STATE_HINT if only_state else _lengths_hint(graph) or "train with smaller batches",
+            note=f"it takes {text_of(early.most + beside)}, and at least {text_of(least + beside)} however much is "
+            f"computed again; {text_of(fed)} of that is weights, states and the batch",
+            hint=hint,
         )
     )
 
@@ -157,13 +162,6 @@ def _with_barriers(graph: Graph, changed: list[tuple[Node, Value, list[Value]]])
         rebuilt = node if tuple(operands) == node.operands else with_operands(node, tuple(operands))
         new.update(zip(node.results, rebuilt.results, strict=True))
     return with_ends(graph, new)
-
-
-def _amount(count: int) -> str:
-    """A number of bytes with a unit."""
-    if count < 1000:
-        return f"{count} bytes"
-    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} KB"
 
 
 def _cheap_of_first(before: Liveness, fraction: float) -> MayRepeat:

@@ -11,12 +11,14 @@ import click
 from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import ModelOptions, model_options, output_options, size_option, weight_options
 from nablac.commands.output import note, print_json
+from nablac.commands.runs import read_run
 from nablac.commands.training_setup import seed_of_step, set_up_step
 from runtime.backends import BACKENDS
 
 if TYPE_CHECKING:
     from compiler.graph import Graph
     from nablac.commands.bench_processes import Candidate, Result
+    from runtime.training.training_run import Training
 
 _ROUNDS = 7
 
@@ -44,7 +46,8 @@ _ROUNDS = 7
     "forms",
     multiple=True,
     metavar="NAME",
-    help="Measure this form: as compiled, weights by name, or without PASS. Can be repeated.  [default: all]",
+    help="Measure this form: as compiled, weights by name, with --jit or --no-jit, or without PASS. Can be repeated.  "
+    "[default: all]",
 )
 @click.option(
     "--rounds",
@@ -70,24 +73,31 @@ def command(
     """Compare backends, threads and forms of a model.
 
     Measures the model on random inputs, as it is compiled, with each number of threads; with the most of them also
-    without each pass that changes it, and with its weights by name. Every row has a process of its own. They warm up
-    until their time stops falling, and then take turns. Ctrl-C prints what was measured so far.
+    without each pass that changes it, with its weights by name, and in training with and without compiled loops
+    (--jit). Every row has a process of its own. They warm up until their time stops falling, and then take turns.
+    Ctrl-C prints what was measured so far.
 
     The times are medians. `spread` is half of the distance between the quartiles, `processor ms` the time of all
-    processors together, `ratio` the time relative to the fastest.
+    processors together, `ratio` the time relative to the fastest. Where other work on the machine makes the rows wait,
+    a note says so, and `processor ratio` is that of the processor times, by which rows of one thread are sorted.
 
     \b
     Example:
       echo 'model M { input x: [batch, 64]; output y = x -> Dense(64) -> relu }' > m.model
       nablac bench m.model --size batch=256
     """
-    from nablac.commands.bench_processes import Job, bench_text, run_benchmark
+    from nablac.commands.bench_processes import Job, run_benchmark
+    from nablac.commands.bench_table import bench_text, to_json, waiting
     from runtime.profiling.workload import check_sizes
 
-    written = set_up_step(options, seed_of_step(options)).step.measured if as_step else set_up_model(options).elaborated
+    seed, measured_model = seed_of_step(options), options
+    if options.is_run:  # here, since the processes do not know which options the user gave
+        measured_model = read_run(options.file).model(options)
+    training = set_up_step(measured_model, seed) if as_step else None
+    written = training.step.measured if training is not None else set_up_model(measured_model).elaborated
     check_sizes(written, sizes)
-    candidates = _candidates(written, as_step, backends or BACKENDS, threads or _thread_counts(), forms)
-    job = Job(options, as_step, sizes, seed_of_step(options))
+    candidates = _candidates(written, training, backends or BACKENDS, threads or _thread_counts(), forms)
+    job = Job(measured_model, as_step, sizes, seed)
     results: list[Result] = []
     status = 0
     try:
@@ -100,9 +110,9 @@ def command(
         return status
     what = "training step" if as_step else "inference"
     if as_json:
-        fastest = min(result.wall for result in results)
-        rows = [result.to_json(fastest) for result in results]
-        print_json({"model": str(options.file), "what": what, "sizes": results[0].sizes, "rows": rows})
+        rows = to_json(results)
+        facts = {"model": str(options.file), "what": what, "sizes": results[0].sizes, "waiting": waiting(results)}
+        print_json({**facts, "rows": rows})
     else:
         at = ", ".join(f"{name}={size}" for name, size in results[0].sizes.items())
         click.echo(bench_text(results, f"{options.file}: {what}" + (f" at {at}" if at else "")))
@@ -117,9 +127,9 @@ def _thread_counts() -> list[int]:
 
 
 def _candidates(
-    written: Graph, as_step: bool, backends: Sequence[str], threads: Sequence[int], forms: Sequence[str]
+    written: Graph, training: Training | None, backends: Sequence[str], threads: Sequence[int], forms: Sequence[str]
 ) -> list[Candidate]:
-    """The rows of the table; UsageError for a form that the model does not have."""
+    """The rows of the table, of a training step or else of inference; UsageError for a form that there is not."""
     from grammar.diagnostics import did_you_mean
     from nablac.commands.bench_processes import Candidate
 
@@ -127,7 +137,10 @@ def _candidates(
     for backend in backends:
         chosen += [Candidate(backend, count) for count in threads]
         chosen += [Candidate(backend, max(threads), name) for name in _changing_passes(written, backend)]
-        chosen += [] if as_step else [Candidate(backend, max(threads), keep_weights=True)]
+        if training is None:
+            chosen.append(Candidate(backend, max(threads), keep_weights=True))
+        else:
+            chosen += [Candidate(backend, max(threads), jit=jit) for jit in _loop_choices(training, backend)]
     known = list(dict.fromkeys(candidate.form for candidate in chosen))
     for form in forms:
         if form not in known:
@@ -149,3 +162,15 @@ def _changing_passes(written: Graph, backend: str) -> list[str]:
             run_stage(graph, Stage.EXPORT, target)
     changed = {run.name for run in runs if run.after != run.before}
     return [name for name in fusing_pass_names() if name in changed]
+
+
+def _loop_choices(training: Training, backend: str) -> list[bool]:
+    """The values of `jit` that compile other loops than the step does where the user leaves it open."""
+    from importlib.util import find_spec
+
+    from runtime.training.loop_choice import LONG_RUN
+
+    if find_spec("numba") is None:
+        return []
+    updates = training.compiles_update(LONG_RUN)
+    return ([True] if backend == "numpy" or not updates else []) + ([False] if updates else [])

@@ -31,19 +31,22 @@ AS_COMPILED, BY_NAME = "as compiled", "weights by name"
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is measured: a backend, its threads, and the form of the model: a pass less, or weights by name."""
+    """What is measured: a backend, its threads, and the form of the model: a pass less, weights by name, or loops."""
 
     backend: str
     threads: int
     disabled: str | None = None
     keep_weights: bool = False
+    jit: bool | None = None  # whether a training step's loops are compiled; None for those that pay
 
     @property
     def form(self) -> str:
         """The form in words."""
-        return (
-            f"without {self.disabled}" if self.disabled is not None else BY_NAME if self.keep_weights else AS_COMPILED
-        )
+        if self.disabled is not None:
+            return f"without {self.disabled}"
+        if self.jit is not None:
+            return "with --jit" if self.jit else "with --no-jit"
+        return BY_NAME if self.keep_weights else AS_COMPILED
 
     def __str__(self) -> str:
         threads = f"{self.threads} thread{'s' if self.threads != 1 else ''}"
@@ -78,26 +81,10 @@ class Result:
         first, _, third = quantiles((turn.wall for turn in self.turns), method="inclusive")
         return (third - first) / 2 / self.wall
 
-    def to_json(self, fastest: float) -> dict[str, Any]:
-        """As `nablac bench --json` prints it."""
-        candidate = self.candidate
-        return {
-            "backend": candidate.backend,
-            "threads": candidate.threads,
-            "form": candidate.form,
-            "seconds": self.wall,
-            "spread": self.spread,
-            "processor_seconds": self.processor,
-            "build_seconds": self.built,
-            "first_seconds": self.first,
-            "ratio": self.wall / fastest,
-            "turns": [turn.wall for turn in self.turns],
-        }
-
 
 @dataclass(frozen=True)
 class Job:
-    """What every process needs to know to build its workload."""
+    """What every process needs to know to build its workload; `options` name files, not the folder of a run."""
 
     options: ModelOptions
     as_step: bool
@@ -112,7 +99,9 @@ class Job:
 
         options = replace(self.options, backend=candidate.backend)
         if self.as_step:
-            return training_steps(set_up_step(options, self.seed), self.sizes)
+            training = set_up_step(options, self.seed)
+            training = replace(training, options=replace(training.options, jit=candidate.jit))
+            return training_steps(training, self.sizes)
         return set_up_model(options).workload(self.sizes, keep_weights=candidate.keep_weights)
 
 
@@ -166,6 +155,8 @@ def _answer(connection: Connection, candidate: Candidate) -> Any:
         raise NablacError(Diagnostic(codes.E916, message, place="bench", hint=hint)) from None
     if isinstance(answer, tuple):
         raise NablacError(*answer)
+    if isinstance(answer, Exception):  # a fault of this program, which the command reports as one
+        raise answer
     return answer
 
 
@@ -198,24 +189,16 @@ def _serve(job: Job, candidate: Candidate, connection: Connection) -> None:
                 connection.send(error.diagnostics)
             except MemoryError:
                 connection.send((Diagnostic(codes.E810, f"not enough memory for {candidate}", place="bench"),))
+            except (EOFError, OSError):
+                raise
+            except Exception as error:
+                connection.send(_portable(error))
 
 
-def bench_text(results: Sequence[Result], title: str) -> str:
-    """The table of results, the fastest first."""
-    ordered = sorted(results, key=lambda result: result.wall)
-    fastest = ordered[0].wall
-    rows = [("backend", "threads", "form", "ms", "spread", "processor ms", "first ms", "ratio")]
-    for result in ordered:
-        candidate = result.candidate
-        times = (f"{result.wall * 1000:,.3f}", f"{result.spread:.1%}", f"{result.processor * 1000:,.3f}")
-        first, ratio = f"{result.first * 1000:,.1f}", f"{result.wall / fastest:.2f}"
-        rows.append((BACKEND_NAMES[candidate.backend], str(candidate.threads), candidate.form, *times, first, ratio))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if column in (0, 2) else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    return "\n".join([title, "", lines[0], "-" * max(map(len, lines)), *lines[1:]])
+def _portable(error: Exception) -> RuntimeError:
+    """An error that another process can raise, which shows where it came from."""
+    import traceback
+
+    unexpected = RuntimeError(f"{type(error).__name__}: {error}")
+    unexpected.add_note("".join(traceback.format_exception(error)))
+    return unexpected

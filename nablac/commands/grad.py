@@ -22,6 +22,11 @@ from nablac.commands.output import note, print_json
 @click.option(
     "--hvp", is_flag=True, help="Also export Hessian-vector products: inputs `along.NAME`, outputs `hvp.NAME`."
 )
+@click.option(
+    "--training",
+    is_flag=True,
+    help="Differentiate the loss of training, with dropout and the statistics of the batch.  [default: of inference]",
+)
 @click.option("--text", "as_text", is_flag=True, help="Print the gradients as equations instead.")
 @click.option("--latex", is_flag=True, help="Print the gradients as equations in LaTeX instead.")
 @click.option(
@@ -39,6 +44,7 @@ def command(
     options: ModelOptions,
     wrt: tuple[str, ...],
     hvp: bool,
+    training: bool,
     as_text: bool,
     latex: bool,
     output: Path | None,
@@ -52,6 +58,10 @@ def command(
     input that --wrt selects. With --text the gradients are equations in the names of the model, from the loss
     backwards; docs/gradients.md says how to read them.
 
+    They are those of the loss in inference mode: without dropout, and with running statistics as constants. With
+    --training they are those that the model is trained with; a file of a model that draws random numbers then has the
+    input `seed` too. Running statistics are not updated: `nablac compile --train --split` exports all of a step.
+
     \b
     Example:
       nablac grad lstm --text
@@ -62,9 +72,10 @@ def command(
         if hvp or opset is not None:
             option = "--hvp" if hvp else "--opset"
             raise click.UsageError(f"{option} is for ONNX files: leave out {'--text' if as_text else '--latex'}")
-        return _print_equations(options, wrt, latex, output, as_json, quiet)
+        return _print_equations(options, wrt, training, latex, output, as_json, quiet)
     import onnx
 
+    from compiler.model_spec import Mode
     from compiler.passes.rules import is_everywhere
     from grammar.file_kinds import ONNX
     from runtime.outputs import check_output
@@ -72,24 +83,33 @@ def command(
     target = output or options.beside(".grad.onnx")
     check_output(target, ONNX, options.files_read())
     model = set_up_model(options)
-    gradient = model.gradient(wrt or "*", second=hvp)
+    gradient = model.gradient(wrt or "*", second=hvp, training=training)
     proto = gradient.onnx(opset)
     onnx.checker.check_model(proto, full_check=True)
     gradient.to_onnx(target, opset)
     outputs = {key: str(value.type) for key, value in gradient.graph.outputs.items()}
     if as_json:
-        print_json({"output": str(target), "outputs": outputs})
+        print_json({"output": str(target), "mode": gradient.spec.mode, "outputs": outputs})
     if as_json or quiet:
         return 0
-    click.echo(f"{target}: {gradient.name}, {len(proto.graph.node)} nodes")
+    mode = f" in {gradient.spec.mode} mode" if gradient.spec.mode is not None else ""
+    click.echo(f"{target}: {gradient.name}{mode}, {len(proto.graph.node)} nodes")
     for key, type in outputs.items():
         zero = ", always 0: no gradient reaches it" if is_everywhere(gradient.graph.outputs[key], 0) else ""
         click.echo(f"  {key}: {type}{zero}")
+    if gradient.spec.mode is Mode.INFERENCE:
+        note("note: this model computes something else in training: --training exports the gradient of that")
     return 0
 
 
 def _print_equations(
-    options: ModelOptions, wrt: tuple[str, ...], latex: bool, output: Path | None, as_json: bool, quiet: bool
+    options: ModelOptions,
+    wrt: tuple[str, ...],
+    training: bool,
+    latex: bool,
+    output: Path | None,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
     """Print the gradients as equations, or write them to a file."""
     from runtime.atomic_files import write_bytes
@@ -98,7 +118,7 @@ def _print_equations(
     if output is not None:
         check_output(output, reads=options.files_read())
     model = set_up_model(options)
-    text = model.gradient_equations(wrt or "*", latex=latex)
+    text = model.gradient_equations(wrt or "*", latex=latex, training=training)
     if output is None:
         print_json({"text": text}) if as_json else click.echo(text, nl=False)
         return 0

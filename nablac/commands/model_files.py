@@ -6,12 +6,16 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from grammar import codes
+from grammar import codes, mistakes
 from grammar.diagnostics import Diagnostic, NablacError
+from grammar.limits import MOST_BYTES
+from grammar.reading import source_of
 from grammar.source import Source
 from nablac.commands.options import is_run_folder
+from runtime.boundary import read_at_most, reason_of
 
 STDIN = Path("-")
+_NAME = "<stdin>"
 
 
 def models_in(folder: Path) -> list[Path]:
@@ -28,5 +32,11 @@ def without_runs(files: Iterable[Path]) -> list[Path]:
 
 
 def read_standard_input() -> Source:
-    """The text of a model from standard input."""
-    return Source("<stdin>", sys.stdin.read())
+    """The text of a model from standard input; NablacError if it is not a text."""
+    if sys.stdin is None:  # closed, as by `<&-`
+        raise NablacError(mistakes.unreadable(_NAME, "it is closed"))
+    try:
+        content = read_at_most(sys.stdin.buffer, MOST_BYTES)
+    except OSError as error:
+        raise NablacError(mistakes.unreadable(_NAME, reason_of(error))) from None
+    return source_of(_NAME, content)

@@ -43,8 +43,9 @@ def command(
     """Show where the time of a model goes.
 
     Runs the model on random inputs, and lists the time of each layer, of each line of the text, and of each kind of
-    operator. With --backend ort the times are those of onnxruntime's own profiler; a kernel that it has fused of
-    several operators counts for the last of them.
+    operator. With --backend ort the times are those of onnxruntime's own profiler, which makes small operators slower;
+    a kernel that it has fused of several operators counts for the last of them. The time of a run without the profiler
+    is measured too.
 
     Where --size says nothing of it, the first axis of an input has 8 examples, in training the batch of the train
     block, and other named dims have 32.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 from runtime.charts.flames import flame_graph
@@ -21,6 +22,7 @@ from runtime.profiling.grouping import (
 from runtime.profiling.timing import Kind, Profile
 
 _HEADER = ("ms", "share", "own ms", "calls", "GFLOP/s")
+_MUCH_SLOWER = 1.25  # times an unprofiled run: the times of a profile are then far from its
 _LONGEST = 60  # letters of a name or a line
 
 
@@ -51,6 +53,8 @@ def profile_json(profile: Profile) -> dict[str, Any]:
         "runs": list(profile.runs),
         "seconds": total,
         "median": profile.median,
+        "unprofiled": list(profile.unprofiled),
+        "slowdown": profile.slowdown,
         "flops": profile.flops,
         "layers": [row.to_json("layer", total) for row in by_layer(profile)],
         "lines": [row.to_json("line", total) for row in by_line(profile)],
@@ -62,7 +66,7 @@ def profile_json(profile: Profile) -> dict[str, Any]:
 def profile_text(profile: Profile) -> str:
     """What was measured, and the first rows of the three tables."""
     tables = [_aligned(header, rows, more) for header, rows, more in _tables(profile)]
-    return "\n\n".join([f"{_headline(profile)}\n{_measured(profile)}", *tables])
+    return "\n\n".join(["\n".join([_headline(profile), _measured(profile), *_unprofiled(profile)]), *tables])
 
 
 def _headline(profile: Profile) -> str:
@@ -72,10 +76,29 @@ def _headline(profile: Profile) -> str:
 
 
 def _measured(profile: Profile) -> str:
-    fastest, slowest = (f"{seconds * 1000:.3g}" for seconds in (min(profile.runs), max(profile.runs)))
     runs = f"{len(profile.runs)} run{'s' if len(profile.runs) != 1 else ''}"
-    spread = f"median {profile.median * 1000:.3g} ms, {fastest} to {slowest}"
-    return f"{runs}: {spread}; below is the average of the faster half; {prefixed(profile.flops)}FLOP in a run"
+    below = "below is the average of the faster half"
+    return f"{runs}: {_spread(profile.runs)}; {below}; {prefixed(profile.flops)}FLOP in a run"
+
+
+def _spread(runs: Sequence[float]) -> str:
+    fastest, slowest = (f"{seconds * 1000:.3g}" for seconds in (min(runs), max(runs)))
+    return f"median {median(runs) * 1000:.3g} ms, {fastest} to {slowest}"
+
+
+def _unprofiled(profile: Profile) -> list[str]:
+    """The times without the profiler, and what they say of the profile's."""
+    if profile.slowdown is None:
+        return []
+    lines = [f"without the profiler: {_spread(profile.unprofiled)}"]
+    if profile.slowdown > _MUCH_SLOWER:
+        clock = "onnxruntime's profiler" if profile.backend == "ort" else "a clock"
+        longer = f"{profile.slowdown:.1f} times as long"
+        lines += [
+            f"note: a profiled run takes {longer}: {clock} adds to each call of an operator,",
+            "      so that many small ones have too large a share below",
+        ]
+    return lines
 
 
 def _tables(profile: Profile) -> list[tuple[tuple[str, ...], list[tuple[str, ...]], int]]:
@@ -150,6 +173,9 @@ def profile_page(profile: Profile, footer: str = "") -> str:
         ("in operators", f"{inside / profile.seconds:.1%}", "the rest is the backend's own work"),
         ("operations", f"{prefixed(profile.flops)}FLOP", f"{profile.flops / profile.seconds / 1e9:.3g} GFLOP/s"),
     ]
+    if profile.unprofiled:
+        without = f"{median(profile.unprofiled) * 1000:.3g} ms"
+        facts.insert(1, ("not profiled", without, "median of a run without the profiler, which takes time itself"))
     note = "width is time; under each layer the layers and operators in it, the slowest first"
     quiet = "Times are averages over the faster half of the runs; own time is without that of layers inside."
     flame = Figures([flame_graph("Flame graph", flames(profile), note=note)])

@@ -16,7 +16,7 @@ from runtime.observing import watched_by
 from runtime.profiling.kernel_times import KernelTimes
 from runtime.profiling.profile_text import ModelProfile
 from runtime.profiling.session_times import SessionTimes
-from runtime.profiling.timing import RUNS, Kind, Timing, line_of
+from runtime.profiling.timing import RUNS, Kind, Timing, faster_half, line_of
 from runtime.profiling.workload import Workload
 
 if TYPE_CHECKING:
@@ -50,22 +50,19 @@ class _RunTimes:
 def profile(build: Callable[[], Workload], runs: int = RUNS) -> ModelProfile:
     """The profile of `runs` runs of a workload, which is built here, so that its plans and sessions are watched.
 
-    Only the faster half of the runs counts: something else on the machine has disturbed the others. NablacError for
-    fewer than one.
+    Only the faster half of the runs counts: something else on the machine has disturbed the others. It is built and
+    run as often without being watched, before, since clocks take time too. NablacError for fewer than one.
     """
     if runs < 1:
         message = f"`runs` must be a whole number from 1, got {runs}"
         raise NablacError(Diagnostic(codes.E605, message, place="runs"))
+    unprofiled = _all_seconds(build().run, runs)
     with tempfile.TemporaryDirectory() as folder:
         times = _RunTimes(Path(folder))
         with watched_by(times):
             workload = build()
-            seconds = []
-            for _ in range(_WARM_UP + runs):
-                seconds.append(_seconds(workload.run))
-                times.kernels.end_run()
-        seconds = seconds[_WARM_UP:]
-        faster = sorted(range(runs), key=seconds.__getitem__)[: -(-runs // 2)]
+            seconds = _all_seconds(workload.run, runs, times.kernels.end_run)
+        faster = faster_half(seconds)
         counted = [run - runs for run in faster]
         timings = [*times.kernels.timings(counted), *times.sessions.timings(_WARM_UP + runs, counted)]
     average = sum(seconds[run] for run in faster) / len(faster)
@@ -83,7 +80,17 @@ def profile(build: Callable[[], Workload], runs: int = RUNS) -> ModelProfile:
         layers,
         lines,
         _texts(workload.graph, workload.written),
+        unprofiled,
     )
+
+
+def _all_seconds(run: Callable[[], object], runs: int, after: Callable[[], object] = lambda: None) -> list[float]:
+    """The seconds of each of `runs` runs, behind those that warm up; `after` is called after every run."""
+    seconds = []
+    for _ in range(_WARM_UP + runs):
+        seconds.append(_seconds(run))
+        after()
+    return seconds[_WARM_UP:]
 
 
 def _seconds(run: Callable[[], object]) -> float:

@@ -65,6 +65,15 @@ class Profile:
     flops_of_layers: Mapping[str, int] = field(default_factory=dict)
     flops_of_lines: Mapping[str, int] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
+    unprofiled: Sequence[float] = ()  # seconds of runs without clocks and profilers, which take time themselves
+
+    @property
+    def slowdown(self) -> float | None:
+        """How many times as long a profiled run takes as another, by their faster halves; None if not measured."""
+        if not self.unprofiled:
+            return None
+        faster = faster_half(self.unprofiled)
+        return self.seconds * len(faster) / sum(self.unprofiled[run] for run in faster)
 
     @property
     def median(self) -> float:
@@ -75,6 +84,11 @@ class Profile:
     def flops(self) -> int:
         """The floating-point operations of a run."""
         return sum(self.flops_of_layers.values())
+
+
+def faster_half(runs: Sequence[float]) -> list[int]:
+    """The numbers of the faster half of some runs, the fastest first: something else has disturbed the others."""
+    return sorted(range(len(runs)), key=runs.__getitem__)[: -(-len(runs) // 2)]
 
 
 def common_layer(paths: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.atomic_files import write_bytes
 from runtime.backends import BACKENDS, DEVICES
-from runtime.boundary import LARGEST_JSON, read_file
+from runtime.boundary import LARGEST_JSON, read_file, reason_of
 from runtime.data.examples import digest
 from runtime.training.option_ranges import MOST_VALIDATION
 from runtime.training.surroundings import Surroundings, surroundings
@@ -195,9 +195,10 @@ def read_record_and_facts(folder: Path) -> tuple[Record, dict[str, Any]]:
         facts = stored["facts"] if isinstance(stored.get("facts"), dict) else {}
         return record, facts
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise NablacError(
-            Diagnostic(codes.E841, f"{folder} is not the folder of a nablac run", place=str(folder), hint=hint)
-        ) from error
+        hint = f"restore it from a copy, or train anew{_from_its_weights(folder)}"
+        message = "the record of the run is damaged, or of another version of nablac"
+        place, note = str(folder / RECORD), reason_of(error)
+        raise NablacError(Diagnostic(codes.E841, message, place=place, note=note, hint=hint)) from error
 
 
 def _check_ranges(record: Record) -> None:

@@ -224,7 +224,7 @@ def in_raw_data(elaborated: ModelSpec, fitted: Fitted | None) -> ModelSpec:
         metrics=dict(zip(spec.metrics, metrics, strict=True)),
         updates=dict(zip(spec.updates, all_updates, strict=True)),
     )
-    return ModelSpec(rescaled, elaborated.hypers, raw_spec)
+    return ModelSpec(rescaled, elaborated.hypers, raw_spec, elaborated.mode)
 
 
 def weights_of_model(inference: ModelSpec, in_training: Iterable[str], state: Mapping[str, Array]) -> dict[str, Array]:

@@ -15,6 +15,7 @@ from grammar.diagnostics import NablacError
 from grammar.limits import MOST_BYTES, MOST_ERRORS, MOST_EXPRESSION_DEPTH, MOST_NESTING, MOST_TOKENS
 from grammar.parser import parse, read_source
 from grammar.printer import print_file
+from grammar.reading import source_of
 from grammar.source import Source
 from tests.grammar.trees import shape
 from tests.work import at_most
@@ -119,6 +120,7 @@ def test_any_bytes_parse_or_are_refused(tmp_path_factory: pytest.TempPathFactory
         str(error)
 
 
+NPZ_BEGINNING = b"PK\x03\x04" + bytes(22) + b"\x05\0\0\0x.npy"
 FILES = [
     ("not UTF-8", b"layer L {\n\xff }", "E140"),
     ("a zero byte", b"layer L\0 { }", "E141"),
@@ -131,6 +133,9 @@ FILES = [
     ("an ONNX file from nablac", b"\x08\x0a\x12\x06nablac" + bytes(20), "E144"),
     ("an ONNX file without a name or a zero", b"\x08\x0e\x3a\x03\x0a\x01x", "E144"),
     ("a TensorFlow Lite file", b"\x1c\0\0\0TFL3" + bytes(20), "E144"),
+    ("arrays", NPZ_BEGINNING + bytes(100), "E144"),
+    ("an array", b"\x93NUMPY\x01\0" + bytes(100), "E144"),
+    ("a gzip archive", b"\x1f\x8b\x08\0" + bytes(100), "E141"),
     ("weights", b"\x40\0\0\0\0\0\0\0" + b'{"w": 0}', "E144"),
 ]
 
@@ -142,6 +147,16 @@ def test_a_file_of_another_format_is_recognized(tmp_path: Path, content: bytes, 
     with pytest.raises(NablacError) as caught:
         read_source(path)
     assert [diagnostic.code for diagnostic in caught.value.diagnostics] == [code]
+
+
+def test_arrays_are_not_called_a_trained_model() -> None:
+    with pytest.raises(NablacError) as caught:
+        source_of("images.npz", NPZ_BEGINNING)
+    assert str(caught.value) == (
+        "error[E144]: this is a file of arrays, not a `.model` file\n --> images.npz\n  = it is an NPZ archive\n"
+        "help: name the network's `.model` file here; arrays are its weights, for `--weights`, "
+        "or inputs of `nablac run`"
+    )
 
 
 def test_a_missing_file_gets_a_hint_with_a_similar_name(tmp_path: Path) -> None:

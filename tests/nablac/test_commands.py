@@ -87,6 +87,30 @@ def test_check_reads_standard_input_and_prints_json() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("command", ["check", "fmt"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            b"model M {\n\xfe\x8c\x91 \xb6\n}",
+            "error[E140]: the file is not UTF-8 text\n --> <stdin>\n  = byte 0xfe on line 2\nhelp: save it as UTF-8",
+        ),
+        (b"model\0", "error[E141]: the file is binary, not text\n --> <stdin>\n  = a zero byte at offset 5"),
+    ],
+)
+def test_standard_input_that_is_no_text_is_told_once(command: str, content: bytes, message: str) -> None:
+    done = invoke(command, "-", stdin=content)
+    assert done.exit_code == 1 and message in done.stderr and done.output.count("error[") == 1
+
+
+def test_a_closed_standard_input_is_told_as_one() -> None:
+    done = shell("nablac check - <&-")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error[E903]: the file cannot be read\n --> <stdin>\n  = it is closed\n",
+    )
+
+
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 def test_a_model_compiles_to_onnx_that_the_checker_takes(
     tmp_path: Path, path: Path, capfd: pytest.CaptureFixture[str]

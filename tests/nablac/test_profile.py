@@ -7,16 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 import nablac.commands.bench as bench_command
 from nablac.commands import cli
-from nablac.commands.bench_processes import Candidate, bench_text
+from nablac.commands.bench_processes import Candidate, run_benchmark
 from nablac.commands.bench_processes import Result as Measured
+from nablac.commands.bench_table import bench_text, to_json
 from runtime.profiling import steady
 from runtime.profiling.steady import Turn, warm_up
-from tests.models import elaborate
+from runtime.training.run_options import Options
+from runtime.training.training_run import Training
+from tests.models import elaborate, text_source
 
 TEXT = """
 model M {
@@ -112,7 +116,7 @@ def test_a_benchmark_has_a_row_for_each_candidate() -> None:
 
 
 def test_forms_are_compared_with_the_most_threads() -> None:
-    rows = bench_command._candidates(elaborate(TEXT), False, ("ort",), (1, 2), ())
+    rows = bench_command._candidates(elaborate(TEXT), None, ("ort",), (1, 2), ())
     assert [(row.threads, row.form) for row in rows] == [
         (1, "as compiled"),
         (2, "as compiled"),
@@ -121,9 +125,74 @@ def test_forms_are_compared_with_the_most_threads() -> None:
     ]
 
 
+def test_a_training_step_is_compared_with_and_without_compiled_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba", reason="loops are compiled by numba: pip install 'nablac[jit]'")
+    training = Training(
+        text_source(TEXT.replace("loss mse(y, t)", "loss mse(y, t); optimizer adam(lr: 0.1)")), Options()
+    )
+
+    def choices(backend: str) -> list[bool | None]:
+        rows = bench_command._candidates(training.step.measured, training, (backend,), (1,), ())
+        assert not any(row.keep_weights for row in rows)
+        return [row.jit for row in rows if row.disabled is None]
+
+    assert choices("numpy") == [None, True, False]
+    assert choices("ort") == [None, False], "its elementwise operators are onnxruntime's, and its update is compiled"
+    assert [Candidate("ort", 1, jit=jit).form for jit in (True, False)] == ["with --jit", "with --no-jit"]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert choices("numpy") == [None]
+
+
+@pytest.mark.parametrize("step", [(), ("--train",)])
+def test_a_run_is_compared_as_its_model(step: tuple[str, ...]) -> None:
+    np.savez("d.npz", x=np.ones((4, 4), "f4"), t=np.ones((4, 3), "f4"))
+    Path("t.model").write_text(TEXT.replace("loss mse(y, t)", 'loss mse(y, t); data npz("d.npz"); epochs 1'))
+    assert nablac("train", "t.model", "-o", "run", "-q").exit_code == 0
+    one = ("--threads", "1", "--backend", "numpy", "--form", "as compiled", "--rounds", "1", "--json")
+    done = nablac("bench", "run", *step, *one)
+    facts = json.loads(done.stdout)
+    assert (facts["model"], len(facts["rows"])) == ("run", 1) and facts["rows"][0]["seconds"] > 0
+
+
+def test_a_fault_in_the_process_of_a_row_is_shown_as_one() -> None:
+    with pytest.raises(RuntimeError, match=r"^AssertionError: broken") as raised:
+        list(run_benchmark(BrokenJob(), [Candidate("numpy", 1)], 1, lambda text: None))  # type: ignore[arg-type]
+    assert "in build" in raised.value.__notes__[0]
+
+
+class BrokenJob:
+    """A job with a fault of the program, not of the user."""
+
+    def build(self, candidate: Candidate) -> Any:
+        raise AssertionError("broken")
+
+
+BUSY = [
+    Measured(Candidate("numpy", 1), {}, 0.5, 0.02, [Turn(0.002, 0.0019)]),
+    Measured(Candidate("ort", 1), {}, 0.5, 0.01, [Turn(0.003, 0.001)]),
+]
+
+
+def test_a_busy_machine_is_told_and_processor_times_decide() -> None:
+    assert bench_text(BUSY, "M") == (
+        "M\n\n"
+        "backend      threads  form            ms  spread  processor ms  first ms  ratio  processor ratio\n"
+        "------------------------------------------------------------------------------------------------\n"
+        "onnxruntime        1  as compiled  3.000    0.0%         1.000      10.0   1.50             1.00\n"
+        "NumPy              1  as compiled  2.000    0.0%         1.900      20.0   1.00             1.90\n\n"
+        "note: the machine is busy: a run lasts up to 3.0 times its processor time;\n"
+        "      the rows are sorted by processor time, and `processor ratio` compares them"
+    )
+    assert [(row["ratio"], row["processor_ratio"]) for row in to_json(BUSY)] == [(1.0, 1.9), (1.5, 1.0)]
+    two = [BUSY[0], Measured(Candidate("ort", 2), {}, 0.5, 0.01, [Turn(0.003, 0.001)])]
+    lines = bench_text(two, "M").splitlines()
+    assert [line.split()[0] for line in lines[4:6]] == ["NumPy", "onnxruntime"], "several threads: by the clock"
+    assert lines[-1] == "      compare rows of as many threads by `processor ratio`, not by `ratio`"
+
+
 RESULTS = [
     Measured(
-        Candidate("numpy", 1), {"batch": 8}, 0.5, 0.02, [Turn(0.002, 0.001), Turn(0.004, 0.003), Turn(0.003, 0.002)]
+        Candidate("numpy", 1), {"batch": 8}, 0.5, 0.02, [Turn(0.002, 0.0019), Turn(0.004, 0.003), Turn(0.003, 0.0025)]
     ),
     Measured(Candidate("ort", 2, "fuse-gemm"), {"batch": 8}, 0.5, 0.01, [Turn(0.001, 0.002)] * 3),
 ]
@@ -133,7 +202,7 @@ m.model: inference at batch=8
 backend      threads  form                  ms  spread  processor ms  first ms  ratio
 -------------------------------------------------------------------------------------
 onnxruntime        2  without fuse-gemm  1.000    0.0%         2.000      10.0   1.00
-NumPy              1  as compiled        3.000   16.7%         2.000      20.0   3.00
+NumPy              1  as compiled        3.000   16.7%         2.500      20.0   3.00
 """
 
 

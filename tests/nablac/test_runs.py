@@ -112,11 +112,12 @@ def test_python_refuses_to_load_nothing(line: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "", "{", '{"choices": {}}', '{"choices": null, "length": 3}'])
-def test_a_folder_without_a_run_is_refused(line: Path, content: str) -> None:
+def test_a_damaged_record_is_told_as_one(line: Path, content: str) -> None:
     (line / "run").mkdir()
     (line / "run" / "run.json").write_text(content)
     for done in (invoke("train", "m.model", "--resume", "run"), invoke("eval", "run")):
-        assert done.exit_code == 2 and "error[E841]: run is not the folder of a nablac run" in done.stderr
+        damaged = "error[E841]: the record of the run is damaged, or of another version of nablac\n --> run/run.json\n"
+        assert done.exit_code == 2 and done.stderr.startswith(damaged)
 
 
 def test_a_loaded_run_trains_on_its_own_data(line: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

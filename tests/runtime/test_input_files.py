@@ -38,6 +38,7 @@ def npy(array: Any) -> bytes:
 ONE_TWO = np.array([1.0, 2.0])
 FILES = {
     "one.npy": npy(ONE_TWO),
+    "text.txt": b"1 2",
     "held.npz": npz(x=ONE_TWO, label=np.array([7])),
     "other.npz": npz(a=ONE_TWO, b=ONE_TWO),
     "single.npz": npz(a=ONE_TWO),
@@ -120,6 +121,7 @@ REFUSED: dict[str, tuple[str, InputType, str]] = {
         VECTOR,
         f"{PLAIN}: its header declares 16 bytes of numbers; the file has 13",
     ),
+    "another kind": ("text.txt", VECTOR, "E807: `.txt` is not a supported input file"),
     "no array": (
         "garbage.npy",
         VECTOR,
@@ -192,6 +194,15 @@ def test_a_file_that_does_not_serve_is_told_why(folder: Path, label: str) -> Non
     (diagnostic,) = caught.value.diagnostics
     assert f"{diagnostic.code}: {diagnostic.message}" == expected
     assert "pickle" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["nothing", "nothing.txt", "nothing.npy", "nothing.csv:x"])
+def test_a_missing_file_is_told_as_one_whatever_its_kind(tmp_path: Path, name: str) -> None:
+    with pytest.raises(NablacError) as caught:
+        read_inputs([str(tmp_path / name)], {"x": VECTOR})
+    (diagnostic,) = caught.value.diagnostics
+    file = tmp_path / name.partition(":")[0]
+    assert (diagnostic.code, diagnostic.message) == ("E901", f"there is no file {file}")
 
 
 @pytest.mark.parametrize("name", ["x.npy", "x.npz", "x.csv", "x.json", "x.png", "x"])

@@ -65,7 +65,7 @@ REFUSED = {
     "an encoder-decoder": (["a man"], BOTH, WORDS, "E807: text alone does not provide `source`, `target_in`"),
     "an encoder-decoder without": (["a man"], BOTH, None, "E807: text alone does not provide `source`, `target_in`"),
     "no tokenizer": (["a man"], {"tokens": ROWS}, None, "E853: there is no tokenizer for this text"),
-    "another file": (["rows.txt"], {"tokens": ROWS}, None, "E807: `.txt` is not a supported input file"),
+    "no file of another kind": (["rows.txt"], {"tokens": ROWS}, None, "E901: there is no file rows.txt"),
     "empty": (["a", " "], {"tokens": ROWS}, WORDS, "E852: this text is empty"),
     "no text": (["a \udcff"], {"tokens": ROWS}, WORDS, "E821: this is not UTF-8 text"),
     "too long": (["a", "a man a man"], {"tokens": ROWS}, WORDS, "E855: a text of 4 tokens is too long: `tokens` has 3"),

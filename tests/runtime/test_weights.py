@@ -151,8 +151,9 @@ class TestMistakes:
         "a header that is cut off": (
             b"\xff" + bytes(7) + b"{}",
             "E705",
-            f"{WHOLE}: its header of 255 bytes is not whole",
+            f"{WHOLE}: it is truncated: its header of 255 bytes is not whole",
         ),
+        "a few bytes": (b"\xff" + bytes(4), "E705", f"{WHOLE}: it is truncated: it has 5 bytes"),
         "a header that is no JSON": (b"\x04" + bytes(7) + b"nope", "E705", f"{WHOLE}: its header is not JSON"),
         "a header of a list": (b"\x02" + bytes(7) + b"[]", "E705", f"{WHOLE}: its header is not a JSON object"),
         "a dtype that no format has": (
@@ -173,7 +174,7 @@ class TestMistakes:
         "offsets beyond the file": (
             headed(b'{"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}', 8),
             "E705",
-            f"{WHOLE}: its header declares 16 bytes of tensors; the file has 8",
+            f"{WHOLE}: it is truncated: its header declares 16 bytes of tensors; the file has 8",
         ),
     }
 

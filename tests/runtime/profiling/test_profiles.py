@@ -13,11 +13,13 @@ from compiler.operators.leaves import Source
 from grammar.diagnostics import NablacError
 from nablac.model import Model
 from nablac.workloads import training_steps
-from runtime.observing import watched
+from runtime.observing import _watcher, watched
 from runtime.profiling.grouping import by_layer, by_line, by_operator, flames, joined_lines
+from runtime.profiling.profile_text import ModelProfile
 from runtime.profiling.profiler import profile
 from runtime.profiling.session_times import _own_times
 from runtime.profiling.timing import Kind, Profile, Timing, common_layer
+from runtime.profiling.workload import Workload
 from runtime.training.run_options import Options
 from runtime.training.training_run import Training
 from tests.models import spec_of, text_source
@@ -55,6 +57,12 @@ model M {
     output y = x -> Conv2D(4, kernel: 3, activation: relu) -> Flatten() -> Dense(2, activation: relu)
 }
 """
+
+
+SLOWED = [
+    "note: a profiled run takes 4.0 times as long: onnxruntime's profiler adds to each call of an operator,",
+    "      so that many small ones have too large a share below",
+]
 
 
 def compiled(text: str, backend: str = "numpy") -> Model:
@@ -187,7 +195,8 @@ def test_a_profile_prints_itself_and_makes_a_page(tmp_path: Path) -> None:
     assert page.count("<table>") == 3 and "<svg" in page and "output y = sin(x)" in page
     facts = json.loads(json.dumps(measured.to_json()))
     assert list(facts) == [
-        *("model", "what", "backend", "device", "sizes", "runs", "seconds", "median", "flops"),
+        *("model", "what", "backend", "device", "sizes", "runs", "seconds", "median"),
+        *("unprofiled", "slowdown", "flops"),
         *("layers", "lines", "operators", "timings"),
     ]
     keys = ["kind", "seconds", "own_seconds", "share", "calls", "flops"]
@@ -202,3 +211,34 @@ def test_a_size_that_no_input_has_is_an_error() -> None:
         compiled(RECURRENT).profile(tiem=3)
     (diagnostic,) = caught.value.diagnostics
     assert (diagnostic.message, diagnostic.hint) == ("no input of M has a dim `tiem`", "did you mean `time`?")
+
+
+def test_runs_without_the_profiler_are_measured_before_it_is_there() -> None:
+    observed: list[bool] = []
+    model = compiled(RECURRENT)
+
+    def build() -> Workload:
+        observed.append(_watcher.get() is not None)
+        return model.workload({"time": 2, "batch": 1})
+
+    measured = profile(build, 3)
+    assert observed == [False, True] and len(measured.unprofiled) == len(measured.runs) == 3
+    assert min(measured.unprofiled) > 0
+
+
+@pytest.mark.parametrize(
+    ("backend", "unprofiled", "shown"),
+    [
+        ("ort", [0.002, 0.004, 0.002], ["without the profiler: median 2 ms, 2 to 4", *SLOWED]),
+        ("ort", [0.0075, 0.009, 0.0075], ["without the profiler: median 7.5 ms, 7.5 to 9"]),
+        ("numpy", [], []),
+    ],
+)
+def test_a_profile_says_how_long_a_run_takes_without_it(
+    backend: str, unprofiled: list[float], shown: list[str]
+) -> None:
+    timing = Timing("relu", 0.008, 1)
+    made = ModelProfile("M", "inference", backend, "cpu", {}, [0.008] * 3, 0.008, [timing], unprofiled=unprofiled)
+    lines = str(made).splitlines()
+    assert lines[2 : lines.index("")] == shown
+    assert ("not profiled" in made.html()) == bool(unprofiled)

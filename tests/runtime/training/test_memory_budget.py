@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import nablac
-from compiler.byte_sizes import format_bytes
+from compiler.byte_sizes import format_bytes, units_of
 from compiler.graph import Graph
 from compiler.graph_checks import verify
 from compiler.liveness import Liveness
@@ -148,8 +148,41 @@ def test_a_budget_that_is_too_small_is_refused_with_the_least() -> None:
         fit_into(step_of(RECURRENT), 1000, {"batch": 16, "T": 12})
     (diagnostic,) = refused.value.diagnostics
     assert diagnostic.code is codes.E811
-    assert "does not fit in 1.0 KB" in diagnostic.message
+    assert "does not fit in 1.0 kB" in diagnostic.message
     assert "however much is computed again" in (diagnostic.note or "")
+
+
+@pytest.mark.parametrize(
+    ("budget", "message", "amounts", "hint"),
+    [
+        ("1KB", "1.0 kB", "kB", "weights and states alone take 38.4 kB: raise the budget, or choose a smaller model"),
+        (
+            "1KiB",
+            "1.0 KiB",
+            "KiB",
+            "weights and states alone take 37.5 KiB: raise the budget, or choose a smaller model",
+        ),
+        ("40KiB", "40.0 KiB", "KiB", "train with smaller batches"),
+    ],
+)
+def test_the_help_fits_the_numbers_and_these_the_units_of_the_budget(
+    budget: str, message: str, amounts: str, hint: str
+) -> None:
+    with pytest.raises(NablacError) as refused:
+        fit_into(step_of(DEEP), parse_bytes(budget), {"batch": 256})
+    (diagnostic,) = refused.value.diagnostics
+    assert diagnostic.message == f"a training step does not fit in {message}"
+    assert diagnostic.hint == hint and (diagnostic.note or "").endswith(
+        f"{56.8 if amounts == 'kB' else 55.5} {amounts} of that is weights, states and the batch"
+    )
+
+
+def test_a_step_that_is_mostly_weights_needs_a_smaller_model() -> None:
+    with pytest.raises(NablacError) as refused:
+        fit_into(step_of(DEEP), 1000, {"batch": 1}, beside=10**6)
+    assert refused.value.diagnostics[0].hint == (
+        "weights and states take most of it: choose a smaller model or another optimizer"
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,6 +190,22 @@ def test_a_budget_that_is_too_small_is_refused_with_the_least() -> None:
 )
 def test_sizes_are_read(text: str, count: int) -> None:
     assert parse_bytes(text) == count
+
+
+@pytest.mark.parametrize(
+    ("limit", "amount", "shown"),
+    [
+        ("1KiB", 3 << 20, "3.0 MiB"),
+        ("1.5KiB", 1023, "1023 bytes"),
+        ("1.5MB", 3 << 20, "3.1 MB"),
+        ("100001", 5000, "5.0 kB"),
+        ("7", 999, "999 bytes"),
+        ("2GiB", 5 << 40, "5.0 TiB"),
+        ("1TB", 5 * 10**15, "5,000.0 TB"),
+    ],
+)
+def test_amounts_are_in_the_units_of_the_limit(limit: str, amount: int, shown: str) -> None:
+    assert units_of(parse_bytes(limit))(amount) == shown
 
 
 @pytest.mark.parametrize("text", ["500MB", "1.5GiB", "1000TiB", "7", "1536", "100001", "12.25MiB", "1GB"])
@@ -214,7 +263,7 @@ def test_a_train_block_has_a_budget(tmp_path: Path) -> None:
     assert nodes("plain.model", "", "--memory-budget", "140KB") == small
     (tmp_path / "tiny.model").write_text(DEEP.replace("sgd(lr: 0.1)", 'sgd(lr: 0.1); memory_budget "1KB"'))
     refused = invoke("compile", tmp_path / "tiny.model", "--train", "-o", tmp_path / "tiny.onnx")
-    assert refused.exit_code == 2 and "error[E811]: a training step does not fit in 1.0 KB" in refused.stderr
+    assert refused.exit_code == 2 and "error[E811]: a training step does not fit in 1.0 kB" in refused.stderr
     assert not (tmp_path / "tiny.onnx").exists()
     measured = invoke("profile", tmp_path / "small.model", "--train", "--runs", "1", "--json")
     assert measured.exit_code == 0, measured.stderr
@@ -250,5 +299,5 @@ def test_python_takes_a_budget() -> None:
         model = nablac.compile(DEEP)
         histories.append(model.train(data, epochs=1, batch=32, **options)["loss"])
     np.testing.assert_allclose(histories[0], histories[1], rtol=1e-6)
-    with pytest.raises(NablacError, match=r"does not fit in 1.0 KB"):
+    with pytest.raises(NablacError, match=r"does not fit in 1.0 kB"):
         nablac.compile(DEEP).train(data, epochs=1, memory_budget=1000)
