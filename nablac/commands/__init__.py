@@ -64,10 +64,11 @@ class Commands(click.Group):
         """The command that the arguments name; UsageError with a hint for an unknown name."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from grammar.diagnostics import did_you_mean
+            from grammar.visible import shell_word
 
             hint = did_you_mean(args[0], COMMANDS)
             if args[0].endswith(".model"):
-                hint = f"did you mean `nablac check {args[0]}`?"
+                hint = f"did you mean `nablac check {shell_word(args[0])}`?"
             raise click.UsageError(f"there is no command `{args[0]}`" + (f"; {hint}" if hint else ""), context)
         return super().resolve_command(context, args)
 
