@@ -22,6 +22,7 @@ from nablac.commands.options import (
     weight_options,
 )
 from nablac.commands.output import is_verbose, note, print_json, skip_without_kernels, stage
+from nablac.commands.output_suffixes import check_suffix
 from nablac.commands.pass_report import PassReport
 from nablac.commands.target_report import say_what_leaves, target_facts
 from runtime.atomic_files import resolve_link, scratch
@@ -161,12 +162,14 @@ def command(
 
         step = output or options.beside(".step.onnx")
         check_output(step, ONNX, options.files_read())
+        check_suffix(step, "ONNX")
         check_output(step.with_suffix(".safetensors"), SAFETENSORS, options.files_read())
         return write_step(options, step, file_options, memory_budget)
     path = output or options.beside(".decode" if as_decode else ".onnx")
     for written in [path / START, path / STEP] if as_decode else [path]:
         read = [*options.files_read(), *([tokenizer] if tokenizer is not None else [])]
         check_output(written, ONNX, read, creates_folder=as_decode)
+        check_suffix(written, "ONNX")
     model = set_up_model(options)
     texts = _tokenizer(model, tokenizer)
     if as_decode:
