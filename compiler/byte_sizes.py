@@ -21,3 +21,10 @@ def format_bytes(count: int) -> str:
     """The shortest text of a positive number of bytes that `bytes_of` reads as that number: 1.5GiB, 1GB or 100001."""
     texts = [f"{count / factor:.4g}{unit}" for unit, factor in _UNITS.items() if count >= factor]
     return min((text for text in [*texts, str(count)] if bytes_of(text) == count), key=len)
+
+
+def rounded_bytes(count: int) -> str:
+    """A number of bytes to read, rounded: 512 bytes, 1.5 KB or 1,250.3 MB."""
+    if count < 1000:
+        return f"{count} bytes"
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} KB"

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cached_property
 
+from compiler.byte_sizes import rounded_bytes
 from compiler.dims import Size, substitute, symbols
 from compiler.graph import Graph, Node, Value
 from compiler.liveness import Liveness
@@ -65,10 +66,10 @@ def fit_into(graph: Graph, budget: int, sizes: Mapping[str, int], beside: int = 
     raise NablacError(
         Diagnostic(
             codes.E811,
-            f"a training step does not fit in {_amount(budget)}",
+            f"a training step does not fit in {rounded_bytes(budget)}",
             place="memory_budget",
-            note=f"it takes {_amount(early.most + beside)}, and at least {_amount(least + beside)} however much is "
-            f"computed again; {_amount(fed)} of that is weights, states and the batch",
+            note=f"it takes {rounded_bytes(early.most + beside)}, and at least {rounded_bytes(least + beside)} however "
+            f"much is computed again; {rounded_bytes(fed)} of that is weights, states and the batch",
             hint=_STATE_HINT if only_state else _lengths_hint(graph) or "train with smaller batches",
         )
     )
@@ -157,13 +158,6 @@ def _with_barriers(graph: Graph, changed: list[tuple[Node, Value, list[Value]]])
         rebuilt = node if tuple(operands) == node.operands else with_operands(node, tuple(operands))
         new.update(zip(node.results, rebuilt.results, strict=True))
     return with_ends(graph, new)
-
-
-def _amount(count: int) -> str:
-    """A number of bytes with a unit."""
-    if count < 1000:
-        return f"{count} bytes"
-    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} KB"
 
 
 def _cheap_of_first(before: Liveness, fraction: float) -> MayRepeat:

@@ -19,7 +19,7 @@ _SUFFIXES = {
 
 
 def check_suffix(path: Path, form: str) -> None:
-    """UsageError for a path with the suffix of another format than `form`, a key of the table; other suffixes are free."""
+    """UsageError for a path with the suffix of another format than `form`, a key of the table; others are free."""
     suffix, own = path.suffix.lower(), _SUFFIXES[form]
     if suffix not in own and any(suffix in others for others in _SUFFIXES.values()):
         named = path.with_suffix(own[0])

@@ -144,8 +144,10 @@ def command(
     with stage("data read, and the step built"):
         training.data  # noqa: B018 - reads it
         training.step  # noqa: B018 - builds it
+    training.require_memory()  # before it is described
     if not quiet:
         _announce(describe(training))
+        _note_budget(training)
         note_data(training)
         note_batchwise_loss(training)
         _note_measured_whole(training)
@@ -172,6 +174,14 @@ def _note_measured_whole(training: Training) -> None:
         verb = "compares" if len(training.measured_whole) == 1 else "compare"
         none = "" if len(training.data.parts["validation"]) else ", of which there is none"
         note(f"note: {names} {verb} examples with one another: measured on validation data only{none}")
+
+
+def _note_budget(training: Training) -> None:
+    """Note what a memory budget changes of a step."""
+    from runtime.training.budget_use import budget_use
+
+    if training.memory_budget is not None:
+        note(f"memory budget: {budget_use(training).describe()}")
 
 
 def _note_damaged(loop: Loop) -> None:

@@ -101,7 +101,10 @@ def test_overwriting_a_file_is_refused(folder: Path, case: str) -> None:
 SUFFIXES = {
     "a model": (["compile", "a.model", "-o", "a.txt"], "the file is ONNX, which no `.txt` file holds: name it a.onnx"),
     "a step": (["compile", "a.model", "--train", "-o", "a.CSV"], "the file is ONNX, which no `.csv` file holds"),
-    "a gradient": (["grad", "a.model", "-o", "g.json"], "the file is ONNX, which no `.json` file holds: name it g.onnx"),
+    "a gradient": (
+        ["grad", "a.model", "-o", "g.json"],
+        "the file is ONNX, which no `.json` file holds: name it g",
+    ),
     "equations": (["draw", "a.model", "--latex", "-o", "c.svg"], "the file is LaTeX, which no `.svg` file holds"),
     "a gradient in LaTeX": (["grad", "a.model", "--latex", "-o", "g.onnx"], "the file is LaTeX, which no `.onnx` file"),
     "a gradient as text": (["grad", "a.model", "--text", "-o", "g.html"], "the file is text, which no `.html` file"),
