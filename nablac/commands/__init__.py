@@ -16,7 +16,7 @@ import click
 import nablac
 from grammar import codes
 from grammar.visible import shortened, visible
-from nablac.commands.completions import VARIABLE
+from nablac.commands.completions import VARIABLE, BashWords
 from nablac.commands.signals import signals_handled_by
 
 if TYPE_CHECKING:
@@ -99,12 +99,13 @@ def main() -> None:
     The exit status is 0 for success, 1 for errors in a model, 2 for wrong usage or data, 70 for an internal error, 130
     after Ctrl-C, 143 after SIGTERM.
     """
-    from click.shell_completion import shell_complete
+    from click.shell_completion import add_completion_class, shell_complete
 
     from nablac.commands.streams import OutputFailed, discard_output, open_streams
 
     open_streams()
     if VARIABLE in os.environ:
+        add_completion_class(BashWords)
         sys.exit(shell_complete(cli, {}, "nablac", VARIABLE, os.environ[VARIABLE]))
     with _raise_signals() as caught:
         try:
