@@ -33,11 +33,10 @@ class BudgetUse:
     def describe(self) -> str:
         """A sentence for people."""
         within, without = rounded_bytes(self.bytes_within), rounded_bytes(self.bytes_without)
-        if self.bytes_within >= self.bytes_without:
-            return f"a step takes an estimated {within}, and computes nothing twice"
-        return (
-            f"a step takes an estimated {within} instead of {without}, and does {self.done_twice:.1%} of its work twice"
-        )
+        instead = f" instead of {without}" if self.bytes_within < self.bytes_without else ""
+        share = f"{self.done_twice:.1%}" if self.done_twice >= 0.001 else "less than 0.1%"
+        again = f"does {share} of its work twice" if self.done_twice else "computes nothing twice"
+        return f"a step takes an estimated {within}{instead}, and {again}"
 
 
 def budget_use(training: Training) -> BudgetUse:
