@@ -45,7 +45,7 @@ def test_a_run_writes_all_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert done.stdout.startswith(
         f"best epoch {best + 1}: val_loss {history['val_loss'][best]:.6g}; all epochs are done\n"
     )
-    assert f"nablac train {FORECASTER} --resume runs/forecaster/1" in done.stderr
+    assert "resume:    nablac train --resume runs/forecaster/1 --epochs " in done.stderr
 
     raw = np.linspace(200, 400, 12, dtype=np.float32).reshape(1, 12, 1)
     (forecast,) = OnnxRunner(run / "model.onnx").run({"series": raw}).values()
