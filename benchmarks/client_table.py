@@ -16,6 +16,17 @@ Files run in other clients at batches of 1 and 3, and compared with onnxruntime,
 writes otherwise than the default target, and why, is in [targets.md](targets.md). `python -m benchmarks.clients` writes
 this page; it was last run on {date}, on two shared cores without a GPU.
 
+The files are what these commands write, with `--target portable` or without it:
+
+| file | command |
+|---|---|
+| inference | `nablac compile m.model` |
+| gradient | `nablac grad m.model` |
+| training step | `nablac compile m.model --train` |
+| decode step | `nablac compile m.model --decode` |
+
+The default target was run in onnxruntime-web alone; [targets.md](targets.md) says when its file suffices elsewhere.
+
 - *right*: the file as it is, with all results within rounding (1e-3 of the largest magnitude).
 - *fixed sizes*: right, if the named sizes in the file are replaced by numbers before the client reads it.
 - *refused*: an error, a crash, or no result within {limit} s of the processor; the reasons are at the end.

@@ -278,6 +278,7 @@ E917 = Code("E917", "an update that reads the batch")
 # Warnings
 
 W101 = Code("W101", "a comment that allows no warning")
+W102 = Code("W102", "an allowed warning that there is not")
 W201 = Code("W201", "a value that nothing reads")
 W301 = Code("W301", "an image with its channels last")
 W302 = Code("W302", "inputs without an axis for a batch")

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from grammar.lexer import Token
 from grammar.source import Source, Span
 
 INDENT = "    "
 WIDTH = 120
+COMMENT_GAP = "  "  # before a comment that ends a line
+
+
+@dataclass(frozen=True)
+class TrailingComment:
+    """A comment that ends a line, and the group of lines in which comments are aligned."""
+
+    text: str
+    group: int
 
 
 @dataclass
@@ -21,9 +31,11 @@ class Page:
     source: Source
     comments: list[Token]
     lines: list[str] = field(default_factory=list)
+    trailing: dict[int, TrailingComment] = field(default_factory=dict)  # by the index of the line
     level: int = 0
     fresh: bool = True  # no blank line may follow: at the start of the file or of a block
     taken: int = 0
+    group: int = 0  # of lines of one level, without a blank line or a comment's own line between
     margin: int = 0  # spaces before a line, besides its indentation
 
     @property
@@ -36,8 +48,10 @@ class Page:
         """A block of lines that are indented by one more level, and by `margin` spaces."""
         before = self.level, self.margin
         self.level, self.margin, self.fresh = self.level + 1, self.margin + margin, True
+        self.group += 1
         yield
         (self.level, self.margin), self.fresh = before, False
+        self.group += 1
 
     def line(self, text: str) -> None:
         """Print a line."""
@@ -46,6 +60,7 @@ class Page:
 
     def blank(self) -> None:
         """Print a blank line, unless there is one, or a block begins."""
+        self.group += 1
         if not self.fresh and self.lines and self.lines[-1]:
             self.lines.append("")
 
@@ -71,6 +86,7 @@ class Page:
             if self.after_blank(comment.span):
                 self.blank()
             self.line(comment.text.rstrip())
+            self.group += 1
 
     def line_with_comment(self, text: str, offset: int) -> None:
         """A line, followed by the comment that ends the source line of `offset`."""
@@ -81,14 +97,26 @@ class Page:
             and comment.span.line == self.source.position(offset)[0]
         ):
             if not self.source.text[offset : comment.span.start].strip(" \t\f\v,;)"):
-                text = self.with_trailing_comment(text, comment)
+                self.taken += 1
+                self.trailing[len(self.lines)] = TrailingComment(comment.text.rstrip(), self.group)
         self.line(text)
 
-    def with_trailing_comment(self, text: str, comment: Token) -> str:
-        """A line followed by a comment, in the comment's own column if the line is short enough."""
-        self.taken += 1
-        width = max(len(text) + 2, comment.span.column - 1 - len(INDENT) * self.level - self.margin)
-        return f"{text:<{width}}{comment.text.rstrip()}"
+    def text(self) -> str:
+        """The whole text; the comments of a group of lines are aligned, where that passes no line's width."""
+        lines = self.lines[:]
+        for _, block in groupby(self.trailing, lambda index: self.trailing[index].group):
+            self._append_comments(lines, list(block))
+        while lines and not lines[-1]:
+            lines.pop()
+        return "".join(f"{line}\n" for line in lines)
+
+    def _append_comments(self, lines: list[str], block: Sequence[int]) -> None:
+        """Append the comments of these lines, in one column if all fit, else each behind its line."""
+        column = max(len(lines[index]) for index in block)
+        if any(column + len(COMMENT_GAP) + len(self.trailing[index].text) > WIDTH for index in block):
+            column = 0
+        for index in block:
+            lines[index] = f"{lines[index]:<{column}}{COMMENT_GAP}{self.trailing[index].text}"
 
     def find(self, text: str, start: int) -> int:
         """The offset of a text from `start` on, outside comments; it must be there."""

@@ -55,9 +55,7 @@ def print_file(file: File) -> str:
     for declaration in file.declarations:
         _declaration(page, declaration)
     page.comments_before(len(source.text) + 1)
-    while page.lines and not page.lines[-1]:
-        page.lines.pop()
-    return "".join(f"{line}\n" for line in page.lines)
+    return page.text()
 
 
 # Declarations

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+from pathlib import Path
 
 LONGEST_WORD = 300  # characters without a space that are shown in full
 LONGEST_TEXT = 4_000  # characters of a message
@@ -22,6 +24,11 @@ def shortened(text: str) -> str:
     """A text with `...` in its long words, and at its end if the text is long."""
     text = _WORD.sub(_short_word, text)
     return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}..."
+
+
+def shell_word(path: Path | str) -> str:
+    """A path as a word of a command that a message suggests: quoted if a shell would change it."""
+    return shlex.quote(str(path))
 
 
 def _escape(match: re.Match[str]) -> str:

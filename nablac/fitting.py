@@ -15,7 +15,7 @@ from warnings import warn
 from nablac.callback_calls import CallbackCalls, callbacks_of, history_of
 from nablac.notebook_progress import NotebookProgress, in_notebook
 from nablac.run_progress import Progress
-from nablac.trackers.loading import trackers_of
+from nablac.trackers.tracker_entries import trackers_of
 from runtime.data.fitted import read_fitted
 from runtime.training.folder import RunFolder
 from runtime.training.loop import Ending

@@ -40,7 +40,7 @@ def _limit() -> int | None:
 
 def require_memory_for(weights: Sequence[Stored], name: str) -> None:
     """NablacError for weights that exceed the memory, before any is allocated."""
-    sizes = {op.path: _bytes(op) for op in weights}
+    sizes = {op.path: stored_bytes(op) for op in weights}
     there, needed = memory(), sum(sizes.values())
     if there is not None and needed > there:
         largest = max(weights, key=lambda op: sizes[op.path])
@@ -82,7 +82,8 @@ def advice(results: Sequence[Value]) -> str:
     return "run a smaller batch"
 
 
-def _bytes(op: Stored) -> int:
+def stored_bytes(op: Stored) -> int:
+    """The size of a weight or a state."""
     elements = op.type.elements
     assert isinstance(elements, int)
     return elements * op.type.dtype.bytes

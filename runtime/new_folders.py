@@ -7,6 +7,7 @@ from pathlib import Path
 
 from grammar.codes import Code
 from grammar.diagnostics import Diagnostic, NablacError
+from grammar.visible import shell_word
 from runtime.atomic_files import Unwritable
 
 
@@ -25,7 +26,7 @@ def new_folder(path: Path | None, base: Path, kind: FolderKind) -> Path:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         message, hint = f"{target} already exists and is not empty", f"use another `-o` for a new {kind.name}"
         if (target / kind.record).is_file():
-            hint = f"`--resume {target}` resumes this {kind.name}; {hint}"
+            hint = f"`--resume {shell_word(target)}` resumes this {kind.name}; {hint}"
         raise NablacError(Diagnostic(kind.code, message, place=str(target), hint=hint))
     return target
 

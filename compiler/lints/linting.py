@@ -19,6 +19,5 @@ def warnings_of(program: Program, elaborations: Sequence[Elaboration]) -> list[D
     found.extend(unread_values(program.tree))
     for elaboration in elaborations:
         found.extend(model_warnings(elaboration, program.definitions[elaboration.graph.name].syntax.body))
-    found.reported = [warning for warning in found.reported if not allowances.allow(warning)]
-    found.extend(allowances.mistakes)
+    found.reported = allowances.apply(found.reported)
     return found.in_order()

@@ -16,7 +16,7 @@ import click
 import nablac
 from grammar import codes
 from grammar.visible import shortened, visible
-from nablac.commands.completions import VARIABLE
+from nablac.commands.completions import VARIABLE, BashWords
 from nablac.commands.signals import signals_handled_by
 
 if TYPE_CHECKING:
@@ -64,10 +64,11 @@ class Commands(click.Group):
         """The command that the arguments name; UsageError with a hint for an unknown name."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from grammar.diagnostics import did_you_mean
+            from grammar.visible import shell_word
 
             hint = did_you_mean(args[0], COMMANDS)
             if args[0].endswith(".model"):
-                hint = f"did you mean `nablac check {args[0]}`?"
+                hint = f"did you mean `nablac check {shell_word(args[0])}`?"
             raise click.UsageError(f"there is no command `{args[0]}`" + (f"; {hint}" if hint else ""), context)
         return super().resolve_command(context, args)
 
@@ -98,12 +99,13 @@ def main() -> None:
     The exit status is 0 for success, 1 for errors in a model, 2 for wrong usage or data, 70 for an internal error, 130
     after Ctrl-C, 143 after SIGTERM.
     """
-    from click.shell_completion import shell_complete
+    from click.shell_completion import add_completion_class, shell_complete
 
     from nablac.commands.streams import OutputFailed, discard_output, open_streams
 
     open_streams()
     if VARIABLE in os.environ:
+        add_completion_class(BashWords)
         sys.exit(shell_complete(cli, {}, "nablac", VARIABLE, os.environ[VARIABLE]))
     with _raise_signals() as caught:
         try:

@@ -22,7 +22,8 @@ from nablac.commands.options import (
     weight_options,
 )
 from nablac.commands.output import is_verbose, note, print_json, skip_without_kernels, stage
-from nablac.commands.pass_report import PassReport
+from nablac.commands.output_suffixes import check_suffix
+from nablac.commands.pass_report import PassReport, section
 from nablac.commands.target_report import say_what_leaves, target_facts
 from runtime.atomic_files import resolve_link, scratch
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     import onnx
 
     from compiler.passes.known_weights import KnownWeights
+    from compiler.targets import Target
     from nablac.model import Model
     from runtime.text.tokenizers import Tokenizer
     from runtime.verification import Report
@@ -161,12 +163,14 @@ def command(
 
         step = output or options.beside(".step.onnx")
         check_output(step, ONNX, options.files_read())
+        check_suffix(step, "ONNX")
         check_output(step.with_suffix(".safetensors"), SAFETENSORS, options.files_read())
         return write_step(options, step, file_options, memory_budget)
     path = output or options.beside(".decode" if as_decode else ".onnx")
     for written in [path / START, path / STEP] if as_decode else [path]:
         read = [*options.files_read(), *([tokenizer] if tokenizer is not None else [])]
         check_output(written, ONNX, read, creates_folder=as_decode)
+        check_suffix(written, "ONNX")
     model = set_up_model(options)
     texts = _tokenizer(model, tokenizer)
     if as_decode:
@@ -200,7 +204,7 @@ def _write_model(model: Model, path: Path, tokenizer: Tokenizer | None, seed: in
         if file_options.verify:
             with stage("initialized") if model.is_drawn else nullcontext():
                 model.read_weights()
-        with stage("exported"):
+        with section(_title(model, file_options.target)), stage("exported"):
             weights = model.draw_weights()  # without a comparison each is read once, when it is written
             known = model.for_target(file_options.target, keep_weights=file_options.keep_weights, weights=weights)
             proto = export(
@@ -240,6 +244,13 @@ def _write_model(model: Model, path: Path, tokenizer: Tokenizer | None, seed: in
     if report is not None:
         note(f"verified against the NumPy runtime: worst relative difference {report.worst.error:.1e}")
     return 0
+
+
+def _title(model: Model, target: Target) -> str:
+    """What the passes of the export run on."""
+    is_scaled = model.fitted is not None and bool(model.fitted.scalings)
+    title = "the model in the units of its data" if is_scaled else "the model as written"
+    return title if target is ORT_CPU else f"{title}, for {target.name}"
 
 
 def _form_of_weights(known: KnownWeights) -> str:

@@ -7,10 +7,33 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import BashComplete, CompletionItem, split_arg_string
 
 VARIABLE = "_NABLAC_COMPLETE"  # set by the script of a shell when it asks for completions
 _MOST = 1_000  # entries of a folder, and runs
+
+
+class BashWords(BashComplete):
+    """Completion in bash, which takes `layer=G` for three words, and replaces the last of them."""
+
+    _kept = ""  # what the shell keeps before the word that it replaces
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """The whole words before the cursor, and the one that it is in."""
+        words, index = split_arg_string(os.environ["COMP_WORDS"]), int(os.environ["COMP_CWORD"])
+        words += [""] * (index + 1 - len(words))
+        joined: list[str] = []
+        for position, word in enumerate(words[: index + 1]):
+            if position and (word == "=" or words[position - 1] == "="):
+                self._kept, joined[-1] = joined[-1] + word * (word == "="), joined[-1] + word
+            else:
+                self._kept = ""
+                joined.append(word)
+        return joined[1:-1], joined[-1]
+
+    def format_completion(self, item: CompletionItem) -> str:
+        """A completion without what the shell keeps."""
+        return f"{item.type},{item.value.removeprefix(self._kept)}"
 
 
 def matching_paths(incomplete: str, suffixes: tuple[str, ...]) -> Iterator[str]:

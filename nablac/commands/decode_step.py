@@ -10,6 +10,7 @@ import click
 
 from nablac.commands.options import FileOptions
 from nablac.commands.output import note, print_json, skip_without_kernels
+from nablac.commands.pass_report import section
 from nablac.commands.target_report import say_what_leaves, target_facts
 from runtime.atomic_files import put_all, scratch
 
@@ -39,7 +40,10 @@ def write_decode(model: Model, output: Path, tokenizer: Tokenizer | None, file_o
     step = decode(graph)
     weights = model.read_weights()
     check_causal(graph, step.tokens, step.output, weights)
-    step = replace(step, start=optimize(step.start, target), step=optimize(step.step, target))
+    with section(START):
+        step = replace(step, start=optimize(step.start, target))
+    with section(STEP):
+        step = replace(step, step=optimize(step.step, target))
     layout = Layout.of(step)
     metadata = {"nablac.model": model.name, KEY: layout.to_json(), **length_metadata(graph)}
     metadata["nablac.tokens"] = str(graph.outputs[step.output].shape[-1])
@@ -49,7 +53,7 @@ def write_decode(model: Model, output: Path, tokenizer: Tokenizer | None, file_o
     graphs = {STEP: step.step, **({START: step.start} if step.start.outputs else {})}
     worst = None
     if file_options.verify:
-        with skip_without_kernels():
+        with skip_without_kernels(), section("what is compared"):
             worst = worst_difference(graph, step, weights, "ort", target=target)
     if worst is not None and worst > tolerance_of(graphs.values()):
         note(f"not written: token by token, the scores differ by {worst:.1e} from those of the whole model")
@@ -57,15 +61,16 @@ def write_decode(model: Model, output: Path, tokenizer: Tokenizer | None, file_o
     protos: dict[str, onnx.ModelProto] = {}
     with scratch(output) as folder:  # both files are complete before either is moved to its name
         for name, exported in graphs.items():
-            known = with_known_weights(exported, weights, target, keep=file_options.keep_weights)
-            protos[name] = proto = export(
-                known.graph,
-                opset=file_options.opset,
-                weights=known.weights,
-                metadata=metadata,
-                largest=0,
-                target=target,
-            )
+            with section(name):
+                known = with_known_weights(exported, weights, target, keep=file_options.keep_weights)
+                protos[name] = proto = export(
+                    known.graph,
+                    opset=file_options.opset,
+                    weights=known.weights,
+                    metadata=metadata,
+                    largest=0,
+                    target=target,
+                )
             check(proto, save(proto, folder / name, known.weights))
         put_all(folder, output)
     caches = {name: f"{dtype}[{', '.join(map(str, shape))}]" for name, (dtype, shape) in layout.caches.items()}

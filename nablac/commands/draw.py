@@ -12,6 +12,7 @@ from grammar import codes
 from nablac.commands.model_setup import choose_model, set_up_model
 from nablac.commands.options import ModelOptions, model_options, output_options, weight_options
 from nablac.commands.output import note, print_json
+from nablac.commands.output_suffixes import check_suffix
 
 if TYPE_CHECKING:
     from compiler.graph import Graph
@@ -113,6 +114,8 @@ def _print_latex(options: ModelOptions, output: Path | None, of_a_picture: bool,
 
     if of_a_picture:
         raise click.UsageError("--depth and --optimised are for pictures: leave out --latex")
+    if output is not None:
+        check_suffix(output, "LaTeX")
     graph = _graph(options)
     text = latex_of(model_equations(graph))
     if output is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from grammar import codes
@@ -12,20 +13,23 @@ from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.parser import parse
 from grammar.printer import print_file
 from grammar.source import Source
+from grammar.visible import shell_word
 from runtime.data.csv_file import Format, read_blocks
 from runtime.data.text_lines import decoded_lines
 
 _SAMPLE = 2_000  # rows that are looked at
 _MOST_CLASSES = 20  # of a column that is taken for classes
+_IDENTIFIER = re.compile(r"(?i:^(unnamed: 0|index)?$|(^|[\W_])id$)|[a-z]I[Dd]$")  # names of columns
 _SEPARATORS = (",", ";", "\t", "|")
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: whether its cells are numbers, and its distinct cells if they are few."""
+    """A column of a table: whether its cells are numbers, or number the rows, and its distinct cells."""
 
     name: str
     is_numeric: bool
+    numbers_rows: bool
     has_gaps: bool
     values: frozenset[str]
 
@@ -46,22 +50,37 @@ class _Strict:
         """What is changed on reading, which training says too."""
 
 
-def spec_for_table(path: Path, target: str | None, content: bytes) -> str:
-    """The text of a spec that predicts the column `target`, or the last one, from the others.
+@dataclass(frozen=True)
+class FirstSpec:
+    """The text of a spec, and why it leaves out columns."""
 
-    Columns of texts and with missing cells are left out, and named in a comment. NablacError if nothing is left.
+    text: str
+    remarks: tuple[str, ...]
+
+
+def spec_for_table(path: Path, target: str | None, content: bytes) -> FirstSpec:
+    """A spec that predicts the column `target`, or the last one, from the others.
+
+    Columns of texts, with missing cells, or that number the rows are left out, and named in a comment; what numbers the
+    rows is kept if it is all there is to predict from. NablacError if nothing is left.
     """
     format = _format_of(content)
     columns = _columns(path, content, format)
     usable = [column for column in columns if not column.has_gaps and (column.is_numeric or column.is_classes)]
     chosen = _target(path, columns, usable, target)
-    inputs = [column for column in usable if column is not chosen and column.is_numeric]
+    numeric = [column for column in usable if column is not chosen and column.is_numeric]
+    inputs = [column for column in numeric if not column.numbers_rows] or numeric
     if not inputs:
         message = f"{path} has no column of numbers to predict `{chosen.name}` from"
         raise NablacError(Diagnostic(codes.E823, message, place=str(path), hint="`--target` chooses another column"))
-    left_out = [column.name for column in columns if column is not chosen and column not in inputs]
-    text = _spec(path, format, chosen, [column.name for column in inputs], left_out)
-    return print_file(parse(Source(str(path.with_suffix(".model")), text)))
+    others = [column for column in columns if column is not chosen and column not in inputs]
+    reasons = {
+        "it numbers the rows": [column.name for column in others if column in numeric],
+        "texts or missing cells": [column.name for column in others if column not in numeric],
+    }
+    remarks = tuple(f"left out ({reason}): {_comment(names)}" for reason, names in reasons.items() if names)
+    text = _spec(path, format, chosen, [column.name for column in inputs], remarks)
+    return FirstSpec(print_file(parse(Source(str(path.with_suffix(".model")), text))), remarks)
 
 
 def _format_of(content: bytes) -> Format:
@@ -81,8 +100,19 @@ def _columns(path: Path, content: bytes, format: Format) -> list[Column]:
     for name, cells in zip(table.names, table.cells, strict=True):
         present = [cell.strip() for cell in cells if not _is_missing(cell, format)]
         is_numeric = bool(present) and all(format.number(cell) is not None for cell in present)
-        columns.append(Column(name, is_numeric, len(present) < len(cells), frozenset(present)))
+        has_gaps = len(present) < len(cells)
+        numbers_rows = not has_gaps and _numbers_rows(name, present)
+        columns.append(Column(name, is_numeric, numbers_rows, has_gaps, frozenset(present)))
     return columns
+
+
+def _numbers_rows(name: str, cells: list[str]) -> bool:
+    """Whether whole numbers, all different, count the rows from 0 or 1, or are identifiers by their column's name."""
+    if len(cells) < 3 or len(set(cells)) < len(cells) or not all(cell.isascii() and cell.isdigit() for cell in cells):
+        return False
+    numbers = [int(cell) for cell in cells]
+    counts = numbers[0] in (0, 1) and all(after == before + 1 for before, after in pairwise(numbers))
+    return counts or _IDENTIFIER.search(name.strip()) is not None
 
 
 def _is_missing(cell: str, format: Format) -> bool:
@@ -95,7 +125,7 @@ def _target(path: Path, columns: list[Column], usable: list[Column], target: str
     names = {column.name: column for column in columns}
     if target is None:
         if usable:
-            return usable[-1]
+            return next((column for column in reversed(usable) if not column.numbers_rows), usable[-1])
         message = f"{path} has no column that could be predicted: all have missing cells, or texts that differ"
         raise NablacError(Diagnostic(codes.E823, message, place=str(path)))
     if target not in names:
@@ -107,15 +137,16 @@ def _target(path: Path, columns: list[Column], usable: list[Column], target: str
     return names[target]
 
 
-def _spec(path: Path, format: Format, target: Column, inputs: list[str], left_out: list[str]) -> str:
+def _spec(path: Path, format: Format, target: Column, inputs: list[str], remarks: tuple[str, ...]) -> str:
     name = "".join(word.capitalize() for word in re.findall(r"[A-Za-z0-9]+", path.stem)) or "Table"
     name = name if name[0].isalpha() else f"Table{name}"
-    model, count = path.with_suffix(".model").name, len(inputs)
+    model, count = _comment([path.with_suffix(".model").name]), len(inputs)
     options = f", separator: {_quoted(format.separator)}" if format.separator != "," else ""
     options += ', decimal: ","' if format.decimal == "," else ""
     columns = f"inputs: [{', '.join(map(_quoted, inputs))}], targets: [{_quoted(target.name)}]"
     others = f"the {count} columns" if count > 1 else "the column"
-    missing = f"#\n# Left out, since they hold texts or have missing cells: {_comment(left_out)}.\n" if left_out else ""
+    missing = "".join(f"# {remark[0].upper()}{remark[1:]}.\n" for remark in remarks)
+    missing = f"#\n{missing}" if missing else ""
     if target.is_classes:
         size = len(target.values)
         output = f"Dense({size})\n    output logits\n    output probability = softmax(logits, axis: -1)"
@@ -126,9 +157,9 @@ def _spec(path: Path, format: Format, target: Column, inputs: list[str], left_ou
         loss, metric, after = "mse(y, value)", "mae(y, value)", ""
     return f"""# Predicts {_comment([target.name])} from {others} of numbers in {_comment([path.name])}.
 #
-#   nablac train {model}
+#   nablac train {shell_word(model)}
 #   nablac eval runs/{name.lower()}/1
-#   nablac predict runs/{name.lower()}/1 {_comment([path.name])}
+#   nablac predict runs/{name.lower()}/1 {shell_word(_comment([path.name]))}
 {missing}
 model {name}(hidden = 32, rate = 0.1) {{
     \"\"\"Two layers of `hidden` units.\"\"\"

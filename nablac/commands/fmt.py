@@ -69,7 +69,7 @@ def command(files: tuple[Path, ...], only_check: bool, as_diff: bool, as_json: b
         names = {"files": len(named), "changed": [str(result.file) for result in changed]}
         print_json({**names, "errors": [diagnostic.to_json() for diagnostic in errors]})
     else:
-        _print(results, only_check, as_diff, quiet)
+        _print(results, len(named) - len(results), only_check, as_diff, quiet)
         if errors:
             show_error(failed)
     if errors:
@@ -111,7 +111,7 @@ def _write(result: _Formatted) -> None:
             draft.write_bytes(result.after.encode())
 
 
-def _print(results: list[_Formatted], only_check: bool, as_diff: bool, quiet: bool) -> None:
+def _print(results: list[_Formatted], failures: int, only_check: bool, as_diff: bool, quiet: bool) -> None:
     changed = [result for result in results if result.changes]
     if as_diff:
         for result in changed:
@@ -123,7 +123,12 @@ def _print(results: list[_Formatted], only_check: bool, as_diff: bool, quiet: bo
         for result in changed:
             click.echo(f"would change: {result.file}")
     verb = "would change" if only_check or as_diff else "changed"
-    note(f"{len(changed)} of {len(results)} file{'s' * (len(results) != 1)} {verb}", quiet)
+    if not results:
+        note(f"no file {verb}", quiet)
+        return
+    count = len(results) + failures
+    refused = f"; {failures} could not be formatted" if failures else ""
+    note(f"{len(changed)} of {count} file{'s' * (count != 1)} {verb}{refused}", quiet)
 
 
 def _diff(result: _Formatted, in_color: bool) -> str:

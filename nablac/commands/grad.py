@@ -6,9 +6,12 @@ from pathlib import Path
 
 import click
 
+from compiler.targets import EXPORT_TARGETS, ORT_CPU
 from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import ModelOptions, model_options, output_options, weight_options
 from nablac.commands.output import note, print_json
+from nablac.commands.output_suffixes import check_suffix
+from nablac.commands.target_report import say_what_leaves, target_facts
 
 
 @click.command()
@@ -36,8 +39,14 @@ from nablac.commands.output import note, print_json
     help="Write to this file.  [default: NAME.grad.onnx; stdout for --text and --latex]",
 )
 @click.option(
-    "--opset", type=int, metavar="N", help="Target this ONNX opset.  [default: the lowest that supports the graph]"
+    "--target",
+    "target_name",
+    type=click.Choice(tuple(EXPORT_TARGETS)),
+    default=ORT_CPU.name,
+    show_default=True,
+    help="Write the file for this runtime: its opset, and the operators that it has.",
 )
+@click.option("--opset", type=int, metavar="N", help="Write this ONNX opset.  [default: the one of the fewest nodes]")
 @weight_options
 @output_options
 def command(
@@ -48,6 +57,7 @@ def command(
     as_text: bool,
     latex: bool,
     output: Path | None,
+    target_name: str,
     opset: int | None,
     as_json: bool,
     quiet: bool,
@@ -69,8 +79,9 @@ def command(
     if as_text or latex:
         if as_text and latex:
             raise click.UsageError("choose one of --text and --latex")
-        if hvp or opset is not None:
-            option = "--hvp" if hvp else "--opset"
+        target_given = target_name != ORT_CPU.name
+        if hvp or target_given or opset is not None:
+            option = "--hvp" if hvp else "--target" if target_given else "--opset"
             raise click.UsageError(f"{option} is for ONNX files: leave out {'--text' if as_text else '--latex'}")
         return _print_equations(options, wrt, training, latex, output, as_json, quiet)
     import onnx
@@ -80,20 +91,23 @@ def command(
     from grammar.file_kinds import ONNX
     from runtime.outputs import check_output
 
-    target = output or options.beside(".grad.onnx")
-    check_output(target, ONNX, options.files_read())
+    path, target = output or options.beside(".grad.onnx"), EXPORT_TARGETS[target_name]
+    check_output(path, ONNX, options.files_read())
+    check_suffix(path, "ONNX")
     model = set_up_model(options)
     gradient = model.gradient(wrt or "*", second=hvp, training=training)
-    proto = gradient.onnx(opset)
+    proto = gradient.onnx(opset, target=target)
     onnx.checker.check_model(proto, full_check=True)
-    gradient.to_onnx(target, opset)
+    gradient.to_onnx(path, opset, target=target)
+    reported = target_facts(target, [proto])
     outputs = {key: str(value.type) for key, value in gradient.graph.outputs.items()}
     if as_json:
-        print_json({"output": str(target), "mode": gradient.spec.mode, "outputs": outputs})
+        print_json({"output": str(path), "mode": gradient.spec.mode, "outputs": outputs, **reported})
     if as_json or quiet:
         return 0
     mode = f" in {gradient.spec.mode} mode" if gradient.spec.mode is not None else ""
-    click.echo(f"{target}: {gradient.name}{mode}, {len(proto.graph.node)} nodes")
+    click.echo(f"{path}: {gradient.name}{mode}, {len(proto.graph.node)} nodes, for {target.name}")
+    say_what_leaves(target, reported["leaving"])
     for key, type in outputs.items():
         zero = ", always 0: no gradient reaches it" if is_everywhere(gradient.graph.outputs[key], 0) else ""
         click.echo(f"  {key}: {type}{zero}")
@@ -117,6 +131,7 @@ def _print_equations(
 
     if output is not None:
         check_output(output, reads=options.files_read())
+        check_suffix(output, "LaTeX" if latex else "text")
     model = set_up_model(options)
     text = model.gradient_equations(wrt or "*", latex=latex, training=training)
     if output is None:

@@ -10,6 +10,7 @@ from click.shell_completion import CompletionItem
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean_file
+from grammar.visible import shell_word
 from nablac.commands.completions import matching_paths
 from nablac.commands.options import output_options
 from nablac.commands.output import note, print_json
@@ -42,7 +43,11 @@ def command(what: str, target: str | None, as_json: bool, quiet: bool) -> int:
       nablac init forecast
       nablac train forecast.model --epochs 3
     """
-    files = _of_table(Path(what), target) if what not in DATA else _of_template(what, target)
+    remarks: tuple[str, ...] = ()
+    if what in DATA:
+        files = _of_template(what, target)
+    else:
+        files, remarks = _of_table(Path(what), target)
     for path in files:
         if os.path.lexists(path):
             hint = f"remove or rename it, or run `nablac init` in another folder: {path} would be lost"
@@ -50,10 +55,12 @@ def command(what: str, target: str | None, as_json: bool, quiet: bool) -> int:
     _write(files)
     spec = next(iter(files))
     if as_json:
-        print_json({"files": [str(path) for path in files]})
+        print_json({"files": [str(path) for path in files], "remarks": remarks})
     else:
         click.echo("\n".join(str(path) for path in files))
-        note(f"train it:  nablac train {spec}", quiet)
+        for remark in remarks:
+            note(f"note: {remark}", quiet)
+        note(f"train it:  nablac train {shell_word(spec)}", quiet)
     return 0
 
 
@@ -72,8 +79,8 @@ def _of_template(kind: str, target: str | None) -> dict[Path, bytes]:
     return {Path(f"{kind}.model"): spec, Path("data", DATA[kind]): data}
 
 
-def _of_table(table: Path, target: str | None) -> dict[Path, bytes]:
-    """The spec for a table, which is beside it."""
+def _of_table(table: Path, target: str | None) -> tuple[dict[Path, bytes], tuple[str, ...]]:
+    """The spec for a table, which is beside it, and remarks on what it leaves out."""
     from nablac.commands.first_spec import spec_for_table
     from runtime.data.source_files import content_of
 
@@ -82,8 +89,8 @@ def _of_table(table: Path, target: str | None) -> dict[Path, bytes]:
     if not table.exists():
         hint = did_you_mean_file(str(table), matching_paths("", (".csv", ".csv.gz")))
         raise NablacError(Diagnostic(codes.E820, "there is no such file", place=str(table), hint=hint))
-    text = spec_for_table(table, target, content_of(table))
-    return {table.with_suffix(".model"): text.encode()}
+    spec = spec_for_table(table, target, content_of(table))
+    return {table.with_suffix(".model"): spec.text.encode()}, spec.remarks
 
 
 def _write(files: dict[Path, bytes]) -> None:

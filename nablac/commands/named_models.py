@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem, split_arg_string
@@ -13,6 +13,9 @@ from click.shell_completion import CompletionItem, split_arg_string
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, nearest
 from nablac.commands.completions import matching_paths, run_folders
+
+if TYPE_CHECKING:
+    from grammar.syntax import Hyper
 
 
 def shipped_specs() -> dict[str, Path]:
@@ -95,11 +98,25 @@ def names_in_file(kind: str) -> Completer:
         names = {
             "model": [model.name.text for model in models],
             "preset": [preset.name.text for preset in presets],
-            "set": [f"{hyper.name.text}=" for model in models for hyper in model.hypers],
+            "set": [text for model in models for hyper in model.hypers for text in _settings(hyper, incomplete)],
         }
         return [CompletionItem(name) for name in dict.fromkeys(names[kind]) if name.startswith(incomplete)]
 
     return complete
+
+
+def _settings(hyper: Hyper, incomplete: str) -> list[str]:
+    """`NAME=`, or, behind the `=`, one setting for each option of a choice."""
+    from grammar.expression_printer import print_expression
+    from grammar.syntax import Call, Name
+
+    start = f"{hyper.name.text}="
+    if not incomplete.startswith(start):
+        return [start]
+    match hyper.default:
+        case Call(callee=Name(text="choice"), arguments=arguments):
+            return [f"{start}{print_expression(argument.value)}" for argument in arguments]
+    return []
 
 
 def _file_in(line: str) -> Path | None:

@@ -16,6 +16,7 @@ from compiler.targets import ORT_CPU, Target
 from compiler.types import FLOATS
 from grammar.diagnostics import NablacError
 from grammar.record import ValueRecord
+from grammar.visible import shell_word
 from nablac.commands.named_models import ModelFile, is_shipped, names_in_file
 from nablac.commands.output import remember
 from runtime.backends import BACKENDS, DEVICES
@@ -191,7 +192,9 @@ def resumable_options(command: Callable[..., int]) -> Callable[..., int]:
         if file is None and resume is None:
             raise click.UsageError("name a .model file, or a run with --resume RUN")
         if file is not None and is_run_folder(file):
-            raise click.UsageError(f"{file} is the folder of a run: `nablac train --resume {file}` continues it")
+            raise click.UsageError(
+                f"{file} is the folder of a run: `nablac train --resume {shell_word(file)}` continues it"
+            )
         return collected(file=file or Path(resume or "", SPEC), resume=resume, **parameters)
 
     collected = _collect_options(command)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from nablac.commands.output import detail
@@ -13,19 +16,36 @@ if TYPE_CHECKING:
 _ROW = "{:<15} {:<27} {:>6} {:>6} {:>8} {:>8} {:>8} {:>8} {:>10}"
 
 
+_SECTION: ContextVar[str] = ContextVar("section", default="the model as written")
+
+
+@contextmanager
+def section(title: str) -> Iterator[None]:
+    """A part of a command in which passes run on the graph of this title."""
+    token = _SECTION.set(title)
+    try:
+        yield
+    finally:
+        _SECTION.reset(token)
+
+
 class PassReport:
-    """Prints a row for each run of a pass, and the header above the first."""
+    """Prints a row for each run of a pass, the title above the first of a section, and the header above all."""
 
     def __init__(self) -> None:
-        self._has_header = False
+        self._section: str | None = None
 
     def __call__(self, run: PassRun) -> None:
         """Print the row of a run."""
         from compiler.dims import TYPICAL
 
-        if not self._has_header:
-            self._has_header = True
+        is_first, title = self._section is None, _SECTION.get()
+        if is_first:
             detail(f"what passes change; operations and bytes are those at size {TYPICAL} of every named dim")
+        if title != self._section:
+            self._section = title
+            detail(f"passes on {title}:")
+        if is_first:
             detail(_ROW.format("stage", "pass", "nodes", "after", "FLOP", "after", "bytes", "after", "ms"))
         before, after = run.before, run.after
         amounts = (_amount(amount) for amount in (before.flops, after.flops, before.bytes, after.bytes))

@@ -16,6 +16,7 @@ from nablac.commands.options import (
     weight_options,
 )
 from nablac.commands.output import note, print_json
+from nablac.commands.output_suffixes import check_suffix
 from nablac.commands.training_setup import seed_of_step, set_up_step
 from runtime.profiling.timing import RUNS
 
@@ -64,6 +65,7 @@ def command(
 
     if report is not None:
         check_output(report, reads=options.files_read())
+        check_suffix(report, "HTML")
     if as_step:
         training = set_up_step(options, seed_of_step(options))
         measured = profile(lambda: training_steps(training, sizes), runs)

@@ -13,8 +13,9 @@ from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import ONNX, SAFETENSORS
 from nablac.commands.options import FileOptions, ModelOptions
 from nablac.commands.output import note, print_json, skip_without_kernels
+from nablac.commands.pass_report import section
 from nablac.commands.target_report import say_what_leaves, target_facts
-from nablac.commands.training_step import STEPS, sample_feeds, step_metadata, training_of
+from nablac.commands.training_step import STEPS, sample_feeds, step_metadata, training_of, verified_steps
 
 if TYPE_CHECKING:
     import onnx
@@ -40,13 +41,13 @@ def write_split(options: ModelOptions, output: Path, file_options: FileOptions, 
 
     training = training_of(options, file_options, memory_budget)
     metadata, target = step_metadata(training), file_options.target
-    models = {
-        name: export(graph, opset=file_options.opset, weights=None, metadata=metadata, target=target)
-        for name, graph in _graphs(training, target).items()
-    }
+    models = {}
+    for name, graph in _graphs(training, target).items():
+        with section(name):
+            models[name] = export(graph, opset=file_options.opset, weights=None, metadata=metadata, target=target)
     state, worst = training.first_state(), None
     if file_options.verify:
-        with skip_without_kernels():
+        with skip_without_kernels(), section("the training step as a whole, to be compared"):
             worst = _compare(training, models, state, options.seed)
     if worst is not None and worst > tolerance_of([training.step.graph], STEPS):
         note(f"not written: after {STEPS} steps the losses of onnxruntime and NumPy differ by {worst:.1e}")
@@ -73,7 +74,7 @@ def write_split(options: ModelOptions, output: Path, file_options: FileOptions, 
     click.echo(f"{output / STATE}: {len(state.keys() & read)} tensors of initial state")
     note("feed the batch and the state to the first, its `grad.NAME` to the second; `NAME.next` is the next state")
     if worst is not None:
-        note(f"verified over {STEPS} steps against the NumPy runtime: worst relative difference {worst:.1e}")
+        note(verified_steps(worst))
     return 0
 
 
@@ -86,8 +87,10 @@ def _graphs(training: Training, target: Target) -> dict[str, Graph]:
         message = "this training step is not in two parts: its update reads the batch, not only its gradients"
         hint = "leave out `--split`, or compute the learning rate from `step`"
         raise NablacError(Diagnostic(codes.E917, message, training.spec.span, hint=hint))
-    update = optimize(split.update, target)
-    return {GRADIENT: training.within_budget(optimize(split.gradient, target), update), UPDATE: update}
+    with section(UPDATE):
+        update = optimize(split.update, target)
+    with section(GRADIENT):
+        return {GRADIENT: training.within_budget(optimize(split.gradient, target), update), UPDATE: update}
 
 
 def _compare(training: Training, models: Mapping[str, onnx.ModelProto], state: Mapping[str, Array], seed: int) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compiler.elaborate.data import TABLES
+from grammar.visible import shell_word
 from nablac.commands.completions import RunPath
 from nablac.commands.options import (
     Finite,
@@ -114,7 +114,7 @@ def command(
       nablac train forecaster --epochs 3
     """
     from nablac.callback_calls import CallbackCalls
-    from nablac.trackers.loading import trackers_of
+    from nablac.trackers.tracker_entries import trackers_of
     from runtime.thread_limits import asked_threads, with_threads
     from runtime.training.folder import RunFolder
     from runtime.training.run_options import Options
@@ -145,8 +145,10 @@ def command(
     with stage("data read, and the step built"):
         training.data  # noqa: B018 - reads it
         training.step  # noqa: B018 - builds it
+    training.require_memory()  # before it is described
     if not quiet:
         _announce(describe(training))
+        _note_budget(training)
         note_data(training)
         note_batchwise_loss(training)
         _note_measured_whole(training)
@@ -163,7 +165,7 @@ def command(
             loop = training.loop(folder.checkpoints, resume=True)
             _note_damaged(loop)
         with calls.failures():
-            return _train(training, loop, folder, calls, model.file, quiet, as_json)
+            return _train(training, loop, folder, calls, quiet, as_json)
 
 
 def _note_measured_whole(training: Training) -> None:
@@ -173,6 +175,14 @@ def _note_measured_whole(training: Training) -> None:
         verb = "compares" if len(training.measured_whole) == 1 else "compare"
         none = "" if len(training.data.parts["validation"]) else ", of which there is none"
         note(f"note: {names} {verb} examples with one another: measured on validation data only{none}")
+
+
+def _note_budget(training: Training) -> None:
+    """Note what a memory budget changes of a step."""
+    from runtime.training.budget_use import budget_use
+
+    if training.memory_budget is not None:
+        note(f"memory budget: {budget_use(training).describe()}")
 
 
 def _note_damaged(loop: Loop) -> None:
@@ -238,7 +248,6 @@ def _train(
     loop: Loop,
     folder: RunFolder,
     calls: CallbackCalls,
-    file: Path,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -247,8 +256,7 @@ def _train(
     from runtime.training.not_finite import NotFinite
     from runtime.training.unit_notes import unit_notes
 
-    text = f"{_quoted(file)} " if was_given("file") else ""
-    resume = f"nablac train {text}--resume {_quoted(folder.path)}"
+    resume = f"nablac train --resume {shell_word(folder.path)}"  # with the run's own text of the model
     position, compiled = loop.position, None
     with Progress(loop, quiet or as_json, note) as progress, collected_signals() as caught:
         loop.stop = lambda: bool(caught)
@@ -292,13 +300,13 @@ def _train(
     for text in unit_notes(training.inference, training.data):
         note(text, quiet)
     note(f"resume:    {resume}{_options_to_go_on(loop)}", quiet)
-    note(f"evaluate:  nablac eval {_quoted(folder.path)}", quiet)
+    note(f"evaluate:  nablac eval {shell_word(folder.path)}", quiet)
     if generates(training):
-        note(f'generate:  nablac generate {_quoted(folder.path)} "TEXT"', quiet)
+        note(f'generate:  nablac generate {shell_word(folder.path)} "TEXT"', quiet)
     else:
         if training.spec.data and training.spec.data[0].name in _PREDICTABLE:
-            note(f"predict:   nablac predict {_quoted(folder.path)} INPUT", quiet)
-        note(f"run:       nablac run {_quoted(folder.path / 'model.onnx')} INPUT", quiet)
+            note(f"predict:   nablac predict {shell_word(folder.path)} INPUT", quiet)
+        note(f"run:       nablac run {shell_word(folder.path / 'model.onnx')} INPUT", quiet)
     return 0
 
 
@@ -324,7 +332,3 @@ def _result(loop: Loop) -> str:
         batches = f"{position.batch:,} of {loop.batches:,} batches"
         parts.append(f"epoch {position.epoch + 1} after {batches}: {loop.monitor} {value:.6g}")
     return ", ".join(parts) or "no best epoch: the monitor was never a number"
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))

@@ -13,6 +13,7 @@ import click
 from compiler.targets import Target
 from nablac.commands.options import FileOptions, ModelOptions
 from nablac.commands.output import note, print_json, skip_without_kernels
+from nablac.commands.pass_report import section
 from nablac.commands.runs import read_run
 from nablac.commands.target_report import say_what_leaves, target_facts
 from nablac.commands.training_setup import seed_of_step, set_up_training
@@ -37,12 +38,13 @@ def write_step(options: ModelOptions, path: Path, file_options: FileOptions, mem
     training = training_of(options, file_options, memory_budget)
     state = training.first_state()
     target = file_options.target
-    graph = training.within_budget(optimize(training.step.graph, target))
-    model = export(graph, opset=file_options.opset, weights=None, metadata=step_metadata(training), target=target)
+    with section("the training step"):
+        graph = training.within_budget(optimize(training.step.graph, target))
+        model = export(graph, opset=file_options.opset, weights=None, metadata=step_metadata(training), target=target)
     onnx.checker.check_model(model, full_check=True)
     worst = None
     if file_options.verify:
-        with skip_without_kernels():
+        with skip_without_kernels(), section("the training step with its measures, to be compared"):
             worst = _compare(training, options.seed, target)
     if worst is not None and worst > tolerance_of([training.step.graph], STEPS):
         note(f"not written: after {STEPS} steps the losses of onnxruntime and NumPy differ by {worst:.1e}")
@@ -66,8 +68,14 @@ def write_step(options: ModelOptions, path: Path, file_options: FileOptions, mem
     click.echo(f"{state_file}: {len(needed)} tensors of initial state")
     note(f"feed {', '.join(inputs)} and the state; `NAME.next` is the state for the next step")
     if worst is not None:
-        note(f"verified over {STEPS} steps against the NumPy runtime: worst relative difference {worst:.1e}")
+        note(verified_steps(worst))
     return 0
+
+
+def verified_steps(worst: float) -> str:
+    """What a note says of the comparison: what was compared, and how far it differs."""
+    steps = f"{STEPS} steps on a random batch"
+    return f"verified: the losses of {steps}, onnxruntime against NumPy, differ by {worst:.1e} at most (relative)"
 
 
 def training_of(options: ModelOptions, file_options: FileOptions, memory_budget: int | None) -> Training:

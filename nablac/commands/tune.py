@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from grammar.visible import shell_word
 from nablac.commands.named_models import ModelFile
 from nablac.commands.options import Finite, output_options, run_options, text_options, training_options, was_given
 from nablac.commands.output import note, print_json
@@ -153,7 +153,7 @@ def _begin(
     if file is None:
         raise click.UsageError("name a .model file, or a study with --resume STUDY")
     if (file / "study.json").is_file():
-        raise click.UsageError(f"{file} is a study: `--resume {file}` resumes it")
+        raise click.UsageError(f"{file} is a study: `nablac tune --resume {shell_word(file)}` resumes it")
     folder = None
     if file.is_dir():
         file, folder = _of_run(file, parameters)
@@ -202,7 +202,7 @@ def _resume(folder: Path, file: Path | None, output: Path | None, parameters: di
     study = resume_study(folder, note)
     if file is not None and file.resolve() != study.setup.file.resolve():
         message = f"{folder} is a study of {study.setup.file}, not of {file}"
-        raise cannot_resume(folder, message, f"`nablac tune --resume {folder}` resumes it")
+        raise cannot_resume(folder, message, f"`nablac tune --resume {shell_word(folder)}` resumes it")
     check_same(study.record, _requested(study.record, parameters), folder)
     return study
 
@@ -274,7 +274,7 @@ def _report(study: OpenStudy, total: int, interrupted: bool, as_json: bool, quie
         note(f"{of} failed, the first with {failed[0].message}")
     if not is_over:
         why = "stopped and saved" if interrupted else "the time is up"
-        note(f"{why} after {ended} of {total} trials; resume with:   nablac tune --resume {_quoted(study.folder)}")
+        note(f"{why} after {ended} of {total} trials; resume with:   nablac tune --resume {shell_word(study.folder)}")
     return status
 
 
@@ -306,15 +306,15 @@ def _print_ends(study: OpenStudy, best: TrialResult, own: TrialResult | None, qu
     )
     files = [name for name in (PAGE, TABLE, BEST) if (study.folder / name).is_file()]
     click.echo(f"{study.folder}: {', '.join(files)}")
-    note(f"train:     nablac train {_quoted(study.folder / BEST)}{_train_options(study.record)}", quiet)
+    note(f"train:     nablac train {shell_word(study.folder / BEST)}{_train_options(study.record)}", quiet)
     number = best.number if best.same_as is None else best.same_as
     run = study.folder / "trials" / str(number)
     if not run.is_dir() and best.folder is not None:  # with --storage, by a process with a folder of its own
         run = Path(best.folder)
     if run.is_dir():
-        note(f"evaluate:  nablac eval {_quoted(run)}", quiet)
+        note(f"evaluate:  nablac eval {shell_word(run)}", quiet)
     else:
-        note(f"trial {number} was run on another machine, in {_quoted(run)}", quiet)
+        note(f"trial {number} was run on another machine, in {shell_word(run)}", quiet)
 
 
 def _train_options(record: StudyRecord) -> str:
@@ -324,9 +324,5 @@ def _train_options(record: StudyRecord) -> str:
     for name in ("model", "dtype", "weights", "epochs", "patience", "validation", "data", "backend", "device"):
         value = getattr(options, name)
         if value is not None and value != defaults.get(name):
-            parts.append(f" --{name} {shlex.quote(str(value))}")
+            parts.append(f" --{name} {shell_word(str(value))}")
     return "".join(parts) + (" --skip-broken" if options.skip_broken else "")
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))

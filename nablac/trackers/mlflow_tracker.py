@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nablac.callbacks import Callback, RunFacts
-from nablac.trackers.loading import missing
+from nablac.trackers.tracker_entries import missing
 
 if TYPE_CHECKING:
     from nablac.history import History

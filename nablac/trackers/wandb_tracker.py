@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from nablac.callbacks import Callback, RunFacts
-from nablac.trackers.loading import missing
+from nablac.trackers.tracker_entries import missing
 
 if TYPE_CHECKING:
     from nablac.history import History

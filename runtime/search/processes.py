@@ -14,6 +14,7 @@ from pathlib import Path
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from grammar.visible import shell_word
 from runtime.boundary import reason_of
 from runtime.thread_limits import VARIABLES, processors, with_threads
 
@@ -50,7 +51,7 @@ def run_workers(
         raise error
     if not stop() and all(worker.exitcode for worker, _ in workers):
         message = f"the workers ended with status {workers[0][0].exitcode}"
-        hint = f"`nablac tune --resume {folder}` resumes; fewer `--jobs` leave more memory for each"
+        hint = f"`nablac tune --resume {shell_word(folder)}` resumes; fewer `--jobs` leave more memory for each"
         raise NablacError(Diagnostic(codes.E916, message, place=str(folder), hint=hint))
 
 

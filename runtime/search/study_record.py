@@ -13,6 +13,7 @@ from typing import Any
 from compiler.elaborate.program_texts import SPEC
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from grammar.visible import shell_word
 from runtime.atomic_files import write_bytes
 from runtime.boundary import LARGEST_JSON, read_file
 from runtime.search.search_kinds import PRUNERS, SEARCHES
@@ -97,7 +98,7 @@ def read_study(folder: Path) -> StudyRecord:
     if not os.path.isfile(folder / STUDY):
         hint = "name the folder that `nablac tune` printed"
         if os.path.isfile(folder / "run.json"):
-            hint = f"it is the folder of a run: `nablac train FILE --resume {folder}` resumes it"
+            hint = f"it is the folder of a run: `nablac train --resume {shell_word(folder)}` resumes it"
         raise cannot_resume(folder, f"{folder} is not the folder of a study", hint)
     content = read_file(folder / STUDY, LARGEST_JSON)
     try:

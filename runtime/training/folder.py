@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from compiler.elaborate.program_texts import IMPORTED, SPEC, collect_texts
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from grammar.visible import shell_word
 from runtime.atomic_files import Unwritable, move_folder, scratch, write_bytes
 from runtime.data.fitted import DATA, TOKENS
 from runtime.data.recipe import write_recipe
@@ -50,7 +51,7 @@ def weights_of(run: Path) -> Path:
     """The file of the best weights of a run; NablacError if it is not finished."""
     weights = run / WEIGHTS
     if not weights.is_file():
-        hint = f"`nablac train --resume {run}` finishes it"
+        hint = f"`nablac train --resume {shell_word(run)}` finishes it"
         raise NablacError(
             Diagnostic(codes.E853, f"{run} is not finished: it has no weights", place=str(run), hint=hint)
         )

@@ -15,6 +15,7 @@ from compiler.elaborate.values import show
 from compiler.types import FLOATS
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from grammar.visible import shell_word
 from runtime.atomic_files import write_bytes
 from runtime.backends import BACKENDS, DEVICES
 from runtime.boundary import LARGEST_JSON, read_file, reason_of
@@ -28,8 +29,8 @@ from runtime.typed import read_as
 if TYPE_CHECKING:
     from runtime.training.training_run import Training
 
-_LENGTH = "only --epochs, --patience, --keep and --max-time"
-_SAME_BITS = {"jit"}  # choices on which no result depends
+_SAME_BITS = {"jit": ("--jit", "--no-jit")}  # choices on which no result depends, and their options
+_OF_A_SESSION = ("--max-time", "--track")  # options that no record has
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ class Record:
 
     def check(self, other: Record, run: Path) -> None:
         """NablacError if `other` differs from this run, which is in the folder `run`, in more than its length."""
-        hint = f"{_LENGTH} may change{_from_its_weights(run)}"
+        *options, last = options_that_may_change()
+        hint = f"only {', '.join(options)} and {last} may change{_from_its_weights(run)}"
         for name in (name for name in Choices.__annotations__ if name not in _SAME_BITS):
             before, now = getattr(self.choices, name), getattr(other.choices, name)
             if before != now:
@@ -108,6 +110,12 @@ class Record:
             message = f"{run} would not be reproduced: {change}"
             hint = f"{remedy}{_from_its_weights(run)}"
             raise NablacError(Diagnostic(codes.E841, message, place=str(run), hint=hint))
+
+
+def options_that_may_change() -> list[str]:
+    """The options of `nablac train` that may differ when a run is resumed."""
+    lengths = [f"--{name}" for name in Length.__annotations__]
+    return [*lengths, *(option for options in _SAME_BITS.values() for option in options), *_OF_A_SESSION]
 
 
 def record_of(training: Training, run: Path) -> Record:
@@ -226,7 +234,7 @@ def _check_ranges(record: Record) -> None:
 def _from_its_weights(run: Path) -> str:
     """A hint how to start a new run from this one's weights, if it has ended and has some."""
     weights = run / "weights.safetensors"
-    return f"; `--weights {weights}` starts a new run from its weights" if weights.is_file() else ""
+    return f"; `--weights {shell_word(weights)}` starts a new run from its weights" if weights.is_file() else ""
 
 
 def _as_given(option: str, value: Any) -> str:

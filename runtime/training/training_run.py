@@ -30,12 +30,13 @@ from runtime.data.examples import Examples, fitted_to
 from runtime.data.loading import load_examples
 from runtime.data.recipe import Recipe, recipe_of
 from runtime.initialization import initialize, stored_operators
+from runtime.memory import require_memory_for, stored_bytes
 from runtime.numpy_chains import LoopSettings
 from runtime.training.checkpoints import Position, best_state, newest_checkpoint
 from runtime.training.loop import Loop, Settings
 from runtime.training.loop_choice import pays_to_compile
 from runtime.training.means import Means
-from runtime.training.memory_budget import batch_sizes
+from runtime.training.memory_budget import batch_sizes as sizes_of_batch
 from runtime.training.not_finite import NotFinite, explain_not_finite, non_finite_paths
 from runtime.training.run_options import Options
 from runtime.training.steppers import (
@@ -73,6 +74,7 @@ class Training:
     load: LoadExamples = load_examples  # reads the train block's data
     keeps_raw: bool = False  # whether the examples keep their numbers before scaling too
     sizes: Mapping[str, int] | None = None  # of the named dims in a batch; by default those of the data
+    without_budget: bool = False  # whether its steps take any amount of memory
     raw: bool = False  # whether batches are in raw units, which the graphs scale by the `known` state
 
     @cached_property
@@ -119,20 +121,22 @@ class Training:
     def memory_budget(self) -> int | None:
         """The bytes that a step may take: of the command, else of the block; None for any number."""
         budget = self.options.memory_budget
+        if self.without_budget:
+            return None
         return budget if budget is not None else training_of(self.elaborated).settings.memory_budget
 
     @cached_property
     def step(self) -> TrainingStep:
         """The training step as a graph, before optimisation."""
         budget = self.memory_budget
-        return training_step(self.elaborated, budget, self._batch_sizes if budget is not None else None)
+        return training_step(self.elaborated, budget, self.batch_sizes if budget is not None else None)
 
     @cached_property
-    def _batch_sizes(self) -> Mapping[str, int]:
+    def batch_sizes(self) -> Mapping[str, int]:
         """The sizes of the named dims in the largest batch."""
         if self.sizes is not None:
             return self.sizes
-        return batch_sizes(loss_graph(self.elaborated), self.batch, self.data.arrays)
+        return sizes_of_batch(loss_graph(self.elaborated), self.batch, self.data.arrays)
 
     @cached_property
     def _measured_loss(self) -> tuple[Graph, dict[str, Measure]]:
@@ -152,10 +156,8 @@ class Training:
         if budget is None:
             return graph
         read = {op.path for op in stored_operators(graph)}
-        beside = [op.type for op in stored_operators(update) if op.path not in read] if update is not None else []
-        return fit_into(
-            graph, budget, self._batch_sizes, sum(math.prod(type.numeric_shape) * type.dtype.bytes for type in beside)
-        )
+        beside = [op for op in stored_operators(update) if op.path not in read] if update is not None else []
+        return fit_into(graph, budget, self.batch_sizes, sum(map(stored_bytes, beside)))
 
     @cached_property
     def loss_graph(self) -> Graph:
@@ -197,6 +199,12 @@ class Training:
     def inputs(self) -> dict[str, Any]:
         """The types of the model's inputs by name, without the key of random draws."""
         return {name: value.type for name, value in self.elaborated.graph.inputs.items() if name != SEED}
+
+    def require_memory(self) -> None:
+        """NablacError if the weights and states of a run exceed the memory."""
+        known = self.start.weights if self.start is not None else {}
+        stored = [op for op in stored_operators(self.step.measured) if op.path not in known]
+        require_memory_for(stored, self.step.measured.name)
 
     def first_state(self) -> dict[str, Array]:
         """Initial values of everything that the step reads or changes."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from grammar.diagnostics import NablacError
 from grammar.parser import comments_of, parse, read_source
@@ -37,6 +38,22 @@ CASES = [
         "a pipe of stages",
         "layer L {\n y = x -> A() # one\n -> B()\n # between\n -> C()\n z = 1\n}",
         "layer L() {\n    y = x -> A()  # one\n          -> B()\n    # between\n          -> C()\n    z = 1\n}\n",
+    ),
+    (
+        "comments of a group of lines align",
+        "layer L { # head\n x = 1          # one\n y = 0\n longer = 2 # two\n y = 3 + 4 + 5 + 6\n\n z = 4   # four\n}",
+        "layer L() {  # head\n    x = 1       # one\n    y = 0\n    longer = 2  # two\n"
+        "    y = 3 + 4 + 5 + 6\n\n    z = 4  # four\n}\n",
+    ),
+    (
+        "comments that would pass the width do not align",
+        f"const a = 1 # {'c' * 100}\nconst longer_name = 2 # two",
+        f"const a = 1  # {'c' * 100}\nconst longer_name = 2  # two\n",
+    ),
+    (
+        "a comment behind a long pipe",
+        "layer L {\n y = x" + " -> Dense(3)" * 12 + "  # p\n}",
+        "layer L() {\n    y = x -> Dense(3)\n" + "          -> Dense(3)\n" * 10 + "          -> Dense(3)  # p\n}\n",
     ),
     ("else if", "fn f(x) { if a { y=1 } else { if b { y=2 } } output y }",
      "fn f(x) {\n    if a {\n        y = 1\n    } else if b {\n        y = 2\n    }\n    output y\n}\n"),
@@ -79,3 +96,18 @@ def test_printing_keeps_the_tree_and_the_comments_of_any_text_and_is_idempotent(
         comment.text.rstrip() for comment in comments_of(source)
     ]
     assert print_file(again) == printed.text
+
+
+@given(FILES, st.data())
+@settings(max_examples=60, deadline=None)
+def test_the_columns_of_comments_do_not_matter(text: str, data: st.DataObject) -> None:
+    try:
+        before = parse(Source("case.model", text))
+        comments = comments_of(before.span.source)
+        for comment in reversed(comments):
+            spaces = " " * data.draw(st.integers(0, 60))
+            text = text[: comment.span.start] + spaces + text[comment.span.start :]
+        after = parse(Source("case.model", text))
+    except NablacError:
+        assume(False)
+    assert print_file(after) == print_file(before)

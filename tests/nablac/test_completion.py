@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -21,6 +22,9 @@ LINES = [
     ("nablac train own.model --backend ", ["numpy", "ort"]),
     ("nablac train own --preset ", ["large"]),
     ("nablac train own.model --set w", ["width="]),
+    ("nablac train own.model --set width=", []),
+    ("nablac train forecaster --set layer=", ["layer=SimpleRNN", "layer=GRU", "layer=LSTM"]),
+    ("nablac train forecaster --set layer=G", ["layer=GRU"]),
     ("nablac compile own.model --disable-pass fuse-gem", ["fuse-gemm"]),
     ("nablac train nothing --ba", ["--backend", "--batch"]),
     ("nablac train nothing --preset ", []),
@@ -48,6 +52,26 @@ def test_a_shell_gets(folder: Path, line: str, expected: list[str], monkeypatch:
     monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
     answer = invoke(folder=folder).stdout.splitlines()
     assert [name.removeprefix("plain,") for name in answer if name] == expected
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("nablac train forecaster --set layer=", ["SimpleRNN", "GRU", "LSTM"]),
+        ("nablac train forecaster --set layer=G", ["GRU"]),
+        ("nablac train forecaster --set l", ["layer="]),
+        ("nablac train forecaster --set layer=GRU --backend=o", ["ort"]),
+        ("nablac train forecaster --set layer=GRU --resume runs/o", ["runs/own/1", "runs/own/"]),
+    ],
+)
+def test_bash_breaks_words_at_equals_signs(folder: Path, typed: str, expected: list[str]) -> None:
+    words = " ".join(f"'{word}'" for word in re.split(r"(=)| ", typed) if word)
+    script = f"""eval "$(nablac completion bash)"
+        COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+        _nablac_completion nablac; printf '%s\n' "${{COMPREPLY[@]}}"
+        """
+    done = shell(f"cd '{folder}'\n{script}")
+    assert done.stdout.splitlines() == expected, done.stderr
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])

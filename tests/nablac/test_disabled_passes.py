@@ -11,6 +11,8 @@ from click.testing import CliRunner, Result
 
 from compiler.passes.pipeline import CLEAN_UP, Stage, passes_of
 from nablac.commands.compile import command
+from tests.command_line import invoke
+from tests.nablac.line_model import write_line
 
 TEXT = """
 cell Written() {
@@ -85,3 +87,24 @@ def test_an_unknown_pass_is_an_error(file: Path, name: str, hint: str) -> None:
     assert result.exit_code == 2
     assert f"no pass is called `{name}`; {hint}" in result.stderr
     assert not file.with_suffix(".onnx").exists()
+
+
+def test_the_passes_are_listed_below_what_they_run_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_line(tmp_path)
+    assert invoke("train", "m.model", "--epochs", "1", "-q", "-o", "run").exit_code == 0
+
+    def titles(*options: str) -> list[str]:
+        done = invoke("compile", "run", "-v", *options)
+        assert done.exit_code == 0, done.stderr
+        return [line for line in done.stderr.splitlines() if line.startswith("passes on ")]
+
+    assert titles("-o", "m.onnx") == [
+        "passes on the model as written:",
+        "passes on the model in the units of its data:",
+    ]
+    assert titles("-o", "s.onnx", "--train") == [
+        "passes on the model as written:",
+        "passes on the training step:",
+        "passes on the training step with its measures, to be compared:",
+    ]

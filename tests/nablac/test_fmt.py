@@ -65,8 +65,18 @@ def test_a_file_with_an_error_is_left_and_the_others_are_formatted(tmp_path: Pat
     folder_of(tmp_path, bad=BROKEN, ugly=UGLY)
     done = invoke("fmt", tmp_path)
     assert done.exit_code == 1 and "bad.model:1:8" in done.stderr
+    assert done.stderr.startswith("1 of 2 files changed; 1 could not be formatted\n")
     assert (tmp_path / "bad.model").read_text() == BROKEN
     assert (tmp_path / "ugly.model").read_text() == NEAT
+
+
+@pytest.mark.parametrize(("options", "line"), [((), "no file changed"), (("--check",), "no file would change")])
+def test_without_a_file_that_can_be_formatted_the_count_is_words(
+    tmp_path: Path, options: tuple[str, ...], line: str
+) -> None:
+    folder_of(tmp_path, bad=BROKEN)
+    done = invoke("fmt", *options, tmp_path / "bad.model")
+    assert done.exit_code == 1 and done.stderr.startswith(f"{line}\nerror[E101]")
 
 
 def test_line_ends_of_windows_stay(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shlex
 from pathlib import Path
 
 import pytest
@@ -27,20 +28,27 @@ def table(folder: Path, head: str, row: str, name: str = "houses.csv", count: in
     draw = random.Random(1)
     rows = []
     for number in range(count):
-        values = {"n": number, "x": f"{draw.random():.3f}", "bit": number % 2, "word": ("big", "small")[number % 2]}
+        values = {
+            "n": number,
+            "next": number + 1,
+            "shuffled": number * 7 % 61,
+            "x": f"{draw.random():.3f}",
+            "bit": number % 2,
+            "word": ("big", "small")[number % 2],
+        }
         rows.append(row.format(**values))
     (folder / name).write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
     return folder / name
 
 
 TABLES = [
-    ("a number", "a,b,price", "{n},{x},{n}.5", 'inputs: ["a", "b"], targets: ["price"]', "mse(y, value)"),
-    ("a text", "a,b,kind", "{n},{x},{word}", 'inputs: ["a", "b"], targets: ["kind"]', "cross_entropy(logits, label)"),
+    ("a number", "a,b,price", "{n}.5,{x},{n}.5", 'inputs: ["a", "b"], targets: ["price"]', "mse(y, value)"),
+    ("a text", "a,b,kind", "{n}.5,{x},{word}", 'inputs: ["a", "b"], targets: ["kind"]', "cross_entropy(logits, label)"),
     ("0 and 1", "a,sold", "{x},{bit}", 'inputs: ["a"], targets: ["sold"]', "cross_entropy(logits, label)"),
-    ("texts between", "day,city,a,y", "2024-01-01,c{n},{x},{n}", 'inputs: ["a"], targets: ["y"]', "mse(y, value)"),
-    ("a hard name", 'a,"say ""it"", now",y', "{x},{n},{n}", 'inputs: ["a", "say \\"it\\", now"]', "mse(y, value)"),
+    ("texts between", "day,city,a,y", "2024-01-01,c{n},{x},{n}.5", 'inputs: ["a"], targets: ["y"]', "mse(y, value)"),
+    ("a hard name", 'a,"say ""it"", now",y', "{x},{n}.5,{n}.5", 'inputs: ["a", "say \\"it\\", now"]', "mse(y, value)"),
     ("semicolons", "a;b;y", "{n},5;{n},25;{n},75", 'separator: ";", decimal: ","', "mse(y, value)"),
-    ("no header", "1.5,2.5,3.5", "{n},{x},{n}", 'inputs: ["0", "1"], targets: ["2"]', "mse(y, value)"),
+    ("no header", "1.5,2.5,3.5", "{n}.5,{x},{n}.5", 'inputs: ["0", "1"], targets: ["2"]', "mse(y, value)"),
 ]
 
 
@@ -61,7 +69,53 @@ def test_the_target_can_be_chosen_and_what_is_left_out_is_named(tmp_path: Path) 
     assert invoke("init", path, "--target", "a").exit_code == 0
     spec = path.with_suffix(".model").read_text()
     assert 'inputs: ["price"], targets: ["a"]' in spec
-    assert "# Left out, since they hold texts or have missing cells: id, b." in spec
+    assert "# Left out (texts or missing cells): id, b.\n" in spec
+
+
+NUMBERED = [
+    ("from 0", "id,a,price", "{n},{x},{n}.5", ["a"], "id"),
+    ("from 1", "row,a,price", "{next},{x},{n}.5", ["a"], "row"),
+    ("shuffled, by its name", "a,customer_id,price", "{x},{shuffled},{n}.5", ["a"], "customer_id"),
+    ("of pandas", ",a,price", "{n},{x},{n}.5", ["a"], ""),
+    ("behind all others", "a,price,id", "{x},{n}.5,{n}", ["a"], "id"),
+    ("shuffled, of another name", "age,a,price", "{shuffled},{x},{n}.5", ["age", "a"], None),
+    ("from another number", "year,a,price", "2{n:03},{x},{n}.5", ["year", "a"], None),
+    ("a word that ends so", "humid,a,price", "{shuffled},{x},{n}.5", ["humid", "a"], None),
+    ("with repetitions", "id,a,price", "{bit},{x},{n}.5", ["id", "a"], None),
+    ("nothing else", "time,price", "{n},{n}.5", ["time"], None),
+]
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "inputs", "left_out"), [case[1:] for case in NUMBERED], ids=[case[0] for case in NUMBERED]
+)
+def test_a_column_that_numbers_the_rows_is_left_out(
+    head: str, row: str, inputs: list[str], left_out: str | None, tmp_path: Path
+) -> None:
+    table(tmp_path, head, row)
+    done = invoke("init", "houses.csv", folder=tmp_path)
+    assert done.exit_code == 0, done.output
+    spec = (tmp_path / "houses.model").read_text("utf-8")
+    assert f'columns(inputs: {json.dumps(inputs)}, targets: ["price"])' in spec
+    remark = f"left out (it numbers the rows): {left_out}"
+    assert (f"note: {remark}\n" in done.stderr) == (left_out is not None) == ("numbers the rows" in spec)
+
+
+def test_the_printed_commands_run_whatever_the_name(tmp_path: Path) -> None:
+    table(tmp_path, "a,price", "{x},{n}.5", "my data; rm.csv")
+    done = invoke("init", "my data; rm.csv", folder=tmp_path)
+    assert "train it:  nablac train 'my data; rm.model'\n" in done.stderr
+    spec = (tmp_path / "my data; rm.model").read_text("utf-8")
+    printed = [shlex.split(line.lstrip("# ")) for line in spec.splitlines() if line.startswith("#   nablac")]
+    assert [words[1:] for words in printed] == [
+        ["train", "my data; rm.model"],
+        ["eval", "runs/mydatarm/1"],
+        ["predict", "runs/mydatarm/1", "my data; rm.csv"],
+    ]
+    trained = invoke("train", "my data; rm.model", "--epochs", "1", "-o", "a run", folder=tmp_path)
+    assert "resume:    nablac train --resume 'a run' --epochs 2\n" in trained.stderr
+    refused = invoke("train", "a run", folder=tmp_path)
+    assert "`nablac train --resume 'a run'` continues it" in refused.stderr
 
 
 WRONG = [

@@ -98,6 +98,29 @@ def test_overwriting_a_file_is_refused(folder: Path, case: str) -> None:
     assert contents(folder) == before and not done.stdout
 
 
+SUFFIXES = {
+    "a model": (["compile", "a.model", "-o", "a.txt"], "the file is ONNX, which no `.txt` file holds: name it a.onnx"),
+    "a step": (["compile", "a.model", "--train", "-o", "a.CSV"], "the file is ONNX, which no `.csv` file holds"),
+    "a gradient": (
+        ["grad", "a.model", "-o", "g.json"],
+        "the file is ONNX, which no `.json` file holds: name it g",
+    ),
+    "equations": (["draw", "a.model", "--latex", "-o", "c.svg"], "the file is LaTeX, which no `.svg` file holds"),
+    "a gradient in LaTeX": (["grad", "a.model", "--latex", "-o", "g.onnx"], "the file is LaTeX, which no `.onnx` file"),
+    "a gradient as text": (["grad", "a.model", "--text", "-o", "g.html"], "the file is text, which no `.html` file"),
+    "a profile": (["profile", "a.model", "--report", "p.svg"], "the file is HTML, which no `.svg` file holds"),
+}
+
+
+@pytest.mark.parametrize("case", SUFFIXES)
+def test_the_suffix_of_another_format_is_refused(folder: Path, case: str) -> None:
+    arguments, message = SUFFIXES[case]
+    before = contents(folder)
+    done = invoke(*arguments)
+    assert done.exit_code == 2 and message in done.stderr
+    assert contents(folder) == before and not done.stdout
+
+
 @pytest.mark.parametrize("name", ["keep.csv", "w.npz", "run/weights.safetensors", "picture.onnx"])
 def test_weights_overwrite_only_weights(folder: Path, name: str) -> None:
     before = contents(folder)

@@ -16,9 +16,11 @@ from safetensors.numpy import load_file
 
 import nablac
 from grammar.diagnostics import NablacError
+from runtime.training.run_record import options_that_may_change
 from runtime.training.surroundings import Surroundings
 from tests.command_line import invoke
 from tests.nablac.line_model import MODEL, write_line
+from tests.paths import SPECS
 
 
 @pytest.fixture
@@ -54,8 +56,8 @@ def test_a_run_does_not_resume_with_other_options(line: Path, option: str) -> No
     assert done.exit_code == 2
     assert done.stderr == (
         f"error[E841]: run {message} it would be a different run\n --> {option}\n"
-        "help: only --epochs, --patience, --keep and --max-time may change; `--weights run/weights.safetensors` starts "
-        "a new run from its weights\n"
+        "help: only --epochs, --patience, --keep, --jit, --no-jit, --max-time and --track may change; "
+        "`--weights run/weights.safetensors` starts a new run from its weights\n"
     )
     assert before == {path: path.read_bytes() for path in (line / "run").rglob("*") if path.is_file()}
 
@@ -126,7 +128,7 @@ def test_a_run_that_stopped_early_resumes_with_the_printed_command(line: Path, e
     done = invoke("train", "m.model", "-o", "run", "--epochs", epochs)
     assert "val_loss has not improved for 1 epochs" in done.stdout
     command = next(row for row in done.stderr.splitlines() if row.startswith("resume:")).split("nablac ")[1]
-    assert command == f"train m.model --resume run --epochs {max(4, int(epochs))} --patience 2"
+    assert command == f"train --resume run --epochs {max(4, int(epochs))} --patience 2"
     resumed = invoke(*command.split())
     assert resumed.exit_code == 0, resumed.output
     assert json.loads((line / "run" / "history.json").read_text())["epoch"] == [1, 2, 3]
@@ -259,6 +261,15 @@ def test_two_processes_do_not_train_in_one_folder(line: Path) -> None:
     assert invoke("train", "m.model", "-q", "--resume", "run", "--epochs", "4").exit_code == 0
 
 
+def test_the_options_that_may_change_are_accepted_and_named_on_the_page(line: Path) -> None:
+    page = (SPECS / "diagnostics" / "E841-resume.md").read_text()
+    assert [option for option in options_that_may_change() if f"`{option}`" not in page] == []
+    assert invoke("train", "m.model", "-q", "-o", "run").exit_code == 0
+    lengths = ("--epochs", "3", "--patience", "9", "--keep", "5", "--max-time", "9")
+    resumed = invoke("train", "-q", "--resume", "run", *lengths, "--no-jit")
+    assert resumed.exit_code == 0, resumed.output
+
+
 def test_a_run_is_resumed_without_its_file(line: Path) -> None:
     assert invoke("train", "m.model", "-q", "-o", "run", "--set", "units=5").exit_code == 0
     (line / "m.model").write_text(MODEL.replace("tanh", "relu"))  # the run has a copy of its own
@@ -283,6 +294,6 @@ def test_the_time_limit_may_end_an_epoch_early(line: Path) -> None:
     done = invoke("train", "m.model", "-o", "run", "--max-time", "0")
     assert done.exit_code == 0
     assert done.stdout.startswith("epoch 1 after 1 of 4 batches: val_loss ") and "; the time is up\n" in done.stdout
-    assert "resume:    nablac train m.model --resume run\n" in done.stderr
+    assert "resume:    nablac train --resume run\n" in done.stderr
     resumed = invoke("train", "m.model", "-q", "--resume", "run")
     assert resumed.exit_code == 0 and resumed.stdout.startswith("best epoch ")

@@ -45,7 +45,7 @@ def test_a_run_writes_all_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert done.stdout.startswith(
         f"best epoch {best + 1}: val_loss {history['val_loss'][best]:.6g}; all epochs are done\n"
     )
-    assert f"nablac train {FORECASTER} --resume runs/forecaster/1" in done.stderr
+    assert "resume:    nablac train --resume runs/forecaster/1 --epochs " in done.stderr
 
     raw = np.linspace(200, 400, 12, dtype=np.float32).reshape(1, 12, 1)
     (forecast,) = OnnxRunner(run / "model.onnx").run({"series": raw}).values()
@@ -215,8 +215,23 @@ def test_a_gradient_is_exported(tmp_path: Path) -> None:
     assert set(expected) == set(results) == {"loss", "grad.dense.W", "grad.dense.b"}
     for name in expected:
         np.testing.assert_allclose(results[name], expected[name], rtol=1e-4, atol=1e-7)
+    portable = tmp_path / "p.onnx"
+    done = invoke("grad", ROOT / "specs" / "mlp.model", "--wrt", "dense.*", "--target", "portable", "-o", portable)
+    assert done.stdout.startswith(f"{portable}: ") and "nodes, for portable\n" in done.stdout
+    results = OnnxRunner(portable).run(feeds)
+    for name in expected:
+        np.testing.assert_allclose(results[name], expected[name], rtol=1e-4, atol=1e-7)
+    default, other = (onnx.load(path) for path in (target, portable))
+    assert [node.op_type for node in default.graph.node] != [node.op_type for node in other.graph.node]
     none = invoke("grad", str(ROOT / "specs" / "mlp.model"), "--wrt", "nothing", "-o", str(target))
     assert none.exit_code == 1 and "error[E614]: no parameter or float input matches `nothing`" in none.stderr
+
+
+def test_a_gradient_that_a_target_cannot_have_is_refused(tmp_path: Path) -> None:
+    target = tmp_path / "g.onnx"
+    done = invoke("grad", "lstm", "--target", "portable", "-o", target)
+    assert done.exit_code == 2 and "`--target portable` writes no gradient of a recurrence" in done.stderr
+    assert not target.exists()
 
 
 def test_hessian_vector_products_are_exported(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -245,6 +246,45 @@ def test_commands_take_a_budget(tmp_path: Path) -> None:
     assert refused.exit_code == 2 and "error[E811]" in refused.stderr, refused.stderr
     assert "needs --train" in invoke("compile", file, "--memory-budget", "1KB").stderr
     assert "`much` is not a size" in invoke("train", file, "--memory-budget", "much").stderr
+
+
+def test_training_says_what_a_budget_changes(tmp_path: Path) -> None:
+    file = tmp_path / "m.model"
+    train = 'target t: [batch, 1]; loss mse(y, t); optimizer sgd(lr: 0.1); batch 64; data npz("d.npz")'
+    file.write_text(DEEP.split("train M")[0] + f"train M {{ {train} }}\n")
+    generator = np.random.default_rng(0)
+    np.savez(tmp_path / "d.npz", x=generator.random((128, 8), np.float32), t=generator.random((128, 1), np.float32))
+    graph = optimize(training_step(spec_of(DEEP, dtype=DType.F32)).graph)
+    whole = Liveness(graph, {"batch": 64}).most
+
+    def said(*options: str) -> list[str]:
+        done = invoke("train", file, "--dry-run", *options)
+        assert done.exit_code == 0, done.stderr
+        return [line for line in done.stderr.splitlines() if line.startswith("memory budget:")]
+
+    assert said() == []
+    (roomy,) = said("--memory-budget", "1GB")
+    assert roomy.endswith(", and computes nothing twice")
+    (tight,) = said("--memory-budget", str(round(0.85 * whole)))
+    amounts = r"memory budget: a step takes an estimated ([\d.]+) KB instead of ([\d.]+) KB"
+    matched = re.fullmatch(rf"{amounts}, and does ([\d.]+)% of its work twice", tight)
+    assert matched is not None, tight
+    within, without, twice = map(float, matched.groups())
+    assert within * 1000 <= 0.85 * whole + 50 and within < without and 0 < twice < 50
+    assert f"takes an estimated {without} KB," in roomy
+
+
+def test_weights_larger_than_memory_are_refused_before_anything_is_said_of_them(tmp_path: Path) -> None:
+    file = tmp_path / "m.model"
+    text = "model M(width = 8) {\n input x: [batch, 8]\n output y = x -> Dense(width) -> Dense(width) -> Dense(1)\n}\n"
+    file.write_text(
+        text + 'train M { target t: [batch, 1]; loss mse(y, t); optimizer sgd(lr: 0.1); data npz("d.npz") }'
+    )
+    np.savez(tmp_path / "d.npz", x=np.zeros((128, 8), np.float32), t=np.zeros((128, 1), np.float32))
+    done = invoke("train", file, "--set", "width=10000000")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error[E810]: not enough memory for the weights: ")
+    assert invoke("train", file, "--dry-run").exit_code == 0
 
 
 def test_a_train_block_has_a_budget(tmp_path: Path) -> None:
