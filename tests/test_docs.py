@@ -24,6 +24,7 @@ from nablac.commands import COMMANDS
 from nablac.compiling import from_program
 from runtime.rename_rules import shipped_rules
 from runtime.verification import compare
+from tests import operator_page
 from tests.command_line import invoke
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +61,32 @@ def named(page: str, names: set[str]) -> set[str]:
 def test_every_built_in_is_in_the_reference() -> None:
     names = {name for name, operator in OPERATORS.items() if operator.public} | set(builtin_names()) - _PLACES
     assert named("language.md", names) == names
+
+
+def test_the_page_of_operators_is_what_their_declarations_say() -> None:
+    assert operator_page.PAGE.read_text(encoding="utf-8") == operator_page.page(), "python -m tests.operator_page"
+
+
+def errors_of_call(name: str, arguments: list[str]) -> set[str]:
+    """The codes of the errors of a call with these names of arguments, whose values fit nothing."""
+    call = f"{name}({', '.join(f'{argument}: none' for argument in arguments)})"
+    try:
+        check(program_of(Source("call.model", f"model M {{\n    input x: [batch, 3]\n    output y = {call}\n}}\n")))
+    except NablacError as error:
+        return {str(diagnostic.code) for diagnostic in error.diagnostics}
+    return set()
+
+
+@pytest.mark.parametrize("name", sorted(name for name, operator in OPERATORS.items() if operator.public))
+def test_an_operator_takes_the_arguments_of_its_page(name: str) -> None:
+    listed = operator_page.arguments(OPERATORS[name])
+    names = [argument.partition(" = ")[0] for argument in listed]
+    needed = [argument for argument in listed if " = " not in argument]
+    unbound = {"E401", "E402", "E403"}  # missing, unknown and surplus ones
+    assert not errors_of_call(name, names) & unbound
+    assert not errors_of_call(name, needed) & unbound
+    assert errors_of_call(name, [*names, "other"]) & unbound
+    assert errors_of_call(name, needed[:-1]) & {*unbound, "E415"}  # no list of tensors
 
 
 def test_every_setting_source_and_stage_is_in_the_reference() -> None:

@@ -48,9 +48,9 @@ def call_operator(
     else:
         tensors = [bound[name] for name in operands]
     values = {
-        field: _attribute(session, operator, _called(field), kind, bound[_called(field)])
+        field: _attribute(session, operator, argument_name(field), kind, bound[argument_name(field)])
         for field, kind in kinds.items()
-        if _called(field) in bound
+        if argument_name(field) in bound
     }
     for field, kind in kinds.items():  # the default of a float dtype is the model's float type
         default = getattr(operator, field, None)
@@ -63,8 +63,8 @@ def call_operator(
 def _parameters(operator: type[Operator]) -> tuple[list[str], list[str]]:
     """The names of an operator's operands and attributes, and those of them that have no default."""
     operands = operand_names(operator)
-    names = [*(("tensors",) if operands is None else operands), *map(_called, operator.fields)]
-    needed = [*(operands or ()), *(_called(field) for field in operator.fields if not hasattr(operator, field))]
+    names = [*(("tensors",) if operands is None else operands), *map(argument_name, operator.fields)]
+    needed = [*(operands or ()), *(argument_name(field) for field in operator.fields if not hasattr(operator, field))]
     return names, needed
 
 
@@ -96,7 +96,7 @@ def _tensors(session: Session, operator: type[Operator], bound: dict[str, Argume
     return [Argument(None, item, argument.span) for item in argument.value]
 
 
-def _called(field: str) -> str:
+def argument_name(field: str) -> str:
     """The name of the argument for an attribute: `axes` is passed as `axis`, one or a list."""
     return "axis" if field == "axes" else field
 

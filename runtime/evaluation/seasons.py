@@ -18,18 +18,23 @@ _NEARLY = 0.9  # of the highest peak: a shorter season that is as good as that i
 def season_length(series: Array) -> int | None:
     """After how many rows the numbers of `series: [rows]` repeat, as their autocorrelation shows; None if they do not.
 
-    A linear trend is taken out first. A season is seen three times at the least.
+    A linear trend is taken out first. A season is seen three times at the least. Rows that are not finite keep their
+    place, and are no part of a sum.
     """
-    values = series[np.isfinite(series)].astype(np.float64)
-    if values.size < _LEAST_ROWS:
+    known = np.flatnonzero(np.isfinite(series))
+    if known.size < _LEAST_ROWS:
         return None
-    position = np.arange(values.size) - (values.size - 1) / 2
+    rows = int(known[-1] - known[0]) + 1
+    values = series[known].astype(np.float64)
+    position = known - known.mean()
     centred = values - values.mean()
     size = float(np.abs(centred).max())
     centred = centred - position * ((position * centred).sum() / (position**2).sum())
     if not float(np.abs(centred).max()) > 1e-9 * size:
         return None  # a straight line, but for rounding
-    correlation = _correlation(centred, min(values.size // 3, _MOST_LAG) + 1)
+    filled, present = np.zeros(rows), np.zeros(rows)
+    filled[known - known[0]], present[known - known[0]] = centred, 1.0
+    correlation = _correlation(filled, present, min(rows // 3, _MOST_LAG) + 1)
     peaks: list[tuple[int, float]] = []
     trough = 1.0
     for lag in range(1, len(correlation) - 1):
@@ -44,10 +49,14 @@ def season_length(series: Array) -> int | None:
     return next(lag for lag, height in peaks if height >= _NEARLY * highest)
 
 
-def _correlation(centred: Array, most: int) -> Array:
-    """The autocorrelation at the lags from 0 to `most`, by the Fourier transform."""
-    size = 1 << (2 * centred.size - 1).bit_length()
-    transformed = np.fft.rfft(centred, size)
-    products = np.fft.irfft(transformed * transformed.conj(), size)[: most + 1]
-    counted = centred.size - np.arange(len(products))
-    return np.asarray(products / products[0] * (centred.size / counted))  # of fewer pairs the farther they are apart
+def _correlation(centred: Array, present: Array, most: int) -> Array:
+    """The autocorrelation at the lags from 0 to `most`: of each lag the mean over the pairs that are `present`."""
+    products, pairs = _products(centred, most), np.rint(_products(present, most))
+    return np.asarray(products / products[0] * (pairs[0] / np.maximum(pairs, 1)))
+
+
+def _products(values: Array, most: int) -> Array:
+    """The sum of the products of all pairs, by their lag, by the Fourier transform."""
+    size = 1 << (2 * values.size - 1).bit_length()
+    transformed = np.fft.rfft(values, size)
+    return np.asarray(np.fft.irfft(transformed * transformed.conj(), size)[: most + 1])

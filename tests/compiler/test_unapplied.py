@@ -18,7 +18,7 @@ UNAPPLIED = {  # each in a declaration that nothing applies
     "x -> mse(x, x)": "E403 fn mse takes 2 arguments: y, target",
     "matmul(x)": "E401 matmul needs `y`",
     "log(8, 2)": "E403 log takes 1 argument: x",
-    "iota()": "E401 iota needs `n`",
+    "iota()": "E401 iota needs `size`",
     "concat([x], axes: 1)": "E402 concat has no argument `axes`",
     "max_pool(x)": "E401 max_pool needs `kernel`",
     "relu(x, x: 1)": "E416 `x` is given twice",

@@ -52,11 +52,11 @@ _filled("ones", 1)
 _filled("full", None)
 
 
-@builtin("iota", "n", optional=("dtype",))
+@builtin("iota", "size", optional=("dtype",))
 def _iota(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
-    count = bound["n"].value
+    count = bound["size"].value
     if not is_size(count):
-        raise session.fault(codes.E404, f"iota takes a size, got {describe(count)}", bound["n"].span)
+        raise session.fault(codes.E404, f"iota takes a size, got {describe(count)}", bound["size"].span)
     counted = session.make(lambda: Iota(count)(), span)
     if "dtype" not in bound:
         return counted

@@ -22,6 +22,14 @@ SERIES = {
     "a straight line": (3 * _TIME + 2, None),
     "always the same": (np.full(50, 7.0), None),
     "too few": (np.array([1.0, 2.0, 1.0]), None),
+    "weeks of hours with every hundredth missing": (
+        np.where(np.arange(2000) % 100 == 37, np.nan, np.tile(_RNG.normal(size=168), 12)[:2000]),
+        168,
+    ),
+    "a wave of 12 that begins and ends late": (
+        np.where((_TIME < 150) | (_TIME > 350), np.nan, np.sin(2 * np.pi * _TIME / 12)),
+        12,
+    ),
     "a wave of 12 with missing values": (np.where(_TIME == 9, np.nan, np.sin(2 * np.pi * _TIME / 12)), 12),
 }
 
