@@ -122,7 +122,7 @@ STAGES: dict[str, Declared] = {
     ),
     "fill": Declared(
         {
-            "method": Parameter(one_of("forward", "mean")),
+            "method": Parameter(one_of("forward", "mean", "interpolate")),
             "columns": Parameter(TEXTS, []),
             "flag": Parameter(FLAG, False),
         },

@@ -17,7 +17,7 @@ from runtime.data.context import Context
 from runtime.data.date_order import check_order
 from runtime.data.examples import Examples, Series, Text, cuts, window_parts
 from runtime.data.filled_examples import fill_examples
-from runtime.data.filling import Fill, filled, means_of
+from runtime.data.filling import Fill, filled, gaps_of, interpolated, means_of
 from runtime.data.rows import Rows
 from runtime.data.scaling import Scale
 from runtime.data.tokens import known_tokenizer, tokens, windows_of
@@ -137,7 +137,11 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
                 hint="use a shorter window or more data",
             )
         )
-    x = whole[starts[:, None] + np.arange(length)][:, :, take_in]
+    at = starts[:, None] + np.arange(length)
+    x = whole[at][:, :, take_in]
+    gaps = gaps_of(table, names, data.fills) if data.fills else None
+    if gaps is not None:
+        x = interpolated(x, gaps[at][:, :, take_in])
     y = table[starts[:, None] + begin + np.arange(horizon)][:, :, take_out]
     _note_short(data, read.kept, spans, by_series, rows, context)
     split = [
@@ -160,7 +164,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         samples={"input": training[:, take_in], "target": training[:, take_out]} if parts else {},
         path=data.path,
         lines=lines[starts],
-        series=Series(tuple(names), table, numbers, lines, _beside(data, names, read.kept), borders, whole, keys)
+        series=Series(tuple(names), table, numbers, lines, _beside(data, names, read.kept), borders, whole, keys, gaps)
         if context.keeps_raw
         else None,
         starts=numbers[starts],

@@ -35,21 +35,17 @@ def input_columns(predictor: Predictor) -> list[str]:
     return list(dict.fromkeys(column for name in predictor.types for column in columns.get(name, ())))
 
 
-def numbers_of(
-    block: Block, names: list[str], predictor: Predictor, findings: Findings, before: Array | None = None
-) -> Table:
+def numbers_of(block: Block, names: list[str], predictor: Predictor, findings: Findings) -> Table:
     """Columns of a block as numbers, classes by those of the training; rows that are broken are left out.
 
-    Missing cells are filled as in training; `before` is the row before the block in the same series, if there is one.
+    Missing cells are NaN where the training filled them.
     """
     fitted = predictor.recipe.fitted
     fills = requests(fitted.stages)
     classes = {name: texts for name, texts in predictor.recipe.fitted.classes.items() if name in names}
     calendars = calendar_requests(fitted.stages, fitted.dates)
-    table = replace(block.rows, fills=fills, calendars=calendars).read_columns(
-        names, findings, None, classes, closed=True
-    )
-    return replace(table, numbers=filled(table.numbers, names, fills, fitted.fills, before)) if fills else table
+    rows = replace(block.rows, fills=fills, calendars=calendars)
+    return rows.read_columns(names, findings, None, classes, closed=True)
 
 
 def examples_at(block: Block, kept: Array, table: Table) -> Examples:
@@ -63,13 +59,16 @@ def predict_rows(
 ) -> Iterator[Columns]:
     """Results a block at a time: the columns that are kept, and what the model says."""
     names = input_columns(predictor)
+    fitted = predictor.recipe.fitted
+    fills = requests(fitted.stages)
     for block in blocks:
         table = numbers_of(block, names, predictor, findings)
         if not len(table.kept):
             continue
         examples = examples_at(block, table.kept, table)
+        numbers = filled(table.numbers, names, fills, fitted.fills)
         feeds = {
-            name: predictor.feed(name, table.numbers[:, _indices(names, predictor, name)], examples)
+            name: predictor.feed(name, numbers[:, _indices(names, predictor, name)], examples)
             for name in predictor.types
         }
         predictions = answers.columns(predictor.run(feeds), len(table.kept))
