@@ -97,7 +97,8 @@ def filled(
 def gaps_of(table: Array, names: Sequence[str], fills: Sequence[Fill]) -> Array:
     """Where rows [rows, columns] lack a number that windows interpolate."""
     found = (fill_of(fills, name) for name in names)
-    return np.isnan(table) & np.array([fill is not None and fill.method == "interpolate" for fill in found], bool)
+    chosen = [fill is not None and fill.method == "interpolate" for fill in found]
+    return np.asarray(np.isnan(table) & np.array(chosen, bool))
 
 
 def interpolated(windows: Array, gaps: Array) -> Array:
