@@ -20,6 +20,7 @@ from compiler.elaborate.value_kinds import (
     NOT_NEGATIVE,
     NUMBER,
     POSITIVE,
+    POSITIVES,
     TEXT,
     TEXTS,
     TWO_COLUMNS,
@@ -65,8 +66,15 @@ class Declared(Record):
     scales: bool = False
 
 
-def _are_distinct(names: str | list[str]) -> bool:
-    return isinstance(names, str) or len(set(names)) == len(names)
+def _are_distinct(names: Any) -> bool:
+    return not isinstance(names, list) or len(set(names)) == len(names)
+
+
+def lags_of(columns: str | list[str], steps: int | list[int]) -> dict[str, tuple[str, int]]:
+    """The columns that `lag` adds: of which column, and how many rows before."""
+    names = columns if isinstance(columns, list) else [columns]
+    counts = steps if isinstance(steps, list) else [steps]
+    return {f"{name}_lag{step}": (name, step) for name in names for step in counts}
 
 
 _FILE = Parameter(TEXT)
@@ -122,7 +130,7 @@ STAGES: dict[str, Declared] = {
     ),
     "fill": Declared(
         {
-            "method": Parameter(one_of("forward", "mean")),
+            "method": Parameter(one_of("forward", "mean", "interpolate")),
             "columns": Parameter(TEXTS, []),
             "flag": Parameter(FLAG, False),
         },
@@ -136,6 +144,15 @@ STAGES: dict[str, Declared] = {
             "format": Parameter(TEXT, ""),
         },
         Rule("no feature may be named twice", lambda arguments: _are_distinct(arguments["features"])),
+        takes=(ROWS,),
+        returns=ROWS,
+    ),
+    "lag": Declared(
+        {"columns": Parameter(TEXTS), "steps": Parameter(POSITIVES, 1)},
+        Rule(
+            "no column and no step may be named twice",
+            lambda arguments: all(_are_distinct(arguments[name]) for name in ("columns", "steps")),
+        ),
         takes=(ROWS,),
         returns=ROWS,
     ),
@@ -248,6 +265,8 @@ def _check_repeated(session: Session, stages: Sequence[DataStage]) -> None:
             columns = stage.arguments["columns"]
             parts = [f"`{name}`" for name in ([columns] if isinstance(columns, str) else columns)] or ["every column"]
             is_set = "is scaled" if stage.name in SCALES else "is filled"
+        elif stage.name == "lag":
+            parts, is_set = [f"`{name}`" for name in lags_of(**stage.arguments)], "is added"
         elif stage.name == "augment":
             parts = [f"`{name}` of `augment`" for name, value in stage.arguments.items() if value]
             is_set = "is set"

@@ -57,6 +57,10 @@ def some_of(*texts: str) -> Kind:
 
 
 POSITIVE = Kind("a whole number of at least 1", lambda value: is_whole(value) and value > 0)
+POSITIVES = Kind(
+    "a whole number of at least 1, or a list of them",
+    lambda value: bool(value) and all(map(POSITIVE.allows, value if isinstance(value, list) else [value])),
+)
 COUNT = Kind("a whole number of at least 0", lambda value: is_whole(value) and value >= 0)
 NUMBER = Kind("a number", is_number)
 ABOVE_ZERO = Kind("a number above 0", lambda value: is_number(value) and value > 0)

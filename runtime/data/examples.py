@@ -50,11 +50,17 @@ class Series:
     borders: tuple[int, ...] = ()
     filled: Array | None = None  # the numbers as the model reads them, where some are missing
     keys: tuple[str, ...] = ()  # of the series that `by` tells apart
+    gaps: Array | None = None  # of the filled numbers those that windows interpolate
 
     @property
     def read(self) -> Array:
-        """The numbers as the model reads them."""
+        """The numbers as the model reads them, but for those that its windows interpolate."""
         return self.numbers if self.filled is None else self.filled
+
+    @property
+    def interpolated(self) -> Array:
+        """Which of the numbers [rows, columns] windows interpolate."""
+        return np.zeros(self.numbers.shape, bool) if self.gaps is None else self.gaps
 
     def joined(self, other: Series) -> tuple[Series, int]:
         """The rows of both, apart by a gap, and what was added to the numbers of the other's."""
@@ -64,7 +70,8 @@ class Series:
         rows = np.concatenate([self.rows, other.rows + moved])
         borders = (*self.borders, moved, *(border + moved for border in other.borders))
         filled = np.concatenate([self.read, other.read])
-        return Series(self.names, numbers, rows, lines, beside, borders, filled, (*self.keys, *other.keys)), moved
+        keys, gaps = (*self.keys, *other.keys), np.concatenate([self.interpolated, other.interpolated])
+        return Series(self.names, numbers, rows, lines, beside, borders, filled, keys, gaps), moved
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,11 +48,13 @@ def _with_targets(examples: Examples, path: str, context: Context) -> Examples:
     """The examples whose target is there."""
     if not examples.targets or examples.lines is None:
         return examples
-    kept = ~np.isnan(examples.arrays[examples.targets[0]]).any(axis=1)
+    kept = np.asarray(~np.isnan(examples.arrays[examples.targets[0]]).any(axis=1))
     count = int((~kept).sum())
     if not count:
         return examples
     rows = "1 row is" if count == 1 else f"{count:,} rows are"
     context.note(path, f"{rows} left out, since targets in them are missing")
     arrays = {name: array[kept] for name, array in examples.arrays.items()}
-    return replace(examples, arrays=arrays, lines=examples.lines[kept])
+    now = np.cumsum(kept) - 1  # where the kept ones are
+    parts = {name: now[rows[kept[rows]]] for name, rows in examples.parts.items()}
+    return replace(examples, arrays=arrays, lines=examples.lines[kept], parts=parts)

@@ -23,10 +23,11 @@ class Fill:
     """A request to fill the missing cells of `columns`, or of all if that is empty.
 
     `forward` takes the last number before in the same series, and where there is none the mean; `mean` that of the
-    training part. With `flag` the column `missing_NAME` is 1 where a cell of `NAME` was missing, and else 0.
+    training part; `interpolate` does as `forward` until a window is cut, see `interpolated`. With `flag` the column
+    `missing_NAME` is 1 where a cell of `NAME` was missing, and else 0.
     """
 
-    method: Literal["forward", "mean"]
+    method: Literal["forward", "mean", "interpolate"]
     columns: tuple[str, ...] = ()
     flag: bool = False
     span: Span | None = None
@@ -90,6 +91,37 @@ def filled(
         else:
             last = np.maximum.accumulate(np.where(gaps, -1, np.arange(len(table))))
             whole[:, index] = np.where(last < 0, first, table[np.maximum(last, 0), index])
+    return whole
+
+
+def gaps_of(table: Array, names: Sequence[str], fills: Sequence[Fill]) -> Array:
+    """Where rows [rows, columns] lack a number that windows interpolate."""
+    found = (fill_of(fills, name) for name in names)
+    chosen = [fill is not None and fill.method == "interpolate" for fill in found]
+    return np.asarray(np.isnan(table) & np.array(chosen, bool))
+
+
+def interpolated(windows: Array, gaps: Array) -> Array:
+    """Filled windows [examples, length, columns] with straight lines over the `gaps` that have a number on both sides.
+
+    Only rows of the window itself count, so that it holds nothing of rows after its last one: the others of the
+    `gaps` keep what they are filled with.
+    """
+    examples, columns = np.nonzero(gaps.any(axis=1))
+    if not len(examples):
+        return windows
+    missing = gaps[examples, :, columns]
+    values = windows[examples, :, columns]
+    length = missing.shape[1]
+    at = np.arange(length)
+    left = np.maximum.accumulate(np.where(missing, -1, at), axis=1)
+    right = np.minimum.accumulate(np.where(missing, length, at)[:, ::-1], axis=1)[:, ::-1]
+    line, row = np.nonzero(missing & (left >= 0) & (right < length))
+    first, last = left[line, row], right[line, row]
+    begin, end = values[line, first], values[line, last]
+    share = (row - first) / (last - first)
+    whole = windows.copy()
+    whole[examples[line], row, columns[line]] = begin + (end - begin) * share
     return whole
 
 

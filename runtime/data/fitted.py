@@ -21,6 +21,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import LARGEST_JSON, read_file, reason_of
 from runtime.data.calendar_features import calendar_of, calendar_requests
 from runtime.data.filling import fill_of, flagged, requests
+from runtime.data.lags import lag_of, lag_requests
 from runtime.data.scaling import Scaling
 from runtime.metadata import column_names, texts
 from runtime.text.tokenizers import Tokenizer, from_json, read_tokenizer
@@ -80,10 +81,13 @@ class Fitted:
 
     @property
     def derived(self) -> frozenset[str]:
-        """The columns of inputs that stages make of others: features of dates, and flags of missing cells."""
+        """The columns of inputs that stages make of others: features of dates, flags of missing cells, and lags."""
         fills, calendars = requests(self.stages), calendar_requests(self.stages, self.dates)
+        lags = lag_requests(self.stages)
         inputs = (name for names in self.columns.values() for name in names)
-        return frozenset(name for name in inputs if flagged(fills, name) or calendar_of(calendars, name))
+        return frozenset(
+            name for name in inputs if flagged(fills, name) or calendar_of(calendars, name) or lag_of(lags, name)
+        )
 
 
 def read_fitted(folder: Path) -> Fitted | None:

@@ -14,6 +14,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import PARQUET
 from runtime.boundary import BEGINNING, open_regular, refuse_other_kinds, translate_errors
 from runtime.data.rows import Rows
+from runtime.data.source_files import unchanged
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -33,7 +34,7 @@ def open_parquet(path: Path) -> Iterator[Any]:
     """An open Parquet file; NablacError for other files, and for errors while it is read within the block."""
     import pyarrow.parquet
 
-    with translate_errors(str(path), "a Parquet file"), open_regular(path) as file:
+    with unchanged(path), translate_errors(str(path), "a Parquet file"), open_regular(path) as file:
         beginning = file.read(BEGINNING)
         refuse_other_kinds(beginning, "a Parquet file", str(path), but=(PARQUET,))
         if not beginning.startswith(b"PAR1"):

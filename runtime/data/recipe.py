@@ -47,6 +47,15 @@ class Recipe:
         """The stage with a name; None if there is none."""
         return next((stage for stage in self.fitted.stages if stage.name == name), None)
 
+    @property
+    def series_columns(self) -> tuple[str, ...]:
+        """The columns that told the series of the training data apart; none where it was one series."""
+        stage = self.stage("by")
+        if stage is None:
+            return ()
+        columns = stage.arguments["columns"]
+        return tuple(map(str, columns)) if isinstance(columns, list) else (str(columns),)
+
     def columns_of(self, name: str) -> tuple[str, ...]:
         """The columns of an input or a target in the table; empty if it has none."""
         return self.fitted.columns.get(name) or self.fitted.targets.get(name, ())

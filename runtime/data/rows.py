@@ -16,6 +16,7 @@ from runtime.data.calendar_features import Calendar, calendar_of
 from runtime.data.csv_file import PLAIN, Format, Report
 from runtime.data.csv_file import Table as CsvTable
 from runtime.data.filling import Fill, fill_of, flagged
+from runtime.data.lags import EarlierRows, Lag, lag_of
 from runtime.data.scaling import Scale
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class Rows:
     keys: tuple[str, ...] = ()  # of the series
     calendars: tuple[Calendar, ...] = ()  # of columns that dates add
     fills: tuple[Fill, ...] = ()  # of missing cells, which are NaN in what is read
+    lags: tuple[Lag, ...] = ()  # of columns that earlier rows add
+    earlier: EarlierRows | None = None  # where the table is read in blocks
 
     @staticmethod
     def of(table: CsvTable, path: str, format: Format, report: Report) -> Rows:
@@ -119,20 +122,27 @@ class Rows:
         """Read columns as numbers; rows with a broken cell are an error, or skipped.
 
         If `classes` is not None, a column without any number is one of class names, and is read as their indices:
-        `classes` are those that are known already. With `closed` no other column has any.
+        `classes` are those that are known already. With `closed` no other column has any. A row of which a lag has no
+        number is left out, with a note.
         """
         for name in names:
             if self._calendar(name) is None:
-                self._check_column(self._flagged(name) or name, span, names)
+                lag = self._lag(name)
+                self._check_column(lag[0] if lag is not None else self._flagged(name) or name, span, names)
         texts = {name: classes[name] for name in names if name in classes} if classes is not None else {}
         if classes is not None and not closed:
             texts = self._classes([name for name in names if name in self.cells], classes)
         table = np.empty((len(self.lines), len(names)))
+        earlier = EarlierRows() if self.earlier is None else self.earlier
         kept = np.ones(len(self.lines), bool)
         for column, name in enumerate(names):
             of_dates = self._calendar(name)
             if of_dates is not None:
                 table[:, column] = self._of_dates(of_dates, name, kept, report)
+                continue
+            lag = self._lag(name)
+            if lag is not None:
+                table[:, column] = self._lagged(*lag, earlier, kept, report)
                 continue
             of_flags = self._flagged(name)
             source = of_flags or name
@@ -142,11 +152,36 @@ class Rows:
             if numbers is None:
                 numbers = self._cell_by_cell(source, known, has_gaps, kept, report)
             table[:, column] = np.isnan(numbers) if of_flags is not None else numbers
+        self._leave_out(table, names, kept, report)
         return Table(table[kept], np.flatnonzero(kept), texts)
 
     def _flagged(self, name: str) -> str | None:
         """The column of the table whose missing cells a column of flags tells; None for any other column."""
         return flagged(self.fills, name) if name not in self.cells else None
+
+    def _lag(self, name: str) -> tuple[str, int] | None:
+        """The column of whose earlier rows a column is, and how many rows before; None for any other column."""
+        return lag_of(self.lags, name) if name not in self.cells else None
+
+    def _lagged(self, source: str, step: int, earlier: EarlierRows, kept: Array, report: Report) -> Array:
+        """A column some rows before, with NaN where it is not there; a row with a broken cell is no longer `kept`."""
+        numbers = self._whole_column(source, True)
+        if numbers is None:
+            numbers = self._cell_by_cell(source, {}, True, kept, report)
+        series = [0] * len(self.lines) if self.series is None else self.series.tolist()
+        return earlier.lagged(source, step, list(zip(series, self.numbers, strict=True)), numbers)
+
+    def _leave_out(self, table: Array, names: list[str], kept: Array, report: Report) -> None:
+        """Leave out the rows of which a lag has no number."""
+        for column, name in enumerate(names):
+            lag = self._lag(name)
+            if lag is None:
+                continue
+            source, step = lag
+            before = "in the row before" if step == 1 else f"{step} rows before"
+            for row in np.flatnonzero(np.isnan(table[:, column]) & kept).tolist():
+                kept[row] = False
+                report.note(f"{self.path}:{self.lines[row]}", f"the row is left out, as `{source}` {before} is missing")
 
     def _calendar(self, name: str) -> Calendar | None:
         """The request that adds a column of features of dates; None for any other column."""

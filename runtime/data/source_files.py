@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from compiler.model_spec import DataStage
@@ -12,7 +15,45 @@ from runtime.boundary import LARGEST_TEXT, gunzip, read_file
 
 def content_of(path: Path) -> bytes:
     """The bytes of a regular file, decompressed if it is gzipped; NablacError for more than LARGEST_TEXT of them."""
-    return unpack(read_file(path, LARGEST_TEXT), str(path))
+    with unchanged(path):
+        content = read_file(path, LARGEST_TEXT)
+    return unpack(content, str(path))
+
+
+@contextmanager
+def unchanged(path: Path) -> Iterator[None]:
+    """NablacError where a file is written to while it is read within the block, in place of what it then looks like.
+
+    A new file in its place does no harm: what was opened is read to its end.
+    """
+    before = _state(path)
+
+    def check() -> None:
+        after = _state(path)
+        if before is None or after is None or after[0] != before[0] or after == before:
+            return
+        was, now = f"{before[1]:,}", f"{after[1]:,}"
+        note = f"it had {was} bytes and now has {now}" if was != now else "another program has written to it"
+        hint = "wait until it is written, or read a copy"
+        raise NablacError(
+            Diagnostic(codes.E821, "the file changed while it was read", place=str(path), note=note, hint=hint)
+        )
+
+    try:
+        yield
+    except NablacError:
+        check()
+        raise
+    check()
+
+
+def _state(path: Path) -> tuple[tuple[int, int], int, int] | None:
+    """Which file it is, its size, and when it was last written; None for one that is not there."""
+    try:
+        facts = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return (facts.st_dev, facts.st_ino), facts.st_size, facts.st_mtime_ns
 
 
 def unpack(content: bytes, location: str) -> bytes:

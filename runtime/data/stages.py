@@ -17,7 +17,8 @@ from runtime.data.context import Context
 from runtime.data.date_order import check_order
 from runtime.data.examples import Examples, Series, Text, cuts, window_parts
 from runtime.data.filled_examples import fill_examples
-from runtime.data.filling import Fill, filled, means_of
+from runtime.data.filling import Fill, filled, gaps_of, interpolated, means_of
+from runtime.data.lags import Lag
 from runtime.data.rows import Rows
 from runtime.data.scaling import Scale
 from runtime.data.tokens import known_tokenizer, tokens, windows_of
@@ -59,6 +60,19 @@ def calendar(data: Rows, stage: DataStage, context: Context) -> Rows:
     return replace(data, calendars=(*data.calendars, request))
 
 
+def lag(data: Rows, stage: DataStage, context: Context) -> Rows:
+    """Request columns of earlier rows, for `columns`; see `runtime.data.lags`."""
+    _check_kind(data, Rows, stage)
+    request = Lag.of(stage.arguments, stage.span)
+    for name, _ in request.sources.values():
+        data.texts_of(name, stage.span)
+    twice = next((name for name in request.sources if name in data.cells), None)
+    if twice is not None:
+        message = f"`lag` adds a column `{twice}`, and there is one of this name"
+        raise NablacError(Diagnostic(codes.E823, message, stage.span, hint="give that in the file another name"))
+    return replace(data, lags=(*data.lags, request))
+
+
 def _formats(data: Rows) -> dict[str, str]:
     """How dates are written that features are made of, by column."""
     return {request.column: request.format for request in data.calendars}
@@ -88,9 +102,19 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
         classes=table.classes,
         path=data.path,
         lines=np.array(data.lines)[table.kept],
+        parts=_parts_in_time(data, table.kept, context, stage) if data.lags else {},
         dates=_formats(data),
     )
     return fill_examples(examples, data, context, stage.span) if data.fills else examples
+
+
+def _parts_in_time(data: Rows, kept: Array, context: Context, stage: DataStage) -> dict[str, Array]:
+    """The last rows of each series for validation and test; empty where the parts are to be random."""
+    spans = data.spans(kept)
+    check_order(data, kept, spans, context)
+    counts = [end - first for first, end in spans]
+    split = [window_parts(np.arange(count), np.arange(count) + 1, count, False, context, stage) for count in counts]
+    return _joined_parts(split, counts)
 
 
 def window(data: Rows, stage: DataStage, context: Context) -> Examples:
@@ -101,6 +125,10 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     parts, and scalings are fitted to the training rows alone. No window spans a skipped row.
     """
     _check_kind(data, Rows, stage)
+    if data.lags:
+        message = "a window holds earlier rows itself, and `lag` is for `columns(...)`"
+        hint = "a longer `length` reaches further back"
+        raise NablacError(Diagnostic(codes.E823, message, data.lags[0].span, hint=hint))
     arguments = stage.arguments
     inputs = _names(arguments["columns"])
     targets = _names(arguments["target"]) or inputs
@@ -137,7 +165,11 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
                 hint="use a shorter window or more data",
             )
         )
-    x = whole[starts[:, None] + np.arange(length)][:, :, take_in]
+    at = starts[:, None] + np.arange(length)
+    x = whole[at][:, :, take_in]
+    gaps = gaps_of(table, names, data.fills) if data.fills else None
+    if gaps is not None:
+        x = interpolated(x, gaps[at][:, :, take_in])
     y = table[starts[:, None] + begin + np.arange(horizon)][:, :, take_out]
     _note_short(data, read.kept, spans, by_series, rows, context)
     split = [
@@ -160,7 +192,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         samples={"input": training[:, take_in], "target": training[:, take_out]} if parts else {},
         path=data.path,
         lines=lines[starts],
-        series=Series(tuple(names), table, numbers, lines, _beside(data, names, read.kept), borders, whole, keys)
+        series=Series(tuple(names), table, numbers, lines, _beside(data, names, read.kept), borders, whole, keys, gaps)
         if context.keeps_raw
         else None,
         starts=numbers[starts],
@@ -313,6 +345,7 @@ STAGES: dict[str, Step] = {
     "by": by,
     "fill": fill,
     "calendar": calendar,
+    "lag": lag,
     "columns": columns,
     "window": window,
     "standardize": standardize,

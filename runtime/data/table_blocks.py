@@ -23,7 +23,7 @@ from runtime.boundary import BEGINNING, LARGEST_JSON, BrokenFile, check_table, o
 from runtime.data.csv_file import Format, Report, read_blocks, read_table
 from runtime.data.parquet_file import arrow_rows, arrow_values, cell_text, open_parquet, require_pyarrow
 from runtime.data.rows import Rows
-from runtime.data.source_files import content_of, unpack
+from runtime.data.source_files import content_of, unchanged, unpack
 from runtime.data.text_lines import decoded_lines
 
 STDIN = "-"
@@ -152,6 +152,7 @@ def _opened(path: str) -> Iterator[tuple[BinaryIO, bytes]]:
         elif is_stream(Path(path)):
             raw = stack.enter_context(open(path, "rb"))
         else:
+            stack.enter_context(unchanged(Path(path)))
             raw = stack.enter_context(open_regular(Path(path), path))
         file, beginning = _with_beginning(raw)
         if kind_of(beginning) == GZIP:

@@ -14,6 +14,7 @@ import numpy as np
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.examples import Examples
+from runtime.data.filling import interpolated
 from runtime.evaluation.baselines import Past, Season, baselines, season_of
 from runtime.evaluation.number_figures import NumberFigures, skill
 from runtime.evaluation.tasks import Task
@@ -242,14 +243,16 @@ class _Forecaster:
     def _run_batch(self, forecasts: list[_Forecast]) -> Array:
         """The rows of all forecasts, [forecasts, rows, columns], as many as the longest takes."""
         window, count = self.window, max(forecast.count for forecast in forecasts)
-        known = np.stack([self.series.read[forecast.begin - window.length : forecast.begin] for forecast in forecasts])
+        at = np.array([forecast.begin for forecast in forecasts])[:, None] - np.arange(window.length, 0, -1)
+        known, gaps = self.series.read[at], self.series.interpolated[at]
         parts: list[Array] = []
         while sum(part.shape[1] for part in parts) < count:
-            part = self._step(known[:, -window.length :])
+            part = self._step(interpolated(known[:, -window.length :], gaps[:, -window.length :]))
             parts.append(part)
             following = np.full((len(forecasts), part.shape[1], known.shape[2]), np.nan)
             following[:, :, self.targets] = part
             known = np.concatenate([known, following], axis=1)
+            gaps = np.concatenate([gaps, np.zeros(following.shape, bool)], axis=1)
         return np.concatenate(parts, axis=1)
 
     def _step(self, windows: Array) -> Array:

@@ -24,7 +24,7 @@ from runtime.prediction.findings import Findings
 from runtime.prediction.images import FILE, LIST, image_files, image_input, is_images, predict_images
 from runtime.prediction.predictor import Predictor, no_recipe
 from runtime.prediction.series import Forecast, Forecasting, Past, Window
-from runtime.prediction.several_series import predict_series, series_columns
+from runtime.prediction.several_series import predict_series
 from runtime.prediction.table_rows import Columns, Keep, len_of, predict_rows
 from runtime.prediction.text_rows import Texts, predict_texts, text_input, texts_of_lines, texts_of_table, usual_column
 
@@ -138,7 +138,7 @@ def _of_tables(
             return predict_rows(predictor, blocks, answers, request.keep, findings)
         of = Forecasting(predictor, window, answers, request.keep, findings, request.steps)
         kind = Past if request.all else Forecast
-        return predict_series(blocks, series_columns(predictor.recipe), of, kind)
+        return predict_series(blocks, predictor.recipe.series_columns, of, kind)
 
     if not isinstance(inputs, Mapping):
         for path in inputs:

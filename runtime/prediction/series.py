@@ -13,7 +13,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.calendar_features import calendar_of, calendar_requests
 from runtime.data.dates import Continued, are_dates, continued
 from runtime.data.examples import Examples
-from runtime.data.filling import flagged, requests
+from runtime.data.filling import filled, flagged, gaps_of, interpolated, requests
 from runtime.data.table_blocks import Block
 from runtime.prediction.answers import PREDICTED, Answers
 from runtime.prediction.findings import Findings
@@ -76,11 +76,15 @@ class Window:
 
 @dataclass
 class _Series:
-    """The last rows of a series: numbers [rows, columns], where each stands, and every column as it stands."""
+    """The last rows of a series: numbers [rows, columns], where each stands, and every column as it stands.
+
+    The numbers are filled; `gaps` are those that windows interpolate.
+    """
 
     names: list[str]  # that the model reads
     targets: set[str]  # that it predicts
     numbers: Array
+    gaps: Array
     rows: list[int] = field(default_factory=list)  # the number of each among all rows of the table
     lines: list[int] = field(default_factory=list)
     values: dict[str, list[Any]] = field(default_factory=dict)
@@ -96,12 +100,16 @@ class _Series:
     def of(predictor: Predictor, name: str = "") -> _Series:
         names = input_columns(predictor)
         targets = {column for columns in predictor.recipe.fitted.targets.values() for column in columns}
-        return _Series(names, targets, np.empty((0, len(names))), name=name)
+        return _Series(names, targets, np.empty((0, len(names))), np.empty((0, len(names)), bool), name=name)
 
     def add(self, block: Block, predictor: Predictor, findings: Findings) -> None:
-        table = numbers_of(block, self.names, predictor, findings, self.numbers[-1] if len(self.numbers) else None)
+        table = numbers_of(block, self.names, predictor, findings)
+        fitted = predictor.recipe.fitted
+        fills = requests(fitted.stages)
+        before = self.numbers[-1] if len(self.numbers) else None
         self.place = block.rows.path
-        self.numbers = np.concatenate([self.numbers, table.numbers])
+        self.numbers = np.concatenate([self.numbers, filled(table.numbers, self.names, fills, fitted.fills, before)])
+        self.gaps = np.concatenate([self.gaps, gaps_of(table.numbers, self.names, fills)])
         kept = table.kept.tolist()
         self.rows += [block.rows.numbers[row] for row in kept]
         self.lines += [block.rows.lines[row] for row in kept]
@@ -111,7 +119,7 @@ class _Series:
     def drop(self, count: int) -> None:
         """Forget the first rows."""
         if count > 0:
-            self.numbers = self.numbers[count:]
+            self.numbers, self.gaps = self.numbers[count:], self.gaps[count:]
             del self.rows[:count], self.lines[:count]
             for values in self.values.values():
                 del values[:count]
@@ -159,18 +167,22 @@ class Forecast:
         """The results, when all rows have been added."""
         predictor, window, series, count = self.of.predictor, self.of.window, self.series, self.count
         _check_length(series, window.length + window.gap)
-        numbers = series.numbers
+        numbers, gaps = series.numbers, series.gaps
         parts: list[Columns] = []
         while (done := sum(len_of(part) for part in parts)) < count:
             end = len(series.numbers) + done - window.gap
-            outputs = predictor.run(_feeds(predictor, numbers[None, end - window.length : end], series))
+            chosen = slice(end - window.length, end)
+            windows = interpolated(numbers[None, chosen], gaps[None, chosen])
+            outputs = predictor.run(_feeds(predictor, windows, series))
             # The rest of what this window predicts a later one predicts by later rows.
             stop = window.seen + 1 if end < len(series.numbers) else window.horizon
             columns = self.of.answers.columns(outputs, 1)
             predictions = {name: column[window.seen : stop] for name, column in columns.items()}
             parts.append(predictions)
             if count > window.beyond:
-                numbers = np.concatenate([numbers, self._fed_back(predictions, len(numbers) - len(series.numbers))])
+                later = self._fed_back(predictions, len(numbers) - len(series.numbers))
+                numbers = np.concatenate([numbers, later])
+                gaps = np.concatenate([gaps, np.zeros(later.shape, bool)])
         predictions = {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
         beside = _beyond(series, window, self.of.keep, count, self.of.findings)
         places: Columns = {} if beside else {ROW: series.rows[-1] + 1 + np.arange(1, count + 1)}
@@ -359,7 +371,8 @@ def _windows(of: Forecasting, series: _Series, starts: range) -> Iterator[Column
     first = window.seen if window.seen < window.horizon else 0
     for begin in range(0, len(whole), most):
         chosen = np.array(whole[begin : begin + most])
-        windows = series.numbers[chosen[:, None] + np.arange(window.length)]
+        at = chosen[:, None] + np.arange(window.length)
+        windows = interpolated(series.numbers[at], series.gaps[at])
         predictions = of.answers.columns(predictor.run(_feeds(predictor, windows, series)), len(chosen))
         ahead = np.arange(first, window.horizon)
         about = (chosen[:, None] + window.begin + ahead).ravel()

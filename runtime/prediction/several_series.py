@@ -8,19 +8,9 @@ from typing import Any
 
 from grammar.diagnostics import NablacError
 from runtime.data.by_series import Key, SeriesSplit, name_of
-from runtime.data.recipe import Recipe
 from runtime.data.table_blocks import Block
 from runtime.prediction.series import Forecast, Forecasting, Past
 from runtime.prediction.table_rows import Columns, len_of
-
-
-def series_columns(recipe: Recipe) -> tuple[str, ...]:
-    """The columns that told the series of the training data apart; none where it was one series."""
-    stage = recipe.stage("by")
-    if stage is None:
-        return ()
-    columns = stage.arguments["columns"]
-    return tuple(map(str, columns)) if isinstance(columns, list) else (str(columns),)
 
 
 @dataclass(frozen=True, eq=False)

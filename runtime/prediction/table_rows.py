@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from runtime.data.by_series import Key, SeriesSplit
 from runtime.data.calendar_features import calendar_requests
 from runtime.data.examples import Examples
 from runtime.data.filling import filled, requests
+from runtime.data.lags import EarlierRows, Lag, lag_requests
 from runtime.data.rows import Table
 from runtime.data.table_blocks import Block
 from runtime.prediction.answers import Answers
@@ -35,21 +37,17 @@ def input_columns(predictor: Predictor) -> list[str]:
     return list(dict.fromkeys(column for name in predictor.types for column in columns.get(name, ())))
 
 
-def numbers_of(
-    block: Block, names: list[str], predictor: Predictor, findings: Findings, before: Array | None = None
-) -> Table:
+def numbers_of(block: Block, names: list[str], predictor: Predictor, findings: Findings) -> Table:
     """Columns of a block as numbers, classes by those of the training; rows that are broken are left out.
 
-    Missing cells are filled as in training; `before` is the row before the block in the same series, if there is one.
+    Missing cells are NaN where the training filled them.
     """
     fitted = predictor.recipe.fitted
     fills = requests(fitted.stages)
     classes = {name: texts for name, texts in predictor.recipe.fitted.classes.items() if name in names}
     calendars = calendar_requests(fitted.stages, fitted.dates)
-    table = replace(block.rows, fills=fills, calendars=calendars).read_columns(
-        names, findings, None, classes, closed=True
-    )
-    return replace(table, numbers=filled(table.numbers, names, fills, fitted.fills, before)) if fills else table
+    rows = replace(block.rows, fills=fills, calendars=calendars, lags=lag_requests(fitted.stages))
+    return rows.read_columns(names, findings, None, classes, closed=True)
 
 
 def examples_at(block: Block, kept: Array, table: Table) -> Examples:
@@ -63,19 +61,42 @@ def predict_rows(
 ) -> Iterator[Columns]:
     """Results a block at a time: the columns that are kept, and what the model says."""
     names = input_columns(predictor)
-    for block in blocks:
+    fitted = predictor.recipe.fitted
+    fills, lags = requests(fitted.stages), lag_requests(fitted.stages)
+    for block in _with_earlier_rows(blocks, lags, predictor.recipe.series_columns, findings) if lags else blocks:
         table = numbers_of(block, names, predictor, findings)
         if not len(table.kept):
             continue
         examples = examples_at(block, table.kept, table)
+        numbers = filled(table.numbers, names, fills, fitted.fills)
         feeds = {
-            name: predictor.feed(name, table.numbers[:, _indices(names, predictor, name)], examples)
+            name: predictor.feed(name, numbers[:, _indices(names, predictor, name)], examples)
             for name in predictor.types
         }
         predictions = answers.columns(predictor.run(feeds), len(table.kept))
         beside = kept_names(keep, block.values, names)
         kept = {name: _at(block.values[name], table.kept) for name in beside}
         yield beside_predictions(kept, predictions, block.rows.path, findings)
+
+
+def _with_earlier_rows(
+    blocks: Iterator[Block], lags: tuple[Lag, ...], by: tuple[str, ...], findings: Findings
+) -> Iterator[Block]:
+    """Blocks whose lags go back beyond their first rows; rows without a key of their series are left out."""
+    earlier, reach = EarlierRows(), max(step for request in lags for _, step in request.sources.values())
+    split, known = SeriesSplit(by), dict[Key, int]()
+    for block in blocks:
+        rows, values = block.rows, block.values
+        if by:
+            series, numbers = np.full(len(rows.lines), -1), np.zeros(len(rows.lines), int)
+            for key, indices, within in split.parts(rows, findings):
+                series[indices] = known.setdefault(key, len(known))
+                numbers[indices] = within
+            kept = np.flatnonzero(series >= 0)
+            rows = replace(rows.take(kept), numbers=numbers[kept].tolist(), series=series[kept])
+            values = {name: _at(column, kept) for name, column in values.items()}
+        yield Block(replace(rows, earlier=earlier), values)
+        earlier.forget(reach)
 
 
 def beside_predictions(kept: Columns, predictions: Mapping[str, Any], place: str, findings: Findings) -> Columns:

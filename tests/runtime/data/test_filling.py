@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from grammar.diagnostics import NablacError
 from runtime.data.examples import fitted_to
-from runtime.data.filling import Fill, filled
+from runtime.data.filling import Fill, filled, gaps_of, interpolated
 from runtime.data.fitted import facts_of, parse_facts
 from tests.command_line import invoke
 from tests.runtime.data.descriptions import load, refused
@@ -48,7 +48,7 @@ def test_forward_is_the_last_number_before(cells: list[float | None]) -> None:
 @given(
     st.lists(st.one_of(st.none(), st.integers(-9, 9)), min_size=2, max_size=20),
     st.integers(1, 19),
-    st.sampled_from(["forward", "mean"]),
+    st.sampled_from(["forward", "mean", "interpolate"]),
 )
 def test_blocks_are_filled_as_the_whole(cells: list[float | None], cut: int, method: Any) -> None:
     column = np.array([np.nan if cell is None else cell for cell in cells])[:, None]
@@ -57,6 +57,47 @@ def test_blocks_are_filled_as_the_whole(cells: list[float | None], cut: int, met
     first = filled(column[:cut], ["v"], [Fill(method)], {"v": 0.5})
     second = filled(column[cut:], ["v"], [Fill(method)], {"v": 0.5}, first[-1])
     np.testing.assert_array_equal(np.concatenate([first, second]), whole)
+
+
+@given(
+    st.lists(
+        st.lists(st.one_of(st.none(), st.integers(-9, 9)), min_size=5, max_size=5).filter(
+            lambda row: set(row) != {None}
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_gaps_between_numbers_of_a_window_lie_on_a_line(rows: list[list[int | None]]) -> None:
+    """As NumPy's interpolation has it; before the first number and after the last what filled them stays."""
+    table = np.array([[np.nan if cell is None else cell for cell in row] for row in rows])[:, :, None]
+    gaps = np.stack([gaps_of(row, ["v"], [Fill("interpolate")]) for row in table])
+    windows = interpolated(np.where(gaps, 77.0, table), gaps)
+    for window, row in zip(windows[..., 0], table[..., 0], strict=True):
+        known = np.flatnonzero(~np.isnan(row))
+        np.testing.assert_allclose(window, np.interp(range(5), known, row[known], left=77, right=77), rtol=1e-14)
+
+
+def test_windows_interpolate_and_hold_nothing_of_later_rows(tmp_path: Path) -> None:
+    """Two series; a gap at the end of a window has the number before, the same gap within one lies on a line."""
+    first, second = ["", "0", "", "", "6", "", "8"], ["100", "", "120", "", "", "", "200"]
+    rows = [f"{name},{cell},{cell},7" for name, cells in (("a", first), ("b", second)) for cell in cells]
+    write(tmp_path, "station,v,w,t\n" + "\n".join(rows) + "\n")
+    data = (
+        'csv("s.csv") -> by("station") -> fill("interpolate", columns: "v", flag: true)'
+        ' -> fill("forward", columns: "w") -> window(["v", "w", "missing_v"], length: 4, target: "t")'
+    )
+    examples = load(tmp_path, data, "x: f64[batch, time, 3]", "t: f64[batch, 1]")
+    mean = (0 + 6 + 8 + 100 + 120 + 200) / 6
+    x = examples.arrays["x"]
+    np.testing.assert_allclose(
+        x[..., 0],
+        [[mean, 0, 0, 0], [0, 2, 4, 6], [0, 0, 6, 6], [100, 110, 120, 120], [100, 120, 120, 120], [120] * 4],
+        rtol=1e-15,
+    )
+    assert x[1, :, 1].tolist() == [0, 0, 0, 6]
+    assert x[3, :, 1].tolist() == [100, 100, 120, 120]
+    assert x[1, :, 2].tolist() == [0, 1, 1, 0]
 
 
 def test_windows_are_filled_within_each_series_and_flagged(tmp_path: Path) -> None:
@@ -157,6 +198,11 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         'fill("mean") -> window("v", length: 2, target: "t")',
         "E823 : column `v` of HERE/s.csv has no number in the training part, by which missing ones are filled",
     ),
+    "interpolation of rows in no order": (
+        "v,t\n1,1\n,1\n3,3\n",
+        'fill("interpolate") -> columns(inputs: "v", targets: "t")',
+        'E823 : column `v`: `fill("interpolate")` goes by the order of the rows of a series',
+    ),
     "rows in no order": (
         "v,t\n1,1\n,1\n",
         'fill("forward") -> columns(inputs: "v", targets: "t")',
@@ -227,3 +273,79 @@ def test_predictions_fill_what_is_missing_as_in_training(tmp_path: Path) -> None
     held_out = [(s, row) for s in (0, 1) for row in range(30, 39)]
     judged = [pair for s, row in held_out for pair in ((s, row), (s, row + 1)) if not missing[s, row : row + 2].any()]
     assert column["count"] == len(judged) > 0
+
+
+INTERPOLATING = """
+model Forecaster {
+    input x: f32[batch, 4, 1]
+    output y = x -> Flatten() -> Dense(1)
+}
+train Forecaster {
+    target next: f32[batch, 1]
+    loss mse(y, next)
+    epochs 2
+    validation 0.25
+    data csv("s.csv") -> fill("interpolate") -> standardize() -> window("v", length: 4)
+}
+"""
+
+
+def test_predictions_interpolate_within_each_window(tmp_path: Path) -> None:
+    """Forecasts, those of the past and those that feed back are what the model says of windows filled by hand."""
+    cells = [float(value) for value in np.random.default_rng(0).normal(size=80).round(4)]
+    gaps = {20, 33, 34, 51, 75, 77, 79}
+    text = "v\n" + "".join("NA\n" if row in gaps else f"{value!r}\n" for row, value in enumerate(cells))
+    write(tmp_path, text)
+    (tmp_path / "m.model").write_text(INTERPOLATING)
+
+    def said(*arguments: object) -> Any:
+        done = invoke(*arguments, "--json", "-q")
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    done = invoke("train", tmp_path / "m.model", "-o", tmp_path / "run", "-q")
+    assert done.exit_code == 0, done.output
+
+    def run(windows: list[list[float]]) -> list[float]:
+        np.save(tmp_path / "x.npy", np.array(windows, np.float32)[:, :, None])
+        return [float(row[0]) for row in said("run", tmp_path / "run", tmp_path / "x.npy")["y"]]
+
+    def by_hand(rows: range, known: dict[int, float]) -> list[float]:
+        inside = [row for row in rows if row in known]
+        before = known[max(row for row in known if row < rows[0])] if rows[0] else np.nan
+        return np.interp(rows, inside, [known[row] for row in inside], left=before).tolist()
+
+    known = {row: value for row, value in enumerate(cells) if row not in gaps}
+    past = said("predict", tmp_path / "run", tmp_path / "s.csv", "--all", "--keep", "none")
+    assert [row["row"] for row in past] == list(range(5, 82))
+    expected = run([by_hand(range(begin, begin + 4), known) for begin in range(77)])
+    np.testing.assert_allclose([row["predicted_v"] for row in past], expected, rtol=1e-4, atol=1e-5)
+
+    steps = said("predict", tmp_path / "run", tmp_path / "s.csv", "--steps", 3, "--keep", "none")
+    for row, step in enumerate(steps, 80):
+        (known[row],) = run([by_hand(range(row - 4, row), known)])
+        assert step["predicted_v"] == pytest.approx(known[row], rel=1e-4, abs=1e-5)
+
+    examples = load(tmp_path, 'csv("s.csv") -> fill("interpolate") -> window("v", length: 4)', "x: f64[batch, time, 1]")
+    trained = [row for row in range(4, 80) if row not in gaps]
+    np.testing.assert_allclose(
+        examples.arrays["x"][..., 0],
+        [by_hand(range(row - 4, row), {at: cells[at] for at in range(80) if at not in gaps}) for row in trained],
+        rtol=1e-12,
+    )
+
+
+def test_a_backtest_interpolates_as_the_windows_of_examples(tmp_path: Path) -> None:
+    """Of a model that predicts one row, and does not read it, both judge the same forecasts."""
+    generator = np.random.default_rng(1)
+    cells = ["" if row % 3 == 1 else repr(value) for row, value in enumerate(generator.normal(size=60).tolist())]
+    write(tmp_path, "v,t\n" + "".join(f"{v},{t}\n" for v, t in zip(cells, generator.normal(size=60), strict=True)))
+    (tmp_path / "m.model").write_text(INTERPOLATING.replace("length: 4", 'length: 4, target: "t"'))
+    done = invoke("train", tmp_path / "m.model", "-o", tmp_path / "run", "-q")
+    assert done.exit_code == 0, done.output
+    done = invoke("eval", tmp_path / "run", "--backtest", "--json", "-q")
+    assert done.exit_code == 0, done.output
+    facts = json.loads(done.stdout)["figures"]["next"]
+    of_examples, of_backtest = facts["columns"]["t"], facts["backtest"]["columns"]["t"]
+    assert of_examples["count"] == of_backtest["count"] == 15
+    assert of_examples["mae"] == pytest.approx(of_backtest["mae"], rel=1e-5)
