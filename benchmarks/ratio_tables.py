@@ -49,16 +49,17 @@ def page_of(document: dict[str, Any]) -> str:
 def _table(rows: Iterable[Row]) -> Iterator[str]:
     rows = [row for row in rows if row.ours is not None]
     peers = list(dict.fromkeys(name for row in rows for name in row.ratios()))
-    yield f"| | nablac | {' | '.join(peers)} |"
+    yield _line("", "nablac", *peers)
     yield "|---" * (len(peers) + 2) + "|"
     for row in rows:
-        ratios = row.ratios()
         assert row.ours is not None
-        cells = [
-            f"{row.figures[row.ours].median:.3g}",
-            *(f"{ratios[name]:.2f}" if name in ratios else "" for name in peers),
-        ]
-        yield f"| {row.case} | {' | '.join(cells)} |"
+        ratios = row.ratios()
+        cells = (f"{ratios[name]:.2f}" if name in ratios else "" for name in peers)
+        yield _line(row.case, f"{row.figures[row.ours].median:.4g}", *cells)
+
+
+def _line(*cells: str) -> str:
+    return "".join(f"| {cell} " for cell in cells) + "|"
 
 
 if __name__ == "__main__":

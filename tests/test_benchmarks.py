@@ -147,7 +147,7 @@ def test_a_page_shows_what_peers_take_for_one_of_ours() -> None:
     ]
     page = page_of(json.loads(json.dumps(results.document(rows))))
     assert page.endswith(
-        "| | nablac | torch | keras on jax |\n|---|---|---|---|\n"
+        "|  | nablac | torch | keras on jax |\n|---|---|---|---|\n"
         "| mlp small | 2 | 1.50 | 0.50 |\n| cnn small | 4 | 1.00 |  |\n"
     )
 
