@@ -10,9 +10,11 @@ from benchmarks.contenders import WEIGHTS, Job
 from benchmarks.our_graphs import model_of, source_of
 from compiler.elaborate.models import TextSource
 from compiler.elaborate.program import program_of
+from compiler.training.losses import loss_graph
 from grammar.source import Source
 from runtime.onnx_session import OnnxRunner
 from runtime.training.loop_choice import LONG_RUN
+from runtime.training.memory_budget import known_sizes
 from runtime.training.run_options import Options
 from runtime.training.steppers import Stepper
 from runtime.training.training_run import Training
@@ -30,21 +32,24 @@ def import_packages(variant: str) -> None:
     onnx.defs.get_schema("Add")  # the first look-up registers all operators
 
     zeros = np.zeros((1, 1), np.float32)
-    _stepper(TextSource(program_of(Source("smallest.model", SMALLEST))), variant, 1, {}).step(
-        {"x": zeros, "t": zeros, "step": np.array(1, np.float32), "seed": np.array(1)}
+    feeds = {"x": zeros, "t": zeros}
+    _stepper(TextSource(program_of(Source("smallest.model", SMALLEST))), variant, feeds, {}).step(
+        {**feeds, "step": np.array(1, np.float32), "seed": np.array(1)}
     )
 
 
-def _stepper(source: TextSource, variant: str, batch: int, weights: Mapping[str, np.ndarray]) -> Stepper:
+def _stepper(
+    source: TextSource, variant: str, feeds: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray]
+) -> Stepper:
     backend, _, plain = variant.partition(" ")
-    options = Options(backend=backend, batch=batch, jit=False if plain else None)
+    options = Options(backend=backend, batch=len(feeds["t"]), jit=False if plain else None)
     run = Training(source, options=options)
+    run.sizes = known_sizes(loss_graph(run.elaborated), len(feeds["t"]), feeds)
     return run.stepper({path: weights.get(path, array) for path, array in run.first_state().items()}, LONG_RUN)
 
 
 def training(job: Job) -> Callable[[], float]:
-    batch = len(job.feeds()["t"])
-    stepper = _stepper(source_of(job.network()), job.variant, batch, job.weights())
+    stepper = _stepper(source_of(job.network()), job.variant, job.feeds(), job.weights())
     feeds, number = job.feeds(), 0
 
     def step() -> float:

@@ -16,7 +16,7 @@ from compiler.elaborate.frame import CallSite, Frame, ScanContext
 from compiler.elaborate.interruptions import AlreadyReported, BudgetExceeded
 from compiler.elaborate.placement import misplaced
 from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Lazy
-from compiler.elaborate.work import EXPRESSION, FACTOR, ITEM, NODE, REFUSED, Work, most_work, of_shape
+from compiler.elaborate.work import EXPRESSION, FACTOR, ITEM, NODE, REPEATED, Work, most_work, of_shape
 from compiler.graph import Value
 from compiler.model_spec import Mode
 from compiler.origins import Layer, ResultName, origin
@@ -299,8 +299,8 @@ class Session:
         known = {diagnostic.span for diagnostic in self.diagnostics.reported if diagnostic.span is not None}
         self.diagnostics.extend(diagnostic for diagnostic in error.diagnostics if diagnostic.span not in known)
         repeated = next((diagnostic.span for diagnostic in error.diagnostics if diagnostic.span in known), None)
-        if repeated is not None and not self.work.used_up:  # similar names were searched again
-            self.charge(REFUSED, repeated)
+        if repeated is not None and not self.work.used_up:
+            self.charge(REPEATED, repeated)
         if self.diagnostics.full:
             raise BudgetExceeded
 

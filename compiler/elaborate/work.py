@@ -26,7 +26,8 @@ COPY = 8  # a node, parameter or layer that is copied with the layer around it
 DERIVED = 5 * NODE  # a node that a gradient flows through
 OUTPUT = 1_600  # of a model: computing, writing and comparing it
 PIECE = 200  # an expression in the braces of a message, which is parsed
-REFUSED = 50_000  # such an expression with an error: similar names are searched for a hint that nobody sees
+REFUSED = 20_000  # such an expression with an error: similar names are searched for a hint that nobody sees
+REPEATED = 50_000  # an error that was reported before: similar names are searched again
 ITEM = 1 / 8  # a list item or a tensor's axis that is visited, or a character that is parsed
 COPIED = 1 / 32  # a list item or a character that is copied
 

@@ -24,8 +24,8 @@ def parse_bytes(text: str) -> int:
     return count
 
 
-def batch_sizes(graph: Graph, batch: int, arrays: Mapping[str, Array]) -> dict[str, int]:
-    """The sizes of all named dims in the largest batch of a step's graph; NablacError for one that is not known.
+def known_sizes(graph: Graph, batch: int, arrays: Mapping[str, Array]) -> dict[str, int]:
+    """The sizes of named dims in the largest batch of a step's graph, as far as these arrays of examples tell them.
 
     The first axis of an input counts the examples of the batch, or as many as there are.
     """
@@ -39,6 +39,12 @@ def batch_sizes(graph: Graph, batch: int, arrays: Mapping[str, Array]) -> dict[s
                 sizes[str(size)] = min(batch, len(array)) if array is not None else batch
             elif array is not None:
                 sizes.setdefault(str(size), array.shape[axis])
+    return sizes
+
+
+def batch_sizes(graph: Graph, batch: int, arrays: Mapping[str, Array]) -> dict[str, int]:
+    """The sizes of all named dims in the largest batch of a step's graph; NablacError for one that is not known."""
+    sizes = known_sizes(graph, batch, arrays)
     missing = {name for value in graph.inputs.values() for size in value.shape for name in symbols(size)} - sizes.keys()
     if missing:
         names = ", ".join(f"`{name}`" for name in sorted(missing))

@@ -37,6 +37,7 @@ from runtime.training.loop import Loop, Settings
 from runtime.training.loop_choice import pays_to_compile
 from runtime.training.means import Means
 from runtime.training.memory_budget import batch_sizes as sizes_of_batch
+from runtime.training.memory_budget import known_sizes
 from runtime.training.not_finite import NotFinite, explain_not_finite, non_finite_paths
 from runtime.training.run_options import Options
 from runtime.training.steppers import (
@@ -137,6 +138,11 @@ class Training:
         if self.sizes is not None:
             return self.sizes
         return sizes_of_batch(loss_graph(self.elaborated), self.batch, self.data.arrays)
+
+    @cached_property
+    def _known_sizes(self) -> Mapping[str, int]:
+        """The sizes of named dims in the largest batch, as far as they are known before it runs."""
+        return self.sizes or known_sizes(loss_graph(self.elaborated), self.batch, self.data.arrays)
 
     @cached_property
     def _measured_loss(self) -> tuple[Graph, dict[str, Measure]]:
@@ -255,7 +261,7 @@ class Training:
     ) -> StepperSetup:
         parts = dict.fromkeys(part for measure in self._measured_loss[1].values() for part in measure.parts)
         measured = split.gradient if split is not None else step
-        count = self.options.threads or threads_for(measured, self.batch, threads())
+        count = self.options.threads or threads_for(measured, self.batch, self._known_sizes, threads())
         loops = LoopSettings(count, compiled=bool(self.options.jit))
         averages = self.step.averages
         return StepperSetup(step, self.loss_graph, state, averages, tuple(parts), split, loops, compiles_update)

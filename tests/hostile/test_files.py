@@ -24,7 +24,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children are fo
 FEW, MANY = 6, int(os.environ.get("NABLAC_MUTATIONS", "1000"))
 NAMES = (
     "csv", "csv to run", "csv.gz", "npy", "npz", "npz to run", "json", "parquet", "png to run", "png", "jpg", "idx",
-    "idx labels", "csv of digits", "safetensors", "index", "rules", "onnx", "tokenizer", "vocab", "txt", "py", "po",
+    "idx labels", "csv of digits", "safetensors", "weights of npz", "weights of onnx", "index", "rules", "onnx",
+    "tokenizer", "vocab", "txt", "py", "po",
     "tsv", "run.json", "data.json", "checkpoint", "weights of a run",
     "csv to predict", "json lines", "parquet to predict", "recipe", "prompts",
 )  # fmt: skip

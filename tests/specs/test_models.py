@@ -184,9 +184,13 @@ def resnet_weights(module: Any) -> Weights:
     found |= dense("dense")(module.linear)
     places = [f"{stage}.{place}" for stage, count in enumerate(module.counts) for place in range(count)]
     for place, block in zip(places, module.blocks, strict=True):
-        layers = [*block.parts, *(block.shortcut if isinstance(block.shortcut, nn.Sequential) else ())]
+        if isinstance(block.shortcut, nn.Sequential):
+            shortcut = together(
+                at(0, convolution(f"block.{place}.shortcut")), at(1, batch_norm(f"block.{place}.shortcut_norm"))
+            )
+            found |= shortcut(block.shortcut)
         for kind, name, part in ((nn.Conv2d, "conv2d", convolution), (nn.BatchNorm2d, "batch_norm", batch_norm)):
-            for number, layer in enumerate(item for item in layers if isinstance(item, kind)):
+            for number, layer in enumerate(item for item in block.parts if isinstance(item, kind)):
                 found |= part(f"block.{place}.{name}{f'_{number}' if number else ''}")(layer)
     return found
 

@@ -266,12 +266,12 @@ def test_training_says_what_a_budget_changes(tmp_path: Path) -> None:
     (roomy,) = said("--memory-budget", "1GB")
     assert roomy.endswith(", and computes nothing twice")
     (tight,) = said("--memory-budget", str(round(0.85 * whole)))
-    amounts = r"memory budget: a step takes an estimated ([\d.]+) KB instead of ([\d.]+) KB"
+    amounts = r"memory budget: a step takes an estimated ([\d.]+) kB instead of ([\d.]+) kB"
     matched = re.fullmatch(rf"{amounts}, and does ([\d.]+)% of its work twice", tight)
     assert matched is not None, tight
     within, without, twice = map(float, matched.groups())
     assert within * 1000 <= 0.85 * whole + 50 and within < without and 0 < twice < 50
-    assert f"takes an estimated {without} KB," in roomy
+    assert f"takes an estimated {without} kB," in roomy
 
 
 def test_weights_larger_than_memory_are_refused_before_anything_is_said_of_them(tmp_path: Path) -> None:
