@@ -73,14 +73,13 @@ def residual(ours: Weights) -> Weights:
     for number, (stage, index) in enumerate(blocks):
         own, torch = f"block.{stage}.{index}", f"{4 + number}"
         convolutions = sorted(path for path in ours if re.fullmatch(rf"{re.escape(own)}\.conv2d(_\d)?\.W", path))
+        bottleneck = ours[convolutions[0]].shape[-1] == 1
         for count, path in enumerate(convolutions):
             suffix = f"_{count}" if count else ""
-            norm = f"{torch}.body.{3 * count + 1}"
-            state |= {f"{torch}.body.{3 * count}.weight": ours[path]}
-            state |= _batch_norm(ours, f"{own}.batch_norm{suffix}", norm)
-        if f"{own}.shortcut.W" in ours:
-            state |= {f"{torch}.short.0.weight": ours[f"{own}.shortcut.W"]}
-            state |= _batch_norm(ours, f"{own}.shortcut_norm", f"{torch}.short.1")
+            shortcut = count == (3 if bottleneck else 2)
+            block = f"{torch}.short.0" if shortcut else f"{torch}.body.{3 * count}"
+            norm = f"{torch}.short.1" if shortcut else f"{torch}.body.{3 * count + 1}"
+            state |= {f"{block}.weight": ours[path]} | _batch_norm(ours, f"{own}.batch_norm{suffix}", norm)
     return state | _dense(ours, {"dense": f"{4 + len(blocks) + 2}"})
 
 
