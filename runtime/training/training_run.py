@@ -139,10 +139,11 @@ class Training:
             return self.sizes
         return sizes_of_batch(loss_graph(self.elaborated), self.batch, self.data.arrays)
 
-    @cached_property
+    @property
     def _known_sizes(self) -> Mapping[str, int]:
-        """The sizes of named dims in the largest batch, as far as they are known before it runs."""
-        return self.sizes or known_sizes(loss_graph(self.elaborated), self.batch, self.data.arrays)
+        """The sizes of named dims in the largest batch, as far as they are known: data is not read for them."""
+        read: Examples | None = vars(self).get("data")
+        return self.sizes or known_sizes(loss_graph(self.elaborated), self.batch, read.arrays if read else {})
 
     @cached_property
     def _measured_loss(self) -> tuple[Graph, dict[str, Measure]]:
