@@ -115,7 +115,8 @@ def _numbers(column: Any) -> Array | None:
     if types.is_boolean(column.type):
         parts = [_bits(chunk.buffers()[1], chunk).astype(np.float64) for chunk in column.chunks]
     elif types.is_integer(column.type) or types.is_floating(column.type):
-        dtype = np.dtype(column.type.to_pandas_dtype())
+        kind = "f" if types.is_floating(column.type) else "i" if types.is_signed_integer(column.type) else "u"
+        dtype = np.dtype(f"{kind}{column.type.bit_width // 8}")
         parts = [
             np.frombuffer(chunk.buffers()[1], dtype, len(chunk), chunk.offset * dtype.itemsize).astype(np.float64)
             if len(chunk)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,11 @@ def test_a_shell_gets(folder: Path, line: str, expected: list[str], monkeypatch:
 )
 def test_bash_breaks_words_at_equals_signs(folder: Path, typed: str, expected: list[str]) -> None:
     words = " ".join(f"'{word}'" for word in re.split(r"(=)| ", typed) if word)
-    script = f"""eval "$(nablac completion bash)"
+    program = folder / "bin/nablac"  # the script runs a program by this name
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m nablac "$@"\n')
+    program.chmod(0o755)
+    script = f"""export PATH="{program.parent}:$PATH"; eval "$(nablac completion bash)"
         COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
         _nablac_completion nablac; printf '%s\n' "${{COMPREPLY[@]}}"
         """

@@ -26,6 +26,7 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     nbformat = pytest.importorskip("nbformat", reason="pip install -e '.[dev]'")
     nbclient = pytest.importorskip("nbclient", reason="pip install -e '.[dev]'")
     pytest.importorskip("ipykernel", reason="pip install -e '.[dev]'")
+    pytest.importorskip("pandas", reason="the notebook shows a data frame: pip install pandas")
     notebook = nbformat.read(NOTEBOOK, 4)
     folder = {"metadata": {"path": str(tmp_path_factory.mktemp("notebook"))}}
     nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources=folder).execute()
