@@ -6,9 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from grammar import codes
-from grammar.diagnostics import Diagnostic, NablacError
 from nablac.displays import Picture, as_image
+from runtime.extras import import_pandas
 
 
 class History(dict[str, list[float]]):
@@ -49,12 +48,7 @@ class History(dict[str, list[float]]):
 
     def to_dataframe(self) -> Any:
         """A pandas data frame with a column for each quantity and the epoch as index; NablacError without pandas."""
-        try:
-            import pandas as pd
-        except ImportError as error:
-            message = "`to_dataframe` needs pandas"
-            raise NablacError(Diagnostic(codes.E809, message, place="pandas", hint="pip install pandas")) from error
-        return pd.DataFrame(dict(self)).astype({"epoch": int}).set_index("epoch")
+        return import_pandas().DataFrame(dict(self)).astype({"epoch": int}).set_index("epoch")
 
     def __repr__(self) -> str:
         best = f", best epoch {self.best_epoch}: {self.monitor} {self.best:.6g}" if self.best is not None else ""

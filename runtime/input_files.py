@@ -23,6 +23,7 @@ from runtime.conversion import CannotConvert, convert
 from runtime.data.csv_file import OF_COMMAND, Format
 from runtime.data.rows import Rows
 from runtime.data.table_blocks import TableKind, kind_by_name, read_rows
+from runtime.extras import missing_extra
 from runtime.image_file import CHANNELS, read_image
 from runtime.image_file import ENDINGS as IMAGES
 from runtime.json_arrays import read_json
@@ -382,7 +383,5 @@ def _image(path: str, content: bytes, type: InputType | None, reading: Reading) 
     try:
         array = read_image(content, path, channels, size, lambda text: reading.note(path, text))
     except ImportError:
-        raise NablacError(
-            Diagnostic(codes.E809, "images need the `image` extra", place=path, hint="pip install 'nablac[image]'")
-        ) from None
+        raise missing_extra("images", "image", place=path) from None
     return FileArray(array, path)

@@ -24,6 +24,7 @@ from nablac.commands.options import (
 from nablac.commands.output import is_verbose, note, print_json, skip_without_kernels, stage
 from nablac.commands.output_suffixes import check_suffix
 from nablac.commands.pass_report import PassReport, section
+from nablac.commands.target_options import target_options
 from nablac.commands.target_report import say_what_leaves, target_facts
 from runtime.atomic_files import resolve_link, scratch
 
@@ -57,15 +58,7 @@ def _known_passes(context: click.Context, parameter: click.Parameter, names: tup
 @click.command()
 @model_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this path.  [default: NAME.onnx]")
-@click.option(
-    "--target",
-    "target_name",
-    type=click.Choice(tuple(EXPORT_TARGETS)),
-    default=ORT_CPU.name,
-    show_default=True,
-    help="Write the file for this runtime: its opset, and the operators that it has.",
-)
-@click.option("--opset", type=int, metavar="N", help="Write this ONNX opset.  [default: the one of the fewest nodes]")
+@target_options
 @click.option(
     "--train", "as_step", is_flag=True, help="Compile the training step; writes its initial state to a file beside it."
 )

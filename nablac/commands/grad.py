@@ -11,6 +11,7 @@ from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import ModelOptions, model_options, output_options, weight_options
 from nablac.commands.output import note, print_json
 from nablac.commands.output_suffixes import check_suffix
+from nablac.commands.target_options import target_options
 from nablac.commands.target_report import say_what_leaves, target_facts
 
 
@@ -38,15 +39,7 @@ from nablac.commands.target_report import say_what_leaves, target_facts
     type=click.Path(path_type=Path),
     help="Write to this file.  [default: NAME.grad.onnx; stdout for --text and --latex]",
 )
-@click.option(
-    "--target",
-    "target_name",
-    type=click.Choice(tuple(EXPORT_TARGETS)),
-    default=ORT_CPU.name,
-    show_default=True,
-    help="Write the file for this runtime: its opset, and the operators that it has.",
-)
-@click.option("--opset", type=int, metavar="N", help="Write this ONNX opset.  [default: the one of the fewest nodes]")
+@target_options
 @weight_options
 @output_options
 def command(

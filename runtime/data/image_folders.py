@@ -12,7 +12,8 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.examples import Examples
-from runtime.data.source_files import content_of, missing_extra
+from runtime.data.source_files import content_of
+from runtime.extras import missing_extra
 from runtime.image_file import ENDINGS, read_image
 
 if TYPE_CHECKING:
@@ -101,4 +102,4 @@ def _read(file: Path, stage: DataStage, context: Context) -> Array | None:
         context.leave_out(error, str(file))
         return None
     except ImportError:
-        raise missing_extra("images", "image", stage) from None
+        raise missing_extra("images", "image", stage.span) from None

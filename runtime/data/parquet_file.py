@@ -15,6 +15,7 @@ from grammar.file_kinds import PARQUET
 from runtime.boundary import BEGINNING, open_regular, refuse_other_kinds, translate_errors
 from runtime.data.rows import Rows
 from runtime.data.source_files import unchanged
+from runtime.extras import missing_extra
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -25,8 +26,7 @@ def require_pyarrow(place: str) -> None:
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError:
-        message, hint = "Parquet files need the `parquet` extra", "pip install 'nablac[parquet]'"
-        raise NablacError(Diagnostic(codes.E809, message, place=place, hint=hint)) from None
+        raise missing_extra("Parquet files", "parquet", place=place) from None
 
 
 @contextmanager

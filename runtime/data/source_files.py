@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from compiler.model_spec import DataStage
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import LARGEST_TEXT, gunzip, read_file
@@ -65,9 +64,3 @@ def unreadable(location: str, what: str, error: Exception) -> NablacError:
     """The error for a file of another format than expected."""
     first = " ".join(str(error).split())[:160]
     return NablacError(Diagnostic(codes.E821, f"this cannot be read as {what}: {first}", place=location))
-
-
-def missing_extra(what: str, extra: str, stage: DataStage) -> NablacError:
-    """The error for a source whose library is not installed."""
-    hint = f"pip install 'nablac[{extra}]'"
-    return NablacError(Diagnostic(codes.E809, f"{what} need the `{extra}` extra", stage.span, hint=hint))

@@ -12,8 +12,8 @@ from runtime.data.context import Context
 from runtime.data.csv_file import PLAIN, Format
 from runtime.data.parquet_file import require_pyarrow
 from runtime.data.rows import Rows
-from runtime.data.source_files import missing_extra
 from runtime.data.table_blocks import TableKind, kind_by_name, read_rows
+from runtime.extras import missing_extra
 
 
 def csv(stage: DataStage, context: Context) -> Rows:
@@ -30,7 +30,7 @@ def parquet(stage: DataStage, context: Context) -> Rows:
     try:
         require_pyarrow("")
     except NablacError:
-        raise missing_extra("Parquet files", "parquet", stage) from None
+        raise missing_extra("Parquet files", "parquet", stage.span) from None
     return _rows(stage, context, PLAIN, "parquet")
 
 

@@ -16,6 +16,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import LARGEST_TEXT, decode, read_file
 from runtime.data.examples import Examples
 from runtime.data.recipe import Recipe
+from runtime.extras import missing_extra
 from runtime.image_file import CHANNELS, ENDINGS, read_image
 from runtime.prediction.answers import Answers
 from runtime.prediction.findings import Findings
@@ -140,5 +141,4 @@ def _read(file: str, channels: int, size: tuple[int | None, int | None], finding
         findings.leave_out(error, file)
         return None
     except ImportError:
-        hint = "pip install 'nablac[image]'"
-        raise NablacError(Diagnostic(codes.E809, "images need the `image` extra", place=file, hint=hint)) from None
+        raise missing_extra("images", "image", place=file) from None

@@ -12,6 +12,7 @@ import numpy as np
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from runtime.extras import import_pandas
 from runtime.prediction.table_rows import Columns, len_of
 from runtime.prediction.writing import FORMATS, aligned, written
 
@@ -67,12 +68,7 @@ class Predictions(Mapping[str, Any]):
 
     def to_dataframe(self) -> Any:
         """A pandas data frame of the columns; NablacError without pandas."""
-        try:
-            import pandas as pd
-        except ImportError as error:
-            message = "`to_dataframe` needs pandas"
-            raise NablacError(Diagnostic(codes.E809, message, place="pandas", hint="pip install pandas")) from error
-        return pd.DataFrame(self.columns)
+        return import_pandas().DataFrame(self.columns)
 
     def _repr_html_(self) -> str:
         """The first rows as a table, for notebooks."""

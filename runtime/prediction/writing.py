@@ -17,6 +17,7 @@ import numpy as np
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.atomic_files import atomic_write
+from runtime.data.parquet_file import require_pyarrow
 from runtime.prediction.table_rows import Columns, len_of
 
 FORMATS = {".csv": "csv", ".jsonl": "lines", ".ndjson": "lines", ".parquet": "parquet", ".pq": "parquet"}
@@ -109,11 +110,7 @@ def written(path: Path) -> Iterator[Writer]:
     """
     form = FORMATS.get(path.suffix.lower(), "csv")
     if form == "parquet":
-        try:
-            import pyarrow  # noqa: F401
-        except ImportError:
-            message, hint = "Parquet files need the `parquet` extra", "pip install 'nablac[parquet]'"
-            raise NablacError(Diagnostic(codes.E809, message, place=str(path), hint=hint)) from None
+        require_pyarrow(str(path))
     with atomic_write(path) as draft:
         if form == "parquet":
             parquet = ParquetWriter(draft, str(path))
