@@ -89,7 +89,9 @@ for line in sys.stdin:
             status = ended.code
         sys.stdout.flush()
         sys.stderr.flush()
-    print(json.dumps([status, stdout.getvalue().decode(), stderr.getvalue().decode()]), flush=True)
+        # Within: the streams that write to these close them when they are collected.
+        answer = [status, stdout.getvalue().decode(), stderr.getvalue().decode()]
+    print(json.dumps(answer), flush=True)
 """
 
 
