@@ -189,3 +189,12 @@ def window_parts(
     training, test = end <= first, begin >= second
     validation = (begin >= first) & (end <= second)
     return dict(zip(PARTS, map(np.flatnonzero, (training, validation, test)), strict=True))
+
+
+def joined_parts(split: list[dict[str, Array]], counts: list[int]) -> dict[str, Array]:
+    """The examples of each part of all series, one after the other; empty where the parts are to be random."""
+    offsets = np.cumsum([0, *counts[:-1]])
+    return {
+        part: np.concatenate([parts[part] + offset for parts, offset in zip(split, offsets, strict=True)])
+        for part in (split[0] if split else ())
+    }
