@@ -33,7 +33,18 @@ def read_image(
     size: Callable[[int, int], tuple[int, int]],
     note: Callable[[str], None],
 ) -> Array:
-    """The first image of a file as f32[channels, height, width].
+    """The first image of a file as f32[channels, height, width]; see `read_pixels`."""
+    return numbers_of(read_pixels(content, location, channels, size, note), channels)
+
+
+def read_pixels(
+    content: bytes,
+    location: str,
+    channels: int,
+    size: Callable[[int, int], tuple[int, int]],
+    note: Callable[[str], None],
+) -> Array:
+    """The first image of a file, as `numbers_of` takes it: u8[height, width, channels], or f32[height, width] of grey.
 
     `size` maps the image's height and width to the desired ones. `note` is called with what is lost of the file.
     NablacError for a file that holds no image, or too large a one; ImportError without Pillow.
@@ -53,7 +64,14 @@ def read_image(
     if grey.shape != (height, width):
         resized = Image.fromarray(grey).resize((width, height), Image.Resampling.BILINEAR)
         grey = np.asarray(resized, np.float32)
-    planes = np.broadcast_to(grey, (min(channels, 3), *grey.shape))
+    return grey
+
+
+def numbers_of(pixels: Array, channels: int) -> Array:
+    """The image f32[channels, height, width] of pixels."""
+    if pixels.dtype == np.uint8:
+        return np.moveaxis(pixels.astype(np.float32) / 255, -1, 0)
+    planes = np.broadcast_to(pixels, (min(channels, 3), *pixels.shape))
     return np.concatenate([planes, np.ones_like(planes[:1])]) if channels == 4 else np.array(planes)
 
 
@@ -123,5 +141,5 @@ def _of_bytes(image: Any, channels: int, size: tuple[int, int], note: Callable[[
     image = image.convert(CHANNELS[channels])
     if image.size != size:
         image = image.resize(size, Image.Resampling.BILINEAR)
-    pixels = np.asarray(image, np.float32) / 255
-    return np.moveaxis(pixels.reshape(*pixels.shape[:2], -1), -1, 0)
+    pixels = np.asarray(image)
+    return pixels.reshape(*pixels.shape[:2], -1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,45 +11,35 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.examples import Examples
-from runtime.data.source_files import content_of
-from runtime.extras import missing_extra
-from runtime.image_file import ENDINGS, read_image
-
-if TYPE_CHECKING:
-    from compiler.types import Array
+from runtime.data.image_rows import Decoding, Picture, Pictures, decoded
+from runtime.image_file import ENDINGS
 
 
 def images(stage: DataStage, context: Context) -> Examples:
     """A folder with a folder of images for each class, in alphabetical order; needs the extra `image`.
 
-    With `channels` 3 images are in colour, with 1 in grey, with 4 in colour with alpha.
+    With `channels` 3 images are in colour, with 1 in grey, with 4 in colour with alpha. Every file is decoded once here,
+    so that a broken one is found before training begins; what does not fit in memory is decoded again for each batch.
     """
     path = context.path(stage.arguments["path"], stage.span)
     folders = _class_folders(path, stage, context)
     known = context.fitted.classes.get("label") if context.fitted is not None else None
     classes = known or tuple(folder.name for folder in folders)
-    arrays: list[Array] = []
+    pictures = Pictures(Decoding(stage.arguments["channels"], stage.arguments["size"]))
     labels: list[int] = []
     files: list[str] = []
     for folder in folders:
         if folder.name not in classes:
             context.report_broken(str(folder), f"`{folder.name}` is none of the classes {', '.join(classes)}")
             continue
-        for file in _image_files(folder, stage, context):
-            array = _read(file, stage, context)
-            if array is None:
-                continue
-            if arrays and array.shape != arrays[0].shape:
-                height, width = arrays[0].shape[1:]
-                message = f"{array.shape[1]} by {array.shape[2]} pixels, where the first image has {height} by {width}"
-                context.report_broken(str(file), message, "`images(path, size: 64)` resizes them all")
-                continue
-            arrays.append(array)
-            labels.append(classes.index(folder.name))
-            files.append(f"{folder.name}/{file.name}")
-    if not arrays:
+        for picture in decoded(_image_files(folder, stage, context), pictures.decoding, stage.span):
+            if _is_usable(picture, pictures.shape, context):
+                pictures.add(picture)
+                labels.append(classes.index(folder.name))
+                files.append(f"{folder.name}/{picture.file.name}")
+    if not files:
         raise NablacError(Diagnostic(codes.E823, f"{path} holds no images", stage.span))
-    examples = {"image": np.stack(arrays), "label": np.array(labels, np.int64)}
+    examples = {"image": pictures.rows(), "label": np.array(labels, np.int64)}
     return Examples(
         examples, ("image",), ("label",), columns={"label": ("label",)}, classes={"label": classes}, path=str(path),
         files=tuple(files),
@@ -87,19 +76,17 @@ def _image_files(folder: Path, stage: DataStage, context: Context) -> list[Path]
     return files
 
 
-def _read(file: Path, stage: DataStage, context: Context) -> Array | None:
-    """An image with the channels and the size of the stage; None for a broken one that is skipped."""
-    side = stage.arguments["size"]
-    try:
-        return read_image(
-            content_of(file),
-            str(file),
-            stage.arguments["channels"],
-            lambda height, width: (side or height, side or width),
-            lambda text: context.note(str(file), text),
-        )
-    except NablacError as error:
-        context.leave_out(error, str(file))
-        return None
-    except ImportError:
-        raise missing_extra("images", "image", stage.span) from None
+def _is_usable(picture: Picture, shape: tuple[int, ...] | None, context: Context) -> bool:
+    """Whether a picture is in order, and of the size of the first one; others are errors, or skipped."""
+    for note in picture.notes:
+        context.note(str(picture.file), note)
+    if picture.error is not None or picture.pixels is None:
+        if picture.error is not None:
+            context.leave_out(picture.error, str(picture.file))
+        return False
+    size = picture.pixels.shape[:2]
+    if shape is None or size == shape[1:]:
+        return True
+    message = f"{size[0]} by {size[1]} pixels, where the first image has {shape[1]} by {shape[2]}"
+    context.report_broken(str(picture.file), message, "`images(path, size: 64)` resizes them all")
+    return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from grammar import codes
@@ -19,24 +20,39 @@ def content_of(path: Path) -> bytes:
     return unpack(content, str(path))
 
 
+@dataclass(frozen=True)
+class FileState:
+    """Which file it is, its size, and when it was last written."""
+
+    identity: tuple[int, int]
+    size: int
+    written: int  # in nanoseconds
+
+    @staticmethod
+    def of(path: Path) -> FileState | None:
+        """The state of a file; None for one that is not there."""
+        try:
+            facts = os.stat(path)
+        except (OSError, ValueError):
+            return None
+        return FileState((facts.st_dev, facts.st_ino), facts.st_size, facts.st_mtime_ns)
+
+
 @contextmanager
-def unchanged(path: Path) -> Iterator[None]:
+def unchanged(path: Path, since: FileState | None = None) -> Iterator[None]:
     """NablacError where a file is written to while it is read within the block, in place of what it then looks like.
 
-    A new file in its place does no harm: what was opened is read to its end.
+    A new file in its place does no harm: what was opened is read to its end. With `since` the file was read before: then
+    any other state is an error.
     """
-    before = _state(path)
+    before = FileState.of(path)
+    if since is not None and before is not None and before != since:
+        raise _changed(path, since, before)
 
     def check() -> None:
-        after = _state(path)
-        if before is None or after is None or after[0] != before[0] or after == before:
-            return
-        was, now = f"{before[1]:,}", f"{after[1]:,}"
-        note = f"it had {was} bytes and now has {now}" if was != now else "another program has written to it"
-        hint = "wait until it is written, or read a copy"
-        raise NablacError(
-            Diagnostic(codes.E821, "the file changed while it was read", place=str(path), note=note, hint=hint)
-        )
+        after = FileState.of(path)
+        if before is not None and after is not None and after.identity == before.identity and after != before:
+            raise _changed(path, before, after)
 
     try:
         yield
@@ -46,13 +62,13 @@ def unchanged(path: Path) -> Iterator[None]:
     check()
 
 
-def _state(path: Path) -> tuple[tuple[int, int], int, int] | None:
-    """Which file it is, its size, and when it was last written; None for one that is not there."""
-    try:
-        facts = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return (facts.st_dev, facts.st_ino), facts.st_size, facts.st_mtime_ns
+def _changed(path: Path, before: FileState, after: FileState) -> NablacError:
+    was, now = f"{before.size:,}", f"{after.size:,}"
+    note = f"it had {was} bytes and now has {now}" if was != now else "another program has written to it"
+    hint = "wait until it is written, or read a copy"
+    return NablacError(
+        Diagnostic(codes.E821, "the file changed while it was read", place=str(path), note=note, hint=hint)
+    )
 
 
 def unpack(content: bytes, location: str) -> bytes:

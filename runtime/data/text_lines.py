@@ -18,12 +18,20 @@ _RECODE = "save it as UTF-8 in an editor, or run `iconv -f latin1 -t utf-8`"
 
 
 def decoded_lines(file: BinaryIO, path: str, what: str, encoding: str = "", hint: str = _RECODE) -> Iterator[str]:
-    """The lines of a text with their breaks, which are any of those of the three systems.
+    """The lines of a text with their breaks, which are any of those of the three systems; see `decoded_parts`."""
+    lines = _Lines(path, what)
+    for part in decoded_parts(file, path, what, encoding, hint):
+        yield from lines.add(part)
+    yield from lines.rest()
+
+
+def decoded_parts(file: BinaryIO, path: str, what: str, encoding: str = "", hint: str = _RECODE) -> Iterator[str]:
+    """A text, about a million characters at a time.
 
     `encoding` is "" for UTF-8, or what a byte order mark says. NablacError with the line of what is no text, with the
     file's kind where that is recognised; `hint` says what to do about another encoding.
     """
-    lines = _Lines(path, what)
+    breaks = _Breaks(path)
     part = _read(file)
     beginning = part
     if kind_of(beginning) == LFS_POINTER:  # the only kind that is text
@@ -39,19 +47,20 @@ def decoded_lines(file: BinaryIO, path: str, what: str, encoding: str = "", hint
             refuse_other_kinds(beginning, what, path)
             left = len(error.object) - error.start  # which may begin with bytes of the part before
             decoder.setstate(state)
-            lines.add(decoder.decode(part[: max(0, len(part) - left)]))
+            breaks.add(decoder.decode(part[: max(0, len(part) - left)]))
             message = f"this is not {name.removesuffix('-sig').upper()} text: byte {size + len(part) - left}"
-            raise BrokenFile(Diagnostic(codes.E821, message, place=lines.place, hint=hint)) from None
+            raise BrokenFile(Diagnostic(codes.E821, message, place=breaks.place, hint=hint)) from None
         null = text.find("\0")
         if null >= 0:
             refuse_other_kinds(beginning, what, path)
-            lines.add(text[:null])
+            breaks.add(text[:null])
             hint = "a UTF-16 file must begin with a byte order mark; UTF-8 needs none"
             message = "the text contains a null byte"
-            raise BrokenFile(Diagnostic(codes.E821, message, place=lines.place, hint=hint))
-        yield from lines.add(text)
+            raise BrokenFile(Diagnostic(codes.E821, message, place=breaks.place, hint=hint))
+        breaks.add(text)
+        if text:
+            yield text
         if not part:
-            yield from lines.rest()
             return
         size += len(part)
         part = _read(file)
@@ -61,6 +70,28 @@ def _read(file: BinaryIO) -> bytes:
     """The next bytes of a file; of a pipe those that are there, so that a row is read when it has been written."""
     part: bytes = file.read1(_CHUNK) if isinstance(file, (io.BytesIO, io.BufferedReader)) else file.read(_CHUNK)
     return part
+
+
+class _Breaks:
+    """Counts the line breaks of a text that comes in parts."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.number = 0
+        self.within = False  # a carriage return was the end of the last part
+
+    @property
+    def place(self) -> str:
+        """Where the text goes on."""
+        return f"{self.path}:{self.number + 1}"
+
+    def add(self, text: str) -> None:
+        """Go on by more text."""
+        if text:
+            self.number += text.count("\n") - (self.within and text[0] == "\n")
+            if "\r" in text:
+                self.number += text.count("\r") - text.count("\r\n")
+            self.within = text[-1] == "\r"
 
 
 class _Lines:

@@ -7,7 +7,7 @@ Whether there is a space between two pieces mostly follows from the pieces, as i
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 KINDS = ("characters", "words")
 JOIN, SPACE = "", " "  # pieces for no space, and for a space, where the other is usual
@@ -21,15 +21,58 @@ def pieces(text: str, kind: str) -> list[str]:
     """The characters of a text, or its words and punctuation with marks of unusual spacing."""
     if kind == "characters":
         return list(text)
-    parts: list[str] = []
-    end = 0
-    for part in _PART.finditer(text):
-        apart = part.start() > end
-        if end and apart != _are_spaced(parts[-1], part[0]):
-            parts.append(SPACE if apart else JOIN)
-        parts.append(part[0])
-        end = part.end()
-    return parts
+    words = _Words()
+    return [*words.add(text), *words.rest()]
+
+
+def pieces_of(parts: Iterable[str], kind: str) -> Iterator[list[str]]:
+    """The `pieces` of a text that comes in parts, some at a time."""
+    if kind == "characters":
+        yield from map(list, parts)
+        return
+    words = _Words()
+    for part in parts:
+        yield words.add(part)
+    yield words.rest()
+
+
+class _Words:
+    """Cuts a text that comes in parts into words and punctuation."""
+
+    def __init__(self) -> None:
+        self.open: list[str] = []  # the beginning of a word that may go on
+        self.last = ""  # the last piece
+        self.apart = False  # there was white space after it
+
+    def add(self, text: str) -> list[str]:
+        """The pieces that are complete with more text."""
+        end = len(text)
+        while end and (text[end - 1].isalnum() or text[end - 1] == "_"):
+            end -= 1
+        if not end:
+            self.open.append(text)
+            return []
+        whole = "".join([*self.open, text[:end]])
+        self.open = [text[end:]]
+        return self._cut(whole)
+
+    def rest(self) -> list[str]:
+        """The last word, if the text ends in one."""
+        return self._cut("".join(self.open))
+
+    def _cut(self, text: str) -> list[str]:
+        parts: list[str] = []
+        last, end = self.last, 0
+        for part in _PART.finditer(text):
+            piece = part[0]
+            apart = part.start() > end or (self.apart and not end)
+            if last and apart != _are_spaced(last, piece):
+                parts.append(SPACE if apart else JOIN)
+            parts.append(piece)
+            last, end = piece, part.end()
+        self.apart = end < len(text) or (self.apart and not end)
+        self.last = last
+        return parts
 
 
 def join(parts: Sequence[str], kind: str) -> str:
