@@ -5,7 +5,7 @@ Used for training data, inputs of `run` and arrays of Python calls.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -32,6 +32,14 @@ _HINTS = {
 }
 
 
+class HasDType(Protocol):
+    """An array, in memory or not."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of its numbers."""
+
+
 class CannotConvert(Exception):
     """`reason` is a clause, such as "300 is beyond u8 (0 to 255)", `index` that of the first such number."""
 
@@ -45,7 +53,7 @@ def kind_of(dtype: np.dtype[Any]) -> str | None:
     return "float" if dtype.name == "bfloat16" else _KINDS.get(dtype.kind)
 
 
-def check_numbers(array: Array) -> None:
+def check_numbers(array: HasDType) -> None:
     """CannotConvert for an array of anything but real numbers and booleans."""
     if kind_of(array.dtype) is None:
         what = _REFUSED.get(array.dtype.kind, "values")

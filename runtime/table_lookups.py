@@ -52,6 +52,11 @@ class TableCheck:
         of_several = (_Checked(graph, *lookup) for lookup in lookups_of_several_axes(graph))
         self._checked = [lookup for lookup in (*of_one, *of_several) if lookup.names]
 
+    @property
+    def read(self) -> frozenset[str]:
+        """The inputs that the check reads."""
+        return frozenset(name for lookup in self._checked for name in lookup.read)
+
     def outside(self, arrays: Mapping[str, Array], sizes: Mapping[str, int]) -> Iterator[Outside]:
         """The first out-of-range index of each look-up."""
         for lookup in self._checked:
@@ -105,6 +110,11 @@ class _Checked:
 
         assert self._graph is not None
         return NumpyRunner(self._graph, {})
+
+    @property
+    def read(self) -> frozenset[str]:
+        """The inputs that the indices depend on, by their numbers or by their sizes."""
+        return self.names | (self._graph.inputs.keys() if self._graph is not None else frozenset())
 
     def indices(self, arrays: Mapping[str, Array]) -> Array | None:
         """The indices that the model computes from its inputs; None if some inputs are missing."""

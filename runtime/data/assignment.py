@@ -11,6 +11,7 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Span
 from runtime.data.examples import Examples
+from runtime.data.stored_rows import StoredRows, change_rows
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -22,9 +23,9 @@ class Assigned:
 
     name: str
     source: str
-    array: Array
+    array: Array | StoredRows
     columns: tuple[str, ...]
-    samples: Array | None
+    samples: Array | StoredRows | None
 
 
 def assign(
@@ -89,10 +90,14 @@ def _columns(examples: Examples, name: str, source: str, indices: Sequence[int])
     """Some columns of an array, along its last axis."""
     columns = tuple(examples.columns[source][index] for index in indices)
     samples = examples.samples.get(source)
-    picked = samples[..., indices] if samples is not None else None
-    return Assigned(name, source, examples.arrays[source][..., indices], columns, picked)
+
+    def pick(rows: Array) -> Array:
+        return rows[..., indices]
+
+    picked = change_rows(samples, pick) if samples is not None else None
+    return Assigned(name, source, change_rows(examples.arrays[source], pick), columns, picked)
 
 
-def example_type(array: Array) -> str:
+def example_type(array: Array | StoredRows) -> str:
     """The dtype and shape of an example, written like a type."""
     return f"{array.dtype}[{', '.join(map(str, array.shape[1:]))}]"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,27 @@ import numpy as np
 
 from runtime.data.examples import Examples
 from runtime.data.padding import Padding
+from runtime.data.stored_rows import blocks
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
 _AHEAD = 4  # batches that are prefetched
 _POOL = 20  # batches whose rows are sorted by length together
+
+
+@dataclass(frozen=True, eq=False)
+class _Consecutive(Sequence["Array"]):
+    """Rows cut into batches when one is asked for: a list of millions of them would take more memory than the rows."""
+
+    rows: Array
+    size: int
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.size)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.rows[index * self.size : (index + 1) * self.size]
 
 
 class Batches:
@@ -37,6 +53,7 @@ class Batches:
         self.size, self.shuffle, self.seed = size, shuffle, seed
         self.augmented = part == "training" and bool(examples.augmentations)
         self.padding = padding or Padding.of_arrays(examples.arrays) if examples.padded else None
+        self._known: dict[str, Array] | None = None  # the lengths of padded rows, by dim
 
     def __len__(self) -> int:
         return self._count
@@ -82,11 +99,11 @@ class Batches:
             stopped.set()
             thread.join()
 
-    def _batches(self, generator: np.random.Generator) -> list[Array]:
+    def _batches(self, generator: np.random.Generator) -> Sequence[Array]:
         """The rows of each batch, in a new order in every epoch if they are shuffled."""
         rows = generator.permutation(self.rows) if self.shuffle else self.rows
         if self.padding is None or not (self.shuffle or self.padding.apart):
-            return [rows[start : start + self.size] for start in range(0, len(rows), self.size)]
+            return _Consecutive(rows, self.size)
         if self.shuffle:
             rows = self._by_length(rows, self.padding)
         batches = self._cut(rows, self.padding)
@@ -119,7 +136,21 @@ class Batches:
         ]
 
     def _lengths(self, rows: Array, padding: Padding) -> dict[str, Array]:
-        return padding.lengths({name: self.examples.arrays[name][rows] for name in padding.axes}, self.examples.padding)
+        """The number of tokens of rows of the part along each dim, before their padding."""
+        if self._known is None:
+            self._known = self._lengths_of_all(padding)
+        return {dim: lengths[rows] for dim, lengths in self._known.items()}
+
+    def _lengths_of_all(self, padding: Padding) -> dict[str, Array]:
+        """The lengths of all examples, measured for those of the part."""
+        known: dict[str, Array] = {}
+        for name, dim in padding.axes.items():
+            known.setdefault(dim, np.zeros(len(self.examples), np.int64))
+            one = Padding({name: dim})
+            for rows, block in blocks(self.examples.arrays[name], self.rows):
+                lengths = one.lengths({name: block}, self.examples.padding)[dim]
+                known[dim][rows] = np.maximum(known[dim][rows], lengths)
+        return known
 
     def _batch(self, rows: Array, epoch: int, number: int) -> dict[str, Array]:
         batch = {name: array[rows] for name, array in self.examples.arrays.items()}

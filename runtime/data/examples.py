@@ -15,6 +15,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.fitted import Fitted, Stage
 from runtime.data.scaling import Scale, Scaling
+from runtime.data.stored_rows import StoredRows, blocks
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -78,18 +79,21 @@ class Series:
 class Examples:
     """Arrays whose axis 0 counts the examples, and the examples of each part: training, validation and test.
 
+    Rows of large arrays stay in their files: who needs all of them reads `blocks`, or changes them as they are read.
     `inputs` and `targets` are names of arrays in order, for models with other names. `scales` are requested scalings,
     `scalings` are fitted ones, which the compiled model inverts. `padded` rows of tokens end in padding.
     """
 
-    arrays: dict[str, Array]
+    arrays: Mapping[str, Array | StoredRows]
     inputs: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     ordered: bool = False  # in time: parts are consecutive, never random
     parts: dict[str, Array] = field(default_factory=dict)
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)  # the names along the last axis of an array
     scales: tuple[Scale, ...] = ()
-    samples: dict[str, Array] = field(default_factory=dict)  # the rows of overlapping windows, once, for scalings
+    samples: Mapping[str, Array | StoredRows] = field(
+        default_factory=dict
+    )  # the rows of overlapping windows, once, for scalings
     scalings: dict[str, Scaling] = field(default_factory=dict)
     classes: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by column, the names of its classes
     tokenizer: Tokenizer | None = None
@@ -101,7 +105,9 @@ class Examples:
     files: tuple[str, ...] = ()  # of the examples in the folder `path`, if each is a file
     stages: tuple[Stage, ...] = ()  # that the examples went through, beginning with the source
     decided: Mapping[str, Any] = field(default_factory=dict)  # arguments that the source read from its file
-    raw: dict[str, Array] = field(default_factory=dict)  # of scaled arrays what they were before, where that is kept
+    raw: Mapping[str, Array | StoredRows] = field(
+        default_factory=dict
+    )  # of scaled arrays what they were before, where that is kept
     series: Series | None = None  # that windows were cut of, where raw numbers are kept
     fills: Mapping[str, float] = field(default_factory=dict)  # by column, the mean that stands for missing numbers
     dates: Mapping[str, str] = field(default_factory=dict)  # by column, how dates are written that features are of
@@ -157,9 +163,11 @@ def digest(examples: Examples) -> str:
     """A hash of all examples and their parts."""
     hashed = blake2b(digest_size=8)
     parts = {f"{name}:": rows for name, rows in examples.parts.items()}
-    for name, array in sorted({**examples.arrays, **parts}.items()):
+    arrays: dict[str, Array | StoredRows] = {**examples.arrays, **parts}
+    for name, array in sorted(arrays.items()):
         hashed.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        hashed.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)  # bf16 has no buffer of its own
+        for _, block in blocks(array):
+            hashed.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)  # bf16 has no buffer of its own
     return hashed.hexdigest()
 
 

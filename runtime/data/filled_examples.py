@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from runtime.data.context import Context
 from runtime.data.examples import Examples
 from runtime.data.filling import fill_of, filled, flagged, means_of
 from runtime.data.rows import Rows
+from runtime.data.stored_rows import blocks, change_rows, pick_rows
 
 if TYPE_CHECKING:
     from grammar.source import Span
@@ -33,14 +35,15 @@ def fill_examples(examples: Examples, data: Rows, context: Context, span: Span |
     examples = _with_targets(examples, data.path, context).split(context)
     means: dict[str, float] = {}
     arrays = dict(examples.arrays)
+    training = examples.parts["training"]
     for array, names in examples.columns.items():
         fitted = [name for name in names if name not in examples.classes and flagged(data.fills, name) is None]
         at = [names.index(name) for name in fitted]
         if context.fitted is None:
-            means |= means_of(arrays[array][examples.parts["training"]][:, at], fitted, data.fills, data.path)
+            means |= means_of(arrays[array], fitted, data.fills, data.path, training, at)
         else:
             means |= context.fitted.fills
-        arrays[array] = filled(arrays[array], names, data.fills, means)
+        arrays[array] = change_rows(arrays[array], partial(filled, names=names, fills=data.fills, means=means))
     return replace(examples, arrays=arrays, fills=means)
 
 
@@ -48,13 +51,14 @@ def _with_targets(examples: Examples, path: str, context: Context) -> Examples:
     """The examples whose target is there."""
     if not examples.targets or examples.lines is None:
         return examples
-    kept = np.asarray(~np.isnan(examples.arrays[examples.targets[0]]).any(axis=1))
+    targets = (block for _, block in blocks(examples.arrays[examples.targets[0]]))
+    kept = np.concatenate([~np.isnan(block).any(axis=1) for block in targets])
     count = int((~kept).sum())
     if not count:
         return examples
     rows = "1 row is" if count == 1 else f"{count:,} rows are"
     context.note(path, f"{rows} left out, since targets in them are missing")
-    arrays = {name: array[kept] for name, array in examples.arrays.items()}
+    arrays = {name: pick_rows(array, np.flatnonzero(kept)) for name, array in examples.arrays.items()}
     now = np.cumsum(kept) - 1  # where the kept ones are
     parts = {name: now[rows[kept[rows]]] for name, rows in examples.parts.items()}
     return replace(examples, arrays=arrays, lines=examples.lines[kept], parts=parts)

@@ -14,7 +14,9 @@ from grammar.diagnostics import Diagnostic, NablacError
 if TYPE_CHECKING:
     from compiler.types import Array
     from grammar.source import Span
+    from runtime.data.stored_rows import StoredRows
 
+_AT_ONCE = 1 << 14  # rows that are added up together
 FLAG = "missing_"  # before the name of a column: where its cells were missing
 
 
@@ -53,23 +55,47 @@ def flagged(fills: Sequence[Fill], name: str) -> str | None:
     return column if fill is not None and fill.flag else None
 
 
-def means_of(training: Array, names: Sequence[str], fills: Sequence[Fill], path: str) -> dict[str, float]:
-    """The mean of each column that is filled, of its numbers in the rows of the training part [rows, columns].
+def means_of(
+    table: Array | StoredRows,
+    names: Sequence[str],
+    fills: Sequence[Fill],
+    path: str,
+    training: Array,
+    indices: Sequence[int] | None = None,
+) -> dict[str, float]:
+    """The mean of each column that is filled, of its numbers in the rows of the `training` part.
 
-    NablacError for a column of which none of these rows has a number.
+    The columns of a table [rows, columns] are those of all `names`, or those at the `indices`. NablacError for a column
+    of which none of these rows has a number.
     """
+    firsts, totals, counts = _sums(table, training, range(len(names)) if indices is None else indices)
     means: dict[str, float] = {}
     for index, name in enumerate(names):
         fill = fill_of(fills, name)
         if fill is None or flagged(fills, name) is not None:
             continue
-        known = training[:, index][np.isfinite(training[:, index])]
-        if not len(known):
+        if not counts[index]:
             message = f"column `{name}` of {path} has no number in the training part, by which missing ones are filled"
             raise NablacError(Diagnostic(codes.E823, message, fill.span))
-        first = known[0]  # differences from it are exact for numbers near each other
-        means[name] = float(first + (known - first).mean())
+        means[name] = float(firsts[index] + totals[index] / counts[index])
     return means
+
+
+def _sums(table: Array | StoredRows, rows: Array, columns: Sequence[int]) -> tuple[Array, Array, Array]:
+    """Of each column the first number in these rows, the sum of the differences from it, and the count of numbers.
+
+    Differences from it are exact for numbers near each other. Always as many rows are added up at a time.
+    """
+    firsts, totals, counts = np.zeros(len(columns)), np.zeros(len(columns)), np.zeros(len(columns), int)
+    for start in range(0, len(rows), _AT_ONCE):
+        part = table[rows[start : start + _AT_ONCE]]
+        for index, column in enumerate(columns):
+            known = part[:, column][np.isfinite(part[:, column])]
+            if len(known):
+                firsts[index] = firsts[index] if counts[index] else known[0]
+                totals[index] += (known - firsts[index]).sum()
+                counts[index] += len(known)
+    return firsts, totals, counts
 
 
 def filled(

@@ -18,9 +18,10 @@ from runtime.data.context import Context
 from runtime.data.examples import Examples
 from runtime.data.model_arrays import are_labels, cast, check_kind, is_one_hot, reshape
 from runtime.data.recipe import described
-from runtime.data.scaling import Scaling, fit_scaling, select_scale
+from runtime.data.scaling import Extremes, Scaling, fit_scaling, select_scale
 from runtime.data.sources import SOURCES
 from runtime.data.stages import STAGES, apply_split
+from runtime.data.stored_rows import StoredRows, change_rows
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -84,9 +85,9 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
         raise NablacError(Diagnostic(codes.E823, "no example is left to train on", span))
     _check_parts(examples, context, span)
     _check_scaled_columns(examples, wanted)
-    arrays: dict[str, Array] = {}
+    arrays: dict[str, Array | StoredRows] = {}
     scalings: dict[str, Scaling] = {}
-    raw: dict[str, Array] = {}
+    raw: dict[str, Array | StoredRows] = {}
     columns: dict[str, tuple[str, ...]] = {}
     types = {**wanted.inputs, **wanted.targets}
     for assignment in assign(examples, wanted.inputs, wanted.targets, span):
@@ -102,12 +103,11 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
             if scaling is not None:
                 scalings[name] = scaling
                 if context.fitted is None:
-                    _check_precision(
-                        assignment, array[examples.parts["training"]], scaling, type, name in wanted.targets, span
-                    )
+                    extremes = Extremes.of(array, examples.parts["training"])
+                    _check_precision(assignment, extremes, scaling, type, name in wanted.targets, span)
                 if context.keeps_raw:
                     raw[name] = array
-                array = scaling.apply(array)
+                array = change_rows(array, scaling.apply)
         arrays[name] = cast(array, assignment, type, examples, span)
     inputs, targets = tuple(wanted.inputs), tuple(wanted.targets)
     scaled = replace(examples, arrays=arrays, inputs=inputs, targets=targets, columns=columns, scalings=scalings)
@@ -124,7 +124,9 @@ def _check_parts(examples: Examples, context: Context, span: Span | None) -> Non
             raise NablacError(Diagnostic(codes.E823, message, span, hint=hint))
 
 
-def _scaling(assignment: Assigned, array: Array, examples: Examples, context: Context, unasked: bool) -> Scaling | None:
+def _scaling(
+    assignment: Assigned, array: Array | StoredRows, examples: Examples, context: Context, unasked: bool
+) -> Scaling | None:
     """The scaling of an array; `assignment.array` is the same before it took the model's shape."""
     if context.fitted is not None:
         return context.fitted.scalings.get(assignment.name)
@@ -136,21 +138,19 @@ def _scaling(assignment: Assigned, array: Array, examples: Examples, context: Co
         scaling, form = fit_scaling(assignment.samples, scales), assignment.array
     else:  # an array is of images if it has four axes in the data or in the model
         form = assignment.array if assignment.array.ndim >= array.ndim else array
-        scaling = fit_scaling(form[examples.parts["training"]], scales)
+        scaling = fit_scaling(form, scales, examples.parts["training"])
     return scaling.reshape(form.shape[1:], array.shape[1:]) if scaling is not None else None
 
 
 def _check_precision(
-    assignment: Assigned, raw: Array, scaling: Scaling, type: TensorType, target: bool, span: Span | None
+    assignment: Assigned, raw: Extremes, scaling: Scaling, type: TensorType, target: bool, span: Span | None
 ) -> None:
     """NablacError if raw numbers, which the compiled model takes and gives, lose too much precision in its type."""
     name = assignment.name
     at = scaling.imprecise_index(raw, type.dtype)
     if at is None:
         return
-    everywhere: Any = (slice(None), *at)
-    numbers = np.abs(raw[everywhere].astype(np.float64))
-    largest, spread = float(numbers.max()), float(np.broadcast_to(scaling.scale, raw.shape[1:])[at])
+    largest, spread = float(raw.largest[at]), float(np.broadcast_to(scaling.scale, raw.largest.shape)[at])
     column = at[-1] if at else 0
     what = f"column `{assignment.columns[column]}`" if len(assignment.columns) > column else f"`{assignment.source}`"
     if largest > type.dtype.largest:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from math import prod
+from typing import TYPE_CHECKING
+
 from compiler.graph import Graph
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Span
 from runtime.data.examples import Examples
 from runtime.data.model_arrays import too_many_texts
-from runtime.table_lookups import TableCheck
+from runtime.data.stored_rows import StoredRows, blocks, row_blocks
+from runtime.table_lookups import Outside, TableCheck
+
+if TYPE_CHECKING:
+    from compiler.types import Array
 
 
 def check_lookups(graph: Graph, examples: Examples, span: Span | None) -> None:
@@ -16,10 +25,24 @@ def check_lookups(graph: Graph, examples: Examples, span: Span | None) -> None:
 
     Indices are checked as the model computes them: it may replace some first, such as a label `ignore`.
     """
-    for outside in TableCheck(graph).outside(examples.arrays, {}):
+    for outside in _outside(TableCheck(graph), examples.arrays):
         refusal = _no_class if outside.name in examples.targets else _no_row
         row = outside.index[0] if outside.whole and outside.index else None
         raise refusal(outside.name, outside.number, row, outside.size, examples, span)
+
+
+def _outside(check: TableCheck, arrays: Mapping[str, Array | StoredRows]) -> Iterator[Outside]:
+    """The first index out of range of each look-up; of rows that stay in their files, of some rows at a time."""
+    read = {name: array for name, array in arrays.items() if name in check.read}
+    in_memory = {name: array for name, array in read.items() if not isinstance(array, StoredRows)}
+    if len(in_memory) == len(read):
+        yield from check.outside(in_memory, {})
+        return
+    largest = max(read.values(), key=lambda array: prod(array.shape[1:]) if isinstance(array, StoredRows) else 0)
+    for rows in row_blocks(largest):
+        for outside in check.outside({name: array[rows] for name, array in read.items()}, {}):
+            index = (int(rows[outside.index[0]]), *outside.index[1:]) if outside.whole else outside.index
+            yield replace(outside, index=index)
 
 
 def _no_class(name: str, label: int, row: int | None, size: int, examples: Examples, span: Span | None) -> NablacError:
@@ -48,7 +71,7 @@ def _no_row(name: str, number: int, row: int | None, size: int, examples: Exampl
         message = f"`{name}` holds {number:,}, and the model looks it up in a table of {size:,} rows"
         hint = f"the table needs {number + 1:,} rows, or the data smaller numbers"
         return NablacError(Diagnostic(codes.E851, message, span, place=location, hint=hint))
-    largest = int(examples.arrays[name].max())
+    largest = max(int(block.max()) for _, block in blocks(examples.arrays[name]))
     message = f"`{name}` holds {largest:,}, and the model looks it up in a table of {size:,} rows"
     needed = examples.tokenizer.size
     hint = f"the vocabulary needs {needed:,} rows, or the data fewer tokens: `tokens(most: {size})`"

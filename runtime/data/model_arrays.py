@@ -12,6 +12,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Span
 from runtime.conversion import CannotConvert, check_numbers, convert
 from runtime.data.assignment import Assigned, example_type
+from runtime.data.stored_rows import StoredRows, blocks, change_rows
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -22,8 +23,13 @@ _SHOWN = 5  # classes that are listed in a message
 
 
 def reshape(
-    array: Array, assigned: Assigned, type: TensorType, examples: Examples, target: bool, span: Span | None
-) -> Array:
+    array: Array | StoredRows,
+    assigned: Assigned,
+    type: TensorType,
+    examples: Examples,
+    target: bool,
+    span: Span | None,
+) -> Array | StoredRows:
     """Reshape an array that differs from the type in axes of size 1, or make one-hot rows of labels for a float target.
 
     NablacError if it does not fit.
@@ -44,7 +50,7 @@ def reshape(
     shape = array.shape[1:]
     if len(shape) != len(wanted) and all(isinstance(size, int) for size in wanted):
         if int(np.prod(shape)) == int(np.prod([int(size) for size in wanted])):  # type: ignore[arg-type]
-            array = array.reshape(len(array), *wanted)
+            array = change_rows(array, lambda rows: rows.reshape(len(rows), *wanted))
             shape = array.shape[1:]
     fits = len(shape) == len(wanted) and all(
         not isinstance(size, int) or size == actual for size, actual in zip(wanted, shape, strict=True)
@@ -63,12 +69,30 @@ def check_kind(assigned: Assigned, type: TensorType, examples: Examples, span: S
         raise _unfit(assigned, type, examples, error, span) from None
 
 
-def cast(array: Array, assigned: Assigned, type: TensorType, examples: Examples, span: Span | None) -> Array:
+def cast(
+    array: Array | StoredRows, assigned: Assigned, type: TensorType, examples: Examples, span: Span | None
+) -> Array | StoredRows:
     """Convert to the type's dtype; NablacError with the line of the first number that does not fit."""
+    dtype = type.dtype.numpy
     try:
-        return np.ascontiguousarray(convert(array, type.dtype.numpy))
+        if not isinstance(array, StoredRows):
+            return np.ascontiguousarray(convert(array, dtype))
+        if not np.can_cast(array.dtype, dtype):
+            _check_convertible(array, dtype)
+        return change_rows(array, lambda rows: np.ascontiguousarray(convert(rows, dtype)))
     except CannotConvert as error:
         raise _unfit(assigned, type, examples, error, span) from None
+
+
+def _check_convertible(array: StoredRows, dtype: np.dtype[np.generic]) -> None:
+    """CannotConvert for the first number that a dtype does not have."""
+    for rows, block in blocks(array):
+        try:
+            convert(block, dtype)
+        except CannotConvert as error:
+            if error.index is not None:
+                error.index = (int(rows[error.index[0]]), *error.index[1:])
+            raise
 
 
 def _unfit(
@@ -98,14 +122,16 @@ def too_many_texts(column: str, examples: Examples, model: str, code: codes.Code
     return NablacError(Diagnostic(code, message, span, note=note, hint=hint))
 
 
-def is_one_hot(array: Array) -> bool:
+def is_one_hot(array: Array | StoredRows) -> bool:
     """Whether each row has a single 1 and zeros otherwise: classes, which are not scaled."""
     if array.ndim < 2 or array.shape[-1] < 2:
         return False
-    return bool(((array == 0) | (array == 1)).all() and (array.sum(axis=-1) == 1).all())
+    return all(
+        bool(((block == 0) | (block == 1)).all() and (block.sum(axis=-1) == 1).all()) for _, block in blocks(array)
+    )
 
 
-def are_labels(array: Array, wanted: tuple[object, ...]) -> bool:
+def are_labels(array: Array | StoredRows, wanted: tuple[object, ...]) -> bool:
     """Whether an array holds integers for a target with a last axis of several classes."""
     if not wanted or not isinstance(wanted[-1], int) or wanted[-1] < 2:
         return False
@@ -115,19 +141,30 @@ def are_labels(array: Array, wanted: tuple[object, ...]) -> bool:
     agree = len(rows) == len(before) and all(
         not isinstance(size, int) or size == actual for size, actual in zip(before, rows, strict=True)
     )
-    return agree and (array.dtype.kind in "iub" or np.array_equal(array, np.round(array)))
+    if not agree or array.dtype.kind in "iub":
+        return agree
+    return all(np.array_equal(block, np.round(block)) for _, block in blocks(array))
 
 
-def _one_hot(array: Array, examples: Examples, name: str, type: TensorType, span: Span | None) -> Array:
-    labels, classes = array.reshape(array.shape[: type.rank - 1]), int(type.shape[-1])  # type: ignore[arg-type]
-    wrong = np.argwhere((labels < 0) | (labels >= classes))
-    if len(wrong):
-        label, row = int(labels[tuple(wrong[0])]), wrong[0][0]
+def _one_hot(
+    array: Array | StoredRows, examples: Examples, name: str, type: TensorType, span: Span | None
+) -> Array | StoredRows:
+    classes = int(type.shape[-1])  # type: ignore[arg-type]
+    for rows, block in blocks(array):
+        wrong = np.argwhere((block < 0) | (block >= classes))
+        if not len(wrong):
+            continue
+        label, row = int(block[tuple(wrong[0])]), rows[wrong[0][0]]
         message = f"`{name}` has {classes} classes, 0 to {classes - 1}, and the data holds a label {label}"
         location = examples.location(int(row))
         if location is None:
             raise NablacError(Diagnostic(codes.E826, f"{message}: example {row}", span))
         raise NablacError(Diagnostic(codes.E826, message, place=location))
-    labels = labels.astype(np.int64)
-    rows_of_ones: Array = np.eye(classes, dtype=np.float32)[labels]
-    return rows_of_ones
+    ones = np.eye(classes, dtype=np.float32)
+    shape = array.shape[1 : type.rank - 1]
+
+    def one_hot_rows(labels: Array) -> Array:
+        whole: Array = ones[labels.reshape(len(labels), *shape).astype(np.int64)]
+        return whole
+
+    return change_rows(array, one_hot_rows)

@@ -10,6 +10,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from compiler.types import Array
+    from runtime.data.stored_rows import StoredRows
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Padding:
     apart: frozenset[str] = frozenset()
 
     @staticmethod
-    def of_arrays(arrays: Mapping[str, Array]) -> Padding:
+    def of_arrays(arrays: Mapping[str, Array | StoredRows]) -> Padding:
         """The padding of arrays without a model: each has a dim of its own."""
         return Padding({name: name for name, array in arrays.items() if array.ndim == 2 and array.dtype.kind == "i"})
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from grammar.source import Span
+from runtime.data.stored_rows import StoredRows, blocks
 
 if TYPE_CHECKING:
     from compiler.types import Array, DType
@@ -28,21 +30,21 @@ class Scale:
     columns: tuple[str, ...]
     span: Span
 
-    def fit(self, table: Array, rounding: float) -> tuple[Array, Array]:
-        """Offset and scale of each column of [rows, columns]; a constant column is only shifted.
+    def fit(self, table: Table, rounding: float) -> tuple[Array, Array]:
+        """Offset and scale of each column of a table; a constant column is only shifted.
 
         Differences of no more than `rounding` times the largest number of a column count as 0.
         """
-        least, most, largest = (np.full(table.shape[1], start) for start in (np.inf, -np.inf, 0.0))
-        for rows, moved in _from_first(table):
+        least, most, largest = (np.full(table.columns, start) for start in (np.inf, -np.inf, 0.0))
+        for rows, moved in table.from_first():
             least, most = np.minimum(least, moved.min(axis=0)), np.maximum(most, moved.max(axis=0))
             largest = np.maximum(largest, np.abs(rows.astype(np.float64)).max(axis=0))
-        offset = table[0].astype(np.float64)
+        offset = table.first.astype(np.float64)
         if self.kind == "standardize":
             unit = np.maximum(most, -least)
             unit[unit == 0] = 1  # numbers are divided by it, so that squares neither overflow nor underflow
-            mean = sum((moved / unit).sum(axis=0) for _, moved in _from_first(table)) / len(table)
-            squares = sum(((moved / unit - mean) ** 2).sum(axis=0) for _, moved in _from_first(table))
+            mean = sum((moved / unit).sum(axis=0) for _, moved in table.from_first()) / len(table)
+            squares = sum(((moved / unit - mean) ** 2).sum(axis=0) for _, moved in table.from_first())
             spread, offset = np.sqrt(squares / len(table)) * unit, offset + mean * unit
         else:
             spread = (most / 2 - least / 2) * (2 / (self.high - self.low))
@@ -70,14 +72,13 @@ class Scaling:
         offset, scale = (np.broadcast_to(numbers, before).reshape(after) for numbers in (self.offset, self.scale))
         return Scaling(offset, scale)
 
-    def imprecise_index(self, raw: Array, dtype: DType) -> tuple[int, ...] | None:
+    def imprecise_index(self, raw: Extremes, dtype: DType) -> tuple[int, ...] | None:
         """The index in an example at which raw numbers lose too much precision in `dtype`, or overflow, or None.
 
         The rounding error, half of `eps` times the largest number, has to be small compared with the scale.
         """
-        most, least = raw.max(axis=0), raw.min(axis=0)
-        largest = np.maximum(np.abs(most.astype(np.float64)), np.abs(least.astype(np.float64)))
-        varies = differences(most, least) > 2 * _rounding(raw) * largest
+        largest = raw.largest
+        varies = differences(raw.most, raw.least) > 2 * _rounding(raw.most) * largest
         varies &= (self.offset != 0) | (self.scale != 1)  # only numbers that a stage scales
         error = np.where(varies, dtype.eps / 2 * largest / self.scale, 0.0)
         error = np.where(largest > dtype.largest, np.inf, error)
@@ -108,15 +109,84 @@ def differences(left: Array, right: Array) -> Array:
     return np.asarray(left.astype(np.float64) - right.astype(np.float64))
 
 
-def _from_first(table: Array) -> Iterator[tuple[Array, Array]]:
-    """Blocks of rows, and their differences from the first row, which are exact for numbers near each other."""
-    step = max(1, _AT_ONCE // max(1, table.shape[1]))
-    for start in range(0, len(table), step):
-        rows = table[start : start + step]
-        yield rows, differences(rows, table[:1])
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The numbers that a scaling is fitted to, as [rows, columns]; the columns are the channels of images.
+
+    It is read some rows at a time, always the same ones: sums do not depend on whether it is in memory.
+    """
+
+    array: Array | StoredRows
+    rows: Array | None  # of the array; None for all
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the array is of images [examples, channels, height, width]."""
+        return self.array.ndim == 4
+
+    @property
+    def columns(self) -> int:
+        """The number of columns."""
+        return 1 if self.array.ndim == 1 else self.array.shape[1 if self.is_image else -1]
+
+    def __len__(self) -> int:
+        examples = len(self.array) if self.rows is None else len(self.rows)
+        return examples * prod(self.array.shape[1:]) // max(1, self.columns)
+
+    @property
+    def first(self) -> Array:
+        """The first row."""
+        examples = self.array[:1] if self.rows is None else self.array[self.rows[:1]]
+        row: Array = self._rows_of(examples)[0]
+        return row
+
+    def from_first(self) -> Iterator[tuple[Array, Array]]:
+        """Blocks of rows, and their differences from the first row, which are exact for numbers near each other."""
+        first = None
+        for rows in self._blocks():
+            first = rows[:1] if first is None else first
+            yield rows, differences(rows, first)
+
+    def _rows_of(self, examples: Array) -> Array:
+        table = np.moveaxis(examples, 1, -1) if self.is_image else examples
+        return np.ascontiguousarray(table.reshape(-1, self.columns))
+
+    def _blocks(self) -> Iterator[Array]:
+        step = max(1, _AT_ONCE // max(1, self.columns))
+        rest = np.zeros((0, self.columns), self.array.dtype)
+        for _, examples in blocks(self.array, self.rows):
+            table = self._rows_of(examples)
+            if len(rest):
+                table = np.concatenate([rest, table])
+            whole = len(table) - len(table) % step
+            for start in range(0, whole, step):
+                yield table[start : start + step]
+            rest = table[whole:]
+        if len(rest):
+            yield rest
 
 
-def _rounding(array: Array) -> float:
+@dataclass(frozen=True, eq=False)
+class Extremes:
+    """The largest and the least number of some examples at each index in an example."""
+
+    most: Array
+    least: Array
+
+    @staticmethod
+    def of(array: Array | StoredRows, rows: Array) -> Extremes:
+        """Those of these rows of an array, of which there is at least one."""
+        parts = [(block.max(axis=0), block.min(axis=0)) for _, block in blocks(array, rows)]
+        most, least = zip(*parts, strict=True)
+        return Extremes(np.max(most, axis=0), np.min(least, axis=0))
+
+    @property
+    def largest(self) -> Array:
+        """The largest absolute number at each index, in f64."""
+        return np.maximum(np.abs(self.most.astype(np.float64)), np.abs(self.least.astype(np.float64)))
+
+
+def _rounding(array: Array | StoredRows) -> float:
     """The relative difference up to which floats of an array count as equal; 0 for integers."""
     return float(np.finfo(array.dtype).eps) if array.dtype.kind == "f" else 0.0
 
@@ -127,22 +197,24 @@ def select_scale(scales: Sequence[Scale], names: set[str], unasked: bool) -> Sca
     return next(fitting, None)
 
 
-def fit_scaling(examples: Array, scales: Sequence[Scale | None]) -> Scaling | None:
-    """Fit a scaling to training examples, for each column of the last axis or each channel of images.
+def fit_scaling(
+    examples: Array | StoredRows, scales: Sequence[Scale | None], rows: Array | None = None
+) -> Scaling | None:
+    """Fit a scaling to these `rows` of examples, for each column of the last axis or each channel of images.
 
     `scales` are those of the columns, or one for all. None if there is no scale.
     """
-    image = examples.ndim == 4
-    table = np.moveaxis(examples, 1, -1) if image else examples if examples.ndim > 1 else examples[:, None]
-    table = table.reshape(-1, table.shape[-1])
+    if rows is not None and not isinstance(examples, StoredRows):
+        examples, rows = examples[rows], None
+    table = Table(examples, rows)
     rounding = _rounding(examples)
-    of_columns = scales if len(scales) == table.shape[1] else list(scales[:1]) * table.shape[1]
+    of_columns = scales if len(scales) == table.columns else list(scales[:1]) * table.columns
     if not any(of_columns):
         return None
-    offset, scale = np.zeros(table.shape[1]), np.ones(table.shape[1])
+    offset, scale = np.zeros(table.columns), np.ones(table.columns)
     for scale_of_columns in {id(scale): scale for scale in of_columns if scale is not None}.values():
         here = np.array([other is scale_of_columns for other in of_columns])
         moved, spread = scale_of_columns.fit(table, rounding)
         offset, scale = np.where(here, moved, offset), np.where(here, spread, scale)
-    shape = (-1, 1, 1) if image and len(offset) > 1 else (-1,)
+    shape = (-1, 1, 1) if table.is_image and len(offset) > 1 else (-1,)
     return Scaling(offset.reshape(shape), scale.reshape(shape))

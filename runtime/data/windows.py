@@ -50,7 +50,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         means = (
             context.fitted.fills
             if context.fitted is not None
-            else means_of(_training_rows(table, spans, context), names, data.fills, data.path)
+            else means_of(table, names, data.fills, data.path, _training_rows(spans, context))
         )
         whole = np.concatenate([filled(table[first:end], names, data.fills, means) for first, end in spans])
     take_in = [names.index(name) for name in inputs]
@@ -81,7 +81,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         for here, (first, end) in zip(by_series, spans, strict=True)
     ]
     parts = joined_parts(split, [len(here) for here in by_series])
-    training = _training_rows(whole, spans, context)
+    training = whole[_training_rows(spans, context)]
     lines = np.array(data.lines)[read.kept]
     borders = tuple(int(numbers[first]) for first, _ in spans[1:])
     keys = () if data.series is None else tuple(data.keys[data.series[read.kept[first]]] for first, _ in spans)
@@ -105,9 +105,9 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     )
 
 
-def _training_rows(table: Array, spans: list[tuple[int, int]], context: Context) -> Array:
-    """The rows of the training parts of all series."""
-    return np.concatenate([table[first : first + cuts(end - first, context)[0]] for first, end in spans])
+def _training_rows(spans: list[tuple[int, int]], context: Context) -> Array:
+    """The indices of the rows of the training parts of all series."""
+    return np.concatenate([np.arange(first, first + cuts(end - first, context)[0]) for first, end in spans])
 
 
 def _with_targets(

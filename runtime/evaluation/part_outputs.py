@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from compiler.types import Array
     from runtime.data.examples import Examples
     from runtime.data.padding import Padding
+    from runtime.data.stored_rows import StoredRows
     from runtime.training.training_run import Training
 
 _ROW = " row"  # no input or target is called so
@@ -72,7 +73,7 @@ def _joined(parts: list[PartOutputs], target: str) -> Array:
     return np.concatenate([part.targets[target] for part in parts])
 
 
-def _raw(data: Examples, name: str) -> Array:
+def _raw(data: Examples, name: str) -> Array | StoredRows:
     """An array before it was scaled."""
     return data.raw.get(name, data.arrays[name])
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from compiler.output_meanings import BINARY_SCORES, CLASS_SCORES, Kind
 from runtime.data.recipe import Recipe
+from runtime.data.stored_rows import blocks
 
 if TYPE_CHECKING:
     from compiler.types import Array
     from runtime.data.examples import Examples
+    from runtime.data.stored_rows import StoredRows
     from runtime.prediction.predictor import Predictor
 
 What = Literal["regression", "forecast", "classes", "binary", "labels", "margin", "tokens"]
@@ -84,11 +87,11 @@ def _task(
     if kind in BINARY_SCORES:
         if not _holds_only(truth, (0, 1)):
             return "it holds numbers other than 0 and 1, so it is no yes-or-no target"
-        single = truth.size == len(truth)
+        single = prod(truth.shape[1:]) == 1
         names = _two_names(recipe, target)
         return Task("binary" if single else "labels", target, output, kind, names, columns)
     if measured is not None and target not in measured:
-        if truth.size == len(truth) and _holds_only(truth, (-1, 1)):
+        if prod(truth.shape[1:]) == 1 and _holds_only(truth, (-1, 1)):
             return Task("margin", target, output, kind, ("-1", "1"), columns)
         return "the loss does more with it than compare it with the model's numbers, so errors would say little"
     if target in recipe.fitted.scalings and predictor.units.get(output, "model") == "model":
@@ -105,9 +108,10 @@ def reconstruction_tasks(predictor: Predictor, data: Examples, rebuilt: Mapping[
     ]
 
 
-def is_one_hot(truth: Array) -> bool:
+def is_one_hot(truth: Array | StoredRows) -> bool:
     """Whether each row has one 1 and zeros beside it."""
-    return truth.ndim > 1 and _holds_only(truth, (0, 1)) and bool((truth.sum(axis=-1) == 1).all())
+    rows = (block.sum(axis=-1) == 1 for _, block in blocks(truth))
+    return truth.ndim > 1 and _holds_only(truth, (0, 1)) and all(map(np.all, rows))
 
 
 def _two_names(recipe: Recipe, target: str) -> tuple[str, ...]:
@@ -115,8 +119,8 @@ def _two_names(recipe: Recipe, target: str) -> tuple[str, ...]:
     return names if len(names) == _BINARY else ("0", "1")
 
 
-def _holds_only(truth: Array, values: tuple[int, int]) -> bool:
-    return bool(np.isin(truth.astype(np.float32), values).all())
+def _holds_only(truth: Array | StoredRows, values: tuple[int, int]) -> bool:
+    return all(np.isin(block.astype(np.float32), values).all() for _, block in blocks(truth))
 
 
 def class_names(task: Task, count: int) -> tuple[str, ...]:

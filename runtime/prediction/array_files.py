@@ -49,7 +49,7 @@ def digits_in(path: str, predictor: Predictor) -> dict[str, Array]:
     assert source is not None
     nowhere = Span(Source(path, ""), 0, 0)
     stage = DataStage("digits", {"labels": "", **source.arguments, "path": str(Path(path).absolute())}, nowhere)
-    return dict(digits(stage, Context(Path.cwd())).arrays)
+    return {name: array[:] for name, array in digits(stage, Context(Path.cwd())).arrays.items()}
 
 
 def predict_arrays(predictor: Predictor, arrays: Mapping[str, Array], path: str, answers: Answers) -> Iterator[Columns]:

@@ -83,7 +83,7 @@ class Predictor:
         part = Assigned(name, name, array, columns, None)
         type = self.types[name]
         check_kind(part, type, examples, None)
-        return cast(reshape(array, part, type, examples, False, None), part, type, examples, None)
+        return cast(reshape(array, part, type, examples, False, None), part, type, examples, None)[:]
 
     def in_scaled_units(self) -> list[str]:
         """The outputs about a target that stay in its scaled units of training."""

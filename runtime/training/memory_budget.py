@@ -13,6 +13,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 
 if TYPE_CHECKING:
     from compiler.types import Array
+    from runtime.data.stored_rows import StoredRows
 
 
 def parse_bytes(text: str) -> int:
@@ -24,7 +25,7 @@ def parse_bytes(text: str) -> int:
     return count
 
 
-def known_sizes(graph: Graph, batch: int, arrays: Mapping[str, Array]) -> dict[str, int]:
+def known_sizes(graph: Graph, batch: int, arrays: Mapping[str, Array | StoredRows]) -> dict[str, int]:
     """The sizes of named dims in the largest batch of a step's graph, as far as these arrays of examples tell them.
 
     The first axis of an input counts the examples of the batch, or as many as there are.
@@ -42,7 +43,7 @@ def known_sizes(graph: Graph, batch: int, arrays: Mapping[str, Array]) -> dict[s
     return sizes
 
 
-def batch_sizes(graph: Graph, batch: int, arrays: Mapping[str, Array]) -> dict[str, int]:
+def batch_sizes(graph: Graph, batch: int, arrays: Mapping[str, Array | StoredRows]) -> dict[str, int]:
     """The sizes of all named dims in the largest batch of a step's graph; NablacError for one that is not known."""
     sizes = known_sizes(graph, batch, arrays)
     missing = {name for value in graph.inputs.values() for size in value.shape for name in symbols(size)} - sizes.keys()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from runtime.data.loading import Requirements, load_examples, run_stages
 from runtime.data.matching import PackagePath
 from runtime.data.missing_entries import check_lookups
 from runtime.data.padding import widen
+from runtime.data.stored_rows import StoredRows, change_rows, join_rows
 from runtime.data.table_files import of_file
 from runtime.training.batch_axis import check_example_axis
 from runtime.training.run_options import Options
@@ -156,20 +158,21 @@ def _of_file(stages: Sequence[DataStage], path: str) -> Sequence[DataStage]:
 
 def _join(examples: Examples, part: str, other: Examples, path: str) -> Examples:
     """Add the examples of another file as a part."""
-    arrays: dict[str, Array] = {}
+    arrays: dict[str, Array | StoredRows] = {}
     padding = examples.padding
     for name, array in examples.arrays.items():
         added = other.arrays[name]
         if examples.padded and array.ndim == 2:
-            array, added = widen(array, added.shape[1], padding), widen(added, array.shape[1], padding)
+            widest = partial(widen, width=max(array.shape[1], added.shape[1]), padding=padding)
+            array, added = change_rows(array, widest), change_rows(added, widest)
         if array.shape[1:] != added.shape[1:]:
             shapes = [list(rows.shape[1:]) for rows in (added, array)]
             message = f"an example's `{name}` is {shapes[0]}, and {shapes[1]} in the training data"
             raise NablacError(Diagnostic(codes.E824, message, place=path))
-        arrays[name] = np.concatenate([array, added])
+        arrays[name] = join_rows(array, added)
     count = len(examples)
     parts = {**examples.parts, part: np.arange(count, count + len(other))}
-    raw = {name: np.concatenate([array, other.raw[name]]) for name, array in examples.raw.items()}
+    raw = {name: join_rows(array, other.raw[name]) for name, array in examples.raw.items()}
     texts = [*examples.texts, *other.texts]
     files = (*examples.files, *other.files)
     joined = replace(examples, arrays=arrays, parts=parts, texts=texts, lines=None, files=files, raw=raw)

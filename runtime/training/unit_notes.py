@@ -11,6 +11,7 @@ from compiler.model_spec import ModelSpec, TrainingSpec
 from compiler.target_uses import target_uses
 from compiler.units import Unit
 from runtime.data.examples import Examples, fitted_to
+from runtime.data.stored_rows import blocks
 from runtime.training.trained import units_in
 
 
@@ -65,5 +66,7 @@ def _unscaled_notes(spec: TrainingSpec, examples: Examples) -> list[str]:
         "; `columns` of a scaling can name it nevertheless"
         for name, value in spec.targets.items()
         if name not in measured | examples.scalings.keys() and value.type.dtype.is_float
-        if np.abs(examples.arrays[name].astype(np.float64)).max(initial=0.0) > 1  # answers and shares need no scale
+        if any(  # answers and shares need no scale
+            np.abs(block.astype(np.float64)).max(initial=0.0) > 1 for _, block in blocks(examples.arrays[name])
+        )
     ]
