@@ -14,6 +14,7 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.fitted import Fitted, Stage
+from runtime.data.long_text import LongText
 from runtime.data.scaling import Scale, Scaling
 from runtime.data.stored_rows import StoredRows, blocks
 
@@ -30,7 +31,7 @@ class Text:
 
     path: str
     lines: list[tuple[str, ...]]
-    text: str = ""
+    content: LongText = field(default_factory=LongText)
     locations: list[str] = field(default_factory=list)
 
 

@@ -18,8 +18,8 @@ from runtime.image_file import ENDINGS
 def images(stage: DataStage, context: Context) -> Examples:
     """A folder with a folder of images for each class, in alphabetical order; needs the extra `image`.
 
-    With `channels` 3 images are in colour, with 1 in grey, with 4 in colour with alpha. Every file is decoded once here,
-    so that a broken one is found before training begins; what does not fit in memory is decoded again for each batch.
+    With `channels` 3 images are in colour, with 1 in grey, with 4 in colour with alpha. Every file is decoded here, so
+    that a broken one is found before training begins; of a large folder most are decoded again for each batch.
     """
     path = context.path(stage.arguments["path"], stage.span)
     folders = _class_folders(path, stage, context)

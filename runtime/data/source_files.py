@@ -42,8 +42,8 @@ class FileState:
 def unchanged(path: Path, since: FileState | None = None) -> Iterator[None]:
     """NablacError where a file is written to while it is read within the block, in place of what it then looks like.
 
-    A new file in its place does no harm: what was opened is read to its end. With `since` the file was read before: then
-    any other state is an error.
+    A new file in its place does no harm: what was opened is read to its end. With `since`, its state when it was first
+    read, any other state is an error.
     """
     before = FileState.of(path)
     if since is not None and before is not None and before != since:

@@ -15,8 +15,8 @@ from runtime.data.context import Context
 from runtime.data.digits import digits
 from runtime.data.examples import Text
 from runtime.data.image_folders import images
+from runtime.data.long_text import LongText
 from runtime.data.pairs import pairs
-from runtime.data.source_files import content_of
 from runtime.data.table_files import csv, json, parquet
 
 Source = Callable[[DataStage, Context], Any]
@@ -26,18 +26,20 @@ def text(stage: DataStage, context: Context) -> Text:
     """A text file, all `.txt` files of a folder in alphabetical order, or the string literals of a Python file."""
     path = context.path(stage.arguments["path"], stage.span)
     files = sorted(file for file in path.rglob("*.txt")) if path.is_dir() else [path]
-    parts = []
+    content = LongText()
     for file in files:
         try:
-            parts.append(_literals(file) if file.suffix == ".py" else decode(content_of(file), str(file)))
+            if file.suffix == ".py":
+                content.add_text(file, _literals(file))
+            else:
+                content.add(file)
         except SyntaxError as error:
             context.report_broken(f"{file}:{error.lineno or 1}", "this is not valid Python")
         except BrokenFile as error:
             context.leave_out(error, str(file))
-    whole = "\n".join(parts)
-    if not whole:
+    if not content.size:
         raise NablacError(Diagnostic(codes.E823, f"{path} holds no text", stage.span))
-    return Text(str(path), [], whole)
+    return Text(str(path), [], content)
 
 
 def _literals(path: Path) -> str:

@@ -13,6 +13,7 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.by_series import split_series
 from runtime.data.calendar_features import Calendar, calendar_of, format_of
+from runtime.data.coded_text import coded, coded_words, distinct_characters
 from runtime.data.context import Context
 from runtime.data.date_order import check_order
 from runtime.data.examples import Examples, Text, cuts, joined_parts, window_parts
@@ -25,7 +26,6 @@ from runtime.data.stage_arguments import check_kind, date_formats, names_of
 from runtime.data.tokens import known_tokenizer, tokens, windows_of
 from runtime.data.windows import window
 from runtime.text.tokenizers import ListTokenizer
-from runtime.text.words import pieces
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -161,22 +161,23 @@ def characters(data: Text, stage: DataStage, context: Context) -> Examples:
     """
     check_kind(data, Text, stage)
     length, stride = stage.arguments["length"], stage.arguments["stride"] or stage.arguments["length"]
-    first, _ = cuts(len(data.text), context)
-    tokenizer = known_tokenizer(context) or ListTokenizer("characters", tuple(sorted(set(data.text[:first]))), UNSEEN)
-    return windows_of(data.text, tokenizer, length, stride, context, stage)
+    first, _ = cuts(data.content.size, context)
+    tokenizer = known_tokenizer(context)
+    if tokenizer is None:
+        tokenizer = ListTokenizer("characters", distinct_characters(data.content, first), UNSEEN)
+    return windows_of(coded(data.content, tokenizer), tokenizer, length, stride, context, stage)
 
 
 def words(data: Text, stage: DataStage, context: Context) -> Examples:
     """Like `characters`, for words and punctuation: the `most` frequent ones of the training part."""
-    from collections import Counter
-
     check_kind(data, Text, stage)
-    tokens = pieces(data.text, "words")
-    first, _ = cuts(len(tokens), context)
-    counted = Counter(tokens[:first]).most_common(stage.arguments["most"])
     length, stride = stage.arguments["length"], stage.arguments["stride"] or stage.arguments["length"]
-    tokenizer = known_tokenizer(context) or ListTokenizer("words", tuple(word for word, _ in counted), UNSEEN)
-    return windows_of(data.text, tokenizer, length, stride, context, stage)
+    tokenizer = known_tokenizer(context)
+    if tokenizer is not None:
+        return windows_of(coded(data.content, tokenizer), tokenizer, length, stride, context, stage)
+    most = stage.arguments["most"]
+    learnt, numbers = coded_words(data.content, lambda count: cuts(count, context)[0], most, UNSEEN)
+    return windows_of(numbers, learnt, length, stride, context, stage)
 
 
 UNSEEN = ("\N{REPLACEMENT CHARACTER}",)  # the only special token of these two

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import LFS_POINTER, encoding_of, kind_of
-from runtime.boundary import BrokenFile, refuse_other_kinds
+from runtime.boundary import BrokenFile, SupportsRead, refuse_other_kinds
 
 _LONGEST_LINE = 16 << 20  # characters of a line, so that no file is read into memory as one of them
 _CHUNK = 1 << 20  # bytes
@@ -25,7 +25,9 @@ def decoded_lines(file: BinaryIO, path: str, what: str, encoding: str = "", hint
     yield from lines.rest()
 
 
-def decoded_parts(file: BinaryIO, path: str, what: str, encoding: str = "", hint: str = _RECODE) -> Iterator[str]:
+def decoded_parts(
+    file: BinaryIO | SupportsRead, path: str, what: str, encoding: str = "", hint: str = _RECODE
+) -> Iterator[str]:
     """A text, about a million characters at a time.
 
     `encoding` is "" for UTF-8, or what a byte order mark says. NablacError with the line of what is no text, with the
@@ -66,7 +68,7 @@ def decoded_parts(file: BinaryIO, path: str, what: str, encoding: str = "", hint
         part = _read(file)
 
 
-def _read(file: BinaryIO) -> bytes:
+def _read(file: BinaryIO | SupportsRead) -> bytes:
     """The next bytes of a file; of a pipe those that are there, so that a row is read when it has been written."""
     part: bytes = file.read1(_CHUNK) if isinstance(file, (io.BytesIO, io.BufferedReader)) else file.read(_CHUNK)
     return part

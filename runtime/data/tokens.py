@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +12,12 @@ import numpy as np
 from compiler.model_spec import DataStage
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.coded_text import WindowRows, coded, learn_of_text, read_small, smallest_type
 from runtime.data.context import Context
 from runtime.data.csv_file import PLAIN
 from runtime.data.examples import Examples, Text, cuts, window_parts
+from runtime.data.scratch import Scratch
+from runtime.data.stored_rows import StoredRows, change_rows
 from runtime.text import roles
 from runtime.text.learning import learn
 from runtime.text.tokenizers import PADDING, Tokenizer, read_tokenizer
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 
+_AT_ONCE = 1 << 20  # tokens that are hidden together
 IGNORED = -100  # the label of tokens that are not hidden, which losses ignore
 
 
@@ -48,8 +53,8 @@ def _pairs(data: Text, stage: DataStage, context: Context) -> Examples:
     whole = Examples({"line": np.arange(len(data.lines))}).split(context)
     translated = stage.arguments["target"] == "text"
     training = (data.lines[number] for number in whole.parts["training"])
-    learnt = (side for line in training for side in line[: 2 if translated else 1])
-    tokenizer = _tokenizer(learnt, stage, context)
+    texts = [side for line in training for side in line[: 2 if translated else 1]]
+    tokenizer = _tokenizer(partial(learn, texts), stage, context)
     _check_special(tokenizer, stage, translated)
     sources = [roles.whole(tokenizer, line[0]) for line in data.lines]
     answers = [tokenizer.encode(line[1]) for line in data.lines] if translated else None
@@ -57,7 +62,7 @@ def _pairs(data: Text, stage: DataStage, context: Context) -> Examples:
     new_numbers = np.full(len(data.lines), -1)
     new_numbers[kept] = np.arange(len(kept))
     parts = {name: new_numbers[part][new_numbers[part] >= 0] for name, part in whole.parts.items()}
-    texts = [data.lines[number] for number in kept]
+    kept_lines = [data.lines[number] for number in kept]
     padding = tokenizer.padding or PADDING
     source = pad([sources[number] for number in kept], padding)
     if answers is not None:
@@ -67,8 +72,8 @@ def _pairs(data: Text, stage: DataStage, context: Context) -> Examples:
             "target_out": pad([[*answers[number], tokenizer.end or 0] for number in kept], padding),
         }
         names = ("source", "target_in"), ("target_out",)
-        return Examples(arrays, *names, parts=parts, tokenizer=tokenizer, padded=True, texts=texts)
-    second = [line[1] for line in texts]
+        return Examples(arrays, *names, parts=parts, tokenizer=tokenizer, padded=True, texts=kept_lines)
+    second = [line[1] for line in kept_lines]
     locations = [data.locations[number] for number in kept]
     label = np.array([classes.index(side) for side in second]) if classes else _numbers(second, locations)
     return Examples(
@@ -80,7 +85,7 @@ def _pairs(data: Text, stage: DataStage, context: Context) -> Examples:
         classes={"label": classes} if classes else {},
         tokenizer=tokenizer,
         padded=True,
-        texts=[line[:1] for line in texts],
+        texts=[line[:1] for line in kept_lines],
     )
 
 
@@ -124,15 +129,21 @@ def _check_special(tokenizer: Tokenizer, stage: DataStage, translated: bool) -> 
         raise NablacError(Diagnostic(codes.E850, message, stage.span, hint=hint))
 
 
-def _tokenizer(texts: Iterable[str], stage: DataStage, context: Context) -> Tokenizer:
-    """The run's tokenizer, one from the file that `kind` names, or one learnt from texts."""
+def _tokenizer(learnt: Callable[[str, int], Tokenizer], stage: DataStage, context: Context) -> Tokenizer:
+    """The run's tokenizer, one from the file that `kind` names, or one that is `learnt`, of a kind and a size."""
     kind = stage.arguments["kind"]
     fitted = known_tokenizer(context)
     if fitted is not None:
         return fitted
     if not kind.endswith((".json", ".txt")):
-        return learn(texts, kind, stage.arguments["most"])
+        return learnt(kind, stage.arguments["most"])
     return read_tokenizer(context.path(kind, stage.span))
+
+
+def _tokenizer_of_text(data: Text, stage: DataStage, context: Context) -> Tokenizer:
+    """The same for a text, whose training part is its beginning."""
+    first, _ = cuts(data.content.size, context)
+    return _tokenizer(lambda kind, most: learn_of_text(data.content, first, kind, most), stage, context)
 
 
 def _read_classes(data: Text, context: Context) -> tuple[Text, tuple[str, ...]]:
@@ -161,10 +172,8 @@ def _numbers(texts: list[str], locations: list[str]) -> Array:
 
 def _next_tokens(data: Text, stage: DataStage, context: Context) -> Examples:
     """Windows of `length` tokens, whose targets are the same windows one token later."""
-    arguments = stage.arguments
-    first, _ = cuts(len(data.text), context)
-    tokenizer = _tokenizer([data.text[:first]], stage, context)
-    return windows_of(data.text, tokenizer, arguments["length"], arguments["length"], context, stage)
+    tokenizer, length = _tokenizer_of_text(data, stage, context), stage.arguments["length"]
+    return windows_of(coded(data.content, tokenizer), tokenizer, length, length, context, stage)
 
 
 def _masked_tokens(data: Text, stage: DataStage, context: Context) -> Examples:
@@ -174,53 +183,77 @@ def _masked_tokens(data: Text, stage: DataStage, context: Context) -> Examples:
     Of the hidden tokens 80% become the mask token, 10% a random token, and 10% stay. The special tokens around a text
     are put around each window.
     """
-    arguments = stage.arguments
-    length, share = arguments["length"], arguments["hide"]
-    first, _ = cuts(len(data.text), context)
-    tokenizer = _tokenizer([data.text[:first]], stage, context)
+    length = stage.arguments["length"]
+    tokenizer = _tokenizer_of_text(data, stage, context)
     if tokenizer.mask is None:
         hint = "use a tokenizer with a token `<mask>` or `[MASK]`"
         raise NablacError(Diagnostic(codes.E850, "this tokenizer has no mask token", stage.span, hint=hint))
-    before, after = tokenizer.around
-    coded = np.array(tokenizer.encode(data.text), np.int64)
-    width = length - len(before) - len(after)
-    count = len(coded) // width if width > 0 else 0
+    tokens = coded(data.content, tokenizer)
+    width = length - sum(map(len, tokenizer.around))
+    count = len(tokens) // width if width > 0 else 0
     if not count:
-        raise NablacError(
-            Diagnostic(codes.E823, f"{len(coded)} tokens are too few for windows of {length}", stage.span)
-        )
-    whole = coded[: count * width].reshape(count, width)
-    generator = np.random.default_rng([context.seed, 0x3A5C])
-    chosen, how = generator.random(whole.shape) < share, generator.random(whole.shape)
-    others = generator.choice(np.array(tokenizer.ordinary or [tokenizer.mask]), whole.shape)
-    seen = np.where(chosen & (how < 0.8), tokenizer.mask, np.where(chosen & (how >= 0.9), others, whole))
-    hidden = np.where(chosen, whole, IGNORED)
-    seen = np.hstack([np.tile(before, (count, 1)), seen, np.tile(after, (count, 1))]).astype(np.int64)
-    hidden = np.pad(hidden, ((0, 0), (len(before), len(after))), constant_values=IGNORED)
-    arrays = {"tokens": seen, "segments": np.zeros_like(seen), "hidden": hidden}
+        raise _too_few(tokens, length, stage)
+    seen, hidden = hide(tokens, count, width, tokenizer, stage.arguments["hide"], context.seed)
+    arrays: dict[str, Array | StoredRows] = {
+        "tokens": WindowRows(seen, length, np.zeros(0, np.int64), 0, (count, length)),
+        "hidden": WindowRows(hidden, length, np.zeros(0, np.int64), 0, (count, length)),
+    }
+    arrays = read_small(arrays)
+    segments = change_rows(arrays["tokens"], np.zeros_like)
+    arrays = {"tokens": arrays["tokens"], "segments": segments, "hidden": arrays["hidden"]}
     return Examples(arrays, ("tokens",), ("hidden",), ordered=True, tokenizer=tokenizer)
 
 
+def hide(
+    tokens: Scratch, count: int, width: int, tokenizer: Tokenizer, share: float, seed: int
+) -> tuple[Scratch, Scratch]:
+    """The windows that a model sees of `count` times `width` tokens, and what is hidden in them, one after the other.
+
+    The draws are those of whole arrays, in this order: which tokens are hidden, how, and which others stand for them.
+    """
+    draws = [np.random.default_rng([seed, 0x3A5C]) for _ in range(3)]
+    for number, generator in enumerate(draws):
+        generator.bit_generator.advance(number * count * width)  # type: ignore[attr-defined]  # one draw a number
+    before, after = (np.array(special, np.int64) for special in tokenizer.around)
+    ordinary = np.array(tokenizer.ordinary or [tokenizer.mask])
+    seen, hidden = Scratch(smallest_type(tokenizer)), Scratch(np.result_type(smallest_type(tokenizer), np.int8))
+    step = max(1, _AT_ONCE // width)
+    for start in range(0, count, step):
+        here = min(step, count - start)
+        whole = tokens.read(start * width, here * width).astype(np.int64).reshape(here, width)
+        chosen, how = draws[0].random(whole.shape) < share, draws[1].random(whole.shape)
+        others = draws[2].choice(ordinary, whole.shape)
+        shown = np.where(chosen & (how < 0.8), tokenizer.mask, np.where(chosen & (how >= 0.9), others, whole))
+        seen.append(np.hstack([np.tile(before, (here, 1)), shown, np.tile(after, (here, 1))]).reshape(-1))
+        answers = np.pad(np.where(chosen, whole, IGNORED), ((0, 0), (len(before), len(after))), constant_values=IGNORED)
+        hidden.append(answers.reshape(-1))
+    return seen, hidden
+
+
 def windows_of(
-    text: str, tokenizer: Tokenizer, length: int, stride: int, context: Context, stage: DataStage
+    tokens: Scratch, tokenizer: Tokenizer, length: int, stride: int, context: Context, stage: DataStage
 ) -> Examples:
     """Windows of a text's tokens, whose targets are the same windows one token later.
 
     Each begins with the special tokens before a text, like a prompt.
     """
-    coded = np.array(tokenizer.encode(text), np.int64)
     before = np.array(tokenizer.around[0], np.int64)
     width = length - len(before)  # of the text's own tokens
-    starts = np.arange(0, len(coded) - width, min(stride, width)) if width > 0 else np.arange(0)
+    starts = np.arange(0, len(tokens) - width, min(stride, width)) if width > 0 else np.arange(0)
     if not len(starts):
-        raise NablacError(
-            Diagnostic(codes.E823, f"{len(coded)} tokens are too few for windows of {length}", stage.span)
-        )
-    indices = starts[:, None] + np.arange(width + 1)
-    parts = window_parts(starts, starts + width + 1, len(coded), stride < width, context, stage)
-    rows = np.hstack([np.tile(before, (len(starts), 1)), coded[indices]])
-    arrays = {"input": rows[:, :-1], "target": rows[:, 1:]}
+        raise _too_few(tokens, length, stage)
+    parts = window_parts(starts, starts + width + 1, len(tokens), stride < width, context, stage)
+    shape = (len(starts), length)
+    arrays: dict[str, Array | StoredRows] = {
+        "input": WindowRows(tokens, min(stride, width), before, 0, shape),
+        "target": WindowRows(tokens, min(stride, width), before, 1, shape),
+    }
+    arrays = read_small(arrays)
     return Examples(arrays, ("input",), ("target",), ordered=True, parts=parts, tokenizer=tokenizer)
+
+
+def _too_few(tokens: Scratch, length: int, stage: DataStage) -> NablacError:
+    return NablacError(Diagnostic(codes.E823, f"{len(tokens)} tokens are too few for windows of {length}", stage.span))
 
 
 def pad(rows: list[list[int]], padding: int = PADDING) -> Array:

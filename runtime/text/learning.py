@@ -12,20 +12,25 @@ from runtime.text.words import pieces
 
 
 def learn(texts: Iterable[str], kind: str, most: int) -> Tokenizer:
-    """A tokenizer of at most `most` tokens for texts; NablacError for an unknown kind."""
+    """A tokenizer of at most `most` tokens for texts, which are read several times; NablacError for an unknown kind."""
     if kind in LEARNT:
-        return {"bpe": _byte_pairs, "wordpiece": _word_pieces, "unigram": _unigrams}[kind](list(texts), most)
+        return {"bpe": _byte_pairs, "wordpiece": _word_pieces, "unigram": _unigrams}[kind](texts, most)
     if kind not in KINDS:
         hint = did_you_mean(kind, KINDS) or f"the choices are {', '.join(KINDS)}"
         raise NablacError(Diagnostic(codes.E850, f"there is no tokenizer `{kind}`", hint=hint))
+    return learn_list((pieces(text, kind) for text in texts), kind, most)
+
+
+def learn_list(texts: Iterable[list[str]], kind: str, most: int) -> ListTokenizer:
+    """The tokenizer of the most frequent pieces of texts."""
     counted: Counter[str] = Counter()
-    for text in texts:
-        counted.update(pieces(text, kind))
+    for parts in texts:
+        counted.update(parts)
     ranked = sorted(counted, key=lambda token: (-counted[token], token))  # a fixed order of equal counts
     return ListTokenizer(kind, tuple(ranked[: max(0, most - len(SPECIAL))]))
 
 
-def _byte_pairs(texts: list[str], most: int) -> LibraryTokenizer:
+def _byte_pairs(texts: Iterable[str], most: int) -> LibraryTokenizer:
     """Byte-pair encoding: the most frequent pairs of pieces are merged first (Sennrich et al. 2016)."""
     tokenizers = library()
     learnt = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token=SPECIAL[UNKNOWN]))
@@ -36,7 +41,7 @@ def _byte_pairs(texts: list[str], most: int) -> LibraryTokenizer:
     return LibraryTokenizer("bpe", learnt)
 
 
-def _unigrams(texts: list[str], most: int) -> LibraryTokenizer:
+def _unigrams(texts: Iterable[str], most: int) -> LibraryTokenizer:
     """A unigram model (Kudo 2018), learnt here: the library's trainer sums in the random order of a hash table."""
     from runtime.text.unigram import learn_pieces
 
@@ -54,7 +59,7 @@ def _unigrams(texts: list[str], most: int) -> LibraryTokenizer:
     return LibraryTokenizer("unigram", learnt)
 
 
-def _word_pieces(texts: list[str], most: int) -> LibraryTokenizer:
+def _word_pieces(texts: Iterable[str], most: int) -> LibraryTokenizer:
     """WordPiece (Schuster and Nakajima 2012).
 
     The library's trainer numbers letters inside words in the random order of a hash table: so they are numbered before

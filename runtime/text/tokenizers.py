@@ -7,7 +7,7 @@ extra `text` (the tokenizers library).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -131,9 +131,13 @@ class ListTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The number of each piece of a text; `unknown` for a piece without one."""
+        return self.numbers_of(pieces(text, self.kind))
+
+    def numbers_of(self, parts: Iterable[str]) -> list[int]:
+        """The numbers of pieces."""
         skipped = SPACING if self.kind == "words" else ()  # marks of unusual spacing are skipped if not known
-        parts = (part for part in pieces(text, self.kind) if part in self.numbers or part not in skipped)
-        return [self.numbers.get(part, self.unknown) for part in parts]
+        known = (part for part in parts if part in self.numbers or part not in skipped)
+        return [self.numbers.get(part, self.unknown) for part in known]
 
     def decode(self, numbers: Sequence[int]) -> str:
         """The known pieces, joined."""
@@ -202,6 +206,23 @@ class LibraryTokenizer:
         special = {number for number, token in self.library.get_added_tokens_decoder().items() if token.special}
         special |= {number for number in (self.begin, self.end, self.unknown, self.mask) if number is not None}
         return sorted(set(self.library.get_vocab().values()) - special)
+
+    @cached_property
+    def divides_at_spaces(self) -> bool:
+        """Whether what comes before a single space and what comes after it, with the space, have tokens of their own."""
+        state = json.loads(self.library.to_str())
+        divider = state["pre_tokenizer"] or {}
+        whole = {
+            "Metaspace": divider.get("prepend_scheme") == "always" and divider.get("split"),
+            "WhitespaceSplit": True,
+            "ByteLevel": divider.get("use_regex"),
+            "BertPreTokenizer": True,
+        }.get(divider.get("type"), False)
+        plain = state["normalizer"] is None or state["normalizer"]["type"] == "BertNormalizer"
+        return bool(whole and plain) and not any(
+            added["lstrip"] or added["rstrip"] or any(map(str.isspace, added["content"]))
+            for added in state["added_tokens"]
+        )
 
     def _first(self, *names: str) -> int | None:
         numbers = (self.library.token_to_id(name) for name in names)
