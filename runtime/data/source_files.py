@@ -25,18 +25,10 @@ def unchanged(path: Path) -> Iterator[None]:
 
     A new file in its place does no harm: what was opened is read to its end.
     """
-    before = _state(path)
+    before = file_state(path)
 
     def check() -> None:
-        after = _state(path)
-        if before is None or after is None or after[0] != before[0] or after == before:
-            return
-        was, now = f"{before[1]:,}", f"{after[1]:,}"
-        note = f"it had {was} bytes and now has {now}" if was != now else "another program has written to it"
-        hint = "wait until it is written, or read a copy"
-        raise NablacError(
-            Diagnostic(codes.E821, "the file changed while it was read", place=str(path), note=note, hint=hint)
-        )
+        check_unchanged(before, file_state(path), str(path))
 
     try:
         yield
@@ -46,10 +38,23 @@ def unchanged(path: Path) -> Iterator[None]:
     check()
 
 
-def _state(path: Path) -> tuple[tuple[int, int], int, int] | None:
-    """Which file it is, its size, and when it was last written; None for one that is not there."""
+FileState = tuple[tuple[int, int], int, int]
+
+
+def check_unchanged(before: FileState | None, after: FileState | None, path: str) -> None:
+    """NablacError where a file is the same, and was written to."""
+    if before is None or after is None or after[0] != before[0] or after == before:
+        return
+    was, now = f"{before[1]:,}", f"{after[1]:,}"
+    note = f"it had {was} bytes and now has {now}" if was != now else "another program has written to it"
+    hint = "wait until it is written, or read a copy"
+    raise NablacError(Diagnostic(codes.E821, "the file changed while it was read", place=path, note=note, hint=hint))
+
+
+def file_state(path: Path | int) -> FileState | None:
+    """Which file, at a path or open, it is, its size, and when it was last written; None for one that is not there."""
     try:
-        facts = os.stat(path)
+        facts = os.fstat(path) if isinstance(path, int) else os.stat(path)
     except (OSError, ValueError):
         return None
     return (facts.st_dev, facts.st_ino), facts.st_size, facts.st_mtime_ns
