@@ -244,9 +244,14 @@ def gunzip(content: bytes, location: str, largest: int = LARGEST_TEXT) -> bytes:
 
 def check_unpacked(size: int, packed: int, location: str) -> None:
     """Refuse a compressed file by the size that it declares, if that is implausible or does not fit in memory."""
+    check_ratio(size, packed, location)
+    require_room(size, location)
+
+
+def check_ratio(size: int, packed: int, location: str) -> None:
+    """Refuse a compressed file by the size that it declares, if that is implausible."""
     if size > max(PACKED_FREE, MOST_RATIO * packed):
         refuse_packed(size, packed, location)
-    require_room(size, location)
 
 
 def require_room(size: int, location: str) -> None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from runtime.data.file_rows import most_in_memory
 from runtime.data.long_text import LongText
-from runtime.data.scratch import Scratch
 from runtime.data.stored_rows import StoredRows
+from runtime.data.token_row import TokenRow
 from runtime.text.learning import learn, learn_list
 from runtime.text.tokenizers import LibraryTokenizer, ListTokenizer, Tokenizer
 from runtime.text.words import KINDS as LISTED
@@ -19,13 +20,12 @@ from runtime.text.words import SPACING, pieces_of
 
 if TYPE_CHECKING:
     from compiler.types import Array
+_INT64 = np.dtype(np.int64)
 
-_IN_MEMORY = 256 << 20  # bytes of windows, up to which they are one array
 
-
-def coded(text: LongText, tokenizer: Tokenizer) -> Scratch:
+def coded(text: LongText, tokenizer: Tokenizer) -> TokenRow:
     """The tokens of a text, without those around it, in the smallest type that holds them."""
-    tokens = Scratch(smallest_type(tokenizer))
+    tokens = TokenRow(smallest_type(tokenizer), text.path)
     for numbers in _numbers(text, tokenizer):
         tokens.append(np.asarray(numbers, tokens.dtype))
     return tokens
@@ -98,13 +98,13 @@ def distinct_characters(text: LongText, count: int) -> tuple[str, ...]:
 
 def coded_words(
     text: LongText, first: Callable[[int], int], most: int, special: tuple[str, ...]
-) -> tuple[ListTokenizer, Scratch]:
+) -> tuple[ListTokenizer, TokenRow]:
     """The tokenizer of the `most` frequent words among the first ones of a text, and the text's tokens.
 
     `first` says how many those are of a number of words. The text is cut into words once.
     """
     numbers: dict[str, int] = {}  # in the order of the words' first occurrences
-    words = Scratch(np.dtype(np.int32))
+    words = TokenRow(np.dtype(np.int32), text.path)
     for parts in pieces_of(text.parts(), "words"):
         words.append(np.array([numbers.setdefault(part, len(numbers)) for part in parts], np.int32))
     counts = np.zeros(len(numbers), np.int64)
@@ -116,7 +116,7 @@ def coded_words(
     # Marks of unusual spacing are skipped if they are not known.
     others = (-1 if part in SPACING else tokenizer.unknown for part in known)
     table = np.array([tokenizer.numbers.get(part, other) for part, other in zip(known, others, strict=True)], np.int32)
-    tokens = Scratch(smallest_type(tokenizer))
+    tokens = TokenRow(smallest_type(tokenizer), text.path)
     for block in words.blocks(len(words)):
         coded_block = table[block]
         tokens.append(coded_block[coded_block >= 0])
@@ -130,12 +130,12 @@ class WindowRows(StoredRows):
     `first` and `width` are counted with those in `before`.
     """
 
-    tokens: Scratch
+    tokens: TokenRow
     stride: int
     before: Array
     first: int
     shape: tuple[int, ...]
-    dtype: np.dtype[np.generic] = np.dtype(np.int64)
+    dtype: np.dtype[np.generic] = _INT64
 
     def read(self, rows: Array) -> Array:
         """Windows by index."""
@@ -151,7 +151,7 @@ class WindowRows(StoredRows):
 def read_small(arrays: Mapping[str, Array | StoredRows]) -> dict[str, Array | StoredRows]:
     """Arrays in memory, if all of them are small."""
     size = sum(prod(rows.shape) * rows.dtype.itemsize for rows in arrays.values())
-    return {name: rows[:] for name, rows in arrays.items()} if size <= _IN_MEMORY else dict(arrays)
+    return {name: rows[:] for name, rows in arrays.items()} if size <= most_in_memory() else dict(arrays)
 
 
 def smallest_type(tokenizer: Tokenizer) -> np.dtype[np.generic]:

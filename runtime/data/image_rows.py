@@ -15,6 +15,7 @@ import numpy as np
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Span
+from runtime.data.file_rows import most_in_memory
 from runtime.data.source_files import content_of
 from runtime.data.stored_rows import StoredRows
 from runtime.extras import missing_extra
@@ -24,10 +25,9 @@ from runtime.thread_limits import asked_threads, processors
 if TYPE_CHECKING:
     from compiler.types import Array
 
-_IN_MEMORY = 256 << 20  # bytes of images as floats, up to which they are one array
-_KEPT = 256 << 20  # bytes of pixels that are kept of more images
 _AHEAD = 64  # images that are decoded before the first of them is looked at
 _MOST_THREADS = 8
+_FLOAT32 = np.dtype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ class Pictures:
         self._contents: list[bytes] = []
         self._kept: list[Array] = []  # of the first files
         self._bytes = 0
+        self._most = most_in_memory()
         self.shape: tuple[int, ...] | None = None  # of an image
 
     def add(self, picture: Picture) -> None:
@@ -92,7 +93,7 @@ class Pictures:
         self._contents.append(picture.content)
         self.shape = (self.decoding.channels, *pixels.shape[:2])
         self._bytes += pixels.nbytes
-        if self._bytes <= _KEPT:
+        if self._bytes <= self._most:
             self._kept.append(pixels)
 
     def rows(self) -> Array | StoredRows:
@@ -100,7 +101,7 @@ class Pictures:
         assert self.shape is not None
         shape = (len(self.files), *self.shape)
         rows = ImageRows(tuple(self.files), tuple(self._contents), tuple(self._kept), self.decoding, shape)
-        small = int(np.prod(shape)) * rows.dtype.itemsize <= _IN_MEMORY and len(self._kept) == len(self.files)
+        small = int(np.prod(shape)) * rows.dtype.itemsize <= self._most
         return rows[:] if small else rows
 
 
@@ -113,7 +114,7 @@ class ImageRows(StoredRows):
     kept: tuple[Array, ...]
     decoding: Decoding
     shape: tuple[int, ...]
-    dtype: np.dtype[np.generic] = np.dtype(np.float32)  # noqa: RUF009
+    dtype: np.dtype[np.generic] = _FLOAT32
 
     def read(self, rows: Array) -> Array:
         """Images by index. NablacError (E821) for a file whose content is not what it was at first."""

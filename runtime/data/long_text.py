@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from grammar.file_kinds import GZIP, kind_of
 from runtime.boundary import BEGINNING, MOST_RATIO, PACKED_FREE, open_regular, refuse_packed, translate_errors
-from runtime.data.source_files import FileState, unchanged
+from runtime.data.source_files import FileState, file_state, unchanged
 from runtime.data.text_lines import decoded_parts
 
 _KEPT = 16 << 20  # characters that are kept in memory
@@ -29,7 +29,7 @@ class FileText:
     @staticmethod
     def read(path: Path, room: int) -> FileText:
         """Read a file for the first time; up to `room` characters are kept. NablacError for what is no text."""
-        state, size = FileState.of(path), 0
+        state, size = file_state(path), 0
         kept: list[str] = []
         for part in _parts_of(path, None):
             size += len(part)
@@ -45,7 +45,8 @@ class FileText:
 class LongText:
     """The texts of several files, with a line break between them, of `size` characters."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: str = "") -> None:
+        self.path = path  # of the file or folder
         self.files: list[FileText] = []
         self._kept = 0
 

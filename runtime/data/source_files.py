@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from grammar import codes
@@ -20,22 +19,7 @@ def content_of(path: Path) -> bytes:
     return unpack(content, str(path))
 
 
-@dataclass(frozen=True)
-class FileState:
-    """Which file it is, its size, and when it was last written."""
-
-    identity: tuple[int, int]
-    size: int
-    written: int  # in nanoseconds
-
-    @staticmethod
-    def of(path: Path) -> FileState | None:
-        """The state of a file; None for one that is not there."""
-        try:
-            facts = os.stat(path)
-        except (OSError, ValueError):
-            return None
-        return FileState((facts.st_dev, facts.st_ino), facts.st_size, facts.st_mtime_ns)
+FileState = tuple[tuple[int, int], int, int]
 
 
 @contextmanager
@@ -45,14 +29,12 @@ def unchanged(path: Path, since: FileState | None = None) -> Iterator[None]:
     A new file in its place does no harm: what was opened is read to its end. With `since`, its state when it was first
     read, any other state is an error.
     """
-    before = FileState.of(path)
+    before = file_state(path)
     if since is not None and before is not None and before != since:
-        raise _changed(path, since, before)
+        raise _changed(since, before, str(path))
 
     def check() -> None:
-        after = FileState.of(path)
-        if before is not None and after is not None and after.identity == before.identity and after != before:
-            raise _changed(path, before, after)
+        check_unchanged(before, file_state(path), str(path))
 
     try:
         yield
@@ -62,13 +44,26 @@ def unchanged(path: Path, since: FileState | None = None) -> Iterator[None]:
     check()
 
 
-def _changed(path: Path, before: FileState, after: FileState) -> NablacError:
-    was, now = f"{before.size:,}", f"{after.size:,}"
+def check_unchanged(before: FileState | None, after: FileState | None, path: str) -> None:
+    """NablacError where a file is the same, and was written to."""
+    if before is not None and after is not None and after[0] == before[0] and after != before:
+        raise _changed(before, after, path)
+
+
+def _changed(before: FileState, after: FileState, path: str) -> NablacError:
+    was, now = f"{before[1]:,}", f"{after[1]:,}"
     note = f"it had {was} bytes and now has {now}" if was != now else "another program has written to it"
     hint = "wait until it is written, or read a copy"
-    return NablacError(
-        Diagnostic(codes.E821, "the file changed while it was read", place=str(path), note=note, hint=hint)
-    )
+    return NablacError(Diagnostic(codes.E821, "the file changed while it was read", place=path, note=note, hint=hint))
+
+
+def file_state(path: Path | int) -> FileState | None:
+    """Which file, at a path or open, it is, its size, and when it was last written; None for one that is not there."""
+    try:
+        facts = os.fstat(path) if isinstance(path, int) else os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return (facts.st_dev, facts.st_ino), facts.st_size, facts.st_mtime_ns
 
 
 def unpack(content: bytes, location: str) -> bytes:

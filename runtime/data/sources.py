@@ -26,7 +26,7 @@ def text(stage: DataStage, context: Context) -> Text:
     """A text file, all `.txt` files of a folder in alphabetical order, or the string literals of a Python file."""
     path = context.path(stage.arguments["path"], stage.span)
     files = sorted(file for file in path.rglob("*.txt")) if path.is_dir() else [path]
-    content = LongText()
+    content = LongText(str(path))
     for file in files:
         try:
             if file.suffix == ".py":

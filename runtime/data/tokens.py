@@ -16,8 +16,8 @@ from runtime.data.coded_text import WindowRows, coded, learn_of_text, read_small
 from runtime.data.context import Context
 from runtime.data.csv_file import PLAIN
 from runtime.data.examples import Examples, Text, cuts, window_parts
-from runtime.data.scratch import Scratch
 from runtime.data.stored_rows import StoredRows, change_rows
+from runtime.data.token_row import TokenRow
 from runtime.text import roles
 from runtime.text.learning import learn
 from runtime.text.tokenizers import PADDING, Tokenizer, read_tokenizer
@@ -205,8 +205,8 @@ def _masked_tokens(data: Text, stage: DataStage, context: Context) -> Examples:
 
 
 def hide(
-    tokens: Scratch, count: int, width: int, tokenizer: Tokenizer, share: float, seed: int
-) -> tuple[Scratch, Scratch]:
+    tokens: TokenRow, count: int, width: int, tokenizer: Tokenizer, share: float, seed: int
+) -> tuple[TokenRow, TokenRow]:
     """The windows that a model sees of `count` times `width` tokens, and what is hidden in them, one after the other.
 
     The draws are those of whole arrays, in this order: which tokens are hidden, how, and which others stand for them.
@@ -216,7 +216,8 @@ def hide(
         generator.bit_generator.advance(number * count * width)  # type: ignore[attr-defined]  # one draw a number
     before, after = (np.array(special, np.int64) for special in tokenizer.around)
     ordinary = np.array(tokenizer.ordinary or [tokenizer.mask])
-    seen, hidden = Scratch(smallest_type(tokenizer)), Scratch(np.result_type(smallest_type(tokenizer), np.int8))
+    seen = TokenRow(smallest_type(tokenizer), tokens.path)
+    hidden = TokenRow(np.result_type(smallest_type(tokenizer), np.int8), tokens.path)
     step = max(1, _AT_ONCE // width)
     for start in range(0, count, step):
         here = min(step, count - start)
@@ -231,7 +232,7 @@ def hide(
 
 
 def windows_of(
-    tokens: Scratch, tokenizer: Tokenizer, length: int, stride: int, context: Context, stage: DataStage
+    tokens: TokenRow, tokenizer: Tokenizer, length: int, stride: int, context: Context, stage: DataStage
 ) -> Examples:
     """Windows of a text's tokens, whose targets are the same windows one token later.
 
@@ -252,7 +253,7 @@ def windows_of(
     return Examples(arrays, ("input",), ("target",), ordered=True, parts=parts, tokenizer=tokenizer)
 
 
-def _too_few(tokens: Scratch, length: int, stage: DataStage) -> NablacError:
+def _too_few(tokens: TokenRow, length: int, stage: DataStage) -> NablacError:
     return NablacError(Diagnostic(codes.E823, f"{len(tokens)} tokens are too few for windows of {length}", stage.span))
 
 

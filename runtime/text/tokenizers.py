@@ -209,7 +209,7 @@ class LibraryTokenizer:
 
     @cached_property
     def divides_at_spaces(self) -> bool:
-        """Whether what comes before a single space and what comes after it, with the space, have tokens of their own."""
+        """Whether a text may be cut before a single space, and its parts give the tokens of the whole."""
         state = json.loads(self.library.to_str())
         divider = state["pre_tokenizer"] or {}
         whole = {
