@@ -38,17 +38,29 @@ def unchanged(path: Path) -> Iterator[None]:
     check()
 
 
+def file_size(path: str) -> int:
+    """The bytes of a file; 0 of one that is not there."""
+    try:
+        return os.path.getsize(path)
+    except (OSError, ValueError):
+        return 0
+
+
 FileState = tuple[tuple[int, int], int, int]
 
 
 def check_unchanged(before: FileState | None, after: FileState | None, path: str) -> None:
     """NablacError where a file is the same, and was written to."""
-    if before is None or after is None or after[0] != before[0] or after == before:
-        return
+    if before is not None and after is not None and after[0] == before[0] and after != before:
+        raise changed_file(path, before, after)
+
+
+def changed_file(path: str, before: FileState, after: FileState) -> NablacError:
+    """The error for a file that is no longer what it was."""
     was, now = f"{before[1]:,}", f"{after[1]:,}"
     note = f"it had {was} bytes and now has {now}" if was != now else "another program has written to it"
     hint = "wait until it is written, or read a copy"
-    raise NablacError(Diagnostic(codes.E821, "the file changed while it was read", place=path, note=note, hint=hint))
+    return NablacError(Diagnostic(codes.E821, "the file changed while it was read", place=path, note=note, hint=hint))
 
 
 def file_state(path: Path | int) -> FileState | None:
