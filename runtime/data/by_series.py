@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from compiler.types import Array
     from grammar.source import Span
 
-_APART = 2  # how much the numbers of rows jump from one series to the next, so that no window spans both
+APART = 2  # how much the numbers of rows jump from one series to the next, so that no window spans both
 Key = tuple[str, ...]
 
 
@@ -66,7 +66,7 @@ def split_series(rows: Rows, columns: Sequence[str], report: Report, span: Span 
     numbers: list[int] = []
     keys: list[str] = []
     for key, indices, within in SeriesSplit(tuple(columns)).parts(rows, report, span):
-        begin = numbers[-1] + _APART if numbers else 0
+        begin = numbers[-1] + APART if numbers else 0
         numbers += [begin + number for number in within]
         order.append(indices)
         keys.append(name_of(key))

@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.data.context import Context
+from runtime.data.csv_file import Report
 from runtime.data.rows import Rows
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
 
-def check_order(data: Rows, kept: Array, spans: list[tuple[int, int]], context: Context) -> None:
-    """NablacError where the dates of a series go back; a note where they repeat, as those of several series do.
+@dataclass
+class DateOrder:
+    """Compares the dates of rows with those before them in their series, also where a table is read in blocks."""
 
-    `spans` are where the series begin and end among the rows at the indices `kept`.
-    """
-    for request in data.calendars:
-        cells = data.date_texts(request.column, None)
-        moments = request.moments(cells)
-        for first, end in spans:
-            rows = kept[first:end].tolist()
-            for before, after in pairwise(rows):
-                earlier, later = moments[before], moments[after]
+    report: Report
+    last: dict[tuple[str, int], tuple[datetime | None, str]] = field(default_factory=dict)  # by column and series
+
+    def check(self, rows: Rows, kept: Array) -> None:
+        """NablacError where the dates of a series go back; a note where they repeat, as those of several series do."""
+        for request in rows.calendars:
+            column = request.column
+            cells = rows.date_texts(column, None)
+            moments = request.moments(cells)
+            for row in kept.tolist():
+                series = 0 if rows.series is None else int(rows.series[row])
+                earlier, before = self.last.get((column, series), (None, ""))
+                later = moments[row]
+                self.last[column, series] = later, cells[row]
                 if earlier is None or later is None or earlier < later:
                     continue
-                place = f"{data.path}:{data.lines[after]}"
+                place = f"{rows.path}:{rows.lines[row]}"
                 if earlier == later:
-                    said = "`by` tells several series apart" if data.series is None else "a window takes them as two"
-                    context.note(place, f"column `{request.column}` has the date of the row before: {said}")
+                    said = "`by` tells several series apart" if rows.series is None else "a window takes them as two"
+                    self.report.note(place, f"column `{column}` has the date of the row before: {said}")
                     continue
-                message = f"column `{request.column}` goes back from `{cells[before]}` to `{cells[after]}`"
+                message = f"column `{column}` goes back from `{before}` to `{cells[row]}`"
                 hint = "sort the rows by date"
-                if data.series is None:
+                if rows.series is None:
                     hint = 'sort the rows by date, or tell several series apart: `by("station")`'
                 raise NablacError(Diagnostic(codes.E821, message, place=place, hint=hint))

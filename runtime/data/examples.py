@@ -102,7 +102,7 @@ class Examples:
     texts: list[tuple[str, ...]] = field(default_factory=list)  # of the padded rows
     augmentations: dict[str, Any] = field(default_factory=dict)
     path: str = ""  # of the file
-    lines: Array | None = None  # of the examples in the file
+    lines: Array | StoredRows | None = None  # of the examples in the file
     files: tuple[str, ...] = ()  # of the examples in the folder `path`, if each is a file
     stages: tuple[Stage, ...] = ()  # that the examples went through, beginning with the source
     decided: Mapping[str, Any] = field(default_factory=dict)  # arguments that the source read from its file

@@ -80,7 +80,7 @@ class FileRows(StoredRows):
         return whole
 
     def _read_into(self, target: Array, first: int) -> None:
-        view = memoryview(target)
+        view: memoryview = target.data
         start = self.offset + first * self.bytes
         while len(view):
             count = self._read_at(view, start)
@@ -112,7 +112,7 @@ class Scratch:
     def add(self, rows: Array) -> None:
         """Write rows of examples of the shape; NablacError where the disk is full."""
         try:
-            self.file.write(memoryview(np.ascontiguousarray(rows, self.dtype).reshape(-1)).cast("B"))
+            self.file.write(np.ascontiguousarray(rows, self.dtype).reshape(-1).view(np.uint8).data)
         except OSError as error:
             raise self._no_room(error) from None
         self.count += len(rows)

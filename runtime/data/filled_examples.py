@@ -61,4 +61,4 @@ def _with_targets(examples: Examples, path: str, context: Context) -> Examples:
     arrays = {name: pick_rows(array, np.flatnonzero(kept)) for name, array in examples.arrays.items()}
     now = np.cumsum(kept) - 1  # where the kept ones are
     parts = {name: now[rows[kept[rows]]] for name, rows in examples.parts.items()}
-    return replace(examples, arrays=arrays, lines=examples.lines[kept], parts=parts)
+    return replace(examples, arrays=arrays, lines=pick_rows(examples.lines, np.flatnonzero(kept)), parts=parts)

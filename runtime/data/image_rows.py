@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import blake2b
@@ -25,8 +26,8 @@ from runtime.thread_limits import asked_threads, processors
 if TYPE_CHECKING:
     from compiler.types import Array
 
-_AHEAD = 64  # images that are decoded before the first of them is looked at
 _MOST_THREADS = 8
+_AHEAD = 2 * _MOST_THREADS  # images that are decoded before the first of them is looked at
 _FLOAT32 = np.dtype(np.float32)
 
 
@@ -69,8 +70,13 @@ def decoded(files: Sequence[Path], decoding: Decoding, span: Span | None) -> Ite
         except ImportError:
             raise missing_extra("images", "image", span) from None
 
-    for start in range(0, len(files), _AHEAD):
-        yield from _threads().map(decode, files[start : start + _AHEAD])
+    ahead: deque[Future[Picture]] = deque()
+    for file in files:
+        ahead.append(_threads().submit(decode, file))
+        if len(ahead) > _AHEAD:
+            yield ahead.popleft().result()
+    while ahead:
+        yield ahead.popleft().result()
 
 
 class Pictures:

@@ -16,11 +16,13 @@ from grammar.source import Span
 from runtime.data.assignment import Assigned, assign
 from runtime.data.context import Context
 from runtime.data.examples import Examples
+from runtime.data.file_rows import VARIABLE
+from runtime.data.large_tables import LargeRows
 from runtime.data.model_arrays import are_labels, cast, check_kind, is_one_hot, reshape
 from runtime.data.recipe import described
 from runtime.data.scaling import Extremes, Scaling, fit_scaling, select_scale
 from runtime.data.sources import SOURCES
-from runtime.data.stages import STAGES, apply_split
+from runtime.data.stages import ON_LARGE_TABLES, STAGES, apply_split
 from runtime.data.stored_rows import StoredRows, change_rows
 
 if TYPE_CHECKING:
@@ -61,6 +63,10 @@ def run_stages(
     """Run stages on data that is read, and fit the examples to a model; `span` is the last stage's."""
     context = apply_split(context, stages)
     for stage in stages:
+        if isinstance(data, LargeRows) and stage.name not in ON_LARGE_TABLES:
+            message = f"`{stage.name}` needs all rows of {data.path} in memory, and the file is too large for that"
+            hint = f"use a part of it, or set the environment variable {VARIABLE} to more bytes than it has"
+            raise NablacError(Diagnostic(codes.E913, message, stage.span, hint=hint))
         data = STAGES[stage.name](data, stage, context)
     if not isinstance(data, Examples):
         raise NablacError(

@@ -11,10 +11,11 @@ from typing import BinaryIO
 
 from grammar.file_kinds import GZIP, kind_of
 from runtime.boundary import BEGINNING, MOST_RATIO, PACKED_FREE, open_regular, refuse_packed, translate_errors
+from runtime.data.file_rows import most_in_memory
 from runtime.data.source_files import FileState, file_state, unchanged
 from runtime.data.text_lines import decoded_parts
 
-_KEPT = 16 << 20  # characters that are kept in memory
+_KEPT = 1 / 16  # characters that are kept in memory for each byte of `most_in_memory`
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,7 @@ class LongText:
     def __init__(self, path: str = "") -> None:
         self.path = path  # of the file or folder
         self.files: list[FileText] = []
-        self._kept = 0
+        self._room = int(most_in_memory() * _KEPT)
 
     @property
     def size(self) -> int:
@@ -57,7 +58,7 @@ class LongText:
 
     def add(self, path: Path) -> None:
         """Add the text of a file. NablacError for what is no text, which is not added."""
-        self._append(FileText.read(path, _KEPT - self._kept))
+        self._append(FileText.read(path, self._room))
 
     def add_text(self, path: Path, text: str) -> None:
         """Add a text that was taken out of a file."""
@@ -65,7 +66,7 @@ class LongText:
 
     def _append(self, file: FileText) -> None:
         self.files.append(file)
-        self._kept += file.size if file.kept is not None else 0
+        self._room -= file.size if file.kept is not None else 0
 
     def parts(self, count: int | None = None) -> Iterator[str]:
         """The text in parts, or its first `count` characters. NablacError (E821) if a file has changed."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,11 +11,12 @@ import numpy as np
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.source import Span
-from runtime.data.calendar_features import Calendar, calendar_of
+from runtime.data.calendar_features import Calendar, calendar_of, format_of
 from runtime.data.csv_file import PLAIN, Format, Report
 from runtime.data.csv_file import Table as CsvTable
 from runtime.data.filling import Fill, fill_of, flagged
 from runtime.data.lags import EarlierRows, Lag, lag_of
+from runtime.data.read_rows import Order, ReadRows
 from runtime.data.scaling import Scale
 
 if TYPE_CHECKING:
@@ -83,13 +83,6 @@ class Rows:
             keys=(),
         )
 
-    def spans(self, kept: Array) -> list[tuple[int, int]]:
-        """Where the rows of each series begin and end among the kept ones; a series without any has none."""
-        if self.series is None:
-            return [(0, len(kept))]
-        ends = [0, *(np.flatnonzero(np.diff(self.series[kept])) + 1).tolist(), len(kept)]
-        return [(begin, end) for begin, end in pairwise(ends) if end > begin]
-
     def texts_of(self, name: str, span: Span | None) -> Sequence[str]:
         """The cells of a column as texts; NablacError where there is no such column."""
         self._check_column(name, span)
@@ -110,6 +103,38 @@ class Rows:
             message = f"column `{name}`: expected numbers or texts, got {self.refused[name]}"
             raise NablacError(Diagnostic(codes.E821, message, place=self.path))
 
+    def sources_of(self, name: str) -> list[str]:
+        """The columns of the file that a column is made of."""
+        calendar, lag = self._calendar(name), self._lag(name)
+        return [calendar.column if calendar else lag[0] if lag else self._flagged(name) or name]
+
+    def check_columns(self, names: list[str], span: Span | None) -> None:
+        """NablacError for a column that is not there, or of neither numbers nor texts."""
+        for name in names:
+            if self._calendar(name) is None:
+                self._check_column(self.sources_of(name)[0], span, names)
+
+    def date_format(self, column: str, span: Span | None) -> str:
+        """How the dates of a column are written; NablacError for what are no dates, or may be read in two ways."""
+        return format_of(self.date_texts(column, span), column, self.path, span)
+
+    def read(
+        self,
+        names: list[str],
+        report: Report,
+        span: Span | None,
+        classes: Mapping[str, tuple[str, ...]] | None = None,
+        order: Order | None = None,
+    ) -> ReadRows:
+        """Columns as `read_columns` reads them, and the rows of each series; `order` looks at their dates."""
+        read = self.read_columns(names, report, span, classes)
+        kept = read.kept
+        if order is not None:
+            order.check(self, kept)
+        lines, numbers = np.array(self.lines)[kept], np.array(self.numbers)[kept]
+        series = self.series[kept] if self.series is not None else None
+        return ReadRows(read.numbers, lines, numbers, read.classes, series, self.keys, kept)
+
     def read_columns(
         self,
         names: list[str],
@@ -125,10 +150,7 @@ class Rows:
         `classes` are those that are known already. With `closed` no other column has any. A row of which a lag has no
         number is left out, with a note.
         """
-        for name in names:
-            if self._calendar(name) is None:
-                lag = self._lag(name)
-                self._check_column(lag[0] if lag is not None else self._flagged(name) or name, span, names)
+        self.check_columns(names, span)
         texts = {name: classes[name] for name in names if name in classes} if classes is not None else {}
         if classes is not None and not closed:
             texts = self._classes([name for name in names if name in self.cells], classes)
@@ -236,12 +258,17 @@ class Rows:
             if name in known:
                 classes[name] = known[name]
                 continue
-            if name in self.stored:
-                continue
-            texts = {cell.strip() for cell in self.cells[name]} - {""}
-            if texts and not any(self.format.is_numeric(text) for text in texts):
+            texts = self.class_texts(name)
+            if texts:
                 classes[name] = tuple(sorted(texts))
         return classes
+
+    def class_texts(self, name: str) -> set[str] | None:
+        """The texts in a column; None where one of them is a number, so that it is no column of classes."""
+        if name in self.stored:
+            return None
+        texts = {cell.strip() for cell in self.cells[name]} - {""}
+        return None if any(self.format.is_numeric(text) for text in texts) else texts
 
 
 class _TakenCells(Mapping[str, Sequence[str]]):

@@ -31,7 +31,7 @@ def unchanged(path: Path, since: FileState | None = None) -> Iterator[None]:
     """
     before = file_state(path)
     if since is not None and before is not None and before != since:
-        raise _changed(since, before, str(path))
+        raise changed_file(str(path), since, before)
 
     def check() -> None:
         check_unchanged(before, file_state(path), str(path))
@@ -44,13 +44,22 @@ def unchanged(path: Path, since: FileState | None = None) -> Iterator[None]:
     check()
 
 
+def file_size(path: str) -> int:
+    """The bytes of a file; 0 of one that is not there."""
+    try:
+        return os.path.getsize(path)
+    except (OSError, ValueError):
+        return 0
+
+
 def check_unchanged(before: FileState | None, after: FileState | None, path: str) -> None:
     """NablacError where a file is the same, and was written to."""
     if before is not None and after is not None and after[0] == before[0] and after != before:
-        raise _changed(before, after, path)
+        raise changed_file(path, before, after)
 
 
-def _changed(before: FileState, after: FileState, path: str) -> NablacError:
+def changed_file(path: str, before: FileState, after: FileState) -> NablacError:
+    """The error for a file that is no longer what it was."""
     was, now = f"{before[1]:,}", f"{after[1]:,}"
     note = f"it had {was} bytes and now has {now}" if was != now else "another program has written to it"
     hint = "wait until it is written, or read a copy"

@@ -12,17 +12,20 @@ from compiler.model_spec import DataStage
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.by_series import split_series
-from runtime.data.calendar_features import Calendar, calendar_of, format_of
+from runtime.data.calendar_features import Calendar, calendar_of
 from runtime.data.coded_text import coded, coded_words, distinct_characters
 from runtime.data.context import Context
-from runtime.data.date_order import check_order
+from runtime.data.date_order import DateOrder
 from runtime.data.examples import Examples, Text, cuts, joined_parts, window_parts
 from runtime.data.filled_examples import fill_examples
 from runtime.data.filling import Fill
 from runtime.data.lags import Lag
+from runtime.data.large_tables import LargeRows
+from runtime.data.read_rows import ReadRows
 from runtime.data.rows import Rows
 from runtime.data.scaling import Scale
 from runtime.data.stage_arguments import check_kind, date_formats, names_of
+from runtime.data.stored_rows import change_rows
 from runtime.data.tokens import known_tokenizer, tokens, windows_of
 from runtime.data.windows import window
 from runtime.text.tokenizers import ListTokenizer
@@ -36,7 +39,10 @@ Step = Callable[[Any, DataStage, Context], Any]
 def by(data: Rows, stage: DataStage, context: Context) -> Rows:
     """Tell several series in one table apart: no window spans two, and each is split into its own parts."""
     check_kind(data, Rows, stage)
-    return split_series(data, names_of(stage.arguments["columns"]), context, stage.span)
+    names = names_of(stage.arguments["columns"])
+    if isinstance(data, LargeRows):
+        return data.split_by(tuple(names), context, stage.span)
+    return split_series(data, names, context, stage.span)
 
 
 def fill(data: Rows, stage: DataStage, context: Context) -> Rows:
@@ -52,8 +58,8 @@ def calendar(data: Rows, stage: DataStage, context: Context) -> Rows:
     """Add columns of features of dates; see `runtime.data.calendar_features`."""
     check_kind(data, Rows, stage)
     column, known = stage.arguments["column"], context.fitted.dates if context.fitted is not None else {}
-    cells = data.date_texts(column, stage.span)
-    format = known.get(column) or stage.arguments["format"] or format_of(cells, column, data.path, stage.span)
+    data.date_texts(column, stage.span)
+    format = known.get(column) or stage.arguments["format"] or data.date_format(column, stage.span)
     request = Calendar.of(stage.arguments, format)
     twice = next((name for name in request.names if name in data.cells or calendar_of(data.calendars, name)), None)
     if twice is not None:
@@ -86,30 +92,30 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
         if name in inputs:  # usually a mistake: the model is fed the answer
             context.notes.setdefault(f"column `{name}` is a target and an input too", [str(stage.span)])
     known = context.fitted.classes if context.fitted is not None else {}
-    table = data.read_columns([*inputs, *targets], context, stage.span, known)
-    arrays, names = {"input": table.numbers[:, : len(inputs)]}, {"input": tuple(inputs)}
+    order = DateOrder(context) if data.lags else None
+    read = data.read([*inputs, *targets], context, stage.span, known, order)
+    arrays, names = {"input": change_rows(read.table, lambda rows: rows[:, : len(inputs)])}, {"input": tuple(inputs)}
     if targets:
-        arrays["target"], names["target"] = table.numbers[:, len(inputs) :], tuple(targets)
+        arrays["target"] = change_rows(read.table, lambda rows: rows[:, len(inputs) :])
+        names["target"] = tuple(targets)
     examples = Examples(
         arrays,
         ("input",),
         ("target",) if targets else (),
         columns=names,
         scales=data.scales,
-        classes=table.classes,
+        classes=dict(read.classes),
         path=data.path,
-        lines=np.array(data.lines)[table.kept],
-        parts=_parts_in_time(data, table.kept, context, stage) if data.lags else {},
+        lines=read.lines,
+        parts=_parts_in_time(read, context, stage) if data.lags else {},
         dates=date_formats(data),
     )
     return fill_examples(examples, data, context, stage.span) if data.fills else examples
 
 
-def _parts_in_time(data: Rows, kept: Array, context: Context, stage: DataStage) -> dict[str, Array]:
+def _parts_in_time(read: ReadRows, context: Context, stage: DataStage) -> dict[str, Array]:
     """The last rows of each series for validation and test; empty where the parts are to be random."""
-    spans = data.spans(kept)
-    check_order(data, kept, spans, context)
-    counts = [end - first for first, end in spans]
+    counts = [end - first for first, end in read.spans]
     split = [window_parts(np.arange(count), np.arange(count) + 1, count, False, context, stage) for count in counts]
     return joined_parts(split, counts)
 
@@ -190,6 +196,8 @@ def augment(data: Examples, stage: DataStage, context: Context) -> Examples:
     return replace(data, augmentations={**data.augmentations, **chosen})
 
 
+# Those that read a table in blocks where it is larger than memory is to hold.
+ON_LARGE_TABLES = frozenset({"by", "fill", "calendar", "lag", "columns", "window", "standardize", "min_max", "split"})
 STAGES: dict[str, Step] = {
     "by": by,
     "fill": fill,

@@ -83,6 +83,40 @@ def read_rows(path: str, format: Format, report: Report, kind: TableKind, conten
     return _joined([block.rows for block in blocks], path)
 
 
+def blocks_of_columns(
+    path: str, format: Format, kind: TableKind, names: Sequence[str], report: Report
+) -> Iterator[Rows]:
+    """The rows of a table, some at a time, with the columns of these names, or all of no names, and perhaps others."""
+    if kind == "parquet":
+        yield from _parquet_columns(Path(path), names)
+        return
+    with _opened(path) as (file, _):
+        is_csv = kind == "csv"
+        format = format.of_file(path) if is_csv else format
+        for block in _blocks(path, file, "csv" if is_csv else "lines", format, report, _AT_ONCE):
+            yield block.rows
+
+
+def _parquet_columns(path: Path, names: Sequence[str]) -> Iterator[Rows]:
+    """Rows of some columns of a Parquet file: others are not read."""
+    import pyarrow
+
+    first = 0
+    with open_parquet(path) as opened:
+        for batch in opened.iter_batches(batch_size=_AT_ONCE, columns=list(names) or None):
+            table = pyarrow.Table.from_batches([batch])
+            yield arrow_rows(table, str(path), first)
+            first += table.num_rows
+
+
+def is_list(path: str, kind: TableKind) -> bool:
+    """Whether a table in JSON is one list, which is read as a whole."""
+    if kind != "json" or kind_by_name(path) == "lines":
+        return False
+    with _opened(path) as (_, beginning):
+        return _kind_by_content(beginning) != "lines"
+
+
 def _joined(parts: Sequence[Rows], path: str) -> Rows:
     """The rows of all parts of a table; none of no parts."""
     if len(parts) == 1:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 from compiler.elaborate.data import SOURCES, TABLES
 from compiler.model_spec import DataStage
@@ -10,10 +12,15 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.csv_file import PLAIN, Format
-from runtime.data.parquet_file import require_pyarrow
+from runtime.data.file_rows import most_in_memory
+from runtime.data.large_tables import large_rows
+from runtime.data.parquet_file import parquet_size, require_pyarrow
 from runtime.data.rows import Rows
-from runtime.data.table_blocks import TableKind, kind_by_name, read_rows
+from runtime.data.source_files import file_size
+from runtime.data.table_blocks import TableKind, blocks_of_columns, is_list, kind_by_name, read_rows
 from runtime.extras import missing_extra
+
+_UNPACKED = {".gz": 8}  # how much larger a table may be than its file
 
 
 def csv(stage: DataStage, context: Context) -> Rows:
@@ -49,9 +56,20 @@ def of_file(source: DataStage, path: str) -> DataStage:
     return replace(source, name=name, arguments={**defaults, "path": path})
 
 
+def _read_in_blocks(path: str, format: Format, kind: TableKind) -> Rows | None:
+    """A table that is larger than memory is to hold; None of any other, of a list in JSON, and of one without rows."""
+    largest = most_in_memory()
+    if kind == "parquet":
+        if parquet_size(path) <= largest:
+            return None
+    elif file_size(path) * _UNPACKED.get(Path(path).suffix.lower(), 1) <= largest or is_list(path, kind):
+        return None
+    return large_rows(path, partial(blocks_of_columns, path, format, kind))
+
+
 def _rows(stage: DataStage, context: Context, format: Format, kind: TableKind) -> Rows:
     path = context.file(stage.arguments["path"], stage.span)
-    rows = read_rows(str(path), format, context, kind)
+    rows = _read_in_blocks(str(path), format, kind) or read_rows(str(path), format, context, kind)
     if not rows.lines:
         raise NablacError(Diagnostic(codes.E823, f"{path} has no rows", stage.span))
     return rows

@@ -215,7 +215,8 @@ def hide(
     for number, generator in enumerate(draws):
         generator.bit_generator.advance(number * count * width)  # type: ignore[attr-defined]  # one draw a number
     before, after = (np.array(special, np.int64) for special in tokenizer.around)
-    ordinary = np.array(tokenizer.ordinary or [tokenizer.mask])
+    mask = tokenizer.mask or 0
+    ordinary = np.array(tokenizer.ordinary or [mask])
     seen = TokenRow(smallest_type(tokenizer), tokens.path)
     hidden = TokenRow(np.result_type(smallest_type(tokenizer), np.int8), tokens.path)
     step = max(1, _AT_ONCE // width)
@@ -224,7 +225,7 @@ def hide(
         whole = tokens.read(start * width, here * width).astype(np.int64).reshape(here, width)
         chosen, how = draws[0].random(whole.shape) < share, draws[1].random(whole.shape)
         others = draws[2].choice(ordinary, whole.shape)
-        shown = np.where(chosen & (how < 0.8), tokenizer.mask, np.where(chosen & (how >= 0.9), others, whole))
+        shown = np.where(chosen & (how < 0.8), mask, np.where(chosen & (how >= 0.9), others, whole))
         seen.append(np.hstack([np.tile(before, (here, 1)), shown, np.tile(after, (here, 1))]).reshape(-1))
         answers = np.pad(np.where(chosen, whole, IGNORED), ((0, 0), (len(before), len(after))), constant_values=IGNORED)
         hidden.append(answers.reshape(-1))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,11 +14,14 @@ from compiler.model_spec import DataStage
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
-from runtime.data.date_order import check_order
+from runtime.data.date_order import DateOrder
 from runtime.data.examples import Examples, Series, cuts, joined_parts, window_parts
+from runtime.data.file_rows import Scratch, most_in_memory
 from runtime.data.filling import filled, gaps_of, interpolated, means_of
+from runtime.data.read_rows import ReadRows
 from runtime.data.rows import Rows
 from runtime.data.stage_arguments import check_kind, date_formats, names_of
+from runtime.data.stored_rows import StoredRows, blocks, change_rows, pick_rows
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -37,13 +43,12 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     inputs = names_of(arguments["columns"])
     targets = names_of(arguments["target"]) or inputs
     names = list(dict.fromkeys([*inputs, *targets]))
-    read = data.read_columns(names, context, stage.span)
-    table, numbers = read.numbers, np.array(data.numbers)[read.kept]
+    read = data.read(names, context, stage.span, order=DateOrder(context))
+    table, numbers = read.table, read.numbers
     length, horizon, shift, stride = arguments["length"], arguments["horizon"], arguments["shift"], arguments["stride"]
     begin = shift or length  # of the target, counted from the window's start
     rows = max(length, begin + horizon)
-    spans = data.spans(read.kept)
-    check_order(data, read.kept, spans, context)
+    spans = read.spans
     whole = table
     means: Mapping[str, float] = {}
     if data.fills:
@@ -52,12 +57,12 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
             if context.fitted is not None
             else means_of(table, names, data.fills, data.path, _training_rows(spans, context))
         )
-        whole = np.concatenate([filled(table[first:end], names, data.fills, means) for first, end in spans])
+        whole = _filled(table, spans, names, data, means)
     take_in = [names.index(name) for name in inputs]
     take_out = [names.index(name) for name in targets]
     by_series = [_starts(numbers, first, end, rows, stride) for first, end in spans]
     if data.fills:
-        by_series = _with_targets(by_series, table[:, take_out], begin, horizon, data.path, context)
+        by_series = _with_targets(by_series, table, take_out, begin, horizon, data.path, context)
     starts = np.concatenate(by_series) if by_series else np.zeros(0, int)
     if not len(starts):
         rows_are = "1 row is" if len(table) == 1 else f"{len(table)} rows are"
@@ -69,36 +74,33 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
                 hint="use a shorter window or more data",
             )
         )
-    at = starts[:, None] + np.arange(length)
-    x = whole[at][:, :, take_in]
-    gaps = gaps_of(table, names, data.fills) if data.fills else None
-    if gaps is not None:
-        x = interpolated(x, gaps[at][:, :, take_in])
-    y = table[starts[:, None] + begin + np.arange(horizon)][:, :, take_out]
-    _note_short(data, read.kept, spans, by_series, rows, context)
+    gaps = change_rows(table, partial(gaps_of, names=names, fills=data.fills)) if data.fills else None
+    x = Windows.of(whole, starts, length, take_in, gaps)
+    y = Windows.of(table, starts + begin, horizon, take_out)
+    _note_short(read, by_series, rows, data.path, context)
     split = [
         window_parts(here + begin - first, here + begin + horizon - first, end - first, stride < rows, context, stage)
         for here, (first, end) in zip(by_series, spans, strict=True)
     ]
     parts = joined_parts(split, [len(here) for here in by_series])
-    training = whole[_training_rows(spans, context)]
-    lines = np.array(data.lines)[read.kept]
-    borders = tuple(int(numbers[first]) for first, _ in spans[1:])
-    keys = () if data.series is None else tuple(data.keys[data.series[read.kept[first]]] for first, _ in spans)
+    training = pick_rows(whole, _training_rows(spans, context))
     return Examples(
-        {"input": x, "target": y},
+        {"input": x.where_it_fits(), "target": y.where_it_fits()},
         ("input",),
         ("target",),
         ordered=True,
         parts=parts,
         columns={"input": tuple(inputs), "target": tuple(targets)},
         scales=data.scales,
-        samples={"input": training[:, take_in], "target": training[:, take_out]} if parts else {},
+        samples={
+            "input": change_rows(training, lambda rows: rows[:, take_in]),
+            "target": change_rows(training, lambda rows: rows[:, take_out]),
+        }
+        if parts
+        else {},
         path=data.path,
-        lines=lines[starts],
-        series=Series(tuple(names), table, numbers, lines, _beside(data, names, read.kept), borders, whole, keys, gaps)
-        if context.keeps_raw
-        else None,
+        lines=pick_rows(read.lines, starts),
+        series=_series(data, read, names, whole, gaps, context) if context.keeps_raw else None,
         starts=numbers[starts],
         fills=means,
         dates=date_formats(data),
@@ -111,11 +113,18 @@ def _training_rows(spans: list[tuple[int, int]], context: Context) -> Array:
 
 
 def _with_targets(
-    starts: list[Array], targets: Array, begin: int, horizon: int, path: str, context: Context
+    starts: list[Array],
+    table: Array | StoredRows,
+    targets: list[int],
+    begin: int,
+    horizon: int,
+    path: str,
+    context: Context,
 ) -> list[Array]:
     """The windows none of whose targets is missing: nothing is learnt from filled numbers, or judged by them."""
-    missing = np.asarray(np.isnan(targets).any(axis=1))
-    whole = [here[~missing[here[:, None] + begin + np.arange(horizon)].any(axis=1)] for here in starts]
+    missing = np.concatenate([np.isnan(rows[:, targets]).any(axis=1) for _, rows in blocks(table)])
+    before = np.concatenate([[0], np.cumsum(missing)])  # how many rows with missing ones there are before each
+    whole = [here[before[here + begin + horizon] == before[here + begin]] for here in starts]
     count = sum(map(len, starts)) - sum(map(len, whole))
     if count:
         windows = "1 window is" if count == 1 else f"{count:,} windows are"
@@ -129,14 +138,88 @@ def _starts(numbers: Array, first: int, end: int, rows: int, stride: int) -> Arr
     return np.asarray(starts[numbers[starts + rows - 1] - numbers[starts] == rows - 1])
 
 
-def _note_short(
-    data: Rows, kept: Array, spans: list[tuple[int, int]], starts: list[Array], rows: int, context: Context
-) -> None:
+def _note_short(read: ReadRows, starts: list[Array], rows: int, path: str, context: Context) -> None:
     """Note the series that have no window."""
-    for here, (first, _) in zip(starts, spans, strict=True):
-        if not len(here) and data.series is not None:
-            key = data.keys[int(data.series[kept[first]])]
-            context.note(f"{data.path}: {key}", f"a series without {rows} rows in a row, for a window, is left out")
+    for here, key in zip(starts, read.keys, strict=False):
+        if not len(here):
+            context.note(f"{path}: {key}", f"a series without {rows} rows in a row, for a window, is left out")
+
+
+def _filled(
+    table: Array | StoredRows,
+    spans: list[tuple[int, int]],
+    names: list[str],
+    data: Rows,
+    means: Mapping[str, float],
+) -> Array | StoredRows:
+    """The rows of all series without missing numbers: those of a stored table in a scratch file."""
+    if not isinstance(table, StoredRows):
+        return np.concatenate([filled(table[first:end], names, data.fills, means) for first, end in spans])
+    scratch = Scratch(table.shape[1:], table.dtype, data.path)
+    for first, end in spans:
+        before = None
+        for _, rows in blocks(table, np.arange(first, end)):
+            whole = filled(rows, names, data.fills, means, before)
+            scratch.add(whole)
+            before = whole[-1]
+    return scratch.rows()
+
+
+def _series(
+    data: Rows,
+    read: ReadRows,
+    names: list[str],
+    whole: Array | StoredRows,
+    gaps: Array | StoredRows | None,
+    context: Context,
+) -> Series | None:
+    """The rows that windows are cut of; None where they are not in memory."""
+    table, lines = read.table, read.lines
+    if isinstance(table, StoredRows) or isinstance(lines, StoredRows) or isinstance(whole, StoredRows):
+        context.note(data.path, "a table that is not in memory has no forecasts of the past to be compared with")
+        return None
+    assert not isinstance(gaps, StoredRows) and read.kept is not None
+    borders = tuple(int(read.numbers[first]) for first, _ in read.spans[1:])
+    beside = _beside(data, names, read.kept)
+    return Series(tuple(names), table, read.numbers, lines, beside, borders, whole, read.keys, gaps)
+
+
+@dataclass(frozen=True, eq=False)
+class Windows(StoredRows):
+    """Some columns of consecutive rows of a table, taken when they are asked for."""
+
+    table: Array | StoredRows
+    starts: Array
+    columns: list[int]
+    gaps: Array | StoredRows | None  # of the table those that are interpolated
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+
+    @staticmethod
+    def of(
+        table: Array | StoredRows,
+        starts: Array,
+        length: int,
+        columns: list[int],
+        gaps: Array | StoredRows | None = None,
+    ) -> Windows:
+        """Windows of `length` rows from each of the `starts` on."""
+        return Windows(table, starts, columns, gaps, (len(starts), length, len(columns)), table.dtype)
+
+    def read(self, rows: Array) -> Array:
+        """Windows [rows, length, columns]."""
+        at = self.starts[rows][:, None] + np.arange(self.shape[1])
+        windows = self._columns_of(self.table, at)
+        return windows if self.gaps is None else interpolated(windows, self._columns_of(self.gaps, at))
+
+    def _columns_of(self, table: Array | StoredRows, at: Array) -> Array:
+        rows = table[at.reshape(-1)].reshape(*at.shape, table.shape[1])
+        return rows[:, :, self.columns]
+
+    def where_it_fits(self) -> Array | StoredRows:
+        """All windows in memory, where the table is and they are not too large; else these."""
+        large = isinstance(self.table, StoredRows) or prod(self.shape) * self.dtype.itemsize > most_in_memory()
+        return self if large else self.read(np.arange(len(self)))
 
 
 def _beside(data: Rows, names: list[str], kept: Array) -> dict[str, list[str]]:

@@ -12,6 +12,7 @@ from runtime.evaluation.tasks import Task, class_names
 
 if TYPE_CHECKING:
     from compiler.types import Array
+    from runtime.data.stored_rows import StoredRows
 
 
 _WORST = 12  # examples among the figures
@@ -36,7 +37,7 @@ class ClassResult:
     task: Task
     figures: ClassFigures
     rows: Array
-    lines: Array | None = None  # of the file that examples are from
+    lines: Array | StoredRows | None = None  # of the file that examples are from
     files: tuple[str, ...] = ()  # that examples are, in the folder of the data
 
     def mistakes(self, most: int) -> list[Mistake]:

@@ -217,7 +217,7 @@ class LibraryTokenizer:
             "WhitespaceSplit": True,
             "ByteLevel": divider.get("use_regex"),
             "BertPreTokenizer": True,
-        }.get(divider.get("type"), False)
+        }.get(str(divider.get("type")), False)
         plain = state["normalizer"] is None or state["normalizer"]["type"] == "BertNormalizer"
         return bool(whole and plain) and not any(
             added["lstrip"] or added["rstrip"] or any(map(str.isspace, added["content"]))

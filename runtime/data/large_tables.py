@@ -1,0 +1,198 @@
+"""Tables that are larger than memory is to hold: read in blocks, their numbers written to scratch files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.by_series import APART, Key, SeriesSplit, name_of
+from runtime.data.calendar_features import format_of
+from runtime.data.csv_file import Report
+from runtime.data.file_rows import Scratch
+from runtime.data.lags import EarlierRows
+from runtime.data.read_rows import Order, ReadRows
+from runtime.data.rows import Rows
+from runtime.data.source_files import FileState, changed_file, file_state
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+    from grammar.source import Span
+
+Blocks = Callable[[Sequence[str], Report], Iterator[Rows]]  # rows of a table, some at a time, with these or all columns
+
+
+@dataclass(frozen=True, eq=False)
+class LargeRows(Rows):
+    """A table of which only the first rows are in memory, as samples; what a stage asks for is read from the file."""
+
+    blocks: Blocks = field(default=lambda names, report: iter(()))
+    by: tuple[str, ...] = ()  # the columns that tell series apart
+    state: FileState | None = None  # of the file, when it was first looked at
+
+    def split_by(self, columns: tuple[str, ...], report: Report, span: Span | None) -> Rows:
+        """The same table, with several series."""
+        for name in columns:
+            self.texts_of(name, span)
+        return replace(self, by=columns)
+
+    def date_format(self, column: str, span: Span | None) -> str:
+        """How the dates of a column are written: as many rows are read as it takes to tell."""
+        texts: dict[str, None] = {}
+        enough = 1
+        for block in self._read([column], _Silent()):
+            texts |= dict.fromkeys(cell.strip() for cell in block.date_texts(column, span))
+            if len(texts) < enough:
+                continue
+            try:
+                return format_of(list(texts), column, self.path, span)
+            except NablacError:
+                enough = 2 * len(texts)
+        return format_of(list(texts), column, self.path, span)
+
+    def read(
+        self,
+        names: list[str],
+        report: Report,
+        span: Span | None,
+        classes: Mapping[str, tuple[str, ...]] | None = None,
+        order: Order | None = None,
+    ) -> ReadRows:
+        """Columns as numbers, in a scratch file."""
+        self.check_columns(names, span)
+        sources = self._sources(names, order is not None)
+        texts = None if classes is None else self._classes_in_file(names, classes)
+        writer = _Writer(self, names)
+        split, earlier = SeriesSplit(self.by), EarlierRows()
+        reach = max((step for lag in self.lags for _, step in lag.sources.values()), default=0)
+        once = _Once(report)
+        for block in self._read(sources, once):
+            rows = writer.of_series(block, split, once, span) if self.by else block
+            rows = replace(rows, calendars=self.calendars, fills=self.fills, lags=self.lags, earlier=earlier)
+            read = rows.read_columns(names, once, span, texts, closed=True)
+            if order is not None:
+                order.check(rows, read.kept)
+            earlier.forget(reach)
+            writer.add(rows, read.numbers, read.kept)
+        if not writer.seen:
+            raise NablacError(Diagnostic(codes.E823, f"{self.path} has no rows", span))
+        return writer.written(texts or {})
+
+    def _sources(self, names: Sequence[str], dated: bool) -> list[str]:
+        """The columns of the file that columns are made of, and those of series and dates."""
+        dates = [request.column for request in self.calendars if dated or set(names) & set(request.names)]
+        made = [source for name in names for source in self.sources_of(name)]
+        return list(dict.fromkeys([*made, *dates, *self.by]))
+
+    def _classes_in_file(
+        self, names: Sequence[str], known: Mapping[str, tuple[str, ...]]
+    ) -> dict[str, tuple[str, ...]]:
+        """The classes of columns of texts: the known ones, or all texts of a column, sorted."""
+        classes = {name: known[name] for name in names if name in known}
+        waiting = {name: set[str]() for name in names if name in self.cells and name not in known}
+        for block in self._read(list(waiting), _Silent()) if waiting else ():
+            for name in list(waiting):
+                texts = block.class_texts(name)
+                if texts is None:
+                    del waiting[name]
+                else:
+                    waiting[name] |= texts
+            if not waiting:
+                break
+        return classes | {name: tuple(sorted(texts)) for name, texts in waiting.items() if texts}
+
+    def _read(self, names: Sequence[str], report: Report) -> Iterator[Rows]:
+        """The rows of these columns; NablacError where the file is no longer what it was."""
+        yield from self.blocks(names, report)
+        now = file_state(Path(self.path))
+        if self.state is not None and now is not None and now != self.state:
+            raise changed_file(self.path, self.state, now)
+
+
+def large_rows(path: str, blocks: Blocks) -> LargeRows | None:
+    """The table in a file that is read in blocks; None where it has no rows."""
+    state = file_state(Path(path))
+    first = next((block for block in blocks([], _Silent()) if block.lines), None)
+    if first is None:
+        return None
+    facts = {name: getattr(first, name) for name in ("cells", "format", "refused", "stored", "named")}
+    return LargeRows(path, lines=first.lines, numbers=first.numbers, **facts, blocks=blocks, state=state)
+
+
+class _Writer:
+    """Writes the numbers and lines of the rows of a table to scratch files, and counts its series."""
+
+    def __init__(self, table: LargeRows, names: Sequence[str]) -> None:
+        self.path, self.by = table.path, table.by
+        self.numbers = Scratch((len(names),), np.dtype(np.float64), table.path)
+        self.lines = Scratch((), np.dtype(np.int64), table.path)
+        self.rows: list[Array] = []  # the numbers of the rows
+        self.series: list[Array] = []
+        self.indices: dict[Key, int] = {}
+        self.last: Counter[int] = Counter()  # the number of the last row of each series
+        self.seen = 0
+
+    def of_series(self, block: Rows, split: SeriesSplit, report: Report, span: Span | None) -> Rows:
+        """The rows of a block that are of some series, with their numbers in it."""
+        series, numbers = np.full(len(block.lines), -1), np.zeros(len(block.lines), int)
+        for key, chosen, within in split.parts(block, report, span):
+            index = self.indices.setdefault(key, len(self.indices))
+            series[chosen], numbers[chosen] = index, within
+            self.last[index] = within[-1]
+        kept = np.flatnonzero(series >= 0)
+        return replace(block.take(kept), series=series[kept], numbers=numbers[kept].tolist())
+
+    def add(self, rows: Rows, numbers: Array, kept: Array) -> None:
+        """Write the rows at the indices `kept`, whose numbers are known."""
+        self.seen += len(rows.lines)
+        self.numbers.add(numbers)
+        self.lines.add(np.array(rows.lines, np.int64)[kept])
+        self.rows.append(np.array(rows.numbers, np.int64)[kept])
+        if rows.series is not None:
+            self.series.append(rows.series[kept].astype(np.int32))
+
+    def written(self, classes: Mapping[str, tuple[str, ...]]) -> ReadRows:
+        """All rows, those of one series after the other."""
+        table, lines, numbers = self.numbers.rows(), self.lines.rows(), np.concatenate(self.rows)
+        if not self.by:
+            return ReadRows(table, lines, numbers, classes)
+        series = np.concatenate(self.series)
+        begins = np.cumsum([0, *(self.last[index] + APART for index in range(len(self.indices)))])
+        order = np.argsort(series, kind="stable")
+        series = series[order]
+        numbers = numbers[order] + begins[series]
+        names = tuple(map(name_of, self.indices))
+        return ReadRows(table.picked(order), lines.picked(order), numbers, classes, series, names)
+
+
+class _Silent:
+    """Takes reports of a first look at rows: they are reported when they are read."""
+
+    def report_broken(self, location: str, message: str, hint: str | None = None) -> None:
+        """Nothing."""
+
+    def note(self, location: str, message: str) -> None:
+        """Nothing."""
+
+
+class _Once:
+    """Passes reports on, each note about the whole file once."""
+
+    def __init__(self, report: Report) -> None:
+        self.report, self.noted = report, set[tuple[str, str]]()
+
+    def report_broken(self, location: str, message: str, hint: str | None = None) -> None:
+        """A row that cannot be used."""
+        self.report.report_broken(location, message, hint)
+
+    def note(self, location: str, message: str) -> None:
+        """Something that is not in the numbers."""
+        if (location, message) not in self.noted:
+            self.noted.add((location, message))
+            self.report.note(location, message)

@@ -1,0 +1,53 @@
+"""What stages read of a table: the numbers of some columns, row by row, and where its series begin and end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from runtime.data.stored_rows import StoredRows
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+    from runtime.data.rows import Rows
+
+
+@dataclass(frozen=True, eq=False)
+class ReadRows:
+    """Columns as numbers [rows, columns], without broken rows; the rows of a series follow each other.
+
+    For each row its line in the file, and its number among all rows, which jumps where rows are missing. A column of
+    texts holds indices into `classes`. `kept` are the indices of the rows in the table, where that is in memory.
+    """
+
+    table: Array | StoredRows
+    lines: Array | StoredRows
+    numbers: Array
+    classes: Mapping[str, tuple[str, ...]]
+    series: Array | None = None  # of each row, where there are several
+    names: tuple[str, ...] = ()  # of all series
+    kept: Array | None = None
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """Where the rows of each series begin and end; a series without any has none."""
+        if self.series is None:
+            return [(0, len(self.table))]
+        ends = [0, *(np.flatnonzero(np.diff(self.series)) + 1).tolist(), len(self.table)]
+        return [(begin, end) for begin, end in pairwise(ends) if end > begin]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The name of the series of each span; none where there is one series."""
+        return () if self.series is None else tuple(self.names[self.series[first]] for first, _ in self.spans)
+
+
+class Order(Protocol):
+    """Looks at the order of rows in time."""
+
+    def check(self, rows: Rows, kept: Array) -> None:
+        """Look at the next rows of a table, of those at the indices `kept`, in their order in each series."""
