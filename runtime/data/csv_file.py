@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 _OTHER_SEPARATORS = (";", "\t", "|", ",")
+_AT_ONCE = 1 << 10  # rows that are turned into columns together
 _COMMA = re.compile(r"[+-]?\d[\d.]*,\d+|[+-]?,\d+")
 
 
@@ -148,6 +149,12 @@ class Table:
     numbers: list[int]
     named: bool  # whether the file has a header; else the columns are called 0, 1, ...
 
+    def extend(self, rows: list[list[str]]) -> None:
+        """Add the cells of rows, which are then taken from the list."""
+        for column, cells in zip(self.cells, zip(*rows, strict=True), strict=bool(rows)):
+            column.extend(cells)
+        rows.clear()
+
 
 def read_table(content: bytes, path: str, format: Format, report: Report) -> Table:
     """The table in a CSV file; rows with too few or too many cells go to `report`.
@@ -176,6 +183,7 @@ def read_blocks(lines: Iterable[str], path: str, format: Format, report: Report,
     _check_names(names, f"{path}:{line}")
     table = Table(names, [[] for _ in names], [], [], named)
     blank: list[int] = []
+    pending: list[list[str]] = []
     number = 0
     is_first = True
     for line, cells in rows if named else _after(first, rows):
@@ -193,13 +201,16 @@ def read_blocks(lines: Iterable[str], path: str, format: Format, report: Report,
         else:
             table.lines.append(line)
             table.numbers.append(number)
-            for column, cell in zip(table.cells, cells, strict=True):
-                column.append(cell)
+            pending.append(cells)
+            if len(pending) == _AT_ONCE:
+                table.extend(pending)
         number += 1
         if len(table.lines) == most:
+            table.extend(pending)
             yield table
             is_first = False
             table = Table(names, [[] for _ in names], [], [], named)
+    table.extend(pending)
     if table.lines or is_first:
         yield table
 
