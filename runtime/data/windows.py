@@ -14,6 +14,7 @@ from runtime.data.context import Context
 from runtime.data.date_order import check_order
 from runtime.data.examples import Examples, Series, cuts, joined_parts, window_parts
 from runtime.data.filling import filled, gaps_of, interpolated, means_of
+from runtime.data.known_columns import with_known, without_rows_to_predict
 from runtime.data.rows import Rows
 from runtime.data.stage_arguments import check_kind, date_formats, names_of
 
@@ -25,8 +26,9 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     """Cut windows: `length` rows as the input, and the `horizon` rows after them as the target.
 
     With `shift` the target is the input's own columns `shift` rows later, for models with an output at every step.
-    `target` names other columns to predict. Examples whose target is in the validation or test rows belong to these
-    parts, and scalings are fitted to the training rows alone. No window spans a skipped row.
+    `target` names other columns to predict, and `known` those whose values in the target's rows are one more input.
+    Examples whose target is in the validation or test rows belong to these parts, and scalings are fitted to the
+    training rows alone. No window spans a skipped row.
     """
     check_kind(data, Rows, stage)
     if data.lags:
@@ -36,7 +38,10 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     arguments = stage.arguments
     inputs = names_of(arguments["columns"])
     targets = names_of(arguments["target"]) or inputs
-    names = list(dict.fromkeys([*inputs, *targets]))
+    known = names_of(arguments["known"])
+    names = list(dict.fromkeys([*inputs, *targets, *known]))
+    if known:
+        data = without_rows_to_predict(data, targets, context)
     read = data.read_columns(names, context, stage.span)
     table, numbers = read.numbers, np.array(data.numbers)[read.kept]
     length, horizon, shift, stride = arguments["length"], arguments["horizon"], arguments["shift"], arguments["stride"]
@@ -69,23 +74,25 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
                 hint="use a shorter window or more data",
             )
         )
-    at = starts[:, None] + np.arange(length)
-    x = whole[at][:, :, take_in]
     gaps = gaps_of(table, names, data.fills) if data.fills else None
-    if gaps is not None:
-        x = interpolated(x, gaps[at][:, :, take_in])
-    y = table[starts[:, None] + begin + np.arange(horizon)][:, :, take_out]
+    ahead = starts[:, None] + begin + np.arange(horizon)
+    x = _filled_rows(whole, gaps, starts[:, None] + np.arange(length), take_in)
+    y = table[ahead][:, :, take_out]
     _note_short(data, read.kept, spans, by_series, rows, context)
     split = [
         window_parts(here + begin - first, here + begin + horizon - first, end - first, stride < rows, context, stage)
         for here, (first, end) in zip(by_series, spans, strict=True)
     ]
     parts = joined_parts(split, [len(here) for here in by_series])
-    training = _training_rows(whole, spans, context)
+    if parts:
+        training = _training_rows(whole, spans, context)
+    else:  # one sample of rows for the inputs and targets of the windows that are drawn
+        parts = Examples({"input": x}).split(context).parts
+        training = whole[np.unique(starts[parts["training"]][:, None] + np.arange(rows))]
     lines = np.array(data.lines)[read.kept]
     borders = tuple(int(numbers[first]) for first, _ in spans[1:])
     keys = () if data.series is None else tuple(data.keys[data.series[read.kept[first]]] for first, _ in spans)
-    return Examples(
+    examples = Examples(
         {"input": x, "target": y},
         ("input",),
         ("target",),
@@ -93,7 +100,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         parts=parts,
         columns={"input": tuple(inputs), "target": tuple(targets)},
         scales=data.scales,
-        samples={"input": training[:, take_in], "target": training[:, take_out]} if parts else {},
+        samples={"input": training[:, take_in], "target": training[:, take_out]},
         path=data.path,
         lines=lines[starts],
         series=Series(tuple(names), table, numbers, lines, _beside(data, names, read.kept), borders, whole, keys, gaps)
@@ -103,6 +110,16 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         fills=means,
         dates=date_formats(data),
     )
+    if not known:
+        return examples
+    take_known = [names.index(name) for name in known]
+    return with_known(examples, _filled_rows(whole, gaps, ahead, take_known), tuple(known), training[:, take_known])
+
+
+def _filled_rows(whole: Array, gaps: Array | None, at: Array, columns: list[int]) -> Array:
+    """Some columns of the rows at indices [examples, rows], of which windows interpolate the `gaps`."""
+    rows = whole[at][:, :, columns]
+    return rows if gaps is None else interpolated(rows, gaps[at][:, :, columns])
 
 
 def _training_rows(table: Array, spans: list[tuple[int, int]], context: Context) -> Array:
