@@ -41,7 +41,9 @@ def first_to_predict(rows: Rows, names: Sequence[str], first: int, end: int) -> 
 
 
 def is_missing_at(rows: Rows, name: str, row: int) -> bool:
-    """Whether a cell of a column of the table has no number."""
+    """Whether a cell of a column of the table has no number; what cannot be read is for its reader to report."""
+    if name in rows.refused:
+        return False
     if name in rows.stored:
         return bool(np.isnan(rows.stored[name][row]))
     return is_missing(rows.cells[name][row])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -279,6 +280,23 @@ def test_steps_need_columns_that_are_predicted_or_known() -> None:
     message, _ = refused(predictor, table, steps=2)
     assert message == "E882 --steps: 2 steps need later rows of `wind`, which the model reads and does not predict"
     assert results(predictor, table)["predicted_v"] == [1002]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "json", "parquet"])
+def test_tables_of_every_form_have_rows_ahead(tmp_path: Path, suffix: str) -> None:
+    table = {"day": [f"2024-02-{day}" for day in range(25, 30)], "v": [1.0, 2.0, 3.0, None, None], "p": [0, 0, 0, 4, 5]}
+    path = tmp_path / f"t.{suffix}"
+    rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+    if suffix == "parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table(table), path)
+    elif suffix == "csv":
+        lines = [",".join("" if cell is None else str(cell) for cell in row.values()) for row in rows]
+        path.write_text("\n".join([",".join(table), *lines]) + "\n")
+    else:
+        path.write_text(json.dumps(rows) if suffix == "json" else "".join(f"{json.dumps(row)}\n" for row in rows))
+    columns = results(of_known(2, 2), path)
+    assert (columns["day"], columns["predicted_v"]) == (["2024-02-28", "2024-02-29"], [4003, 5003])
 
 
 def test_frames_and_missing_numbers_from_python() -> None:
