@@ -239,7 +239,7 @@ class _Forecaster:
             return forecast
         window, following = self.window, self.breaks[self.breaks > forecast.begin]
         end = int(following[0]) if len(following) else len(self.series.rows)
-        spare = end - forecast.begin - (window.begin - window.length + window.horizon)
+        spare = end - forecast.begin - window.horizon + window.seen
         beyond = window.horizon - window.seen
         return _Forecast(forecast.begin, min(forecast.count, (spare // beyond + 1) * beyond if spare >= 0 else 0))
 
@@ -255,19 +255,20 @@ class _Forecaster:
         return results
 
     def _is_whole(self, begin: int) -> bool:
-        length, rows = self.window.length, self.series.rows
+        length, rows = self.window.length + self.window.gap, self.series.rows
         return begin >= length and bool(rows[begin - 1] - rows[begin - length] == length - 1)
 
     def _run_batch(self, forecasts: list[_Forecast]) -> Array:
         """The rows of all forecasts, [forecasts, rows, columns], as many as the longest takes."""
         window, count = self.window, max(forecast.count for forecast in forecasts)
         begins = np.array([forecast.begin for forecast in forecasts])[:, None]
-        past, gaps = self._rows(begins - np.arange(window.length, 0, -1))
+        past, gaps = self._rows(begins - np.arange(window.length + window.gap, 0, -1))
         parts: list[Array] = []
         done = 0
         while done < count:
-            ahead = interpolated(*self._rows(begins + done + window.begin - window.length + np.arange(window.horizon)))
-            part = self._step(interpolated(past[:, -window.length :], gaps[:, -window.length :]), ahead)
+            ahead = interpolated(*self._rows(begins + done - window.seen + np.arange(window.horizon)))
+            rows = slice(done, done + window.length)
+            part = self._step(interpolated(past[:, rows], gaps[:, rows]), ahead)
             parts.append(part)
             actual, gaps_after = self._rows(begins + done + np.arange(part.shape[1]))
             following = np.full(actual.shape, np.nan)

@@ -134,31 +134,36 @@ def test_other_data_and_searches_have_them_too(folder: Path) -> None:
 COPY = """
 model Copy {
     input x: [batch, 4, 1]
-    input k: [batch, 2, 1]
+    input k: [batch, HORIZON, 1]
     param w: [1] = 1
     output y = k * w + 0 * x[:, :1]
 }
 train Copy {
-    target t: [batch, 2, 1]; loss mse(y, t); optimizer sgd(lr: 1e-30); epochs 1; validation 0.25
-    data csv("s.csv") -> by("s") -> window("READ", length: 4, horizon: 2, target: "v", known: "p")
+    target t: [batch, HORIZON, 1]; loss mse(y, t); optimizer sgd(lr: 1e-30); epochs 1; validation 0.25
+    data csv("s.csv") -> by("s") -> window("READ", length: 4, horizon: HORIZON, shift: SHIFT, target: "v", known: "p")
 }
 """
 
 
 @pytest.mark.parametrize(("read", "fed_back"), [("v", True), ("u", False)])
-def test_a_backtest_reads_what_is_known_after_its_origins(tmp_path: Path, read: str, fed_back: bool) -> None:
+@pytest.mark.parametrize(("horizon", "shift"), [(2, 0), (4, 2), (2, 6)])
+def test_a_backtest_reads_what_is_known_after_its_origins(
+    tmp_path: Path, read: str, fed_back: bool, horizon: int, shift: int
+) -> None:
     """A model that returns `p`: its errors are those of `p`, but for rows at the end after which `p` is not known."""
     generator = np.random.default_rng(3)
     numbers = {name: generator.normal(size=(count, 3)).round(4) for name, count in (("a", 40), ("b", 52))}
     lines = [f"{name},{','.join(map(str, row))}" for name, rows in numbers.items() for row in rows.tolist()]
     (tmp_path / "s.csv").write_text("\n".join(["s,v,p,u", *lines]) + "\n")
-    (tmp_path / "m.model").write_text(COPY.replace("READ", read))
+    (tmp_path / "m.model").write_text(
+        COPY.replace("READ", read).replace("HORIZON", str(horizon)).replace("SHIFT", str(shift))
+    )
     succeed("train", "m.model", "-o", "run", "-q", folder=tmp_path)
     facts = figures_of(tmp_path / "run", "--backtest", "2")["figures"]["t"]["backtest"]
     assert facts["fed_back"] is fed_back
     errors, skipped = [], 0
     for rows in numbers.values():
-        first = len(rows) - round(len(rows) / 4)
+        first = len(rows) - round(len(rows) / 4) + (4 - shift if 0 < shift < 4 else 0)  # that no window has seen
         for block in np.array_split(np.arange(first, len(rows)), 2):
             known = len(block) if block[-1] + 1 < len(rows) else len(block) // 2 * 2
             errors += [abs(rows[row, 0] - rows[row, 1]) for row in block[:known]]
