@@ -254,6 +254,7 @@ E880 = Code("E880", "a model that does not say what data it was trained on")
 E881 = Code("E881", "an input that is not of the kind that the model was trained on")
 E882 = Code("E882", "a forecast of rows that the model cannot predict")
 E883 = Code("E883", "a series that is too short for a window")
+E884 = Code("E884", "known values that are missing in the rows to predict")
 
 # Files and surroundings
 

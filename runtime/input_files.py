@@ -96,6 +96,7 @@ class Reading:
 
     `derived` are columns that stages make of others, which only `nablac predict` does.
     `optional` inputs need no file: the caller has a value for them, as for the key of random draws.
+    `known` inputs take later rows than the others.
     """
 
     say: Callable[[str], None] = lambda text: None
@@ -103,6 +104,7 @@ class Reading:
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     optional: Collection[str] = ()
     derived: Collection[str] = ()
+    known: Collection[str] = ()
 
     def report_broken(self, location: str, message: str, hint: str | None = None) -> None:
         """Raise the error of a row that cannot be used."""
@@ -299,6 +301,12 @@ def _rows_of(
 
     if not column and not name:
         required = [input for input in types if input not in reading.optional]
+        if len(required) > 1 and reading.known:
+            later = ", ".join(f"`{input}`" for input in reading.known)
+            message = f"{later} takes later rows than the model's other inputs, and this is one table for all of them"
+            named = " ".join(f"{input}=FILE" for input in required)
+            hint = f"name a file of each, `{named}`, or use `nablac predict`, which reads both from one table"
+            raise NablacError(Diagnostic(codes.E801, message, place=path, hint=hint))
         columns = {input: list(reading.columns.get(input, (input,))) for input in required}
         if all(rows.cells.keys() >= set(wanted) for wanted in columns.values()):
             return {input: array_of(wanted) for input, wanted in columns.items()}

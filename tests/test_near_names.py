@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from compiler.elaborate.builtins.draws import RANDOM
+from compiler.elaborate.data import STAGES
 from compiler.elaborate.frameworks import ARGUMENTS, OUR_NAMES, WRITTEN_HERE, argument_hint, name_hint
 from compiler.elaborate.program import _Names
 from compiler.elaborate.values import Defined, Primitive
@@ -89,7 +90,7 @@ def test_names_of_other_frameworks_lead_to_existing_names() -> None:
 
 
 def test_arguments_of_other_frameworks_lead_to_existing_arguments() -> None:
-    accepted = {"axis"}
+    accepted = {"axis"} | {name for stage in STAGES.values() for name in stage.parameters}
     for name in KNOWN:
         match SCOPE.find(name):
             case Defined(syntax=definition):
@@ -108,6 +109,7 @@ def test_arguments_of_other_frameworks_lead_to_existing_arguments() -> None:
         ("kernel_size", ["window", "stride"], "nablac calls it `window`"),
         ("in_channels", ["filters", "kernel"], "it is read from the shape of the input"),
         ("activaton", ["units", "activation"], "did you mean `activation`?"),
+        ("future_covariates", ["length", "known"], "nablac calls it `known`"),
         ("colour", ["units", "activation"], "it takes units, activation"),
     ],
 )

@@ -70,6 +70,15 @@ def _are_distinct(names: Any) -> bool:
     return not isinstance(names, list) or len(set(names)) == len(names)
 
 
+def _names(value: Any) -> list[str]:
+    return list(value) if isinstance(value, list) else [value]
+
+
+def _known_are_inputs(arguments: dict[str, Any]) -> bool:
+    known, predicted = _names(arguments["known"]), _names(arguments["target"]) or _names(arguments["columns"])
+    return len(set(known)) == len(known) and not set(known) & set(predicted)
+
+
 def lags_of(columns: str | list[str], steps: int | list[int]) -> dict[str, tuple[str, int]]:
     """The columns that `lag` adds: of which column, and how many rows before."""
     names = columns if isinstance(columns, list) else [columns]
@@ -172,7 +181,13 @@ STAGES: dict[str, Declared] = {
             "shift": Parameter(COUNT, 0),
             "target": Parameter(TEXTS, []),
             "stride": Parameter(POSITIVE, 1),
+            "known": Parameter(TEXTS, []),
         },
+        Rule(
+            "`known` names each column once, and none that is predicted",
+            _known_are_inputs,
+            "what is predicted is `target`, or all `columns` if there is none",
+        ),
         takes=(ROWS,),
     ),
     "standardize": Declared({"columns": Parameter(TEXTS, [])}, takes=(ROWS, EXAMPLES), on_examples=True, scales=True),

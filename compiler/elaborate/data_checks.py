@@ -42,9 +42,9 @@ def check_scaled_columns(session: Session, stages: tuple[DataStage, ...], names:
     creator = next((stage for stage in stages if stage.name in ("columns", "window")), None)
     if creator is None:
         return
-    parameters = ("inputs", "targets") if creator.name == "columns" else ("columns", "target")
+    parameters = ("inputs", "targets") if creator.name == "columns" else ("columns", "target", "known")
     columns = {name for parameter in parameters for name in _names(creator.arguments[parameter])}
-    known = {*columns, "input", "target", *names}
+    known = {*columns, "input", "target", "known", *names}
     for stage in stages:
         for column in _names(stage.arguments["columns"]) if stage.name in SCALES else ():
             if column not in known:

@@ -67,7 +67,19 @@ def assign(
                 )
                 raise NablacError(Diagnostic(codes.E824, message, span, hint=hint))
             assignments.append(_whole(examples, name, spare.pop(0)))
+        _check_known(examples, spare, inputs, span)
     return assignments
+
+
+def _check_known(examples: Examples, spare: Sequence[str], inputs: Mapping[str, TensorType], span: Span | None) -> None:
+    """NablacError for known columns that no input takes."""
+    unused = next((source for source in spare if source in examples.known), None)
+    if unused is not None:
+        columns = ", ".join(f"`{column}`" for column in examples.columns[unused])
+        rows, count = examples.arrays[unused].shape[1:]
+        message = f"no input of the model takes the known {columns}: it has {', '.join(f'`{name}`' for name in inputs)}"
+        hint = f"declare one more, after that of the window: `input future: [batch, {rows}, {count}]`"
+        raise NablacError(Diagnostic(codes.E824, message, span, hint=hint))
 
 
 def _check_names(examples: Examples, wanted: Mapping[str, TensorType], span: Span | None) -> None:

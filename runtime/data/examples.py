@@ -113,6 +113,7 @@ class Examples:
     fills: Mapping[str, float] = field(default_factory=dict)  # by column, the mean that stands for missing numbers
     dates: Mapping[str, str] = field(default_factory=dict)  # by column, how dates are written that features are of
     starts: Array | None = None  # the number of the first row of each window among all rows of the series
+    known: tuple[str, ...] = ()  # the inputs of columns that are known of the rows to predict: they are of these rows
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
@@ -157,7 +158,7 @@ def fitted_to(examples: Examples) -> Fitted:
         for names in (examples.inputs, examples.targets)
     )
     state = (examples.scalings, examples.classes, examples.tokenizer)
-    return Fitted(*state, labels, inputs, targets, examples.stages, examples.fills, examples.dates)
+    return Fitted(*state, labels, inputs, targets, examples.stages, examples.fills, examples.dates, examples.known)
 
 
 def digest(examples: Examples) -> str:

@@ -49,7 +49,7 @@ class Fitted:
     `labels` are the names of the target's classes in order; `columns` are the columns of a table in each input, and
     `targets` those in each target. `stages` begin with the source; they are empty if the data was arrays, and in files
     of earlier versions. `fills` are the means by column that stand for missing numbers, `dates` how
-    the dates of a column are written that features are of.
+    the dates of a column are written that features are of. `known` are the inputs that take the rows to predict.
     """
 
     scalings: Mapping[str, Scaling] = field(default_factory=dict)
@@ -61,6 +61,7 @@ class Fitted:
     stages: tuple[Stage, ...] = ()
     fills: Mapping[str, float] = field(default_factory=dict)
     dates: Mapping[str, str] = field(default_factory=dict)
+    known: tuple[str, ...] = ()
 
     def of_inputs(self, targets: Iterable[str]) -> Fitted:
         """What was fitted to the inputs alone, without the scalings and classes of these targets and their columns."""
@@ -133,6 +134,7 @@ def facts_of(fitted: Fitted) -> dict[str, Any]:
         "targets": fitted.targets,
         "fills": dict(fitted.fills),
         "dates": dict(fitted.dates),
+        "known": fitted.known,
         "stages": [{"name": stage.name, "arguments": stage.arguments} for stage in fitted.stages],
     }
 
@@ -150,6 +152,7 @@ def parse_facts(stored: Any, tokenizer: Tokenizer | None) -> Fitted:
         tuple(map(_checked, read_as(list[Stage], stored.get("stages", [])))),
         read_as(dict[str, float], stored.get("fills", {})),
         read_as(dict[str, str], stored.get("dates", {})),
+        tuple(texts(stored.get("known", []))),
     )
     _check_stages(fitted)
     return fitted
@@ -159,6 +162,8 @@ def _check_stages(fitted: Fitted) -> None:
     """ValueError where what a stage has learnt is not there, or is no number."""
     if not all(map(math.isfinite, fitted.fills.values())):
         raise ValueError("a number for missing cells is not finite")
+    if not set(fitted.known) <= fitted.columns.keys():
+        raise ValueError("an input of known columns has none")
     dated = [str(stage.arguments["column"]) for stage in fitted.stages if stage.name == "calendar"]
     undated = next((column for column in dated if column not in fitted.dates), None)
     if undated is not None:

@@ -95,10 +95,12 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
     scalings: dict[str, Scaling] = {}
     raw: dict[str, Array | StoredRows] = {}
     columns: dict[str, tuple[str, ...]] = {}
+    known: list[str] = []
     types = {**wanted.inputs, **wanted.targets}
     for assignment in assign(examples, wanted.inputs, wanted.targets, span):
         name, type = assignment.name, types[assignment.name]
         columns[name] = assignment.columns
+        known += [name] if assignment.source in examples.known else []
         check_kind(assignment, type, examples, span)
         array = reshape(assignment.array, assignment, type, examples, name in wanted.targets, span)
         rows = name in wanted.targets and are_labels(assignment.array, type.shape[1:])
@@ -117,7 +119,7 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
         arrays[name] = cast(array, assignment, type, examples, span)
     inputs, targets = tuple(wanted.inputs), tuple(wanted.targets)
     scaled = replace(examples, arrays=arrays, inputs=inputs, targets=targets, columns=columns, scalings=scalings)
-    return replace(scaled, scales=(), samples={}, raw=raw)
+    return replace(scaled, scales=(), samples={}, raw=raw, known=tuple(known))
 
 
 def _check_parts(examples: Examples, context: Context, span: Span | None) -> None:

@@ -35,10 +35,7 @@ class ReadRows:
     @property
     def spans(self) -> list[tuple[int, int]]:
         """Where the rows of each series begin and end; a series without any has none."""
-        if self.series is None:
-            return [(0, len(self.table))]
-        ends = [0, *(np.flatnonzero(np.diff(self.series)) + 1).tolist(), len(self.table)]
-        return [(begin, end) for begin, end in pairwise(ends) if end > begin]
+        return spans_of(self.series, len(self.table))
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -51,3 +48,11 @@ class Order(Protocol):
 
     def check(self, rows: Rows, kept: Array) -> None:
         """Look at the next rows of a table, of those at the indices `kept`, in their order in each series."""
+
+
+def spans_of(series: Array | None, count: int) -> list[tuple[int, int]]:
+    """Where the rows of each series begin and end, of `count` rows; a series without any has none."""
+    if series is None:
+        return [(0, count)]
+    ends = [0, *(np.flatnonzero(np.diff(series)) + 1).tolist(), count]
+    return [(begin, end) for begin, end in pairwise(ends) if end > begin]

@@ -18,6 +18,8 @@ from runtime.data.date_order import DateOrder
 from runtime.data.examples import Examples, Series, cuts, joined_parts, window_parts
 from runtime.data.file_rows import Scratch, most_in_memory
 from runtime.data.filling import filled, gaps_of, interpolated, means_of
+from runtime.data.known_columns import with_known, without_rows_to_predict
+from runtime.data.large_tables import LargeRows
 from runtime.data.read_rows import ReadRows
 from runtime.data.rows import Rows
 from runtime.data.stage_arguments import check_kind, date_formats, names_of
@@ -31,8 +33,9 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     """Cut windows: `length` rows as the input, and the `horizon` rows after them as the target.
 
     With `shift` the target is the input's own columns `shift` rows later, for models with an output at every step.
-    `target` names other columns to predict. Examples whose target is in the validation or test rows belong to these
-    parts, and scalings are fitted to the training rows alone. No window spans a skipped row.
+    `target` names other columns to predict, and `known` those whose values in the target's rows are one more input.
+    Examples whose target is in the validation or test rows belong to these parts, and scalings are fitted to the
+    training rows alone. No window spans a skipped row.
     """
     check_kind(data, Rows, stage)
     if data.lags:
@@ -42,7 +45,10 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     arguments = stage.arguments
     inputs = names_of(arguments["columns"])
     targets = names_of(arguments["target"]) or inputs
-    names = list(dict.fromkeys([*inputs, *targets]))
+    known = names_of(arguments["known"])
+    names = list(dict.fromkeys([*inputs, *targets, *known]))
+    if known and not isinstance(data, LargeRows):
+        data = without_rows_to_predict(data, targets, context)
     read = data.read(names, context, stage.span, order=DateOrder(context))
     table, numbers = read.table, read.numbers
     length, horizon, shift, stride = arguments["length"], arguments["horizon"], arguments["shift"], arguments["stride"]
@@ -83,8 +89,13 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         for here, (first, end) in zip(by_series, spans, strict=True)
     ]
     parts = joined_parts(split, [len(here) for here in by_series])
-    training = pick_rows(whole, _training_rows(spans, context))
-    return Examples(
+    if parts:
+        sampled = _training_rows(spans, context)
+    else:  # one sample of rows for the inputs and targets of the windows that are drawn
+        parts = Examples({"input": x}).split(context).parts
+        sampled = np.unique(starts[parts["training"]][:, None] + np.arange(rows))
+    training = pick_rows(whole, sampled)
+    examples = Examples(
         {"input": x.where_it_fits(), "target": y.where_it_fits()},
         ("input",),
         ("target",),
@@ -92,12 +103,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         parts=parts,
         columns={"input": tuple(inputs), "target": tuple(targets)},
         scales=data.scales,
-        samples={
-            "input": change_rows(training, lambda rows: rows[:, take_in]),
-            "target": change_rows(training, lambda rows: rows[:, take_out]),
-        }
-        if parts
-        else {},
+        samples={"input": _columns_of(training, take_in), "target": _columns_of(training, take_out)},
         path=data.path,
         lines=pick_rows(read.lines, starts),
         series=_series(data, read, names, whole, gaps, context) if context.keeps_raw else None,
@@ -105,6 +111,15 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         fills=means,
         dates=date_formats(data),
     )
+    if not known:
+        return examples
+    take_known = [names.index(name) for name in known]
+    ahead = Windows.of(whole, starts + begin, horizon, take_known, gaps)
+    return with_known(examples, ahead.where_it_fits(), tuple(known), _columns_of(training, take_known))
+
+
+def _columns_of(rows: Array | StoredRows, columns: list[int]) -> Array | StoredRows:
+    return change_rows(rows, lambda part: part[:, columns])
 
 
 def _training_rows(spans: list[tuple[int, int]], context: Context) -> Array:

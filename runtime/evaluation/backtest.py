@@ -51,7 +51,7 @@ class Backtest:
     folds: tuple[Fold, ...]
     fed_back: bool
     season: Season | None
-    skipped: int  # rows that nothing is forecast of: the rows before them are too few, or have a gap
+    skipped: int  # rows that nothing is forecast of: the rows before them are too few, or known ones after them
 
     def figures(self, column: int, folds: Sequence[Fold] | None = None) -> NumberFigures:
         """The figures of a column over all folds, or over some."""
@@ -146,19 +146,22 @@ def backtest(
     fed_back = feeds_back(predictor, series, columns)
     inside = [np.flatnonzero((series.rows >= first) & (series.rows <= last)) for first, last, _ in spans]
     count = min(folds, max(map(len, inside)))
-    blocks = zip(*(np.array_split(rows, count) for rows in inside), strict=True)
-    runs = [[run for rows in block if len(rows) for run in _Forecast.of(rows, beyond, fed_back)] for block in blocks]
+    blocks = list(zip(*(np.array_split(rows, count) for rows in inside), strict=True))
     forecaster = _Forecaster(predictor, task, series, window, batch)
+    runs = [
+        [forecaster.with_known(run) for rows in block if len(rows) for run in _Forecast.of(rows, beyond, fed_back)]
+        for block in blocks
+    ]
     predicted = forecaster.run([origin for run in runs for origin in run])
-    results, skipped, offset = [], 0, 0
+    results, skipped, offset = [], sum(map(len, inside)), 0
     for run in runs:
         whole = [
             (origin, rows)
             for origin, rows in zip(run, predicted[offset : offset + len(run)], strict=True)
-            if rows is not None
+            if rows is not None and len(rows)
         ]
         offset += len(run)
-        skipped += sum(origin.count for origin in run) - sum(origin.count for origin, _ in whole)
+        skipped -= sum(origin.count for origin, _ in whole)
         if whole:
             results.append(_fold(series, past, whole, season))
     return Backtest(columns, tuple(results), fed_back, season, skipped)
@@ -192,7 +195,9 @@ class _Forecast:
 
 def feeds_back(predictor: Predictor, series: Series, columns: tuple[str, ...]) -> bool:
     """Whether a model predicts every column that it reads, in the units in which it reads them."""
-    read = {name for names in predictor.recipe.fitted.columns.values() for name in names}
+    fitted = predictor.recipe.fitted
+    known = {name for input in fitted.known for name in fitted.columns[input]}
+    read = {name for names in fitted.columns.values() for name in names} - known
     return bool(read) and read <= set(columns) and not predictor.in_scaled_units()
 
 
@@ -224,11 +229,24 @@ class _Forecaster:
             name: [series.names.index(column) for column in fitted.columns.get(name, ())] for name in predictor.types
         }
         self.targets = [series.names.index(name) for name in task.columns]
+        self.known = fitted.known
+        self.known_columns = sorted({index for name in self.known for index in self.columns[name]})
+        self.breaks = np.flatnonzero(np.diff(series.rows) != 1) + 1  # the rows that do not follow the one before
+
+    def with_known(self, forecast: _Forecast) -> _Forecast:
+        """A forecast of the rows for which the series has all known ones that the model reads."""
+        if not self.known:
+            return forecast
+        window, following = self.window, self.breaks[self.breaks > forecast.begin]
+        end = int(following[0]) if len(following) else len(self.series.rows)
+        spare = end - forecast.begin - window.horizon + window.seen
+        beyond = window.horizon - window.seen
+        return _Forecast(forecast.begin, min(forecast.count, (spare // beyond + 1) * beyond if spare >= 0 else 0))
 
     def run(self, forecasts: Sequence[_Forecast]) -> list[Array | None]:
         """The rows of each forecast [count, columns]; None where the rows before it are too few or have a gap."""
         results: list[Array | None] = [None] * len(forecasts)
-        possible = [index for index, forecast in enumerate(forecasts) if self._is_whole(forecast.begin)]
+        possible = [index for index, each in enumerate(forecasts) if each.count and self._is_whole(each.begin)]
         for start in range(0, len(possible), self.batch):
             chosen = possible[start : start + self.batch]
             rows = self._run_batch([forecasts[index] for index in chosen])
@@ -237,29 +255,47 @@ class _Forecaster:
         return results
 
     def _is_whole(self, begin: int) -> bool:
-        length, rows = self.window.length, self.series.rows
+        length, rows = self.window.length + self.window.gap, self.series.rows
         return begin >= length and bool(rows[begin - 1] - rows[begin - length] == length - 1)
 
     def _run_batch(self, forecasts: list[_Forecast]) -> Array:
         """The rows of all forecasts, [forecasts, rows, columns], as many as the longest takes."""
         window, count = self.window, max(forecast.count for forecast in forecasts)
-        at = np.array([forecast.begin for forecast in forecasts])[:, None] - np.arange(window.length, 0, -1)
-        known, gaps = self.series.read[at], self.series.interpolated[at]
+        begins = np.array([forecast.begin for forecast in forecasts])[:, None]
+        past, gaps = self._rows(begins - np.arange(window.length + window.gap, 0, -1))
         parts: list[Array] = []
-        while sum(part.shape[1] for part in parts) < count:
-            part = self._step(interpolated(known[:, -window.length :], gaps[:, -window.length :]))
+        done = 0
+        while done < count:
+            ahead = interpolated(*self._rows(begins + done - window.seen + np.arange(window.horizon)))
+            rows = slice(done, done + window.length)
+            part = self._step(interpolated(past[:, rows], gaps[:, rows]), ahead)
             parts.append(part)
-            following = np.full((len(forecasts), part.shape[1], known.shape[2]), np.nan)
+            actual, gaps_after = self._rows(begins + done + np.arange(part.shape[1]))
+            following = np.full(actual.shape, np.nan)
+            following[:, :, self.known_columns] = actual[:, :, self.known_columns]
             following[:, :, self.targets] = part
-            known = np.concatenate([known, following], axis=1)
-            gaps = np.concatenate([gaps, np.zeros(following.shape, bool)], axis=1)
+            gaps_after[:, :, self.targets] = False
+            past, gaps = np.concatenate([past, following], axis=1), np.concatenate([gaps, gaps_after], axis=1)
+            done += part.shape[1]
         return np.concatenate(parts, axis=1)
 
-    def _step(self, windows: Array) -> Array:
-        """The rows beyond windows [forecasts, length, columns] that the model predicts at once."""
+    def _rows(self, at: Array) -> tuple[Array, Array]:
+        """Rows [forecasts, rows, columns] of the series, and which of their numbers windows interpolate.
+
+        Beyond its end the last row stands in, for forecasts that are cut off before.
+        """
+        index = np.minimum(at, len(self.series.rows) - 1)
+        return self.series.read[index], self.series.interpolated[index]
+
+    def _step(self, windows: Array, ahead: Array) -> Array:
+        """The rows beyond windows [forecasts, length, columns] that the model predicts at once.
+
+        `ahead` are the rows that it predicts, of which it reads what is known of them.
+        """
         nowhere = Examples({}, path=self.predictor.name)
         feeds = {
-            name: self.predictor.feed(name, windows[:, :, columns], nowhere) for name, columns in self.columns.items()
+            name: self.predictor.feed(name, (ahead if name in self.known else windows)[:, :, columns], nowhere)
+            for name, columns in self.columns.items()
         }
         predictions = self.predictor.run(feeds)[self.task.output].astype(np.float64)
         rows: Array = predictions.reshape(len(windows), self.window.horizon, len(self.targets))

@@ -152,7 +152,7 @@ def backtest_heading(result: Backtest) -> str:
     """How forecasts of a backtest are made."""
     count = len(result.folds)
     how = "feeding back its own forecasts" if result.fed_back else "going on from the actual rows"
-    skipped = f"; {result.skipped:,} rows have too few before them" if result.skipped else ""
+    skipped = f"; {result.skipped:,} rows have too few before or after them" if result.skipped else ""
     return f"{count} fold{'' if count == 1 else 's'}, {how}{skipped}"
 
 

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.calendar_features import calendar_of, calendar_requests
-from runtime.data.dates import Continued, are_dates, continued
 from runtime.data.examples import Examples
-from runtime.data.filling import filled, flagged, gaps_of, interpolated, requests
+from runtime.data.filling import flagged, interpolated, requests
 from runtime.data.table_blocks import Block
 from runtime.prediction.answers import PREDICTED, Answers
+from runtime.prediction.beyond import columns_beyond
 from runtime.prediction.findings import Findings
 from runtime.prediction.predictor import Predictor
-from runtime.prediction.table_rows import (
-    Columns,
-    Keep,
-    beside_predictions,
-    input_columns,
-    kept_names,
-    len_of,
-    numbers_of,
-)
+from runtime.prediction.rows_ahead import RowsAhead
+from runtime.prediction.series_rows import LOOKED_AT, SeriesRows
+from runtime.prediction.table_rows import Columns, Keep, beside_predictions, input_columns, kept_names, len_of
 
 if TYPE_CHECKING:
     from compiler.types import Array
     from runtime.data.recipe import Recipe
 
 STEP, ROW = "step", "row"
-_LOOKED_AT = 64  # rows from whose dates their step is read, where a window has fewer
 
 
 @dataclass(frozen=True)
@@ -74,57 +67,6 @@ class Window:
         return self.gap + self.horizon - self.seen if self.seen < self.horizon else 0
 
 
-@dataclass
-class _Series:
-    """The last rows of a series: numbers [rows, columns], where each stands, and every column as it stands.
-
-    The numbers are filled; `gaps` are those that windows interpolate.
-    """
-
-    names: list[str]  # that the model reads
-    targets: set[str]  # that it predicts
-    numbers: Array
-    gaps: Array
-    rows: list[int] = field(default_factory=list)  # the number of each among all rows of the table
-    lines: list[int] = field(default_factory=list)
-    values: dict[str, list[Any]] = field(default_factory=dict)
-    place: str = ""
-    name: str = ""  # where a table has several
-
-    @property
-    def what(self) -> str:
-        """The series in messages."""
-        return f"the series `{self.name}`" if self.name else "the series"
-
-    @staticmethod
-    def of(predictor: Predictor, name: str = "") -> _Series:
-        names = input_columns(predictor)
-        targets = {column for columns in predictor.recipe.fitted.targets.values() for column in columns}
-        return _Series(names, targets, np.empty((0, len(names))), np.empty((0, len(names)), bool), name=name)
-
-    def add(self, block: Block, predictor: Predictor, findings: Findings) -> None:
-        table = numbers_of(block, self.names, predictor, findings)
-        fitted = predictor.recipe.fitted
-        fills = requests(fitted.stages)
-        before = self.numbers[-1] if len(self.numbers) else None
-        self.place = block.rows.path
-        self.numbers = np.concatenate([self.numbers, filled(table.numbers, self.names, fills, fitted.fills, before)])
-        self.gaps = np.concatenate([self.gaps, gaps_of(table.numbers, self.names, fills)])
-        kept = table.kept.tolist()
-        self.rows += [block.rows.numbers[row] for row in kept]
-        self.lines += [block.rows.lines[row] for row in kept]
-        for name, values in block.values.items():
-            self.values.setdefault(name, []).extend(values[row] for row in kept)
-
-    def drop(self, count: int) -> None:
-        """Forget the first rows."""
-        if count > 0:
-            self.numbers, self.gaps = self.numbers[count:], self.gaps[count:]
-            del self.rows[:count], self.lines[:count]
-            for values in self.values.values():
-                del values[:count]
-
-
 @dataclass(frozen=True, eq=False)
 class Forecasting:
     """What all forecasts of a model have in common; `steps` are the rows to forecast, None for those at once."""
@@ -146,84 +88,87 @@ class Forecast:
 
     def __init__(self, of: Forecasting, name: str = "") -> None:
         self.of = of
-        self.series = _Series.of(of.predictor, name)
+        self.series = SeriesRows.of(of.predictor, name)
+        self.ahead = RowsAhead(of.predictor, self.series, of.findings)
         if not of.window.beyond:
             message = "the model looks at no row beyond its window: it predicts none"
             raise NablacError(
                 Diagnostic(codes.E882, message, place=of.predictor.name, hint="`--all` predicts the past")
             )
         self.count = of.steps or of.window.beyond
-        if self.count > of.window.beyond:
-            _check_feedback(of.predictor, of.window.beyond, self.count)
+        self.feeds_back = self.count > of.window.beyond
+        if self.feeds_back:
+            _check_feedback(of.predictor, of.window.beyond, self.count, self.ahead.from_table)
 
     def add(self, block: Block) -> Iterator[Columns]:
-        """More rows of the series; only the last ones are held."""
+        """More rows of the series; only the last ones are held, and those to predict."""
         window = self.of.window
-        self.series.add(block, self.of.predictor, self.of.findings)
-        self.series.drop(len(self.series.rows) - max(window.length + window.gap, _LOOKED_AT))
+        for past in self.ahead.past(block):
+            self.series.add(past, self.of.predictor, self.of.findings)
+            self.series.drop(len(self.series.rows) - max(window.length + window.gap, LOOKED_AT))
         yield from ()
 
     def end(self) -> Iterator[Columns]:
         """The results, when all rows have been added."""
         predictor, window, series, count = self.of.predictor, self.of.window, self.series, self.count
-        _check_length(series, window.length + window.gap)
-        numbers, gaps = series.numbers, series.gaps
+        self.ahead.end()
+        series.check_length(window.length + window.gap)
+        total, ends = len(series.numbers), self._ends()
+        fed = ends[-1] - total if self.feeds_back else 0
+        known = ends[-1] - window.length + window.begin + window.horizon - total if self.ahead.known else 0
+        later, gaps_later = self.ahead.rows(max(fed, known, 0), all_dates=self.feeds_back)
+        numbers, gaps = np.concatenate([series.numbers, later]), np.concatenate([series.gaps, gaps_later])
         parts: list[Columns] = []
-        while (done := sum(len_of(part) for part in parts)) < count:
-            end = len(series.numbers) + done - window.gap
-            chosen = slice(end - window.length, end)
-            windows = interpolated(numbers[None, chosen], gaps[None, chosen])
-            outputs = predictor.run(_feeds(predictor, windows, series))
+        done = 0
+        for end in ends:
+            starts = np.array([end - window.length])
+            outputs = predictor.run(_feeds(self.of, series, numbers, gaps, starts))
             # The rest of what this window predicts a later one predicts by later rows.
-            stop = window.seen + 1 if end < len(series.numbers) else window.horizon
+            stop = window.seen + 1 if end < total else window.horizon
             columns = self.of.answers.columns(outputs, 1)
             predictions = {name: column[window.seen : stop] for name, column in columns.items()}
             parts.append(predictions)
-            if count > window.beyond:
-                later = self._fed_back(predictions, len(numbers) - len(series.numbers))
-                numbers = np.concatenate([numbers, later])
-                gaps = np.concatenate([gaps, np.zeros(later.shape, bool)])
+            if self.feeds_back:
+                self._feed_back(numbers[total + done : total + done + len_of(predictions)], predictions)
+            done += len_of(predictions)
         predictions = {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
-        beside = _beyond(series, window, self.of.keep, count, self.of.findings)
+        beside = columns_beyond(series, window.length, self.of.keep, count, self.of.findings)
         places: Columns = {} if beside else {ROW: series.rows[-1] + 1 + np.arange(1, count + 1)}
         predictions = {STEP: np.arange(1, count + 1), **predictions}
         yield {**places, **beside_predictions(beside, predictions, series.place, self.of.findings)}
 
-    def _fed_back(self, predictions: Mapping[str, Array], done: int) -> Array:
-        """Rows that were predicted, [rows, columns], as if they had been read after `done` others.
+    def _ends(self) -> list[int]:
+        """The row after each window that is predicted by, counted from the first row that is held."""
+        window, total, done = self.of.window, len(self.series.numbers), 0
+        ends: list[int] = []
+        while done < self.count:
+            ends.append(total + done - window.gap)
+            done += 1 if ends[-1] < total else window.horizon - window.seen
+        return ends
+
+    def _feed_back(self, rows: Array, predictions: Mapping[str, Array]) -> None:
+        """Write predictions into the rows that later windows read, [rows, columns], where nothing else is known.
 
         NablacError where the predictions have no such column.
         """
-        count = len_of(predictions)
+        if not len(rows):
+            return
         fitted = self.of.predictor.recipe.fitted
-        calendars = calendar_requests(fitted.stages, fitted.dates)
-        fills = requests(fitted.stages)
-        columns: list[Array] = []
-        for name in self.series.names:
-            request = calendar_of(calendars, name)
-            if request is not None:
-                dates = self._later_dates(request.column, done, count)
-                columns.append(request.numbers(name, dates))
-            elif flagged(fills, name) is not None:
-                columns.append(np.zeros(count))
+        calendars, fills = calendar_requests(fitted.stages, fitted.dates), requests(fitted.stages)
+        for index, name in enumerate(self.series.names):
+            if name in self.ahead.from_table or calendar_of(calendars, name) is not None:
+                continue
+            if flagged(fills, name) is not None:
+                rows[:, index] = 0
             elif f"{PREDICTED}{name}" in predictions:
-                columns.append(np.asarray(predictions[f"{PREDICTED}{name}"], np.float64))
+                rows[:, index] = np.asarray(predictions[f"{PREDICTED}{name}"], np.float64)[: len(rows)]
             else:
                 message = f"no output of the model has numbers of `{name}` alone, which a next step reads"
                 raise NablacError(Diagnostic(codes.E882, message, place="--steps"))
-        return np.stack(columns, axis=1)
-
-    def _later_dates(self, column: str, done: int, count: int) -> list[str]:
-        """The dates of later rows; NablacError where those of the series do not go on."""
-        how = continued(self.series.values[column][-_LOOKED_AT:])
-        if how is None:
-            message = f"the dates in `{column}` do not go on by one step, and the model reads those of later rows"
-            raise NablacError(Diagnostic(codes.E882, message, place="--steps"))
-        return [str(how.after(done + step)) for step in range(1, count + 1)]
 
 
-def _check_feedback(predictor: Predictor, beyond: int, count: int) -> None:
-    """NablacError where the model reads a column that it does not predict."""
+def _check_feedback(predictor: Predictor, beyond: int, count: int, known: Sequence[str]) -> None:
+    """NablacError where the model reads a column that it does not predict, and that is not `known` ahead."""
     predicted = {
         column
         for meaning in predictor.recipe.outputs.values()
@@ -238,90 +183,33 @@ def _check_feedback(predictor: Predictor, beyond: int, count: int) -> None:
     missing = [
         name
         for name in input_columns(predictor)
-        if name not in predicted and calendar_of(calendars, name) is None and flagged(fills, name) is None
+        if name not in (*predicted, *known)
+        if calendar_of(calendars, name) is None and flagged(fills, name) is None
     ]
     if missing:
         listed = ", ".join(f"`{name}`" for name in missing)
         message = f"{count} steps need later rows of {listed}, which the model reads and does not predict"
         what = "one row" if beyond == 1 else f"{beyond} rows"
         hint = (
-            f"it predicts {what} at once; only a model that predicts every column it reads can be fed its predictions"
+            f"it predicts {what} at once; only a model that predicts every column it reads, but for those that are "
+            "`known` ahead, can be fed its predictions"
         )
         raise NablacError(Diagnostic(codes.E882, message, place="--steps", hint=hint))
 
 
-def _check_length(series: _Series, length: int) -> None:
-    """NablacError where the last `length` rows are not there, or have a gap."""
-    row_count = len(series.rows)
-    if row_count < length:
-        counted = f"{row_count} row{'' if row_count == 1 else 's'}"
-        message = f"{series.what} has {counted}, and the model reads the last {length}"
-        raise NablacError(Diagnostic(codes.E883, message, place=series.place))
-    last = series.rows[-length:]
-    if last[-1] - last[0] != length - 1:
-        gap = max(index for index in range(1, length) if last[index] - last[index - 1] > 1)
-        line = series.lines[-length:][gap - 1]
-        of_name = f" of {series.what}" if series.name else ""
-        message = f"rows{of_name} after line {line} are left out, and the model reads the last {length} without a gap"
-        raise NablacError(Diagnostic(codes.E883, message, place=series.place))
-
-
-def _feeds(predictor: Predictor, windows: Array, series: _Series) -> dict[str, Array]:
-    """Windows [examples, length, columns] as each input takes them."""
-    names, columns = series.names, predictor.recipe.fitted.columns
+def _feeds(of: Forecasting, series: SeriesRows, numbers: Array, gaps: Array, starts: Array) -> dict[str, Array]:
+    """The windows that begin at `starts`, and the rows that they predict, of rows [rows, columns] for each input."""
+    predictor, window = of.predictor, of.window
+    fitted = predictor.recipe.fitted
     examples = Examples({}, path=series.place)
-    return {
-        name: predictor.feed(name, windows[:, :, [names.index(column) for column in columns.get(name, ())]], examples)
-        for name in predictor.types
-    }
-
-
-def _going_on(series: _Series, unknown: set[str]) -> tuple[str, Continued] | None:
-    """The column that says when a row is, and how it goes on: the first that is a date, or that counts."""
-    for name, values in series.values.items():
-        if name not in unknown:
-            how = continued(values[-_LOOKED_AT:])
-            if how is not None:
-                return name, how
-    return None
-
-
-def _note_undated(series: _Series, unknown: set[str], findings: Findings) -> None:
-    """Note the first column of dates, none of which goes on: there may be several series in the file."""
-    for name, values in series.values.items():
-        last = values[-_LOOKED_AT:]
-        if name not in unknown and len(set(map(str, last))) > 1 and are_dates(last):
-            message = f"the dates in `{name}` do not go on by one step, so the forecast has none"
-            one = "" if series.name else "; all rows of a file are read as one series"
-            findings.note(series.place, f"{message}{one}")
-            return
-
-
-def _beyond(series: _Series, window: Window, keep: Keep, count: int, findings: Findings) -> Columns:
-    """The kept columns of rows that are not there: dates that go on, and what has been the same all along."""
-    if keep == "none":
-        return {}
-    unknown = {*series.names, *series.targets}
-    dated = _going_on(series, unknown)
-    kept: Columns = {}
-    if dated is None:
-        _note_undated(series, unknown, findings)
-    for name, values in series.values.items():
-        if dated is not None and name == dated[0]:
-            how = dated[1]
-            if how.descends:
-                findings.note(
-                    series.place, f"`{name}` runs backwards, and a forecast is of what comes after the last row"
-                )
-            if not how.regular:
-                findings.note(series.place, f"the dates in `{name}` are not evenly spaced: they go on by {how.what}")
-            try:
-                kept[name] = [how.after(step) for step in range(1, count + 1)]
-            except (OverflowError, ValueError):  # beyond the year 9999
-                findings.note(series.place, f"the dates in `{name}` go on beyond the last year that there is")
-        elif name not in unknown and window.length > 1 and len(set(map(str, values[-window.length :]))) == 1:
-            kept[name] = [values[-1]] * count
-    return kept
+    past, ahead = starts[:, None] + np.arange(window.length), starts[:, None] + window.begin + np.arange(window.horizon)
+    feeds: dict[str, Array] = {}
+    for name in predictor.types:
+        at = ahead if name in fitted.known else past
+        columns = [series.names.index(column) for column in fitted.columns.get(name, ())]
+        rows = interpolated(numbers[at][:, :, columns], gaps[at][:, :, columns])
+        feeds[name] = predictor.feed(name, rows, examples)
+    return feeds
 
 
 class Past:
@@ -333,32 +221,54 @@ class Past:
 
     def __init__(self, of: Forecasting, name: str = "") -> None:
         self.of = of
-        self.series = _Series.of(of.predictor, name)
+        self.series = SeriesRows.of(of.predictor, name)
+        self.ahead = RowsAhead(of.predictor, self.series, of.findings)
         self.passed = 0  # rows that were dropped
         self.done = 0  # the first window that is not predicted yet, counted from the rows that are held
 
     def add(self, block: Block) -> Iterator[Columns]:
         """The results of the windows that are whole with more rows."""
-        self.series.add(block, self.of.predictor, self.of.findings)
-        last = len(self.series.rows) - self.of.window.rows + 1
-        if last > self.done:
-            yield from _windows(self.of, self.series, range(self.done, last))
-            self.done = last
-        spare = min(self.done, len(self.series.rows) - _LOOKED_AT)
-        if spare > 0:
-            self.series.drop(spare)
-            self.passed, self.done = self.passed + spare, self.done - spare
+        for past in self.ahead.past(block):
+            self.series.add(past, self.of.predictor, self.of.findings)
+            last = len(self.series.rows) - self.of.window.rows + 1
+            if last > self.done:
+                yield from _windows(self.of, self.series, self.series.numbers, self.series.gaps, range(self.done, last))
+                self.done = last
+            spare = min(self.done, len(self.series.rows) - LOOKED_AT)
+            if spare > 0:
+                self.series.drop(spare)
+                self.passed, self.done = self.passed + spare, self.done - spare
 
     def end(self) -> Iterator[Columns]:
         """The results of the last windows, when all rows have been added."""
-        length = self.of.window.length
-        if not self.passed and len(self.series.rows) < length:
-            _check_length(self.series, length)
-        yield from _windows(self.of, self.series, range(self.done, len(self.series.rows) - length + 1))
+        window, series = self.of.window, self.series
+        self.ahead.end()
+        if not self.passed and len(series.rows) < window.length:
+            series.check_length(window.length)
+        last, numbers, gaps = len(series.rows) - window.length + 1, series.numbers, series.gaps
+        needed = window.begin + window.horizon - window.length  # rows after the last window
+        if self.ahead.known and needed > 0:
+            count = self.ahead.reach(needed)
+            later, gaps_later = self.ahead.rows(count, all_dates=False)
+            numbers, gaps = np.concatenate([numbers, later]), np.concatenate([gaps, gaps_later])
+            self._note_unknown(needed - count)
+            last -= needed - count
+        yield from _windows(self.of, series, numbers, gaps, range(self.done, last))
+
+    def _note_unknown(self, count: int) -> None:
+        """Note how many windows have no prediction."""
+        if count:
+            windows = "the last window has" if count == 1 else f"the last {count} windows have"
+            columns = ", ".join(f"`{name}`" for name in self.ahead.from_table)
+            message = f"{windows} no prediction, as {columns} of the rows that it is of is not in the table"
+            self.of.findings.note(self.series.place, message)
 
 
-def _windows(of: Forecasting, series: _Series, starts: range) -> Iterator[Columns]:
-    """The results of windows that begin at `starts`; those over a gap have none."""
+def _windows(of: Forecasting, series: SeriesRows, numbers: Array, gaps: Array, starts: range) -> Iterator[Columns]:
+    """The results of windows that begin at `starts` of rows [rows, columns]; those over a gap have none.
+
+    The `numbers` are those of the series, and may go on beyond its last row.
+    """
     predictor, window, keep, findings = of.predictor, of.window, of.keep, of.findings
     rows = np.array(series.rows)
     row_count = len(rows)
@@ -371,9 +281,7 @@ def _windows(of: Forecasting, series: _Series, starts: range) -> Iterator[Column
     first = window.seen if window.seen < window.horizon else 0
     for begin in range(0, len(whole), most):
         chosen = np.array(whole[begin : begin + most])
-        at = chosen[:, None] + np.arange(window.length)
-        windows = interpolated(series.numbers[at], series.gaps[at])
-        predictions = of.answers.columns(predictor.run(_feeds(predictor, windows, series)), len(chosen))
+        predictions = of.answers.columns(predictor.run(_feeds(of, series, numbers, gaps, chosen)), len(chosen))
         ahead = np.arange(first, window.horizon)
         about = (chosen[:, None] + window.begin + ahead).ravel()
         picked = (np.arange(len(chosen))[:, None] * window.horizon + ahead).ravel()
@@ -387,11 +295,11 @@ def _windows(of: Forecasting, series: _Series, starts: range) -> Iterator[Column
         yield {**places, **beside_predictions(beside, results, series.place, findings)}
 
 
-def _beside(series: _Series, about: Array, window: Window, keep: Keep, findings: Findings) -> Columns:
+def _beside(series: SeriesRows, about: Array, window: Window, keep: Keep, findings: Findings) -> Columns:
     """The kept columns of the rows that predictions are about; where these lie beyond the last, dates that go on."""
     row_count = len(series.rows)
     most = int(about.max(initial=0)) - row_count + 1
-    beyond = _beyond(series, window, keep, most, findings) if most > 0 else {}
+    beyond = columns_beyond(series, window.length, keep, most, findings) if most > 0 else {}
     kept: Columns = {}
     for name in kept_names(keep, series.values, set(series.names) - series.targets):
         values, after = series.values[name], beyond.get(name)

@@ -256,6 +256,22 @@ def test_several_series_are_judged_each_by_its_own_past(tmp_path: Path) -> None:
         assert figures(whole)["mae"] == pytest.approx(errors / whole["count"], rel=1e-5)
 
 
+@pytest.mark.parametrize("read", ["v", "u"])
+def test_a_backtest_over_a_gap_is_of_the_rows_behind_it(tmp_path: Path, read: str) -> None:
+    """A model that knows that numbers rise, of the third and fourth row after its window, is right in every fold."""
+    (tmp_path / "s.csv").write_text("v,u\n" + "".join(f"{row},{row}\n" for row in range(40)))
+    (tmp_path / "m.model").write_text(
+        "model M { input x: [batch, 3, 1]; param w: [1] = 1; last = x[:, -1:] * w\n"
+        "output y = concat([last + 3, last + 4], axis: 1) }\n"
+        "train M { target t: [batch, 2, 1]; loss mse(y, t); optimizer sgd(lr: 1e-30); epochs 1; validation 0.5\n"
+        f'data csv("s.csv") -> window("{read}", length: 3, horizon: 2, shift: 5, target: "v") }}\n'
+    )
+    assert invoke("train", tmp_path / "m.model", "-o", tmp_path / "run", "-q").exit_code == 0
+    facts = figures_of(tmp_path / "run", "--backtest", "3")["figures"]["t"]["backtest"]
+    assert (facts["fed_back"], facts["rows_left_out"]) == (read == "v", 0)
+    assert [fold["mae"] for fold in facts["columns"]["v"]["folds"]] == [0, 0, 0]
+
+
 def test_data_of_another_form_is_judged_alike(tmp_path: Path) -> None:
     run = train_forecaster(tmp_path, ["a"], ["a"], 1)
     rows = (tmp_path / "series.csv").read_text().splitlines()[1:]

@@ -1,0 +1,208 @@
+"""What is known of the rows that a forecast is of: those of the table without targets, and dates that go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.calendar_features import calendar_of, calendar_requests
+from runtime.data.filling import fill_of, filled, flagged, gaps_of, requests
+from runtime.data.known_columns import first_to_predict, is_missing_at
+from runtime.data.table_blocks import Block
+from runtime.prediction.beyond import dates_after
+from runtime.prediction.findings import Findings
+from runtime.prediction.predictor import Predictor
+from runtime.prediction.series_rows import SeriesRows
+from runtime.prediction.table_rows import numbers_of
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+
+@dataclass(eq=False)
+class RowsAhead:
+    """The rows after the last one of a series, as far as a model with known columns reads them."""
+
+    predictor: Predictor
+    series: SeriesRows
+    findings: Findings
+    blocks: list[Block] = field(default_factory=list)  # of the rows so far whose targets are missing
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The columns that the model reads of the rows to predict."""
+        fitted = self.predictor.recipe.fitted
+        return tuple(dict.fromkeys(column for name in fitted.known for column in fitted.columns[name]))
+
+    def past(self, block: Block) -> Iterator[Block]:
+        """The rows that are past with those of one more block; the others wait until a row with targets follows."""
+        if not self.known:
+            yield block
+            return
+        count = len(block.rows.lines)
+        first = first_to_predict(block.rows, self._telling(block), 0, count)
+        if first:
+            yield from self.blocks
+            self.blocks = []
+            yield _part(block, 0, first)
+        if first < count:
+            self.blocks.append(_part(block, first, count))
+
+    def _telling(self, block: Block) -> list[str]:
+        """The columns that are missing in rows to predict: targets, or else what the model reads of the past alone."""
+        known, there = self.known, block.rows.cells
+        targets = [name for name in sorted(self.series.targets) if name in there]
+        return targets or [name for name in self.series.names if name in there and name not in known]
+
+    def end(self) -> None:
+        """Take over the rows to predict, when all rows have been read."""
+        if self.blocks:
+            self.series.place = self.blocks[0].rows.path
+        for name in self.series.values:
+            self.series.later[name] = [value for block in self.blocks for value in block.values[name]]
+
+    @property
+    def from_table(self) -> list[str]:
+        """The columns that the model reads ahead and that no dates give; flags of missing cells among them."""
+        fills = requests(self.predictor.recipe.fitted.stages)
+        known = self.known
+        return [
+            name
+            for name in self.series.names
+            if (name in known or flagged(fills, name) in known) and not self._is_of_dates(name)
+        ]
+
+    def _is_of_dates(self, name: str) -> bool:
+        fitted = self.predictor.recipe.fitted
+        return calendar_of(calendar_requests(fitted.stages, fitted.dates), name) is not None
+
+    def reach(self, count: int) -> int:
+        """How many of the next `count` rows are known."""
+        return min(count, self._in_table) if self.from_table else count
+
+    @property
+    def _in_table(self) -> int:
+        return sum(len(block.rows.lines) for block in self.blocks)
+
+    def rows(self, count: int, all_dates: bool) -> tuple[Array, Array]:
+        """The next `count` rows [rows, columns] of what the model reads, with NaN for what is not known, and gaps.
+
+        The columns of dates are those that the model reads ahead, or with `all_dates` all. NablacError where a row or
+        a cell is not there.
+        """
+        names = self.series.names
+        table = np.full((count, len(names)), np.nan)
+        gaps = np.zeros(table.shape, bool)
+        of_table = self.from_table
+        of_dates = [name for name in names if (all_dates or name in self.known) and self._is_of_dates(name)]
+        self._check_rows(of_table, count)
+        there = self._read([*of_table, *of_dates], of_table, count)
+        table[: len(there), [names.index(name) for name in (*of_table, *of_dates)]] = there
+        if of_table:
+            fitted, before = self.predictor.recipe.fitted, self.series.numbers[-1]
+            fills = requests(fitted.stages)
+            chosen = [names.index(name) for name in of_table]
+            gaps[:, chosen] = gaps_of(table[:, chosen], of_table, fills)
+            table[:, chosen] = filled(table[:, chosen], of_table, fills, fitted.fills, before[chosen])
+        for name in of_dates:
+            table[len(there) :, names.index(name)] = self._of_later_dates(name, len(there), count)
+        return table, gaps
+
+    def _read(self, names: Sequence[str], of_table: Sequence[str], count: int) -> Array:
+        """Columns of the rows to predict that the table has, `count` at the most: [rows, columns]."""
+        tables: list[Array] = [np.empty((0, len(names)))]
+        for block in self.blocks:
+            part = _part(block, 0, min(count, len(block.rows.lines)))
+            count -= len(part.rows.lines)
+            if not part.rows.lines:
+                break
+            self._check_cells(part, of_table)
+            read = numbers_of(part, list(names), self.predictor, self.findings)
+            if len(read.kept) < len(part.rows.lines):
+                left_out = next(row for row in range(len(part.rows.lines)) if row not in set(read.kept.tolist()))
+                message = f"the row is broken, and the model reads {_listed(names)} of all rows that it predicts"
+                place = f"{part.rows.path}:{part.rows.lines[left_out]}"
+                raise NablacError(Diagnostic(codes.E884, message, place=place))
+            tables.append(read.numbers)
+        return np.concatenate(tables)
+
+    def _check_rows(self, names: Sequence[str], count: int) -> None:
+        """NablacError where the table has fewer rows to predict, or nothing at all in a column of these."""
+        if not names or not count:
+            return
+        series, there = self.series, self._in_table
+        targets = _listed(sorted(series.targets))
+        if there < count:
+            line = self.blocks[-1].rows.lines[-1] if there else series.lines[-1]
+            one = "1 row" if count == 1 else f"{count} rows"
+            are = "none follows" if not there else "1 follows" if there == 1 else f"{there} follow"
+            message = f"the model reads {_listed(names)} of the {one} that it predicts, and {are}"
+            of_name = f" of {series.what}" if series.name else ""
+            message = f"{message} the last row{of_name} with {targets}"
+            hint = f"add the rows to predict: with dates and {_listed(names)}, and {targets} empty"
+            raise NablacError(Diagnostic(codes.E884, message, place=f"{series.place}:{line}", hint=hint))
+        fills = requests(self.predictor.recipe.fitted.stages)
+        for name in names:
+            if flagged(fills, name) is None and not self._has_number(name, count):
+                message = f"column `{name}`: no row to predict has a number, and the model reads {count} of them"
+                block = self.blocks[0].rows
+                hint = f"`{name}` is known ahead: fill in its cells in the rows without {targets}"
+                place = f"{block.path}:{block.lines[0]}"
+                raise NablacError(Diagnostic(codes.E884, message, place=place, hint=hint))
+
+    def _has_number(self, name: str, count: int) -> bool:
+        """Whether one of the next `count` rows has a number in a column; a column that is missing is reported later."""
+        for block in self.blocks:
+            rows = block.rows
+            if name not in rows.cells:
+                return True
+            if any(not is_missing_at(rows, name, row) for row in range(min(count, len(rows.lines)))):
+                return True
+            count -= len(rows.lines)
+        return False
+
+    def _check_cells(self, block: Block, names: Sequence[str]) -> None:
+        """NablacError for a missing cell that nothing fills."""
+        fills = requests(self.predictor.recipe.fitted.stages)
+        for name in names:
+            if flagged(fills, name) is not None or fill_of(fills, name) is not None or name not in block.rows.cells:
+                continue
+            for row, line in enumerate(block.rows.lines):
+                if is_missing_at(block.rows, name, row):
+                    message = f"column `{name}`: the cell is empty, and the model reads it of the rows that it predicts"
+                    hint = f"`{name}` is known ahead: fill in the cell, or train with `fill`"
+                    raise NablacError(Diagnostic(codes.E884, message, place=f"{block.rows.path}:{line}", hint=hint))
+
+    def _of_later_dates(self, name: str, done: int, count: int) -> Array:
+        """A column of features of dates from row `done` to `count`; NablacError where dates do not go on."""
+        if done >= count:
+            return np.empty(0)
+        fitted = self.predictor.recipe.fitted
+        request = calendar_of(calendar_requests(fitted.stages, fitted.dates), name)
+        assert request is not None
+        after = dates_after(self.series, request.column) if request.column in self.series.values else None
+        if after is None:
+            of_name = f" of {self.series.what}" if self.series.name else ""
+            message = f"the dates in `{request.column}`{of_name} do not go on by one step"
+            message = f"{message}, and the model reads those of later rows"
+            hint = "add the rows to predict with their dates" if self.known else None
+            place = self.series.place if self.known else "--steps"
+            raise NablacError(Diagnostic(codes.E882, message, place=place, hint=hint))
+        return request.numbers(name, [str(after(step)) for step in range(done + 1, count + 1)])
+
+
+def _part(block: Block, first: int, end: int) -> Block:
+    """Some rows of a block."""
+    if first == 0 and end == len(block.rows.lines):
+        return block
+    values = {name: column[first:end] for name, column in block.values.items()}
+    return Block(block.rows.take(np.arange(first, end)), values)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)

@@ -1,0 +1,97 @@
+"""The last rows of a series as a forecast reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.filling import filled, gaps_of, requests
+from runtime.data.table_blocks import Block
+from runtime.prediction.findings import Findings
+from runtime.prediction.predictor import Predictor
+from runtime.prediction.table_rows import input_columns, numbers_of
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+LOOKED_AT = 64  # rows from whose dates their step is read, where a window has fewer
+
+
+@dataclass
+class SeriesRows:
+    """The last rows of a series: numbers [rows, columns], where each stands, and every column as it stands.
+
+    The numbers are filled; `gaps` are those that windows interpolate. `later` are the columns of the rows to predict,
+    of which the table has some.
+    """
+
+    names: list[str]  # that the model reads
+    targets: set[str]  # that it predicts
+    numbers: Array
+    gaps: Array
+    rows: list[int] = field(default_factory=list)  # the number of each among all rows of the table
+    lines: list[int] = field(default_factory=list)
+    values: dict[str, list[Any]] = field(default_factory=dict)
+    place: str = ""
+    name: str = ""  # where a table has several
+    later: dict[str, list[Any]] = field(default_factory=dict)
+
+    @property
+    def what(self) -> str:
+        """The series in messages."""
+        return f"the series `{self.name}`" if self.name else "the series"
+
+    @staticmethod
+    def of(predictor: Predictor, name: str = "") -> SeriesRows:
+        """A series without rows, as a model reads it."""
+        names = input_columns(predictor)
+        targets = {column for columns in predictor.recipe.fitted.targets.values() for column in columns}
+        return SeriesRows(names, targets, np.empty((0, len(names))), np.empty((0, len(names)), bool), name=name)
+
+    def add(self, block: Block, predictor: Predictor, findings: Findings) -> None:
+        """Add rows; what the model reads of them is filled as in training."""
+        table = numbers_of(block, self.names, predictor, findings)
+        fitted = predictor.recipe.fitted
+        fills = requests(fitted.stages)
+        before = self.numbers[-1] if len(self.numbers) else None
+        self.place = block.rows.path
+        self.numbers = np.concatenate([self.numbers, filled(table.numbers, self.names, fills, fitted.fills, before)])
+        self.gaps = np.concatenate([self.gaps, gaps_of(table.numbers, self.names, fills)])
+        kept = table.kept.tolist()
+        self.rows += [block.rows.numbers[row] for row in kept]
+        self.lines += [block.rows.lines[row] for row in kept]
+        for name, values in block.values.items():
+            self.values.setdefault(name, []).extend(values[row] for row in kept)
+
+    def drop(self, count: int) -> None:
+        """Forget the first rows."""
+        if count > 0:
+            self.numbers, self.gaps = self.numbers[count:], self.gaps[count:]
+            del self.rows[:count], self.lines[:count]
+            for values in self.values.values():
+                del values[:count]
+
+    def last(self, name: str) -> list[Any]:
+        """The last cells of a column, with those of the rows to predict that the table has."""
+        return [*self.values[name], *self.later.get(name, ())][-LOOKED_AT:]
+
+    def check_length(self, length: int) -> None:
+        """NablacError where the last `length` rows are not there, or have a gap."""
+        row_count = len(self.rows)
+        if row_count < length:
+            counted = f"{row_count} row{'' if row_count == 1 else 's'}"
+            message = f"{self.what} has {counted}, and the model reads the last {length}"
+            raise NablacError(Diagnostic(codes.E883, message, place=self.place))
+        last = self.rows[-length:]
+        if last[-1] - last[0] != length - 1:
+            gap = max(index for index in range(1, length) if last[index] - last[index - 1] > 1)
+            line = self.lines[-length:][gap - 1]
+            of_name = f" of {self.what}" if self.name else ""
+            message = (
+                f"rows{of_name} after line {line} are left out, and the model reads the last {length} without a gap"
+            )
+            raise NablacError(Diagnostic(codes.E883, message, place=self.place))
