@@ -79,6 +79,15 @@ class FileRows(StoredRows):
         self.check()
         return whole
 
+    def spans(self, starts: Array, width: int) -> Array:
+        """`width` consecutive rows from each of these on: [starts, width, *shape[1:]]."""
+        whole = np.empty((len(starts), width, *self.shape[1:]), self.dtype)
+        target = whole.reshape(len(starts), -1).view(np.uint8)
+        for part, first in zip(target, starts.tolist(), strict=True):
+            self._read_into(part, first)
+        self.check()
+        return whole
+
     def _read_into(self, target: Array, first: int) -> None:
         view: memoryview = target.data
         start = self.offset + first * self.bytes
