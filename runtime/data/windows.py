@@ -176,7 +176,7 @@ def _series(
     """The rows that windows are cut of; None where they are not in memory."""
     table, lines = read.table, read.lines
     if isinstance(table, StoredRows) or isinstance(lines, StoredRows) or isinstance(whole, StoredRows):
-        context.note(data.path, "a table that is not in memory has no forecasts of the past to be compared with")
+        context.note(data.path, "the table is not in memory, so forecasts are not compared with naive ones")
         return None
     assert not isinstance(gaps, StoredRows) and read.kept is not None
     borders = tuple(int(read.numbers[first]) for first, _ in read.spans[1:])
