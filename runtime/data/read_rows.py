@@ -26,7 +26,7 @@ class ReadRows:
 
     table: Array | StoredRows
     lines: Array | StoredRows
-    numbers: Array
+    numbers: Array | None  # where their order was looked at
     classes: Mapping[str, tuple[str, ...]]
     series: Array | None = None  # of each row, where there are several
     names: tuple[str, ...] = ()  # of all series
