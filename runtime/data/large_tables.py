@@ -17,8 +17,8 @@ from runtime.data.calendar_features import format_of
 from runtime.data.csv_file import Report
 from runtime.data.file_rows import Scratch
 from runtime.data.lags import EarlierRows
-from runtime.data.read_rows import Order, ReadRows
-from runtime.data.rows import Rows
+from runtime.data.read_rows import ReadRows
+from runtime.data.rows import Order, Rows
 from runtime.data.source_files import FileState, changed_file, file_state
 
 if TYPE_CHECKING:
