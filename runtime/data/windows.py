@@ -45,6 +45,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     names = list(dict.fromkeys([*inputs, *targets]))
     read = data.read(names, context, stage.span, order=DateOrder(context))
     table, numbers = read.table, read.numbers
+    assert numbers is not None
     length, horizon, shift, stride = arguments["length"], arguments["horizon"], arguments["shift"], arguments["stride"]
     begin = shift or length  # of the target, counted from the window's start
     rows = max(length, begin + horizon)
@@ -178,7 +179,7 @@ def _series(
     if isinstance(table, StoredRows) or isinstance(lines, StoredRows) or isinstance(whole, StoredRows):
         context.note(data.path, "the table is not in memory, so forecasts are not compared with naive ones")
         return None
-    assert not isinstance(gaps, StoredRows) and read.kept is not None
+    assert not isinstance(gaps, StoredRows) and read.kept is not None and read.numbers is not None
     borders = tuple(int(read.numbers[first]) for first, _ in read.spans[1:])
     beside = _beside(data, names, read.kept)
     return Series(tuple(names), table, read.numbers, lines, beside, borders, whole, read.keys, gaps)
