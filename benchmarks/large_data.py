@@ -84,22 +84,22 @@ def measure(folder: Path, file: str, what: str, batches: int) -> dict[str, float
     command = [sys.executable, "-m", "nablac", "train", str(path), "-q", "-o", str(folder / f"run-{time.time_ns()}")]
     start = time.perf_counter()
     process = subprocess.Popen([*command, "--limit-batches", str(batches)])
-    anonymous = [0]
+    anonymous, ended = [0], threading.Event()
 
     def sample() -> None:
-        while process.poll() is None:
+        while not ended.wait(0.02):
             try:
                 status = Path(f"/proc/{process.pid}/status").read_text()
                 line = next(line for line in status.splitlines() if line.startswith("RssAnon"))
                 anonymous[0] = max(anonymous[0], int(line.split()[1]))
             except (OSError, StopIteration):
                 pass
-            time.sleep(0.02)
 
     thread = threading.Thread(target=sample)
     thread.start()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
+    ended.set()
     thread.join()
     return {
         "exit": process.returncode,

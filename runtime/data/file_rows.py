@@ -60,27 +60,39 @@ class FileRows(StoredRows):
         self.bytes = prod(shape[1:]) * dtype.itemsize  # of a row
 
     def read(self, rows: Array) -> Array:
-        """Rows of the file; those that lie near each other are read together."""
+        """Rows of the file; those that lie beside each other are read together, or all that lie near each other."""
         whole = np.empty((len(rows), *self.shape[1:]), self.dtype)
         if not whole.size:
             return whole
         target = whole.reshape(len(rows), -1).view(np.uint8)
-        if int(rows[-1]) - int(rows[0]) == len(rows) - 1 and bool((np.diff(rows) == 1).all()):
-            self._read_into(target.reshape(-1), int(rows[0]))
-        else:
-            order = np.argsort(rows, kind="stable")
-            ordered = rows[order]
-            apart = np.flatnonzero(np.diff(ordered) * self.bytes > self.bytes + _SKIPPED) + 1
-            for start, end in zip([0, *apart.tolist()], [*apart.tolist(), len(rows)], strict=True):
+        beside = np.flatnonzero(np.diff(rows) != 1) + 1
+        order = np.argsort(rows, kind="stable") if len(beside) > 1 else rows[:0]
+        ordered = rows[order]
+        near = np.flatnonzero(np.diff(ordered) * self.bytes > self.bytes + _SKIPPED) + 1
+        if len(beside) > 2 * len(near) + 1:
+            for start, end in zip([0, *near.tolist()], [*near.tolist(), len(rows)], strict=True):
                 first, last = int(ordered[start]), int(ordered[end - 1])
                 part = np.empty((last - first + 1, self.bytes), np.uint8)
-                self._read_into(part.reshape(-1), first)
+                self._read_into(part.reshape(-1).data, first)
                 target[order[start:end]] = part[ordered[start:end] - first]
+        else:
+            view: memoryview = target.reshape(-1).data
+            firsts = rows[[0, *beside]].tolist()
+            for first, start, end in zip(firsts, [0, *beside.tolist()], [*beside.tolist(), len(rows)], strict=True):
+                self._read_into(view[start * self.bytes : end * self.bytes], first)
         self.check()
         return whole
 
-    def _read_into(self, target: Array, first: int) -> None:
-        view: memoryview = target.data
+    def spans(self, starts: Array, width: int) -> Array:
+        """`width` consecutive rows from each of these on: [starts, width, *shape[1:]]."""
+        whole = np.empty((len(starts), width, *self.shape[1:]), self.dtype)
+        target = whole.reshape(len(starts), -1).view(np.uint8)
+        for part, first in zip(target, starts.tolist(), strict=True):
+            self._read_into(part.data, first)
+        self.check()
+        return whole
+
+    def _read_into(self, view: memoryview, first: int) -> None:
         start = self.offset + first * self.bytes
         while len(view):
             count = self._read_at(view, start)

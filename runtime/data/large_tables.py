@@ -17,8 +17,8 @@ from runtime.data.calendar_features import format_of
 from runtime.data.csv_file import Report
 from runtime.data.file_rows import Scratch
 from runtime.data.lags import EarlierRows
-from runtime.data.read_rows import Order, ReadRows
-from runtime.data.rows import Rows
+from runtime.data.read_rows import ReadRows
+from runtime.data.rows import Order, Rows
 from runtime.data.source_files import FileState, changed_file, file_state
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class LargeRows(Rows):
         self.check_columns(names, span)
         sources = self._sources(names, order is not None)
         texts = None if classes is None else self._classes_in_file(names, classes)
-        writer = _Writer(self, names)
+        writer = _Writer(self, names, numbered=order is not None)
         split, earlier = SeriesSplit(self.by), EarlierRows()
         reach = max((step for lag in self.lags for _, step in lag.sources.values()), default=0)
         once = _Once(report)
@@ -128,8 +128,8 @@ def large_rows(path: str, blocks: Blocks) -> LargeRows | None:
 class _Writer:
     """Writes the numbers and lines of the rows of a table to scratch files, and counts its series."""
 
-    def __init__(self, table: LargeRows, names: Sequence[str]) -> None:
-        self.path, self.by = table.path, table.by
+    def __init__(self, table: LargeRows, names: Sequence[str], numbered: bool) -> None:
+        self.path, self.by, self.numbered = table.path, table.by, numbered
         self.numbers = Scratch((len(names),), np.dtype(np.float64), table.path)
         self.lines = Scratch((), np.dtype(np.int64), table.path)
         self.rows: list[Array] = []  # the numbers of the rows
@@ -153,20 +153,23 @@ class _Writer:
         self.seen += len(rows.lines)
         self.numbers.add(numbers)
         self.lines.add(np.array(rows.lines, np.int64)[kept])
-        self.rows.append(np.array(rows.numbers, np.int64)[kept])
+        if self.numbered:
+            self.rows.append(np.array(rows.numbers, np.int64)[kept])
         if rows.series is not None:
             self.series.append(rows.series[kept].astype(np.int32))
 
     def written(self, classes: Mapping[str, tuple[str, ...]]) -> ReadRows:
         """All rows, those of one series after the other."""
-        table, lines, numbers = self.numbers.rows(), self.lines.rows(), np.concatenate(self.rows)
+        table, lines = self.numbers.rows(), self.lines.rows()
+        numbers = np.concatenate(self.rows) if self.numbered else None
+        self.rows.clear()
         if not self.by:
             return ReadRows(table, lines, numbers, classes)
         series = np.concatenate(self.series)
         begins = np.cumsum([0, *(self.last[index] + APART for index in range(len(self.indices)))])
         order = np.argsort(series, kind="stable")
         series = series[order]
-        numbers = numbers[order] + begins[series]
+        numbers = numbers[order] + begins[series] if numbers is not None else None
         names = tuple(map(name_of, self.indices))
         return ReadRows(table.picked(order), lines.picked(order), numbers, classes, series, names)
 

@@ -40,7 +40,7 @@ def open_parquet(path: Path) -> Iterator[Any]:
         refuse_other_kinds(beginning, "a Parquet file", str(path), but=(PARQUET,))
         if not beginning.startswith(b"PAR1"):
             raise ValueError("its first bytes are not those of the format")
-        yield pyarrow.parquet.ParquetFile(file)
+        yield pyarrow.parquet.ParquetFile(file, pre_buffer=False)  # which would keep all that was read
 
 
 def parquet_size(path: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from runtime.data.stored_rows import StoredRows
 
 if TYPE_CHECKING:
     from compiler.types import Array
-    from runtime.data.rows import Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +25,7 @@ class ReadRows:
 
     table: Array | StoredRows
     lines: Array | StoredRows
-    numbers: Array
+    numbers: Array | None  # where their order was looked at
     classes: Mapping[str, tuple[str, ...]]
     series: Array | None = None  # of each row, where there are several
     names: tuple[str, ...] = ()  # of all series
@@ -41,13 +40,6 @@ class ReadRows:
     def keys(self) -> tuple[str, ...]:
         """The name of the series of each span; none where there is one series."""
         return () if self.series is None else tuple(self.names[self.series[first]] for first, _ in self.spans)
-
-
-class Order(Protocol):
-    """Looks at the order of rows in time."""
-
-    def check(self, rows: Rows, kept: Array) -> None:
-        """Look at the next rows of a table, of those at the indices `kept`, in their order in each series."""
 
 
 def spans_of(series: Array | None, count: int) -> list[tuple[int, int]]:

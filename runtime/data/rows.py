@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from runtime.data.csv_file import PLAIN, Format, Report
 from runtime.data.csv_file import Table as CsvTable
 from runtime.data.filling import Fill, fill_of, flagged
 from runtime.data.lags import EarlierRows, Lag, lag_of
-from runtime.data.read_rows import Order, ReadRows
+from runtime.data.read_rows import ReadRows
 from runtime.data.scaling import Scale
 
 if TYPE_CHECKING:
@@ -33,6 +33,13 @@ class Table:
     numbers: Array
     kept: Array
     classes: dict[str, tuple[str, ...]]
+
+
+class Order(Protocol):
+    """Looks at the order of rows in time."""
+
+    def check(self, rows: Rows, kept: Array) -> None:
+        """Look at the next rows of a table, of those at the indices `kept`, in their order in each series."""
 
 
 @dataclass(frozen=True, eq=False)

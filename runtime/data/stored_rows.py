@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from compiler.types import Array
 
-_AT_ONCE = 1 << 24  # bytes of rows that a pass over all of them holds
+_AT_ONCE = 1 << 22  # bytes of rows that a pass over all of them holds
 
 
 class StoredRows(ABC):

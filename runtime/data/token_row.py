@@ -63,8 +63,9 @@ class TokenRow:
         if not len(starts):
             return np.zeros((0, width), self.dtype)
         first, end = int(starts.min()), int(starts.max()) + width
-        if self._scratch is not None and end - first > _SPARSE * width * len(starts):
-            return np.stack([self.read(start, width) for start in starts.tolist()])
+        rows = self._all()
+        if isinstance(rows, FileRows) and end - first > _SPARSE * width * len(starts):
+            return rows.spans(starts, width)
         pieces: Array = self.read(first, end - first)[(starts - first)[:, None] + np.arange(width)]
         return pieces
 

@@ -51,6 +51,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         data = without_rows_to_predict(data, targets, context)
     read = data.read(names, context, stage.span, order=DateOrder(context))
     table, numbers = read.table, read.numbers
+    assert numbers is not None
     length, horizon, shift, stride = arguments["length"], arguments["horizon"], arguments["shift"], arguments["stride"]
     begin = shift or length  # of the target, counted from the window's start
     rows = max(length, begin + horizon)
@@ -191,9 +192,9 @@ def _series(
     """The rows that windows are cut of; None where they are not in memory."""
     table, lines = read.table, read.lines
     if isinstance(table, StoredRows) or isinstance(lines, StoredRows) or isinstance(whole, StoredRows):
-        context.note(data.path, "a table that is not in memory has no forecasts of the past to be compared with")
+        context.note(data.path, "the table is not in memory, so forecasts are not compared with naive ones")
         return None
-    assert not isinstance(gaps, StoredRows) and read.kept is not None
+    assert not isinstance(gaps, StoredRows) and read.kept is not None and read.numbers is not None
     borders = tuple(int(read.numbers[first]) for first, _ in read.spans[1:])
     beside = _beside(data, names, read.kept)
     return Series(tuple(names), table, read.numbers, lines, beside, borders, whole, read.keys, gaps)

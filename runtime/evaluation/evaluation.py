@@ -66,14 +66,14 @@ def evaluate(predictor: Predictor, data: Examples, part: str, judging: Judging) 
         task.target: TokenResult(task, data.padding if data.padded else None) for task in tasks if task.what == "tokens"
     }
     kept: list[PartOutputs] = []
-    names = {task.output for task in tasks}
+    names, judged = {task.output for task in tasks}, {task.target for task in tasks}
     of_tokens = {result.task.output for result in by_tokens.values()}
     for outputs in outputs_of(predictor, data, part, judging.batch, judging.padding, names) if tasks else ():
         for target, result in by_tokens.items():
             result.add(outputs.rows, outputs.targets[target], outputs.outputs[result.task.output])
         rest = {name: array for name, array in outputs.outputs.items() if name not in of_tokens}
         if rest:
-            kept.append(PartOutputs(outputs.rows, rest, outputs.targets))
+            kept.append(PartOutputs(outputs.rows, rest, {name: outputs.targets[name] for name in judged}))
     results: dict[str, Result] = {}
     for task in tasks:
         results[task.target] = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 from compiler.model_spec import DataStage
 from runtime.data.context import Context
@@ -25,8 +26,9 @@ class _Loaded:
 
     @property
     def size(self) -> int:
-        """Bytes in memory."""
-        return sum(array.nbytes for array in self.examples.arrays.values())
+        """Bytes in memory, or on the disk."""
+        arrays = self.examples.arrays.values()
+        return sum(prod(array.shape) * array.dtype.itemsize for array in arrays)
 
 
 class SharedData:

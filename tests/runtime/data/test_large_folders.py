@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from grammar.diagnostics import NablacError
 from runtime import image_file
-from runtime.data import coded_text, image_rows, text_lines, token_row, tokens
+from runtime.data import coded_text, image_rows, long_text, text_lines, token_row, tokens
 from runtime.data.batches import Batches
 from runtime.data.coded_text import divided
 from runtime.data.examples import Examples, digest
-from runtime.data.file_rows import VARIABLE
+from runtime.data.file_rows import VARIABLE, FileRows
 from runtime.data.stored_rows import StoredRows
 from runtime.text.learning import learn
 from runtime.text.tokenizers import LEARNT
@@ -256,16 +256,37 @@ def test_windows_of_a_text_are_read_and_not_kept(tmp_path: Path, monkeypatch: py
     windows = examples.arrays["x"]
     assert isinstance(windows, StoredRows) and windows.nbytes == 0
     read = 0
-    reading = token_row.TokenRow.read
+    reading = FileRows.spans
 
-    def counted(row: token_row.TokenRow, first: int, count: int) -> np.ndarray:
+    def counted(rows: FileRows, starts: np.ndarray, width: int) -> np.ndarray:
         nonlocal read
-        read += count
-        return reading(row, first, count)
+        read += len(starts) * width
+        return reading(rows, starts, width)
 
-    monkeypatch.setattr(token_row.TokenRow, "read", counted)
+    monkeypatch.setattr(FileRows, "spans", counted)
+    monkeypatch.setattr(FileRows, "read", None)
     next(Batches(examples, "training", 4, shuffle=True).epoch(0))
     assert 0 < read <= 2 * 7 * 4 * 100  # an input and a target of each batch, of which a few are read ahead
+
+
+def test_a_text_may_be_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_lines, "_LONGEST_LINE", 100)  # of a table
+    monkeypatch.setattr(text_lines, "_CHUNK", 61)
+    (tmp_path / "a.txt").write_text("one line " * 100)
+    examples = load(tmp_path, 'text("a.txt") -> words(length: 5)', **WINDOWS)
+    assert sum(len(part) for part in examples.parts.values()) == (200 - 1) // 5
+
+
+def test_a_packed_text_does_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = gzip.compress(b"a" * 200_000)
+    (tmp_path / "a.txt").write_bytes(content)
+    monkeypatch.setattr(long_text, "PACKED_FREE", 1000)
+    monkeypatch.setattr(text_lines, "_CHUNK", 1000)
+    message = refused(tmp_path, 'text("a.txt") -> characters(length: 5)', **WINDOWS)
+    unpacked = (100 * len(content)) // 1000 * 1000 + 1000
+    assert message.startswith(
+        f"E913 HERE/a.txt: this file of {len(content):,} bytes unpacks to {unpacked:,} bytes or more, and the limit is"
+    )
 
 
 BROKEN = {

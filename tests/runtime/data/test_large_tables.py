@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.data import filling, scaling, stored_rows, table_blocks
+from runtime.data import filling, scaling, stored_rows, table_blocks, windows
 from runtime.data.file_rows import VARIABLE
 from tests.runtime.data.descriptions import load, refused
 from tests.runtime.data.test_stored_rows import assert_same
@@ -47,6 +48,11 @@ def write_lines(path: Path, rows: dict[str, list[object]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in objects))
 
 
+def write_gzipped(path: Path, rows: dict[str, list[object]]) -> None:
+    write_csv(path, rows)
+    path.write_bytes(gzip.compress(path.read_bytes()))
+
+
 def write_parquet(path: Path, rows: dict[str, list[object]]) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
@@ -56,6 +62,7 @@ def write_parquet(path: Path, rows: dict[str, list[object]]) -> None:
 
 FORMATS: dict[str, tuple[str, Callable[[Path, dict[str, list[object]]], None]]] = {
     "csv": ('csv("t.csv")', write_csv),
+    "gzipped": ('csv("t.csv.gz")', write_gzipped),
     "lines": ('json("t.jsonl")', write_lines),
     "parquet": ('parquet("t.parquet")', write_parquet),
 }
@@ -127,6 +134,15 @@ def test_tables(tmp_path: Path, form: str, pipe: str, on_disk: Callable[[], None
     assert (in_memory.starts is None) == (stored.starts is None)
     if in_memory.starts is not None and stored.starts is not None:
         assert in_memory.starts.tolist() == stored.starts.tolist()
+
+
+def test_windows_that_are_larger_than_their_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table is in memory, and its windows are cut when they are read."""
+    write_csv(tmp_path / "t.csv", table(gaps=True))
+    stages, inputs, target = PIPES["windows interpolated"]
+    in_memory = load(tmp_path, f'csv("t.csv") -> {stages}', inputs, target, validation=0.2)
+    monkeypatch.setattr(windows, "most_in_memory", lambda: 1)
+    assert_same(in_memory, load(tmp_path, f'csv("t.csv") -> {stages}', inputs, target, validation=0.2))
 
 
 MISTAKES: dict[str, tuple[str, str, str]] = {
