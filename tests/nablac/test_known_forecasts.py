@@ -133,19 +133,19 @@ def test_other_data_and_searches_have_them_too(folder: Path) -> None:
 
 COPY = """
 model Copy {
-    input x: [batch, 4, 1]
+    input x: [batch, 4, columns]
     input k: [batch, HORIZON, 1]
     param w: [1] = 1
-    output y = k * w + 0 * x[:, :1]
+    output y = k * w + 0 * sum(x[:, 3:], axis: -1, keep: true)
 }
 train Copy {
     target t: [batch, HORIZON, 1]; loss mse(y, t); optimizer sgd(lr: 1e-30); epochs 1; validation 0.25
-    data csv("s.csv") -> by("s") -> window("READ", length: 4, horizon: HORIZON, shift: SHIFT, target: "v", known: "p")
+    data csv("s.csv") -> by("s") -> window([READ], length: 4, horizon: HORIZON, shift: SHIFT, target: "v", known: "p")
 }
 """
 
 
-@pytest.mark.parametrize(("read", "fed_back"), [("v", True), ("u", False)])
+@pytest.mark.parametrize(("read", "fed_back"), [('"v"', True), ('"v", "p"', True), ('"u"', False)])
 @pytest.mark.parametrize(("horizon", "shift"), [(2, 0), (4, 2), (2, 6)])
 def test_a_backtest_reads_what_is_known_after_its_origins(
     tmp_path: Path, read: str, fed_back: bool, horizon: int, shift: int

@@ -282,6 +282,15 @@ def test_steps_need_columns_that_are_predicted_or_known() -> None:
     assert results(predictor, table)["predicted_v"] == [1002]
 
 
+@pytest.mark.parametrize("wind", [1.0, -5.0, None, "calm"])
+def test_other_columns_of_rows_ahead_are_not_read(wind: Any) -> None:
+    table = {"v": [1.0, 2.0, None, None], "wind": [1.0, 1.0, wind, wind], "p": [0.0, 0.0, 3.0, 4.0]}
+    predictor = replace(
+        of_known(2, 2, inputs=("v", "wind")), run=lambda feeds: {"y": feeds["x"].sum() + feeds["k"][:, :, :1]}
+    )
+    assert results(predictor, table)["predicted_v"] == [8, 9]
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "json", "parquet"])
 def test_tables_of_every_form_have_rows_ahead(tmp_path: Path, suffix: str) -> None:
     table = {"day": [f"2024-02-{day}" for day in range(25, 30)], "v": [1.0, 2.0, 3.0, None, None], "p": [0, 0, 0, 4, 5]}
