@@ -261,6 +261,18 @@ def test_a_broken_row_ahead_is_named(tmp_path: Path) -> None:
     assert diagnostic.message == "the row is broken, and the model reads `p` of all rows that it predicts"
 
 
+@pytest.mark.parametrize(("lines", "line"), [("1,1\n2,2\n,3,5\n,4\n,5\n", 5), ("1,1\n2,2\nx,3\n,4\n,5\n", 5)])
+def test_rows_ahead_follow_the_past_without_a_gap(tmp_path: Path, lines: str, line: int) -> None:
+    """A row of too many cells, and a last row of the past that is no number."""
+    path = tmp_path / "t.csv"
+    path.write_text(f"v,p\n{lines}")
+    with pytest.raises(NablacError) as caught:
+        results(of_known(2, 2), path, findings=Findings(skip_broken=True))
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.place) == ("E884", f"{path}:{line}")
+    assert diagnostic.message == "rows before this line are left out, and the model reads all rows that it predicts"
+
+
 def test_a_series_that_lacks_them_is_named_or_left_out() -> None:
     table = {"s": ["a", "a", "b", "b", "b"], "v": [1.0, 2.0, 3.0, 4.0, None], "p": [0.0] * 4 + [7.0]}
     predictor = of_known(2, 1, stages=(Stage("by", {"columns": "s"}),))
