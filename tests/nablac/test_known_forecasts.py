@@ -122,6 +122,16 @@ def test_a_resumed_run_reaches_the_same_bits(folder: Path) -> None:
     assert weights[0] == weights[1]
 
 
+def test_a_decoder_of_products_compiles(folder: Path) -> None:
+    """Numbers at the limits of the dtype overflow in it, in another order where the scaling is folded into weights."""
+    start, end = SPEC.index("    context"), SPEC.index("}\n\ntrain")
+    decoder = "relu((future -> Dense(units)) + (past -> GRU(units) -> unsqueeze(1))) -> Dense(1)"
+    (folder / "products.model").write_text(f"{SPEC[:start]}    output load = {decoder}\n{SPEC[end:]}")
+    succeed("train", "products.model", "-o", "products", "-q", "--epochs", "1", folder=folder)
+    done = succeed("compile", "products", "-o", "products.onnx", folder=folder)
+    assert "verified against the NumPy runtime" in done.output
+
+
 def test_other_data_and_searches_have_them_too(folder: Path) -> None:
     pytest.importorskip("optuna")
     write_table(folder / "later.csv", later=30)
