@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,7 +34,7 @@ class RowsAhead:
     findings: Findings
     blocks: list[Block] = field(default_factory=list)  # of the rows so far whose targets are missing
 
-    @property
+    @cached_property
     def known(self) -> tuple[str, ...]:
         """The columns that the model reads of the rows to predict."""
         fitted = self.predictor.recipe.fitted
@@ -66,7 +67,7 @@ class RowsAhead:
         for name in self.series.values:
             self.series.later[name] = [value for block in self.blocks for value in block.values[name]]
 
-    @property
+    @cached_property
     def from_table(self) -> list[str]:
         """The columns that the model reads ahead and that no dates give; flags of missing cells among them."""
         fills = requests(self.predictor.recipe.fitted.stages)
@@ -116,11 +117,13 @@ class RowsAhead:
     def _read(self, names: Sequence[str], of_table: Sequence[str], count: int) -> Array:
         """Columns of the rows to predict that the table has, `count` at the most: [rows, columns]."""
         tables: list[Array] = [np.empty((0, len(names)))]
+        number = self.series.rows[-1] + 1
         for block in self.blocks:
             part = _part(block, 0, min(count, len(block.rows.lines)))
             count -= len(part.rows.lines)
             if not part.rows.lines:
                 break
+            number = self._check_numbers(part, number)
             self._check_cells(part, of_table)
             read = numbers_of(part, list(names), self.predictor, self.findings)
             if len(read.kept) < len(part.rows.lines):
@@ -165,6 +168,15 @@ class RowsAhead:
                 return True
             count -= len(rows.lines)
         return False
+
+    def _check_numbers(self, block: Block, number: int) -> int:
+        """The number of the row after a block, which begins with the one of `number`; NablacError over a gap."""
+        for index, (actual, line) in enumerate(zip(block.rows.numbers, block.rows.lines, strict=True)):
+            if actual != number + index:
+                of_name = f" of {self.series.what}" if self.series.name else ""
+                message = f"rows{of_name} before this line are left out, and the model reads all rows that it predicts"
+                raise NablacError(Diagnostic(codes.E884, message, place=f"{block.rows.path}:{line}"))
+        return number + len(block.rows.lines)
 
     def _check_cells(self, block: Block, names: Sequence[str]) -> None:
         """NablacError for a missing cell that nothing fills."""

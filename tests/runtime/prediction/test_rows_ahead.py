@@ -261,6 +261,18 @@ def test_a_broken_row_ahead_is_named(tmp_path: Path) -> None:
     assert diagnostic.message == "the row is broken, and the model reads `p` of all rows that it predicts"
 
 
+@pytest.mark.parametrize(("lines", "line"), [("1,1\n2,2\n,3,5\n,4\n,5\n", 5), ("1,1\n2,2\nx,3\n,4\n,5\n", 5)])
+def test_rows_ahead_follow_the_past_without_a_gap(tmp_path: Path, lines: str, line: int) -> None:
+    """A row of too many cells, and a last row of the past that is no number."""
+    path = tmp_path / "t.csv"
+    path.write_text(f"v,p\n{lines}")
+    with pytest.raises(NablacError) as caught:
+        results(of_known(2, 2), path, findings=Findings(skip_broken=True))
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.place) == ("E884", f"{path}:{line}")
+    assert diagnostic.message == "rows before this line are left out, and the model reads all rows that it predicts"
+
+
 def test_a_series_that_lacks_them_is_named_or_left_out() -> None:
     table = {"s": ["a", "a", "b", "b", "b"], "v": [1.0, 2.0, 3.0, 4.0, None], "p": [0.0] * 4 + [7.0]}
     predictor = of_known(2, 1, stages=(Stage("by", {"columns": "s"}),))
@@ -280,6 +292,15 @@ def test_steps_need_columns_that_are_predicted_or_known() -> None:
     message, _ = refused(predictor, table, steps=2)
     assert message == "E882 --steps: 2 steps need later rows of `wind`, which the model reads and does not predict"
     assert results(predictor, table)["predicted_v"] == [1002]
+
+
+@pytest.mark.parametrize("wind", [1.0, -5.0, None, "calm"])
+def test_other_columns_of_rows_ahead_are_not_read(wind: Any) -> None:
+    table = {"v": [1.0, 2.0, None, None], "wind": [1.0, 1.0, wind, wind], "p": [0.0, 0.0, 3.0, 4.0]}
+    predictor = replace(
+        of_known(2, 2, inputs=("v", "wind")), run=lambda feeds: {"y": feeds["x"].sum() + feeds["k"][:, :, :1]}
+    )
+    assert results(predictor, table)["predicted_v"] == [8, 9]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "json", "parquet"])
