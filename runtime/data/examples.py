@@ -105,6 +105,7 @@ class Examples:
     series: Series | None = None  # that windows were cut of, where raw numbers are kept
     fills: Mapping[str, float] = field(default_factory=dict)  # by column, the mean that stands for missing numbers
     dates: Mapping[str, str] = field(default_factory=dict)  # by column, how dates are written that features are of
+    class_weights: tuple[float, ...] = ()  # by the number of a class, where examples have weights of their classes
     starts: Array | None = None  # the number of the first row of each window among all rows of the series
 
     def __len__(self) -> int:
@@ -150,7 +151,9 @@ def fitted_to(examples: Examples) -> Fitted:
         for names in (examples.inputs, examples.targets)
     )
     state = (examples.scalings, examples.classes, examples.tokenizer)
-    return Fitted(*state, labels, inputs, targets, examples.stages, examples.fills, examples.dates)
+    return Fitted(
+        *state, labels, inputs, targets, examples.stages, examples.fills, examples.dates, examples.class_weights
+    )
 
 
 def digest(examples: Examples) -> str:

@@ -49,7 +49,7 @@ class Fitted:
     `labels` are the names of the target's classes in order; `columns` are the columns of a table in each input, and
     `targets` those in each target. `stages` begin with the source; they are empty if the data was arrays, and in files
     of earlier versions. `fills` are the means by column that stand for missing numbers, `dates` how
-    the dates of a column are written that features are of.
+    the dates of a column are written that features are of, `class_weights` what examples of each class weigh.
     """
 
     scalings: Mapping[str, Scaling] = field(default_factory=dict)
@@ -61,6 +61,7 @@ class Fitted:
     stages: tuple[Stage, ...] = ()
     fills: Mapping[str, float] = field(default_factory=dict)
     dates: Mapping[str, str] = field(default_factory=dict)
+    class_weights: tuple[float, ...] = ()
 
     def of_inputs(self, targets: Iterable[str]) -> Fitted:
         """What was fitted to the inputs alone, without the scalings and classes of these targets and their columns."""
@@ -133,6 +134,7 @@ def facts_of(fitted: Fitted) -> dict[str, Any]:
         "targets": fitted.targets,
         "fills": dict(fitted.fills),
         "dates": dict(fitted.dates),
+        **({"class_weights": list(fitted.class_weights)} if fitted.class_weights else {}),
         "stages": [{"name": stage.name, "arguments": stage.arguments} for stage in fitted.stages],
     }
 
@@ -150,6 +152,7 @@ def parse_facts(stored: Any, tokenizer: Tokenizer | None) -> Fitted:
         tuple(map(_checked, read_as(list[Stage], stored.get("stages", [])))),
         read_as(dict[str, float], stored.get("fills", {})),
         read_as(dict[str, str], stored.get("dates", {})),
+        tuple(read_as(list[float], stored.get("class_weights", []))),
     )
     _check_stages(fitted)
     return fitted
@@ -157,6 +160,8 @@ def parse_facts(stored: Any, tokenizer: Tokenizer | None) -> Fitted:
 
 def _check_stages(fitted: Fitted) -> None:
     """ValueError where what a stage has learnt is not there, or is no number."""
+    if not all(math.isfinite(weight) and weight >= 0 for weight in fitted.class_weights):
+        raise ValueError("the weight of a class is not a number of at least 0")
     if not all(map(math.isfinite, fitted.fills.values())):
         raise ValueError("a number for missing cells is not finite")
     dated = [str(stage.arguments["column"]) for stage in fitted.stages if stage.name == "calendar"]

@@ -21,6 +21,7 @@ from runtime.data.recipe import described
 from runtime.data.scaling import Scaling, fit_scaling, select_scale
 from runtime.data.sources import SOURCES
 from runtime.data.stages import STAGES, apply_split
+from runtime.data.weights import take_weights, weighed
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -33,6 +34,7 @@ class Requirements:
     inputs: Mapping[str, TensorType]
     targets: Mapping[str, TensorType]
     measured: frozenset[str]
+    weight: DType | None = None  # of the weights of examples, where the loss has some
 
 
 def load_examples(stages: Sequence[DataStage], context: Context, wanted: Requirements) -> Examples:
@@ -84,6 +86,7 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
         raise NablacError(Diagnostic(codes.E823, "no example is left to train on", span))
     _check_parts(examples, context, span)
     _check_scaled_columns(examples, wanted)
+    examples, weights = take_weights(examples, context)
     arrays: dict[str, Array] = {}
     scalings: dict[str, Scaling] = {}
     raw: dict[str, Array] = {}
@@ -111,7 +114,8 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
         arrays[name] = cast(array, assignment, type, examples, span)
     inputs, targets = tuple(wanted.inputs), tuple(wanted.targets)
     scaled = replace(examples, arrays=arrays, inputs=inputs, targets=targets, columns=columns, scalings=scalings)
-    return replace(scaled, scales=(), samples={}, raw=raw)
+    scaled = replace(scaled, scales=(), samples={}, raw=raw)
+    return scaled if wanted.weight is None else weighed(scaled, weights, context, wanted.weight)
 
 
 def _check_parts(examples: Examples, context: Context, span: Span | None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from compiler.model_spec import DataStage
+from compiler.model_spec import EXAMPLE_WEIGHT, WEIGHTS, DataStage
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.by_series import split_series
@@ -23,6 +23,7 @@ from runtime.data.rows import Rows
 from runtime.data.scaling import Scale
 from runtime.data.stage_arguments import check_kind, date_formats, names_of
 from runtime.data.tokens import known_tokenizer, tokens, windows_of
+from runtime.data.weights import weight_column, weights_of_rows
 from runtime.data.windows import window
 from runtime.text.tokenizers import ListTokenizer
 from runtime.text.words import pieces
@@ -86,10 +87,11 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
         if name in inputs:  # usually a mistake: the model is fed the answer
             context.notes.setdefault(f"column `{name}` is a target and an input too", [str(stage.span)])
     known = context.fitted.classes if context.fitted is not None else {}
-    table = data.read_columns([*inputs, *targets], context, stage.span, known)
+    read = [*inputs, *targets, *(name for name in weight_column(context) if name not in (*inputs, *targets))]
+    table = data.read_columns(read, context, stage.span, known)
     arrays, names = {"input": table.numbers[:, : len(inputs)]}, {"input": tuple(inputs)}
     if targets:
-        arrays["target"], names["target"] = table.numbers[:, len(inputs) :], tuple(targets)
+        arrays["target"], names["target"] = table.numbers[:, len(inputs) : len(inputs) + len(targets)], tuple(targets)
     examples = Examples(
         arrays,
         ("input",),
@@ -102,6 +104,9 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
         parts=_parts_in_time(data, table.kept, context, stage) if data.lags else {},
         dates=date_formats(data),
     )
+    weight = weights_of_rows(data, table, read, context)
+    if weight is not None:
+        examples = replace(examples, arrays={**examples.arrays, EXAMPLE_WEIGHT: weight})
     return fill_examples(examples, data, context, stage.span) if data.fills else examples
 
 
@@ -139,9 +144,19 @@ def split(data: Any, stage: DataStage, context: Context) -> Any:
     return data
 
 
+def weights(data: Any, stage: DataStage, context: Context) -> Any:
+    """Weights of examples, which `apply_split` has put in the context before; see `runtime.data.weights`."""
+    return data
+
+
 def apply_split(context: Context, stages: Iterable[DataStage]) -> Context:
-    """The context with the fractions of a `split` anywhere among the stages: every stage needs the training part."""
+    """The context with what stages say wherever they stand: the fractions of a `split`, and the weights of examples.
+
+    Every stage needs the training part, and the column of the weights is read with the others.
+    """
     for stage in stages:
+        if stage.name == WEIGHTS:
+            context = replace(context, weights=stage)
         if stage.name == "split":
             arguments = stage.arguments
             asked = (name for name in ("validation", "test") if name not in context.fixed)
@@ -200,6 +215,7 @@ STAGES: dict[str, Step] = {
     "min_max": min_max,
     "split": split,
     "augment": augment,
+    "weights": weights,
     "characters": characters,
     "words": words,
     "tokens": tokens,

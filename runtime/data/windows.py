@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.model_spec import DataStage
+from compiler.model_spec import EXAMPLE_WEIGHT, DataStage
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
@@ -16,6 +16,7 @@ from runtime.data.examples import Examples, Series, cuts, joined_parts, window_p
 from runtime.data.filling import filled, gaps_of, interpolated, means_of
 from runtime.data.rows import Rows
 from runtime.data.stage_arguments import check_kind, date_formats, names_of
+from runtime.data.weights import weight_column, weights_of_rows
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -26,7 +27,8 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
 
     With `shift` the target is the input's own columns `shift` rows later, for models with an output at every step.
     `target` names other columns to predict. Examples whose target is in the validation or test rows belong to these
-    parts, and scalings are fitted to the training rows alone. No window spans a skipped row.
+    parts, and scalings are fitted to the training rows alone. No window spans a skipped row. The weight of a window is
+    the mean of those of its target's rows.
     """
     check_kind(data, Rows, stage)
     if data.lags:
@@ -37,8 +39,10 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     inputs = names_of(arguments["columns"])
     targets = names_of(arguments["target"]) or inputs
     names = list(dict.fromkeys([*inputs, *targets]))
-    read = data.read_columns(names, context, stage.span)
-    table, numbers = read.numbers, np.array(data.numbers)[read.kept]
+    beside = [name for name in weight_column(context) if name not in names]
+    read = data.read_columns([*names, *beside], context, stage.span)
+    weights = weights_of_rows(data, read, [*names, *beside], context)
+    table, numbers = read.numbers[:, : len(names)], np.array(data.numbers)[read.kept]
     length, horizon, shift, stride = arguments["length"], arguments["horizon"], arguments["shift"], arguments["stride"]
     begin = shift or length  # of the target, counted from the window's start
     rows = max(length, begin + horizon)
@@ -74,7 +78,9 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     gaps = gaps_of(table, names, data.fills) if data.fills else None
     if gaps is not None:
         x = interpolated(x, gaps[at][:, :, take_in])
-    y = table[starts[:, None] + begin + np.arange(horizon)][:, :, take_out]
+    ahead = starts[:, None] + begin + np.arange(horizon)
+    y = table[ahead][:, :, take_out]
+    weight = {} if weights is None else {EXAMPLE_WEIGHT: weights[ahead].mean(axis=1)}
     _note_short(data, read.kept, spans, by_series, rows, context)
     split = [
         window_parts(here + begin - first, here + begin + horizon - first, end - first, stride < rows, context, stage)
@@ -86,7 +92,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     borders = tuple(int(numbers[first]) for first, _ in spans[1:])
     keys = () if data.series is None else tuple(data.keys[data.series[read.kept[first]]] for first, _ in spans)
     return Examples(
-        {"input": x, "target": y},
+        {"input": x, "target": y, **weight},
         ("input",),
         ("target",),
         ordered=True,

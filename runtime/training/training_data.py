@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.elaborate.data import ON_EXAMPLES, SCALES
-from compiler.model_spec import SEED, DataStage, ModelSpec, TrainingSpec
+from compiler.model_spec import EXAMPLE_WEIGHT, SEED, WEIGHTS, DataStage, ModelSpec, TrainingSpec
 from compiler.target_uses import target_uses, targets_counted_from_zero
 from compiler.training.losses import loss_graph
 from compiler.types import TensorType
@@ -72,7 +72,8 @@ def examples_of(
     inputs = {name: value.type for name, value in model.graph.inputs.items() if name != SEED}
     targets = {name: value.type for name, value in spec.targets.items()}
     if arrays is not None:
-        _check_unread(arrays.arrays, {**inputs, **targets})
+        columns = tuple(stage.arguments["column"] for stage in spec.data if stage.name == WEIGHTS)
+        _check_unread([name for name in arrays.arrays if name not in columns], {**inputs, **targets})
     examples = _all_examples(model, spec, context, options, arrays, _wanted(spec, inputs, targets), load)
     _check_metrics(spec, inputs, examples)
     count, shuffled = len(examples.parts["training"]), spec.settings.shuffle
@@ -92,7 +93,8 @@ def _check_unread(arrays: Iterable[str], wanted: Mapping[str, TensorType]) -> No
 
 
 def _wanted(spec: TrainingSpec, inputs: Mapping[str, TensorType], targets: Mapping[str, TensorType]) -> Requirements:
-    return Requirements(inputs, targets, target_uses(spec.loss, spec.targets).measured)
+    weight = spec.weights[EXAMPLE_WEIGHT].type.dtype if EXAMPLE_WEIGHT in spec.weights else None
+    return Requirements(inputs, targets, target_uses(spec.loss, spec.targets).measured, weight)
 
 
 def _all_examples(
