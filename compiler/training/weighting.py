@@ -60,6 +60,8 @@ def can_mask(model: ModelSpec) -> bool:
     spec = model.training
     if spec is None or not spec.targets or not all(value.type.dtype.is_float for value in spec.targets.values()):
         return False
+    if any(stage.arguments.get("mixup") for stage in spec.data):
+        return False  # targets are then of two examples
     if spec.settings.accumulate > 1 and len(spec.targets) > 1:
         return False  # means with different masks do not add up over batches
     try:

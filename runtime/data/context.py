@@ -36,6 +36,7 @@ class Context:
     order: str = ""  # of the split: "time" or "random"; "" for the data's default
     fitted: Fitted | None = None  # scalings, classes and tokenizer of an earlier run, or of the training part
     weights: DataStage | None = None  # the stage that gives examples weights
+    masks: bool = False  # whether missing entries of targets can be left out of the loss and the metrics
     keeps_raw: bool = False  # whether examples keep their numbers before scaling too, and the rows of their windows
 
     def path(self, name: str, span: Span | None) -> Path:

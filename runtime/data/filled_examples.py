@@ -13,6 +13,7 @@ from runtime.data.context import Context
 from runtime.data.examples import Examples
 from runtime.data.filling import fill_of, filled, flagged, means_of
 from runtime.data.rows import Rows
+from runtime.data.target_gaps import has_target, note_gaps
 
 if TYPE_CHECKING:
     from grammar.source import Span
@@ -40,20 +41,20 @@ def fill_examples(examples: Examples, data: Rows, context: Context, span: Span |
             means |= means_of(arrays[array][examples.parts["training"]][:, at], fitted, data.fills, data.path)
         else:
             means |= context.fitted.fills
-        arrays[array] = filled(arrays[array], names, data.fills, means)
+        if array not in examples.targets:
+            arrays[array] = filled(arrays[array], names, data.fills, means)
     return replace(examples, arrays=arrays, fills=means)
 
 
 def _with_targets(examples: Examples, path: str, context: Context) -> Examples:
-    """The examples whose target is there."""
+    """The examples that are learnt from, though some of their targets may be missing: see `has_target`."""
     if not examples.targets or examples.lines is None:
         return examples
-    kept = np.asarray(~np.isnan(examples.arrays[examples.targets[0]]).any(axis=1))
-    count = int((~kept).sum())
-    if not count:
+    missing = np.isnan(examples.arrays[examples.targets[0]])
+    kept = has_target(missing, context.masks)
+    note_gaps(missing, kept, "row", path, context)
+    if kept.all():
         return examples
-    rows = "1 row is" if count == 1 else f"{count:,} rows are"
-    context.note(path, f"{rows} left out, since targets in them are missing")
     arrays = {name: array[kept] for name, array in examples.arrays.items()}
     now = np.cumsum(kept) - 1  # where the kept ones are
     parts = {name: now[rows[kept[rows]]] for name, rows in examples.parts.items()}

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.model_spec import DataStage
+from compiler.model_spec import DataStage, mask_name
 from compiler.types import DType, TensorType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.source import Span
 from runtime.data.assignment import Assigned, assign
 from runtime.data.context import Context
+from runtime.data.example_weights import take_weights, weighed
 from runtime.data.examples import Examples
 from runtime.data.model_arrays import are_labels, cast, check_kind, is_one_hot, reshape
 from runtime.data.recipe import described
 from runtime.data.scaling import Scaling, fit_scaling, select_scale
 from runtime.data.sources import SOURCES
 from runtime.data.stages import STAGES, apply_split
-from runtime.data.weights import take_weights, weighed
+from runtime.data.target_gaps import mask_of, with_stand_ins
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -96,8 +97,11 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
         name, type = assignment.name, types[assignment.name]
         columns[name] = assignment.columns
         check_kind(assignment, type, examples, span)
-        array = reshape(assignment.array, assignment, type, examples, name in wanted.targets, span)
-        rows = name in wanted.targets and are_labels(assignment.array, type.shape[1:])
+        whole, missing = assignment.array, None
+        if name in wanted.targets:
+            whole, missing = with_stand_ins(whole, examples.parts["training"])
+        array = reshape(whole, assignment, type, examples, name in wanted.targets, span)
+        rows = name in wanted.targets and are_labels(whole, type.shape[1:])
         labels = rows or bool(set(assignment.columns) & examples.classes.keys())
         if type.dtype.is_float and not labels and examples.scales:
             unasked = name not in wanted.targets or (name in wanted.measured and not is_one_hot(array))
@@ -112,6 +116,8 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
                     raw[name] = array
                 array = scaling.apply(array)
         arrays[name] = cast(array, assignment, type, examples, span)
+        if missing is not None:
+            arrays[mask_name(name)] = mask_of(missing, array)
     inputs, targets = tuple(wanted.inputs), tuple(wanted.targets)
     scaled = replace(examples, arrays=arrays, inputs=inputs, targets=targets, columns=columns, scalings=scalings)
     scaled = replace(scaled, scales=(), samples={}, raw=raw)

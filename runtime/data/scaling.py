@@ -140,8 +140,13 @@ def fit_scaling(examples: Array, scales: Sequence[Scale | None]) -> Scaling | No
     if not any(of_columns):
         return None
     offset, scale = np.zeros(table.shape[1]), np.ones(table.shape[1])
+    missing = np.isnan(table).any(axis=0) if table.dtype.kind == "f" else np.zeros(table.shape[1], bool)
+    for index in np.flatnonzero(missing):
+        known, scale_of_column = table[:, index][~np.isnan(table[:, index])], of_columns[index]
+        if scale_of_column is not None and len(known):
+            (offset[index],), (scale[index],) = scale_of_column.fit(known[:, None], rounding)
     for scale_of_columns in {id(scale): scale for scale in of_columns if scale is not None}.values():
-        here = np.array([other is scale_of_columns for other in of_columns])
+        here = np.array([other is scale_of_columns for other in of_columns]) & ~missing
         moved, spread = scale_of_columns.fit(table, rounding)
         offset, scale = np.where(here, moved, offset), np.where(here, spread, scale)
     shape = (-1, 1, 1) if image and len(offset) > 1 else (-1,)

@@ -15,6 +15,7 @@ from runtime.data.by_series import split_series
 from runtime.data.calendar_features import Calendar, calendar_of, format_of
 from runtime.data.context import Context
 from runtime.data.date_order import check_order
+from runtime.data.example_weights import weight_column, weights_of_rows
 from runtime.data.examples import Examples, Text, cuts, joined_parts, window_parts
 from runtime.data.filled_examples import fill_examples
 from runtime.data.filling import Fill
@@ -23,7 +24,6 @@ from runtime.data.rows import Rows
 from runtime.data.scaling import Scale
 from runtime.data.stage_arguments import check_kind, date_formats, names_of
 from runtime.data.tokens import known_tokenizer, tokens, windows_of
-from runtime.data.weights import weight_column, weights_of_rows
 from runtime.data.windows import window
 from runtime.text.tokenizers import ListTokenizer
 from runtime.text.words import pieces
@@ -145,7 +145,7 @@ def split(data: Any, stage: DataStage, context: Context) -> Any:
 
 
 def weights(data: Any, stage: DataStage, context: Context) -> Any:
-    """Weights of examples, which `apply_split` has put in the context before; see `runtime.data.weights`."""
+    """Weights of examples, which `apply_split` has put in the context before; see `runtime.data.example_weights`."""
     return data
 
 

@@ -12,11 +12,12 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.date_order import check_order
+from runtime.data.example_weights import weight_column, weights_of_rows
 from runtime.data.examples import Examples, Series, cuts, joined_parts, window_parts
 from runtime.data.filling import filled, gaps_of, interpolated, means_of
 from runtime.data.rows import Rows
 from runtime.data.stage_arguments import check_kind, date_formats, names_of
-from runtime.data.weights import weight_column, weights_of_rows
+from runtime.data.target_gaps import has_target, note_gaps
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -88,6 +89,10 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     ]
     parts = joined_parts(split, [len(here) for here in by_series])
     training = _training_rows(whole, spans, context)
+    judged = training[:, take_out]
+    alone = [index for index, name in enumerate(targets) if name not in inputs]
+    if data.fills and alone:  # what fills a column that is predicted alone is no sample of it
+        judged[:, alone] = _training_rows(table, spans, context)[:, np.array(take_out)[alone]]
     lines = np.array(data.lines)[read.kept]
     borders = tuple(int(numbers[first]) for first, _ in spans[1:])
     keys = () if data.series is None else tuple(data.keys[data.series[read.kept[first]]] for first, _ in spans)
@@ -99,7 +104,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         parts=parts,
         columns={"input": tuple(inputs), "target": tuple(targets)},
         scales=data.scales,
-        samples={"input": training[:, take_in], "target": training[:, take_out]} if parts else {},
+        samples={"input": training[:, take_in], "target": judged} if parts else {},
         path=data.path,
         lines=lines[starts],
         series=Series(tuple(names), table, numbers, lines, _beside(data, names, read.kept), borders, whole, keys, gaps)
@@ -119,14 +124,14 @@ def _training_rows(table: Array, spans: list[tuple[int, int]], context: Context)
 def _with_targets(
     starts: list[Array], targets: Array, begin: int, horizon: int, path: str, context: Context
 ) -> list[Array]:
-    """The windows none of whose targets is missing: nothing is learnt from filled numbers, or judged by them."""
-    missing = np.asarray(np.isnan(targets).any(axis=1))
-    whole = [here[~missing[here[:, None] + begin + np.arange(horizon)].any(axis=1)] for here in starts]
-    count = sum(map(len, starts)) - sum(map(len, whole))
-    if count:
-        windows = "1 window is" if count == 1 else f"{count:,} windows are"
-        context.note(path, f"{windows} left out, since targets in them are missing")
-    return whole
+    """The windows that are learnt from, though some of their targets may be missing: see `has_target`."""
+    missing = np.isnan(targets)
+    if not missing.any() or not starts:
+        return starts
+    gaps = [missing[here[:, None] + begin + np.arange(horizon)] for here in starts]
+    kept = [has_target(there, context.masks) for there in gaps]
+    note_gaps(np.concatenate(gaps), np.concatenate(kept), "window", path, context)
+    return [here[chosen] for here, chosen in zip(starts, kept, strict=True)]
 
 
 def _starts(numbers: Array, first: int, end: int, rows: int, stride: int) -> Array:

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from runtime.data.target_gaps import has_target
 from runtime.evaluation.backtest import Backtest, backtest
 from runtime.evaluation.class_results import (
     ClassResult,
@@ -100,6 +103,9 @@ def _result(
     task: Task, predictor: Predictor, data: Examples, parts: list[PartOutputs], judging: Judging
 ) -> NumberResult | ClassResult | LabelResult:
     rows, predictions, truth = gathered(parts, task.output, task.target)
+    if task.what not in ("forecast", "regression") and truth.dtype.kind == "f":
+        known = has_target(np.isnan(truth), masks=False)
+        rows, predictions, truth = rows[known], predictions[known], truth[known]
     match task.what:
         case "classes":
             return replace(class_result(task, rows, truth, predictions), lines=data.lines, files=data.files)

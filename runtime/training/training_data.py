@@ -24,6 +24,7 @@ from runtime.data.matching import PackagePath
 from runtime.data.missing_entries import check_lookups
 from runtime.data.padding import widen
 from runtime.data.table_files import of_file
+from runtime.data.target_gaps import with_masks_of
 from runtime.training.batch_axis import check_example_axis
 from runtime.training.run_options import Options
 
@@ -126,7 +127,8 @@ def _all_examples(
         if isinstance(path, str) and part not in context.fixed:
             undivided = [stage for stage in _of_file(stages, path) if stage.name != "split"]
             whole = replace(context, validation=0.0, test=0.0, order="", fitted=fitted_to(examples))
-            examples = _join(examples, part, load(undivided, whole), path)
+            other = load(undivided, whole)
+            examples = _join(with_masks_of(examples, other), part, with_masks_of(other, examples), path)
     return examples if options.overfit is None else _first_examples(examples, options.overfit)
 
 

@@ -22,6 +22,7 @@ from compiler.training.losses import loss_graph, measured_loss, training_of, who
 from compiler.training.measures import Measure
 from compiler.training.rematerialization import fit_into
 from compiler.training.step import TrainingStep, training_step
+from compiler.training.weighting import can_mask, with_masks
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.data.batches import Batches
@@ -29,6 +30,7 @@ from runtime.data.context import Context
 from runtime.data.examples import Examples, fitted_to
 from runtime.data.loading import load_examples
 from runtime.data.recipe import Recipe, recipe_of
+from runtime.data.target_gaps import masked_targets
 from runtime.initialization import initialize, stored_operators
 from runtime.memory import require_memory_for, stored_bytes
 from runtime.numpy_chains import LoopSettings
@@ -60,6 +62,8 @@ if TYPE_CHECKING:
     from compiler.types import Array
     from runtime.data.fitted import Fitted
     from runtime.data.padding import Padding
+
+_OF_LOSS = frozenset({"step", "step_graph", "split_graphs", "loss_graph", "_measured_loss"})
 
 
 @dataclass
@@ -130,7 +134,7 @@ class Training:
     def step(self) -> TrainingStep:
         """The training step as a graph, before optimisation."""
         budget = self.memory_budget
-        return training_step(self.elaborated, budget, self.batch_sizes if budget is not None else None)
+        return training_step(self._masked(self.elaborated), budget, self.batch_sizes if budget is not None else None)
 
     @cached_property
     def batch_sizes(self) -> Mapping[str, int]:
@@ -147,7 +151,7 @@ class Training:
 
     @cached_property
     def _measured_loss(self) -> tuple[Graph, dict[str, Measure]]:
-        return measured_loss(self.inference)
+        return measured_loss(self._masked(self.inference))
 
     @cached_property
     def step_graph(self) -> Graph:
@@ -194,13 +198,24 @@ class Training:
     def context(self) -> Context:
         """The context of all data sources and stages."""
         context = context_of(self.spec, self.options, self.data_folder, self.seed, self.known)
-        return replace(context, keeps_raw=self.keeps_raw)
+        fills = any(stage.name == "fill" for stage in training_of(self.inference).data)
+        return replace(context, keeps_raw=self.keeps_raw, masks=fills and can_mask(self.inference))
 
     @cached_property
     def data(self) -> Examples:
         """The examples, by the names of the model's inputs and targets."""
         context = self.context  # first, for its error if there is no train block
-        return examples_of(self.inference, context, self.options, self.batch, self.examples, self.load)
+        examples = examples_of(self.inference, context, self.options, self.batch, self.examples, self.load)
+        if masked_targets(examples):
+            for built in _OF_LOSS & vars(self).keys():  # before the data was known
+                del vars(self)[built]
+        return examples
+
+    def _masked(self, spec: ModelSpec) -> ModelSpec:
+        """A spec in which the entries of targets that the data lacks do not count; data is not read for it."""
+        read: Examples | None = vars(self).get("data")
+        masked = masked_targets(read) if read is not None else ()
+        return with_masks(spec, masked) if masked else spec
 
     @property
     def inputs(self) -> dict[str, Any]:
