@@ -27,7 +27,8 @@ def has_target(missing: Array, masks: bool) -> Array:
 
 def note_gaps(missing: Array, kept: Array, what: str, path: str, context: Context) -> None:
     """Note the examples, called `what`, that are left out, and those of which some entries do not count."""
-    left_out, partial = int((~kept).sum()), int(missing.reshape(len(missing), -1).any(axis=1)[kept].sum())
+    any_missing = np.asarray(missing.reshape(len(missing), -1).any(axis=1))
+    left_out, partial = int((~kept).sum()), int(any_missing[kept].sum())
     if left_out:
         examples = f"1 {what} is" if left_out == 1 else f"{left_out:,} {what}s are"
         some = "all " if context.masks else ""

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from compiler.model_spec import EXAMPLE_WEIGHT, mask_name
 from compiler.types import DType
+from runtime.evaluation.evaluation import Judging, evaluate
+from runtime.evaluation.part_outputs import predictor_of_training
 from runtime.training.run_options import Options
+from runtime.training.trained import Trained
 from runtime.training.training_run import Training
 from tests.models import text_source
 
@@ -143,16 +148,9 @@ def test_where_nothing_is_missing_all_bits_are_those_without_masks(backend: str,
     run = training(tmp_path, backend=backend)
     weights, history = trained(run)
     assert mask_name("t") not in run.step.graph.inputs
-    plain = Training(
-        text_source(
-            MODEL.format(loss="mse(y, t)", metric="mae(y, t)", batch=4, every=1, stages="").replace(
-                'fill("mean") -> ', ""
-            ),
-            tmp_path,
-            dtype=DType.F64,
-        ),
-        options=Options(backend=backend),
-    )
+    text = MODEL.format(loss="mse(y, t)", metric="mae(y, t)", batch=4, every=1, stages="")
+    source = text_source(text.replace('fill("mean") -> ', ""), tmp_path, dtype=DType.F64)
+    plain = Training(source, options=Options(backend=backend))
     others, of_others = trained(plain)
     assert [weights[path].tobytes() for path in weights] == [others[path].tobytes() for path in weights]
     assert history == of_others
@@ -182,16 +180,11 @@ def test_a_file_for_validation_may_lack_other_targets_than_that_for_training(tmp
 
 
 def test_scalings_are_those_of_the_entries_that_are_there(tmp_path: Path) -> None:
-    write(tmp_path, 10 * T + RANDOM.normal(size=T.shape))
+    targets = 10 * T + X[:, :1]
+    write(tmp_path, targets)
     run = training(tmp_path, stages=" -> standardize()")
-    raw = np.loadtxt(
-        tmp_path / "t.csv",
-        delimiter=",",
-        skiprows=1,
-        converters=lambda cell: np.nan if cell in ("NA", b"NA") else float(cell),
-    )[:, 2:5]
-    np.testing.assert_allclose(run.data.scalings["t"].offset, np.nanmean(raw, axis=0), rtol=1e-12)
-    np.testing.assert_allclose(run.data.scalings["t"].scale, np.nanstd(raw, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(run.data.scalings["t"].offset, np.nanmean(targets, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(run.data.scalings["t"].scale, np.nanstd(targets, axis=0), rtol=1e-12)
     assert np.isfinite(run.data.arrays["t"]).all()
 
 
@@ -222,23 +215,23 @@ def test_a_metric_without_a_masked_form_leaves_examples_out_too(metric: str, tmp
 
 
 WINDOWS = """
-model M {{
+model M {
     input x: f64[batch, 3, 1]
     output y = x[:, :, 0] -> Dense(4)
-}}
-train M {{
+}
+train M {
     target t: f64[batch, 4]
     loss mse(y, t)
     data csv("s.csv") -> fill("forward") -> window("v", length: 3, horizon: 4)
-}}
+}
 """
 
 
 def test_windows_stay_though_some_of_their_targets_are_missing(tmp_path: Path) -> None:
     values = np.arange(1.0, 17)
     values[[6, 10, 11, 12, 13]] = np.nan
-    (tmp_path / "s.csv").write_text("v\n" + "\n".join("" if np.isnan(v) else str(v) for v in values) + "\n")
-    run = Training(text_source(WINDOWS.format(), tmp_path))
+    (tmp_path / "s.csv").write_text("v\n" + "\n".join("NA" if np.isnan(v) else str(v) for v in values) + "\n")
+    run = Training(text_source(WINDOWS, tmp_path, dtype=DType.F64))
     starts = [start for start in range(10) if not np.isnan(values[start + 3 : start + 7]).all()]
     expected = np.stack([values[start + 3 : start + 7] for start in starts])
     arrays = run.data.arrays
@@ -249,5 +242,37 @@ def test_windows_stay_though_some_of_their_targets_are_missing(tmp_path: Path) -
     assert len(starts) == len(run.data) == 9
     assert list(run.context.notes) == [
         "1 window is left out, since all targets in them are missing",
-        "8 windows lack some targets, which do not count",
+        "9 windows lack some targets, which do not count",
     ]
+
+
+def judged(run: Training) -> Any:
+    """The figures of all examples, with the first weights."""
+    run.keeps_raw = True
+    loop = run.loop()
+    trained_run = replace(run, start=Trained(run.first_state(), run.fitted_now, 1), examples=None)
+    assert len(loop.training.rows) == len(trained_run.data)
+    return evaluate(predictor_of_training(trained_run), trained_run.data, "training", Judging(5)).results["t"]
+
+
+def test_figures_are_of_the_entries_that_are_there(tmp_path: Path) -> None:
+    write(tmp_path, 100 * T + 1)
+    run = training(tmp_path, stages=" -> standardize()")
+    result = judged(run)
+    first = run.first_state()
+    scalings = run.data.scalings
+    x, t = (scalings[name] for name in ("x", "t"))
+    predicted = t.offset + t.scale * (((X[KEPT] - x.offset) / x.scale) @ first["dense.W"] + first["dense.b"])
+    for column in range(3):
+        there = ~np.isnan(T[KEPT][:, column])
+        error = (100 * T[KEPT] + 1 - predicted)[there, column]
+        figures = result.figures(column)
+        assert (figures.count, figures.left_out) == (there.sum(), 0)
+        np.testing.assert_allclose([figures.mae, figures.rmse], [abs(error).mean(), np.sqrt((error**2).mean())])
+
+
+def test_labels_are_judged_where_all_of_an_example_are_there(tmp_path: Path) -> None:
+    write(tmp_path, T)
+    result = judged(training(tmp_path, "binary_cross_entropy(y, t)"))
+    whole = int((~np.isnan(T).any(axis=1)).sum())
+    assert [int(label.confusion.sum()) for label in result.figures.labels] == [whole] * 3
