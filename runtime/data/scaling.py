@@ -140,7 +140,8 @@ def fit_scaling(examples: Array, scales: Sequence[Scale | None]) -> Scaling | No
     if not any(of_columns):
         return None
     offset, scale = np.zeros(table.shape[1]), np.ones(table.shape[1])
-    missing = np.isnan(table).any(axis=0) if table.dtype.kind == "f" else np.zeros(table.shape[1], bool)
+    is_float = table.dtype.kind == "f" and len(table) > 0
+    missing = np.isnan(table.min(axis=0)) if is_float else np.zeros(table.shape[1], bool)
     for index in np.flatnonzero(missing).tolist():
         known, scale_of_column = table[:, index][~np.isnan(table[:, index])], of_columns[index]
         if scale_of_column is not None and len(known):

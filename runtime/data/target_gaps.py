@@ -41,16 +41,16 @@ def note_gaps(missing: Array, kept: Array, what: str, path: str, context: Contex
 def with_stand_ins(array: Array, training: Array) -> tuple[Array, Array | None]:
     """A target without missing entries, and where they are [examples, ...]; None where none is missing.
 
-    The first number of the column in the training part stands for them, so that a loss is finite there.
+    The first number of the column stands for them, of the training part if it has one: a loss is finite there.
     """
     if array.dtype.kind != "f" or not (missing := np.isnan(array)).any():
         return array, None
     columns = array.reshape(-1, array.shape[-1] if array.ndim > 1 else 1)
-    known = array[training].reshape(-1, columns.shape[1])
+    of_training = array[training].reshape(-1, columns.shape[1])
     first = np.zeros(columns.shape[1])
     for index in range(columns.shape[1]):
-        present = next((part[:, index][~np.isnan(part[:, index])] for part in (known, columns) if len(part)), known[:0])
-        first[index] = present[0] if len(present) else 0.0
+        present = [numbers[~np.isnan(numbers)][:1] for numbers in (of_training[:, index], columns[:, index])]
+        first[index] = next((number[0] for number in present if len(number)), 0.0)
     whole: Array = np.where(np.isnan(columns), first, columns).reshape(array.shape)
     return whole, missing
 

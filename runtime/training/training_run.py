@@ -134,7 +134,8 @@ class Training:
     def step(self) -> TrainingStep:
         """The training step as a graph, before optimisation."""
         budget = self.memory_budget
-        return training_step(self._masked(self.elaborated), budget, self.batch_sizes if budget is not None else None)
+        sizes = self.batch_sizes if budget is not None else None  # first, since the data may need masks
+        return training_step(self._masked(self.elaborated), budget, sizes)
 
     @cached_property
     def batch_sizes(self) -> Mapping[str, int]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from compiler.training.weighting import EXAMPLE_WEIGHT
+from compiler.model_spec import EXAMPLE_WEIGHT
 from compiler.types import DType
 from grammar.diagnostics import NablacError
 from runtime.data.arrays import from_arrays
 from runtime.training.run_options import Options
 from runtime.training.trained import Trained
 from runtime.training.training_run import Training
+from tests.command_line import invoke
 from tests.models import text_source
 from tests.runtime.training.test_accumulation import ADDS_UP
 
@@ -204,3 +207,21 @@ def test_a_loss_that_has_no_weighted_form_is_refused(loss: str) -> None:
     (diagnostic,) = caught.value.diagnostics
     assert (diagnostic.code, diagnostic.message) == ("E628", f"`weights` cannot weight this loss: {REFUSED[loss]}")
     assert diagnostic.hint == "make the weight a target: `target w: [batch]`, and `loss sum(w * term) / sum(w)`"
+
+
+def test_an_exported_step_names_the_weights_among_its_inputs(tmp_path: Path) -> None:
+    text = MODEL.format(loss="mse(y, t)", batch=4, every=1, stages='weights(column: "w")')
+    (tmp_path / "m.model").write_text(text)
+    done = invoke("compile", "--train", tmp_path / "m.model", "-o", tmp_path / "m.onnx", "--json", "-q")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["inputs"] == ["x", "t", "b", "l", EXAMPLE_WEIGHT]
+
+
+def test_an_input_with_the_name_of_the_weights_is_refused(tmp_path: Path) -> None:
+    text = MODEL.format(loss="mse(y, sample_weight)", batch=4, every=1, stages='weights(column: "w")')
+    text = text.replace("target t:", "target sample_weight:").replace("mae(y, t)", "mae(y, sample_weight)")
+    (tmp_path / "m.model").write_text(text)
+    done = invoke("check", tmp_path / "m.model")
+    assert done.exit_code == 1
+    message = "`weights` makes `sample_weight` an input of the training step, and there is one of this name"
+    assert f"error[E212]: {message}" in done.output

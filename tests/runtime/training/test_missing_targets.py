@@ -169,6 +169,20 @@ def test_a_run_that_is_resumed_goes_on_with_its_masks(tmp_path: Path) -> None:
     assert [whole[path].tobytes() for path in whole] == [state[path].tobytes() for path in whole]
 
 
+@pytest.mark.parametrize(
+    "options", [{"jit": True}, {"memory_budget": 1 << 20}, {"jit": True, "backend": "ort"}], ids=str
+)
+def test_every_way_to_take_a_step_masks_alike(options: dict[str, Any], tmp_path: Path) -> None:
+    if "jit" in options:
+        pytest.importorskip("numba")
+    write(tmp_path, T)
+    expected, _ = trained(training(tmp_path))
+    run = training(tmp_path)
+    run.options = Options(**options)
+    for path, value in trained(run)[0].items():
+        np.testing.assert_allclose(value, expected[path], rtol=1e-12)
+
+
 def test_a_file_for_validation_may_lack_other_targets_than_that_for_training(tmp_path: Path) -> None:
     write(tmp_path, np.nan_to_num(T))
     write(tmp_path, T, "v.csv")
