@@ -24,7 +24,7 @@ from compiler.training.rematerialization import fit_into
 from compiler.training.step import TrainingStep, training_step
 from compiler.training.weighting import can_mask, with_masks
 from grammar import codes
-from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.batches import Batches
 from runtime.data.context import Context
 from runtime.data.examples import Examples, fitted_to
@@ -40,6 +40,7 @@ from runtime.training.loop_choice import pays_to_compile
 from runtime.training.means import Means
 from runtime.training.memory_budget import batch_sizes as sizes_of_batch
 from runtime.training.memory_budget import known_sizes
+from runtime.training.monitor_check import check_monitor
 from runtime.training.not_finite import NotFinite, explain_not_finite, non_finite_paths
 from runtime.training.run_options import Options
 from runtime.training.steppers import (
@@ -214,8 +215,7 @@ class Training:
 
     def _masked(self, spec: ModelSpec) -> ModelSpec:
         """A spec in which the entries of targets that the data lacks do not count; data is not read for it."""
-        read: Examples | None = vars(self).get("data")
-        masked = masked_targets(read) if read is not None else ()
+        masked = masked_targets(self.data) if "data" in vars(self) else ()
         return with_masks(spec, masked) if masked else spec
 
     @property
@@ -371,7 +371,7 @@ class Training:
         state, position = checkpoint if checkpoint is not None else (self.first_state(), Position())
         validation = self.batches("validation") if len(self.data.parts["validation"]) else None
         if trains:
-            self._check_monitor(validation is not None)
+            check_monitor(self.spec, self._measured_loss[1], self.measured_whole, validation is not None)
         loop = Loop(
             self.stepper(state, self.steps_of_run) if trains else self._evaluation_stepper(state),
             self.batches("training"),
@@ -393,22 +393,6 @@ class Training:
         if folder is not None and position.best is not None:
             loop.best, loop.best_step = best_state(folder), position.best_step
         return loop
-
-    def _check_monitor(self, validated: bool) -> None:
-        """NablacError if the monitored quantity is not measured."""
-        of_all = self._measured_loss[1]
-        asked = self.spec.settings.monitor
-        names = [name for name in of_all if name not in self.measured_whole]
-        names += [f"val_{name}" for name in of_all if validated]
-        if asked is not None and asked not in names:
-            hint = did_you_mean(asked, names) or f"the choices are {', '.join(names)}"
-            if not validated and asked in [f"val_{name}" for name in of_all]:
-                hint = "there is no validation data: `validation 0.1` in the train block holds some out"
-            if self.spec.metric_of(asked) in self.measured_whole:
-                hint = "it is computed of all examples at once, on validation data only: `val_NAME`"
-            raise NablacError(
-                Diagnostic(codes.E615, f"the `monitor` {asked} is not measured", self.spec.span, hint=hint)
-            )
 
     @property
     def measured_whole(self) -> list[str]:
