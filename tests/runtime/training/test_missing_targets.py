@@ -290,3 +290,60 @@ def test_labels_are_judged_where_all_of_an_example_are_there(tmp_path: Path) -> 
     result = judged(training(tmp_path, "binary_cross_entropy(y, t)"))
     whole = int((~np.isnan(T).any(axis=1)).sum())
     assert [int(label.confusion.sum()) for label in result.figures.labels] == [whole] * 3
+
+
+TWO = """
+model M {
+    input x: f64[batch, 2]
+    y = x -> Dense(2)
+    output y
+}
+train M {
+    target t0: f64[batch, 1], t1: f64[batch, 1]
+    loss mse(y[:, 0:1], t0) + mae(y[:, 1:2], t1)
+    optimizer sgd(); batch 4
+    data csv("t.csv") -> fill("mean") -> columns(inputs: ["a", "b"], targets: ["t0", "t1"])
+}
+"""
+
+
+@pytest.mark.parametrize("whole", [(), ("t1",)])
+def test_each_of_several_targets_has_a_mask_of_its_own(whole: tuple[str, ...], tmp_path: Path) -> None:
+    targets = np.where([[False, "t1" in whole, True]], np.nan_to_num(T), T)
+    write(tmp_path, targets)
+    run = Training(text_source(TWO, tmp_path, dtype=DType.F64))
+    kept = ~np.isnan(targets[:, :2]).all(axis=1)
+    masks = {name for name in run.data.arrays if name.endswith(".mask")}
+    assert masks == {mask_name("t0"), mask_name("t1")} - set(map(mask_name, whole))
+    state = run.first_state()
+    y, t = X[kept] @ state["dense.W"] + state["dense.b"], targets[kept]
+    expected = np.nanmean((y[:, 0] - t[:, 0]) ** 2) + np.nanmean(abs(y[:, 1] - t[:, 1]))
+    measured = replace(run, start=Trained(state, run.fitted_now, 1)).evaluate("training")
+    assert measured["loss"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_several_masks_do_not_add_up_over_accumulated_batches(tmp_path: Path) -> None:
+    write(tmp_path, T)
+    run = Training(text_source(TWO.replace("batch 4", "batch 4; accumulate 2"), tmp_path, dtype=DType.F64))
+    assert len(run.data) == (~np.isnan(T[:, :2]).any(axis=1)).sum()
+
+
+METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "mse(y, t)": lambda y, t: np.mean((y - t) ** 2),
+    "rmse(y, t)": lambda y, t: np.sqrt(np.mean((y - t) ** 2)),
+    "r_squared(y, t)": lambda y, t: 1 - ((y - t) ** 2).sum() / ((t - t.mean()) ** 2).sum(),
+    "binary_accuracy(y, t)": lambda y, t: np.mean((y > 0) == (t > 0.5)),
+    "sum(abs(y - t))": lambda y, t: abs(y - t).sum(),
+}
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_metrics_are_of_the_entries_that_are_there(metric: str, tmp_path: Path) -> None:
+    write(tmp_path, T)
+    run = training(tmp_path, metric=f"m = {metric}" if metric.startswith("sum") else metric)
+    run.data  # noqa: B018 - reads it, for the masks
+    state, there = run.first_state(), ~np.isnan(T[KEPT])
+    y = (X[KEPT] @ state["dense.W"] + state["dense.b"])[there]
+    measured = replace(run, start=Trained(state, run.fitted_now, 1)).evaluate("training")
+    (name,) = measured.keys() - {"loss"}
+    assert measured[name] == pytest.approx(METRICS[metric](y, T[KEPT][there]), rel=1e-10)
