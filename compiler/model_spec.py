@@ -25,6 +25,19 @@ PARAMETER, GRADIENT = "param", "grad"  # the names in an optimizer's equations
 # Inputs of a training step besides the batch: its number from 1, the random key, and the factor of the learning rate.
 STEP, SEED, RATE = "step", "seed", "rate"
 
+WEIGHTS = "weights"  # the stage of a data description that gives examples weights
+EXAMPLE_WEIGHT = "sample_weight"  # and the input [batch] that it adds to a loss
+
+
+def mask_name(target: str) -> str:
+    """The input that is 1 where a target has an entry, and 0 where it is missing; no name of a text has a dot."""
+    return f"{target}.mask"
+
+
+def is_weight(name: str) -> bool:
+    """Whether an input of a loss is a weight or a mask, which is never below 0."""
+    return name == EXAMPLE_WEIGHT or name.endswith(".mask")
+
 
 @dataclass(frozen=True)
 class DataStage:
@@ -117,6 +130,13 @@ class TrainingSpec:
     over_epoch: Mapping[str, Span | None] = field(
         default_factory=dict
     )  # the metrics of all examples at once, and where
+    weights: Mapping[str, Value] = field(default_factory=dict)  # inputs that say how much examples and targets count
+    weighted: Value | None = None  # the loss with them; None where all count alike
+
+    @property
+    def objective(self) -> Value:
+        """What training minimises: the loss, with the weights of examples where they have some."""
+        return self.loss if self.weighted is None else self.weighted
 
     def metric_of(self, monitor: str) -> str | None:
         """The metric that a `monitor` names, on training or validation data; None for the loss and unknown names."""

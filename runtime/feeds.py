@@ -14,6 +14,7 @@ import numpy as np
 from compiler.dims import Dim, evaluate, symbols
 from compiler.graph import Graph
 from compiler.lookups import known_size, table_limits
+from compiler.model_spec import is_weight
 from compiler.types import DType
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ def _fill(graph: Graph, sizes: Mapping[str, int], seed: int, filling: _Filling) 
         shape, dtype = [evaluate(size, sizes) for size in value.shape], value.type.dtype
         if dtype.is_float:
             feeds[name] = np.asarray(filling.floats(rng, shape, dtype)).astype(dtype.numpy)
+            if is_weight(name):
+                feeds[name] = np.abs(feeds[name])
         elif dtype.is_integer:
             feeds[name] = np.asarray(filling.integers(rng, shape, dtype, limits.get(name))).astype(dtype.numpy)
         else:

@@ -14,6 +14,7 @@ from compiler.elaborate.session import Session
 from compiler.elaborate.value_kinds import (
     CHANNELS,
     CHARACTER,
+    CLASS_WEIGHTS,
     COUNT,
     FLAG,
     FRACTION,
@@ -208,6 +209,16 @@ STAGES: dict[str, Declared] = {
             "the fractions must add up to less than 1",
             lambda arguments: (arguments["validation"] or 0) + (arguments["test"] or 0) < 1,
         ),
+        on_examples=True,
+    ),
+    "weights": Declared(
+        {"column": Parameter(TEXT, ""), "classes": Parameter(CLASS_WEIGHTS, [])},
+        Rule(
+            "it needs a `column` or `classes`",
+            lambda arguments: bool(arguments["column"] or arguments["classes"]),
+            'as in `weights(column: "w")`, or `weights(classes: "balanced")`',
+        ),
+        takes=(ROWS, EXAMPLES),
         on_examples=True,
     ),
     "augment": Declared(

@@ -20,7 +20,7 @@ from compiler.elaborate.unknown_names import unknown_names
 from compiler.elaborate.values import UNKNOWN, Defined, Scope
 from compiler.elaborate.work import EXPRESSION, OUTPUT, Work
 from compiler.graph import Graph, Value
-from compiler.model_spec import ModelSpec
+from compiler.model_spec import WEIGHTS, ModelSpec
 from compiler.types import DType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError
@@ -117,7 +117,12 @@ def spec_of(elaboration: Elaboration) -> ModelSpec:
     block = elaboration.block
     training = training_spec(elaboration.session, block) if block is not None else None
     mode = elaboration.session.mode
-    return ModelSpec(elaboration.graph, elaboration.hypers, training, mode)
+    spec = ModelSpec(elaboration.graph, elaboration.hypers, training, mode)
+    if training is None or not any(stage.name == WEIGHTS for stage in training.data):
+        return spec
+    from compiler.training.weighting import with_example_weights
+
+    return with_example_weights(spec)
 
 
 def _named_outputs(session: Session, frame: Frame, defined: Defined) -> dict[str, Value] | None:

@@ -42,6 +42,11 @@ def is_rate(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and is_text(value[0]) and is_number(value[1]) and value[1] > 0
 
 
+def is_class_weight(value: Any) -> bool:
+    """Whether a value is the name of a class and a weight of at least 0."""
+    return isinstance(value, list) and len(value) == 2 and is_text(value[0]) and NOT_NEGATIVE.allows(value[1])
+
+
 def one_of(*texts: str) -> Kind:
     """The kind of values that are one of these texts."""
     return Kind(" or ".join(f'"{text}"' for text in texts), lambda value: isinstance(value, str) and value in texts)
@@ -76,6 +81,17 @@ BYTES = Kind('a size such as "500MB" or "2GiB"', lambda value: isinstance(value,
 RATES = Kind(
     "a pattern and a factor above 0, or a list of such pairs",
     lambda value: is_rate(value) or (isinstance(value, list) and all(map(is_rate, value))),
+)
+CLASS_WEIGHTS = Kind(
+    '"balanced", or a list of numbers of at least 0, one for each class, or of pairs of a class and its number',
+    lambda value: (
+        value == "balanced"
+        or (
+            isinstance(value, list)
+            and bool(value)
+            and (all(map(NOT_NEGATIVE.allows, value)) or all(map(is_class_weight, value)))
+        )
+    ),
 )
 CHARACTER = Kind("one character", lambda value: isinstance(value, str) and len(value) == 1)
 TWO_COLUMNS = Kind(

@@ -25,7 +25,7 @@ def gradient_equations(model: ModelSpec, wrt: Iterable[str] = ("*",)) -> Section
     NablacError where no name matches, or an operator has no gradient.
     """
     spec = training_of(model)
-    loss = before_gradient(Graph({}, {"loss": spec.loss})).outputs["loss"]
+    loss = before_gradient(Graph({}, {"loss": spec.objective})).outputs["loss"]
     chosen = chosen_sources(model, loss, wrt)
     with recorded() as derivation:
         gradient_of(loss, list(chosen.values()))

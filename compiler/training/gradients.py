@@ -33,7 +33,7 @@ def gradient_graph(model: ModelSpec, wrt: Iterable[str] = ("*",), *, second: boo
     matches, or an operator has no gradient.
     """
     spec, graph = training_of(model), model.graph
-    alone = Graph({}, {"loss": spec.loss})
+    alone = Graph({}, {"loss": spec.objective})
     loss = run_stage(alone if cut else run_stage(alone, Stage.GRADIENT_CHECK), Stage.BEFORE_GRADIENT).outputs["loss"]
     chosen = chosen_sources(model, loss, wrt)
     grads = _or_zeros(chosen, gradient_of(loss, list(chosen.values())))

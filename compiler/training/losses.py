@@ -22,7 +22,7 @@ def measured_loss(model: ModelSpec) -> tuple[Graph, dict[str, Measure]]:
 def loss_graph(model: ModelSpec) -> Graph:
     """A model with its loss: the inputs are the batch, the outputs `loss`, the metrics, and the model's own outputs."""
     spec, graph = training_of(model), model.graph
-    outputs = {"loss": spec.loss, **spec.metrics, **_rename_outputs(graph.outputs, {"loss", *spec.metrics})}
+    outputs = {"loss": spec.objective, **spec.metrics, **_rename_outputs(graph.outputs, {"loss", *spec.metrics})}
     inputs = inputs_of(model, (*outputs.values(), *spec.updates.values()))
     return Graph(inputs, outputs, dict(spec.updates), graph.name, graph.doc, spec.layers)
 

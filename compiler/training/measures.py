@@ -61,19 +61,25 @@ class Measure(Record):
 
 def measures_of(graph: Graph, training: TrainingSpec) -> dict[str, Measure]:
     """The loss and the metrics of a model, by name; NablacError for a metric `over epoch` that cannot be one."""
-    batch_inputs = [value for value in (*graph.inputs.values(), *training.targets.values()) if value.shape]
-    batch = {name for value in batch_inputs for name in symbols(value.shape[0])}
+    batch_inputs, batch = examples_of(graph, training)
     model = set(graph)
+    batch_inputs += training.weights.values()
     measures = {}
-    for name, value in {"loss": training.loss, **training.metrics}.items():
+    for name, value in {"loss": training.objective, **training.metrics}.items():
         if name in training.over_epoch:
             _check_over_epoch(value, model, batch, training.over_epoch[name])
             measures[name] = _measure_all_examples(name, value, model, batch)
             continue
-        measure = _Reader(name, value, model, batch, batch_inputs).read()
+        measure = MeasureReader(name, value, model, batch, batch_inputs).read()
         compares = measure.by_batches and name in training.metrics
         measures[name] = _measure_all_examples(name, value, model, batch) if compares else measure
     return measures
+
+
+def examples_of(graph: Graph, training: TrainingSpec) -> tuple[list[Value], set[str]]:
+    """The inputs and targets that have an axis of examples, and the dims of which its size is made."""
+    batch_inputs = [value for value in (*graph.inputs.values(), *training.targets.values()) if value.shape]
+    return batch_inputs, {name for value in batch_inputs for name in symbols(value.shape[0])}
 
 
 def last_value(name: str, value: Value) -> Measure:
@@ -95,7 +101,7 @@ def with_parts(graph: Graph, measures: Mapping[str, Measure]) -> Graph:
     )
 
 
-class _Reader:
+class MeasureReader:
     """Splits a scalar into parts, down to the reductions over the batch."""
 
     def __init__(
@@ -112,14 +118,15 @@ class _Reader:
         self.inputs: dict[str, Value] = {}
 
     def read(self) -> Measure:
+        """The measure of the scalar."""
         new: dict[Value, Value] = {}
-        scalars = self._scalars()
+        scalars = self.scalars()
         for node in self.graph:
             if node in scalars:
                 new[node.result] = self._rebuild_scalar(node, new)
         return Measure(self.parts, Graph(self.inputs, {"value": new[self.value]}), self.by_batches)
 
-    def _scalars(self) -> dict[Node, None]:
+    def scalars(self) -> dict[Node, None]:
         """The nodes from the measure down to its parts, inclusive."""
         scalars: dict[Node, None] = {}
         waiting = [self.value.node]
@@ -127,7 +134,7 @@ class _Reader:
             node = waiting.pop()
             if node not in scalars:
                 scalars[node] = None
-                if _is_scalar_computation(node):
+                if is_scalar_computation(node):
                     waiting.extend(operand.node for operand in node.operands)
         return scalars
 
@@ -135,23 +142,24 @@ class _Reader:
         """A scalar in f64, computed from parts."""
         if isinstance(node.op, Constant) and (number := node.op.scalar()) is not None:  # not an array: NumPy is large
             return constant(float(number), DType.F64)
-        if isinstance(node.op, (Cast, StopGradient)) and _is_scalar_computation(node):
+        if isinstance(node.op, (Cast, StopGradient)) and is_scalar_computation(node):
             return new[node.operands[0]]
-        if _is_scalar_computation(node):
+        if is_scalar_computation(node):
             return node.op(*(new[operand] for operand in node.operands))
-        if isinstance(node.op, Mean) and self._adds_up(node.operands[0]):
+        if isinstance(node.op, Mean) and self.adds_up(node.operands[0]):
             x = node.operands[0]
             count = count_of(product(x.shape), x.type.dtype)
             return self._part(node.result * count, "sum") / self._part(count, "sum")
-        kind = self._kind(node)
+        kind = self.kind_of(node)
         sized = isinstance(node.op, SizeOf) and symbols(node.op.size) & self.batch
         self.by_batches |= kind == "mean" and (node in self.of_examples or bool(sized))
         return self._part(node.result, kind)
 
-    def _kind(self, node: Node) -> PartKind:
+    def kind_of(self, node: Node) -> PartKind:
+        """How a part that is no mean is combined over batches; a `mean` of a part that depends on them by batches."""
         if isinstance(node.op, SizeOf):
-            return "sum" if self._has_one_example_axis((node.op.size,)) else "mean"
-        if isinstance(node.op, Reduction) and node.op.combines and self._adds_up(node.operands[0]):
+            return "sum" if self.has_one_example_axis((node.op.size,)) else "mean"
+        if isinstance(node.op, Reduction) and node.op.combines and self.adds_up(node.operands[0]):
             return node.op.combines
         return "mean"
 
@@ -161,7 +169,7 @@ class _Reader:
         self.inputs[name] = Input(name, TensorType(DType.F64))()
         return self.inputs[name]
 
-    def _adds_up(self, x: Value) -> bool:
+    def adds_up(self, x: Value) -> bool:
         """Whether each element of a tensor belongs to one example: no operand was reduced over the batch.
 
         Values of the model itself count as inputs, even if it reduces over the batch, as batch normalisation does.
@@ -173,7 +181,7 @@ class _Reader:
                 return False
             if value is not x and (value.node in seen or value.node not in self.of_examples):
                 continue
-            if not self._has_one_example_axis(value.shape):
+            if not self.has_one_example_axis(value.shape):
                 return False
             seen.add(value.node)
             if value.node not in self.model:
@@ -182,7 +190,7 @@ class _Reader:
                 waiting.extend(value.node.operands)
         return True
 
-    def _has_one_example_axis(self, shape: tuple[Size, ...]) -> bool:
+    def has_one_example_axis(self, shape: tuple[Size, ...]) -> bool:
         """Whether exactly one axis counts examples."""
         return sum(bool(symbols(size) & self.batch) for size in shape) == 1
 
@@ -256,7 +264,7 @@ def _counts_examples(node: Node, batch: set[str]) -> bool:
     return isinstance(node.op, (Iota, SizeOf)) and bool(symbols(node.op.size) & batch)
 
 
-def _is_scalar_computation(node: Node) -> bool:
+def is_scalar_computation(node: Node) -> bool:
     """Whether a node computes a scalar from other scalars."""
     if len(node.results) != 1 or node.result.type.rank or any(operand.type.rank for operand in node.operands):
         return False

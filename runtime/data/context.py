@@ -15,6 +15,7 @@ from runtime.boundary import names_in
 from runtime.data.matching import PackagePath, matching_files, package_folders
 
 if TYPE_CHECKING:
+    from compiler.model_spec import DataStage
     from runtime.data.fitted import Fitted
 
 _EXAMPLES = "`pip install 'nablac[data]'` installs the packages that the examples need"
@@ -34,6 +35,8 @@ class Context:
     notes: dict[str, list[str]] = field(default_factory=dict)  # what was changed or skipped in reading, and where
     order: str = ""  # of the split: "time" or "random"; "" for the data's default
     fitted: Fitted | None = None  # scalings, classes and tokenizer of an earlier run, or of the training part
+    weights: DataStage | None = None  # the stage that gives examples weights
+    masks: bool = False  # whether missing entries of targets can be left out of the loss and the metrics
     keeps_raw: bool = False  # whether examples keep their numbers before scaling too, and the rows of their windows
 
     def path(self, name: str, span: Span | None) -> Path:

@@ -112,6 +112,7 @@ class Examples:
     series: Series | None = None  # that windows were cut of, where raw numbers are kept
     fills: Mapping[str, float] = field(default_factory=dict)  # by column, the mean that stands for missing numbers
     dates: Mapping[str, str] = field(default_factory=dict)  # by column, how dates are written that features are of
+    class_weights: tuple[float, ...] = ()  # by the number of a class, where examples have weights of their classes
     starts: Array | None = None  # the number of the first row of each window among all rows of the series
     known: tuple[str, ...] = ()  # the inputs of columns that are known of the rows to predict: they are of these rows
 
@@ -158,7 +159,8 @@ def fitted_to(examples: Examples) -> Fitted:
         for names in (examples.inputs, examples.targets)
     )
     state = (examples.scalings, examples.classes, examples.tokenizer)
-    return Fitted(*state, labels, inputs, targets, examples.stages, examples.fills, examples.dates, examples.known)
+    fitted = Fitted(*state, labels, inputs, targets, examples.stages, examples.fills, examples.dates)
+    return replace(fitted, known=examples.known, class_weights=examples.class_weights)
 
 
 def digest(examples: Examples) -> str:

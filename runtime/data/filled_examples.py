@@ -14,7 +14,8 @@ from runtime.data.context import Context
 from runtime.data.examples import Examples
 from runtime.data.filling import fill_of, filled, flagged, means_of
 from runtime.data.rows import Rows
-from runtime.data.stored_rows import blocks, change_rows, pick_rows
+from runtime.data.stored_rows import change_rows, pick_rows
+from runtime.data.target_gaps import has_target, missing_entries, note_gaps
 
 if TYPE_CHECKING:
     from grammar.source import Span
@@ -43,21 +44,20 @@ def fill_examples(examples: Examples, data: Rows, context: Context, span: Span |
             means |= means_of(arrays[array], fitted, data.fills, data.path, training, at)
         else:
             means |= context.fitted.fills
-        arrays[array] = change_rows(arrays[array], partial(filled, names=names, fills=data.fills, means=means))
+        if array not in examples.targets:
+            arrays[array] = change_rows(arrays[array], partial(filled, names=names, fills=data.fills, means=means))
     return replace(examples, arrays=arrays, fills=means)
 
 
 def _with_targets(examples: Examples, path: str, context: Context) -> Examples:
-    """The examples whose target is there."""
+    """The examples that are learnt from, though some of their targets may be missing: see `has_target`."""
     if not examples.targets or examples.lines is None:
         return examples
-    targets = (block for _, block in blocks(examples.arrays[examples.targets[0]]))
-    kept = np.concatenate([~np.isnan(block).any(axis=1) for block in targets])
-    count = int((~kept).sum())
-    if not count:
+    some, every = missing_entries(examples.arrays[examples.targets[0]])
+    kept = has_target(some, every, context.masks)
+    note_gaps(some, kept, "row", path, context)
+    if kept.all():
         return examples
-    rows = "1 row is" if count == 1 else f"{count:,} rows are"
-    context.note(path, f"{rows} left out, since targets in them are missing")
     arrays = {name: pick_rows(array, np.flatnonzero(kept)) for name, array in examples.arrays.items()}
     now = np.cumsum(kept) - 1  # where the kept ones are
     parts = {name: now[rows[kept[rows]]] for name, rows in examples.parts.items()}

@@ -49,7 +49,8 @@ class Fitted:
     `labels` are the names of the target's classes in order; `columns` are the columns of a table in each input, and
     `targets` those in each target. `stages` begin with the source; they are empty if the data was arrays, and in files
     of earlier versions. `fills` are the means by column that stand for missing numbers, `dates` how
-    the dates of a column are written that features are of. `known` are the inputs that take the rows to predict.
+    the dates of a column are written that features are of. `known` are the inputs that take the rows to predict, and
+    `class_weights` what examples of each class weigh.
     """
 
     scalings: Mapping[str, Scaling] = field(default_factory=dict)
@@ -62,6 +63,7 @@ class Fitted:
     fills: Mapping[str, float] = field(default_factory=dict)
     dates: Mapping[str, str] = field(default_factory=dict)
     known: tuple[str, ...] = ()
+    class_weights: tuple[float, ...] = ()
 
     def of_inputs(self, targets: Iterable[str]) -> Fitted:
         """What was fitted to the inputs alone, without the scalings and classes of these targets and their columns."""
@@ -135,6 +137,7 @@ def facts_of(fitted: Fitted) -> dict[str, Any]:
         "fills": dict(fitted.fills),
         "dates": dict(fitted.dates),
         "known": fitted.known,
+        **({"class_weights": list(fitted.class_weights)} if fitted.class_weights else {}),
         "stages": [{"name": stage.name, "arguments": stage.arguments} for stage in fitted.stages],
     }
 
@@ -153,6 +156,7 @@ def parse_facts(stored: Any, tokenizer: Tokenizer | None) -> Fitted:
         read_as(dict[str, float], stored.get("fills", {})),
         read_as(dict[str, str], stored.get("dates", {})),
         tuple(texts(stored.get("known", []))),
+        tuple(read_as(list[float], stored.get("class_weights", []))),
     )
     _check_stages(fitted)
     return fitted
@@ -160,6 +164,8 @@ def parse_facts(stored: Any, tokenizer: Tokenizer | None) -> Fitted:
 
 def _check_stages(fitted: Fitted) -> None:
     """ValueError where what a stage has learnt is not there, or is no number."""
+    if not all(math.isfinite(weight) and weight >= 0 for weight in fitted.class_weights):
+        raise ValueError("the weight of a class is not a number of at least 0")
     if not all(map(math.isfinite, fitted.fills.values())):
         raise ValueError("a number for missing cells is not finite")
     if not set(fitted.known) <= fitted.columns.keys():

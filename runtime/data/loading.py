@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.model_spec import DataStage
+from compiler.model_spec import DataStage, mask_name
 from compiler.types import DType, TensorType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.source import Span
 from runtime.data.assignment import Assigned, assign
 from runtime.data.context import Context
+from runtime.data.example_weights import take_weights, weighed
 from runtime.data.examples import Examples
 from runtime.data.file_rows import VARIABLE
 from runtime.data.large_tables import LargeRows
@@ -24,6 +25,7 @@ from runtime.data.scaling import Extremes, Scaling, fit_scaling, select_scale
 from runtime.data.sources import SOURCES
 from runtime.data.stages import ON_LARGE_TABLES, STAGES, apply_split
 from runtime.data.stored_rows import StoredRows, change_rows
+from runtime.data.target_gaps import mask_of, with_stand_ins
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -36,6 +38,7 @@ class Requirements:
     inputs: Mapping[str, TensorType]
     targets: Mapping[str, TensorType]
     measured: frozenset[str]
+    weight: DType | None = None  # of the weights of examples, where the loss has some
 
 
 def load_examples(stages: Sequence[DataStage], context: Context, wanted: Requirements) -> Examples:
@@ -91,6 +94,7 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
         raise NablacError(Diagnostic(codes.E823, "no example is left to train on", span))
     _check_parts(examples, context, span)
     _check_scaled_columns(examples, wanted)
+    examples, weights = take_weights(examples, context)
     arrays: dict[str, Array | StoredRows] = {}
     scalings: dict[str, Scaling] = {}
     raw: dict[str, Array | StoredRows] = {}
@@ -102,8 +106,11 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
         columns[name] = assignment.columns
         known += [name] if assignment.source in examples.known else []
         check_kind(assignment, type, examples, span)
-        array = reshape(assignment.array, assignment, type, examples, name in wanted.targets, span)
-        rows = name in wanted.targets and are_labels(assignment.array, type.shape[1:])
+        whole, missing = assignment.array, None
+        if name in wanted.targets:
+            whole, missing = with_stand_ins(whole, examples.parts["training"])
+        array = reshape(whole, assignment, type, examples, name in wanted.targets, span)
+        rows = name in wanted.targets and are_labels(whole, type.shape[1:])
         labels = rows or bool(set(assignment.columns) & examples.classes.keys())
         if type.dtype.is_float and not labels and examples.scales:
             unasked = name not in wanted.targets or (name in wanted.measured and not is_one_hot(array))
@@ -117,9 +124,12 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
                     raw[name] = array
                 array = change_rows(array, scaling.apply)
         arrays[name] = cast(array, assignment, type, examples, span)
+        if missing is not None:
+            arrays[mask_name(name)] = mask_of(missing, array)
     inputs, targets = tuple(wanted.inputs), tuple(wanted.targets)
     scaled = replace(examples, arrays=arrays, inputs=inputs, targets=targets, columns=columns, scalings=scalings)
-    return replace(scaled, scales=(), samples={}, raw=raw, known=tuple(known))
+    scaled = replace(scaled, scales=(), samples={}, raw=raw, known=tuple(known))
+    return scaled if wanted.weight is None else weighed(scaled, weights, context, wanted.weight)
 
 
 def _check_parts(examples: Examples, context: Context, span: Span | None) -> None:

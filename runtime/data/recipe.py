@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from compiler.elaborate.data import SOURCES, TABLES
-from compiler.model_spec import DataStage, ModelSpec
+from compiler.model_spec import WEIGHTS, DataStage, ModelSpec
 from compiler.output_meanings import Kind, Meaning, output_meanings
 from runtime.atomic_files import write_bytes
 from runtime.boundary import LARGEST_JSON, read_file, reason_of
@@ -26,7 +26,7 @@ from runtime.text.words import KINDS as LISTED
 from runtime.typed import read_as
 
 RECIPE = "nablac.recipe"  # of the metadata
-_OF_TRAINING = frozenset({"split", "augment"})  # stages that are not applied to later data
+_OF_TRAINING = frozenset({"split", "augment", WEIGHTS})  # stages that are not applied to later data
 _BEST_FIRST: tuple[Kind, ...] = ("probabilities", "log_probabilities", "logits", "class")
 
 

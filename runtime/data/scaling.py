@@ -30,7 +30,7 @@ class Scale:
     columns: tuple[str, ...]
     span: Span
 
-    def fit(self, table: Table, rounding: float) -> tuple[Array, Array]:
+    def fit(self, table: Table | Present, rounding: float) -> tuple[Array, Array]:
         """Offset and scale of each column of a table; a constant column is only shifted.
 
         Differences of no more than `rounding` times the largest number of a column count as 0.
@@ -142,16 +142,14 @@ class Table:
 
     def from_first(self) -> Iterator[tuple[Array, Array]]:
         """Blocks of rows, and their differences from the first row, which are exact for numbers near each other."""
-        first = None
-        for rows in self._blocks():
-            first = rows[:1] if first is None else first
-            yield rows, differences(rows, first)
+        return _from_first(self.blocks())
 
     def _rows_of(self, examples: Array) -> Array:
         table = np.moveaxis(examples, 1, -1) if self.is_image else examples
         return np.ascontiguousarray(table.reshape(-1, self.columns))
 
-    def _blocks(self) -> Iterator[Array]:
+    def blocks(self) -> Iterator[Array]:
+        """Some rows at a time."""
         step = max(1, _AT_ONCE // max(1, self.columns))
         rest = np.zeros((0, self.columns), self.array.dtype)
         for _, examples in blocks(self.array, self.rows):
@@ -164,6 +162,52 @@ class Table:
             rest = table[whole:]
         if len(rest):
             yield rest
+
+
+@dataclass(frozen=True, eq=False)
+class Present:
+    """The numbers of one column of a table that are not missing, as [rows, 1]."""
+
+    table: Table
+    column: int
+
+    @property
+    def columns(self) -> int:
+        """The number of columns."""
+        return 1
+
+    def __len__(self) -> int:
+        return sum(map(len, self.blocks()))
+
+    @property
+    def first(self) -> Array:
+        """The first row."""
+        row: Array = next(self.blocks())[0]
+        return row
+
+    def blocks(self) -> Iterator[Array]:
+        """Some rows at a time, of which there are some."""
+        for rows in self.table.blocks():
+            numbers = rows[:, self.column]
+            present = numbers[~np.isnan(numbers)]
+            if len(present):
+                yield present[:, None]
+
+    def from_first(self) -> Iterator[tuple[Array, Array]]:
+        """As of a table."""
+        return _from_first(self.blocks())
+
+
+def _from_first(blocks_of_rows: Iterator[Array]) -> Iterator[tuple[Array, Array]]:
+    first = None
+    for rows in blocks_of_rows:
+        first = rows[:1] if first is None else first
+        yield rows, differences(rows, first)
+
+
+def _fit_present(present: Present, scale: Scale, rounding: float) -> tuple[Array, Array]:
+    """The fit to the numbers that are there; a column without any stays as it is."""
+    return scale.fit(present, rounding) if len(present) else (np.zeros(1), np.ones(1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,6 +259,8 @@ def fit_scaling(
     for scale_of_columns in {id(scale): scale for scale in of_columns if scale is not None}.values():
         here = np.array([other is scale_of_columns for other in of_columns])
         moved, spread = scale_of_columns.fit(table, rounding)
+        for index in np.flatnonzero(here & np.isnan(moved)).tolist():  # some of its numbers are missing
+            (moved[index],), (spread[index],) = _fit_present(Present(table, index), scale_of_columns, rounding)
         offset, scale = np.where(here, moved, offset), np.where(here, spread, scale)
     shape = (-1, 1, 1) if table.is_image and len(offset) > 1 else (-1,)
     return Scaling(offset.reshape(shape), scale.reshape(shape))

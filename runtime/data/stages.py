@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from compiler.model_spec import DataStage
+from compiler.model_spec import EXAMPLE_WEIGHT, WEIGHTS, DataStage
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.by_series import split_series
@@ -16,6 +16,7 @@ from runtime.data.calendar_features import Calendar, calendar_of
 from runtime.data.coded_text import coded, coded_words, distinct_characters
 from runtime.data.context import Context
 from runtime.data.date_order import DateOrder
+from runtime.data.example_weights import weight_column, weights_of_rows
 from runtime.data.examples import Examples, Text, cuts, joined_parts, window_parts
 from runtime.data.filled_examples import fill_examples
 from runtime.data.filling import Fill
@@ -93,10 +94,11 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
             context.notes.setdefault(f"column `{name}` is a target and an input too", [str(stage.span)])
     known = context.fitted.classes if context.fitted is not None else {}
     order = DateOrder(context) if data.lags else None
-    read = data.read([*inputs, *targets], context, stage.span, known, order)
+    names_read = [*inputs, *targets, *(name for name in weight_column(context) if name not in (*inputs, *targets))]
+    read = data.read(names_read, context, stage.span, known, order)
     arrays, names = {"input": change_rows(read.table, lambda rows: rows[:, : len(inputs)])}, {"input": tuple(inputs)}
     if targets:
-        arrays["target"] = change_rows(read.table, lambda rows: rows[:, len(inputs) :])
+        arrays["target"] = change_rows(read.table, lambda rows: rows[:, len(inputs) : len(inputs) + len(targets)])
         names["target"] = tuple(targets)
     examples = Examples(
         arrays,
@@ -110,6 +112,9 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
         parts=_parts_in_time(read, context, stage) if data.lags else {},
         dates=date_formats(data),
     )
+    weight = weights_of_rows(read, names_read, data.path, context)
+    if weight is not None:
+        examples = replace(examples, arrays={**examples.arrays, EXAMPLE_WEIGHT: weight})
     return fill_examples(examples, data, context, stage.span) if data.fills else examples
 
 
@@ -145,9 +150,19 @@ def split(data: Any, stage: DataStage, context: Context) -> Any:
     return data
 
 
+def weights(data: Any, stage: DataStage, context: Context) -> Any:
+    """Weights of examples, which `apply_split` has put in the context before; see `runtime.data.example_weights`."""
+    return data
+
+
 def apply_split(context: Context, stages: Iterable[DataStage]) -> Context:
-    """The context with the fractions of a `split` anywhere among the stages: every stage needs the training part."""
+    """The context with what stages say wherever they stand: the fractions of a `split`, and the weights of examples.
+
+    Every stage needs the training part, and the column of the weights is read with the others.
+    """
     for stage in stages:
+        if stage.name == WEIGHTS:
+            context = replace(context, weights=stage)
         if stage.name == "split":
             arguments = stage.arguments
             asked = (name for name in ("validation", "test") if name not in context.fixed)
@@ -209,6 +224,7 @@ STAGES: dict[str, Step] = {
     "min_max": min_max,
     "split": split,
     "augment": augment,
+    "weights": weights,
     "characters": characters,
     "words": words,
     "tokens": tokens,

@@ -104,6 +104,20 @@ class Joined(StoredRows):
         return whole
 
 
+@dataclass(frozen=True, eq=False)
+class Beside(StoredRows):
+    """The columns of one table, and beside them those of another with as many rows."""
+
+    left: Array | StoredRows
+    right: Array | StoredRows
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+
+    def read(self, rows: Array) -> Array:
+        """Rows of both."""
+        return np.concatenate([self.left[rows], self.right[rows]], axis=1)
+
+
 def change_rows(array: Array | StoredRows, change: Callable[[Array], Array]) -> Array | StoredRows:
     """An array after `change`, which takes any number of rows, none too, and changes each by itself."""
     if not isinstance(array, StoredRows):
@@ -123,6 +137,14 @@ def join_rows(first: Array | StoredRows, second: Array | StoredRows) -> Array | 
         return np.concatenate([first, second])
     shape = (len(first) + len(second), *first.shape[1:])
     return Joined(first, second, shape, np.result_type(first.dtype, second.dtype))
+
+
+def join_columns(left: Array | StoredRows, right: Array | StoredRows) -> Array | StoredRows:
+    """The columns of both tables, beside each other."""
+    if not isinstance(left, StoredRows) and not isinstance(right, StoredRows):
+        return np.concatenate([left, right], axis=1)
+    shape = (len(left), left.shape[1] + right.shape[1])
+    return Beside(left, right, shape, np.result_type(left.dtype, right.dtype))
 
 
 def blocks(array: Array | StoredRows, rows: Array | None = None) -> Iterator[tuple[Array, Array]]:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.model_spec import DataStage
+from compiler.model_spec import EXAMPLE_WEIGHT, DataStage
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.date_order import DateOrder
+from runtime.data.example_weights import weight_column, weights_of_rows
 from runtime.data.examples import Examples, Series, cuts, joined_parts, window_parts
 from runtime.data.file_rows import Scratch, most_in_memory
 from runtime.data.filling import filled, gaps_of, interpolated, means_of
@@ -23,7 +24,8 @@ from runtime.data.large_tables import LargeRows
 from runtime.data.read_rows import ReadRows
 from runtime.data.rows import Rows
 from runtime.data.stage_arguments import check_kind, date_formats, names_of
-from runtime.data.stored_rows import StoredRows, blocks, change_rows, pick_rows
+from runtime.data.stored_rows import StoredRows, blocks, change_rows, join_columns, pick_rows
+from runtime.data.target_gaps import has_target, missing_entries, note_gaps
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -35,7 +37,8 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     With `shift` the target is the input's own columns `shift` rows later, for models with an output at every step.
     `target` names other columns to predict, and `known` those whose values in the target's rows are one more input.
     Examples whose target is in the validation or test rows belong to these parts, and scalings are fitted to the
-    training rows alone. No window spans a skipped row.
+    training rows alone. No window spans a skipped row. The weight of a window is the mean of those of its target's
+    rows.
     """
     check_kind(data, Rows, stage)
     if data.lags:
@@ -47,10 +50,13 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     targets = names_of(arguments["target"]) or inputs
     known = names_of(arguments["known"])
     names = list(dict.fromkeys([*inputs, *targets, *known]))
+    beside = [name for name in weight_column(context) if name not in names]
     if known and not isinstance(data, LargeRows):
         data = without_rows_to_predict(data, targets, context)
-    read = data.read(names, context, stage.span, order=DateOrder(context))
-    table, numbers = read.table, read.numbers
+    read = data.read([*names, *beside], context, stage.span, order=DateOrder(context))
+    weights = weights_of_rows(read, [*names, *beside], data.path, context)
+    table = _columns_of(read.table, list(range(len(names)))) if beside else read.table
+    numbers = read.numbers
     assert numbers is not None
     length, horizon, shift, stride = arguments["length"], arguments["horizon"], arguments["shift"], arguments["stride"]
     begin = shift or length  # of the target, counted from the window's start
@@ -84,6 +90,9 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     gaps = change_rows(table, partial(gaps_of, names=names, fills=data.fills)) if data.fills else None
     x = Windows.of(whole, starts, length, take_in, gaps)
     y = Windows.of(table, starts + begin, horizon, take_out)
+    arrays = {"input": x.where_it_fits(), "target": y.where_it_fits()}
+    if weights is not None:
+        arrays[EXAMPLE_WEIGHT] = np.mean([weights[starts + begin + row] for row in range(horizon)], axis=0)
     _note_short(read, by_series, rows, data.path, context)
     split = [
         window_parts(here + begin - first, here + begin + horizon - first, end - first, stride < rows, context, stage)
@@ -96,15 +105,19 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         parts = Examples({"input": x}).split(context).parts
         sampled = np.unique(starts[parts["training"]][:, None] + np.arange(rows))
     training = pick_rows(whole, sampled)
+    judged = _columns_of(training, take_out)
+    alone = [name not in inputs for name in targets]
+    if data.fills and any(alone):
+        judged = _as_read(training, pick_rows(table, sampled), take_out, alone)
     examples = Examples(
-        {"input": x.where_it_fits(), "target": y.where_it_fits()},
+        arrays,
         ("input",),
         ("target",),
         ordered=True,
         parts=parts,
         columns={"input": tuple(inputs), "target": tuple(targets)},
         scales=data.scales,
-        samples={"input": _columns_of(training, take_in), "target": _columns_of(training, take_out)},
+        samples={"input": _columns_of(training, take_in), "target": judged},
         path=data.path,
         lines=pick_rows(read.lines, starts),
         series=_series(data, read, names, whole, gaps, context) if context.keeps_raw else None,
@@ -123,6 +136,15 @@ def _columns_of(rows: Array | StoredRows, columns: list[int]) -> Array | StoredR
     return change_rows(rows, lambda part: part[:, columns])
 
 
+def _as_read(
+    whole: Array | StoredRows, table: Array | StoredRows, columns: list[int], alone: list[bool]
+) -> Array | StoredRows:
+    """A sample of targets; what fills a column that is predicted `alone`, and never read, is not in it."""
+    width = whole.shape[1]
+    chosen = [column + width if as_read else column for column, as_read in zip(columns, alone, strict=True)]
+    return _columns_of(join_columns(whole, table), chosen)
+
+
 def _training_rows(spans: list[tuple[int, int]], context: Context) -> Array:
     """The indices of the rows of the training parts of all series."""
     return np.concatenate([np.arange(first, first + cuts(end - first, context)[0]) for first, end in spans])
@@ -137,15 +159,22 @@ def _with_targets(
     path: str,
     context: Context,
 ) -> list[Array]:
-    """The windows none of whose targets is missing: nothing is learnt from filled numbers, or judged by them."""
-    missing = np.concatenate([np.isnan(rows[:, targets]).any(axis=1) for _, rows in blocks(table)])
-    before = np.concatenate([[0], np.cumsum(missing)])  # how many rows with missing ones there are before each
-    whole = [here[before[here + begin + horizon] == before[here + begin]] for here in starts]
-    count = sum(map(len, starts)) - sum(map(len, whole))
-    if count:
-        windows = "1 window is" if count == 1 else f"{count:,} windows are"
-        context.note(path, f"{windows} left out, since targets in them are missing")
-    return whole
+    """The windows that are learnt from, though some of their targets may be missing: see `has_target`."""
+    some, every = missing_entries(table, targets)
+    if not some.any():
+        return starts
+    lacking = [_count_within(some, here + begin, horizon) > 0 for here in starts]
+    without = [_count_within(every, here + begin, horizon) == horizon for here in starts]
+    kept = [has_target(*gaps, context.masks) for gaps in zip(lacking, without, strict=True)]
+    if starts:
+        note_gaps(np.concatenate(lacking), np.concatenate(kept), "window", path, context)
+    return [here[chosen] for here, chosen in zip(starts, kept, strict=True)]
+
+
+def _count_within(flags: Array, begin: Array, length: int) -> Array:
+    """How many of so many rows from `begin` on have a flag."""
+    before = np.concatenate([[0], np.cumsum(flags)])
+    return np.asarray(before[begin + length] - before[begin])
 
 
 def _starts(numbers: Array, first: int, end: int, rows: int, stride: int) -> Array:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from runtime.data.target_gaps import missing_entries
 from runtime.evaluation.backtest import Backtest, backtest
 from runtime.evaluation.class_results import (
     ClassResult,
@@ -100,6 +101,9 @@ def _result(
     task: Task, predictor: Predictor, data: Examples, parts: list[PartOutputs], judging: Judging
 ) -> NumberResult | ClassResult | LabelResult:
     rows, predictions, truth = gathered(parts, task.output, task.target)
+    if task.what not in ("forecast", "regression") and truth.dtype.kind == "f":
+        lacking, _ = missing_entries(truth)
+        rows, predictions, truth = rows[~lacking], predictions[~lacking], truth[~lacking]
     match task.what:
         case "classes":
             return replace(class_result(task, rows, truth, predictions), lines=data.lines, files=data.files)

@@ -70,10 +70,13 @@ class NumberFigures:
 
 
 def finite_pairs(actual: Array, predicted: Array) -> tuple[Array, Array, int]:
-    """Both arrays flat and in f64, without pairs that hold a number that is not finite, and how many these are."""
+    """Both arrays flat and in f64, without pairs that hold a number that is not finite, and how many these are.
+
+    Pairs without an actual number, which is missing in the data, are not counted.
+    """
     truth, guess = (array.astype(np.float64).reshape(-1) for array in (actual, predicted))
     finite = np.isfinite(truth) & np.isfinite(guess)
-    return truth[finite], guess[finite], int(finite.size - finite.sum())
+    return truth[finite], guess[finite], int((~finite & ~np.isnan(truth)).sum())
 
 
 def skill(figures: NumberFigures, baseline: NumberFigures) -> float | None:

@@ -181,7 +181,7 @@ def _autocorrelation(result: NumberResult, column: int) -> list[Chart]:
     values = autocorrelation(residuals)
     if not values:
         return []
-    bound = 1.96 / math.sqrt(len(residuals))
+    bound = 1.96 / math.sqrt(np.isfinite(residuals).sum())
     lags = [float(lag) for lag in range(1, len(values) + 1)]
     series = [Series("autocorrelation", lags, values, color=BLUE)]
     return [

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.model_spec import SEED
+from compiler.model_spec import SEED, mask_name
 from runtime.data.batches import Batches
 from runtime.generation.machines import machine
 from runtime.prediction.predictor import Predictor
@@ -57,8 +57,14 @@ def outputs_of(
     examples = replace(data, arrays={**arrays, _ROW: np.arange(len(data))}, augmentations={})
     for feeds in Batches(examples, part, batch, padding=padding).epoch(0):
         predictions = predictor.run({name: predictor.feed(name, feeds[name], data) for name in predictor.types})
-        targets = {name: feeds[name] for name in (*predictor.types, *data.targets)}
+        targets = {name: _present(feeds, name) for name in (*predictor.types, *data.targets)}
         yield PartOutputs(feeds[_ROW], {name: predictions[name] for name in names}, targets)
+
+
+def _present(feeds: Mapping[str, Array], name: str) -> Array:
+    """A target with NaN for the entries that are missing."""
+    mask = feeds.get(mask_name(name))
+    return feeds[name] if mask is None else np.where(mask > 0, feeds[name], np.asarray(np.nan, feeds[name].dtype))
 
 
 def gathered(parts: list[PartOutputs], output: str, target: str) -> tuple[Array, Array, Array]:

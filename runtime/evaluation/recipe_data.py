@@ -46,8 +46,11 @@ def examples_by_recipe(
         for stage in stages  # the kind of a tokenizer that is there already is not asked for
     ]
     fixed = frozenset({"validation", "test"})
-    context = Context(Path.cwd(), skip_broken=skip_broken, fixed=fixed, fitted=recipe.fitted, keeps_raw=True)
     targets = _target_types(predictor, outputs)
+    masks = all(type.dtype.is_float for type in targets.values())
+    context = Context(
+        Path.cwd(), skip_broken=skip_broken, fixed=fixed, fitted=recipe.fitted, keeps_raw=True, masks=masks
+    )
     try:
         examples = load_examples(stages, context, Requirements(predictor.types, targets, frozenset(targets)))
     except NablacError as error:  # there is no text that its spans are of

@@ -62,5 +62,5 @@ def _key(stages: Sequence[DataStage], context: Context, wanted: Requirements) ->
     fitted = context.fitted
     # Fitted states are compared by identity: shared examples have the same ones.
     known = (id(fitted.scalings), id(fitted.classes), id(fitted.tokenizer)) if fitted is not None else None
-    fixed, measured = sorted(context.fixed), sorted(wanted.measured)
-    return repr((described, asked, fixed, len(wanted.inputs), types, measured, known))
+    fixed, measured, weighed = sorted(context.fixed), sorted(wanted.measured), (wanted.weight, context.masks)
+    return repr((described, asked, fixed, len(wanted.inputs), types, measured, weighed, known))

@@ -206,9 +206,10 @@ def in_raw_data(elaborated: ModelSpec, fitted: Fitted | None) -> ModelSpec:
         return raw
 
     inputs, targets = fed(graph.inputs), fed(spec.targets)
-    parts = [{"loss": spec.loss}, spec.metrics, graph.outputs, graph.updates, spec.updates]
+    losses = {"loss": spec.loss, **({"weighted": spec.weighted} if spec.weighted is not None else {})}
+    parts = [losses, spec.metrics, graph.outputs, graph.updates, spec.updates]
     ends = iter(replace([value for part in parts for value in part.values()], changes))
-    (loss,), metrics, outputs, updates, all_updates = ([next(ends) for _ in part] for part in parts)
+    (loss, *weighted), metrics, outputs, updates, all_updates = ([next(ends) for _ in part] for part in parts)
     rescaled = Graph(
         inputs,
         dict(zip(graph.outputs, outputs, strict=True)),
@@ -221,6 +222,7 @@ def in_raw_data(elaborated: ModelSpec, fitted: Fitted | None) -> ModelSpec:
         spec,
         targets=targets,
         loss=loss,
+        weighted=next(iter(weighted), None),
         metrics=dict(zip(spec.metrics, metrics, strict=True)),
         updates=dict(zip(spec.updates, all_updates, strict=True)),
     )

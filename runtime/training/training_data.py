@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.elaborate.data import ON_EXAMPLES, SCALES
-from compiler.model_spec import SEED, DataStage, ModelSpec, TrainingSpec
+from compiler.model_spec import EXAMPLE_WEIGHT, SEED, WEIGHTS, DataStage, ModelSpec, TrainingSpec
 from compiler.target_uses import target_uses, targets_counted_from_zero
 from compiler.training.losses import loss_graph
 from compiler.types import TensorType
@@ -26,6 +26,7 @@ from runtime.data.missing_entries import check_lookups
 from runtime.data.padding import widen
 from runtime.data.stored_rows import StoredRows, change_rows, join_rows
 from runtime.data.table_files import of_file
+from runtime.data.target_gaps import with_masks_of
 from runtime.training.batch_axis import check_example_axis
 from runtime.training.run_options import Options
 
@@ -74,7 +75,8 @@ def examples_of(
     inputs = {name: value.type for name, value in model.graph.inputs.items() if name != SEED}
     targets = {name: value.type for name, value in spec.targets.items()}
     if arrays is not None:
-        _check_unread(arrays.arrays, {**inputs, **targets})
+        columns = tuple(stage.arguments["column"] for stage in spec.data if stage.name == WEIGHTS)
+        _check_unread([name for name in arrays.arrays if name not in columns], {**inputs, **targets})
     examples = _all_examples(model, spec, context, options, arrays, _wanted(spec, inputs, targets), load)
     _check_metrics(spec, inputs, examples)
     count, shuffled = len(examples.parts["training"]), spec.settings.shuffle
@@ -94,7 +96,8 @@ def _check_unread(arrays: Iterable[str], wanted: Mapping[str, TensorType]) -> No
 
 
 def _wanted(spec: TrainingSpec, inputs: Mapping[str, TensorType], targets: Mapping[str, TensorType]) -> Requirements:
-    return Requirements(inputs, targets, target_uses(spec.loss, spec.targets).measured)
+    weight = spec.weights[EXAMPLE_WEIGHT].type.dtype if EXAMPLE_WEIGHT in spec.weights else None
+    return Requirements(inputs, targets, target_uses(spec.loss, spec.targets).measured, weight)
 
 
 def _all_examples(
@@ -126,7 +129,8 @@ def _all_examples(
         if isinstance(path, str) and part not in context.fixed:
             undivided = [stage for stage in _of_file(stages, path) if stage.name != "split"]
             whole = replace(context, validation=0.0, test=0.0, order="", fitted=fitted_to(examples))
-            examples = _join(examples, part, load(undivided, whole), path)
+            other = load(undivided, whole)
+            examples = _join(with_masks_of(examples, other), part, with_masks_of(other, examples), path)
     return examples if options.overfit is None else _first_examples(examples, options.overfit)
 
 

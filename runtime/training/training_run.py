@@ -22,13 +22,15 @@ from compiler.training.losses import loss_graph, measured_loss, training_of, who
 from compiler.training.measures import Measure
 from compiler.training.rematerialization import fit_into
 from compiler.training.step import TrainingStep, training_step
+from compiler.training.weighting import can_mask, with_masks
 from grammar import codes
-from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.batches import Batches
 from runtime.data.context import Context
 from runtime.data.examples import Examples, fitted_to
 from runtime.data.loading import load_examples
 from runtime.data.recipe import Recipe, recipe_of
+from runtime.data.target_gaps import masked_targets
 from runtime.initialization import initialize, stored_operators
 from runtime.memory import require_memory_for, stored_bytes
 from runtime.numpy_chains import LoopSettings
@@ -38,6 +40,7 @@ from runtime.training.loop_choice import pays_to_compile
 from runtime.training.means import Means
 from runtime.training.memory_budget import batch_sizes as sizes_of_batch
 from runtime.training.memory_budget import known_sizes
+from runtime.training.monitor_check import check_monitor
 from runtime.training.not_finite import NotFinite, explain_not_finite, non_finite_paths
 from runtime.training.run_options import Options
 from runtime.training.steppers import (
@@ -60,6 +63,8 @@ if TYPE_CHECKING:
     from compiler.types import Array
     from runtime.data.fitted import Fitted
     from runtime.data.padding import Padding
+
+_OF_LOSS = frozenset({"step", "step_graph", "split_graphs", "loss_graph", "_measured_loss"})
 
 
 @dataclass
@@ -130,7 +135,8 @@ class Training:
     def step(self) -> TrainingStep:
         """The training step as a graph, before optimisation."""
         budget = self.memory_budget
-        return training_step(self.elaborated, budget, self.batch_sizes if budget is not None else None)
+        sizes = self.batch_sizes if budget is not None else None  # first, since the data may need masks
+        return training_step(self._masked(self.elaborated), budget, sizes)
 
     @cached_property
     def batch_sizes(self) -> Mapping[str, int]:
@@ -147,7 +153,7 @@ class Training:
 
     @cached_property
     def _measured_loss(self) -> tuple[Graph, dict[str, Measure]]:
-        return measured_loss(self.inference)
+        return measured_loss(self._masked(self.inference))
 
     @cached_property
     def step_graph(self) -> Graph:
@@ -194,13 +200,23 @@ class Training:
     def context(self) -> Context:
         """The context of all data sources and stages."""
         context = context_of(self.spec, self.options, self.data_folder, self.seed, self.known)
-        return replace(context, keeps_raw=self.keeps_raw)
+        fills = any(stage.name == "fill" for stage in training_of(self.inference).data)
+        return replace(context, keeps_raw=self.keeps_raw, masks=fills and can_mask(self.inference))
 
     @cached_property
     def data(self) -> Examples:
         """The examples, by the names of the model's inputs and targets."""
         context = self.context  # first, for its error if there is no train block
-        return examples_of(self.inference, context, self.options, self.batch, self.examples, self.load)
+        examples = examples_of(self.inference, context, self.options, self.batch, self.examples, self.load)
+        if masked_targets(examples):
+            for built in _OF_LOSS & vars(self).keys():  # before the data was known
+                del vars(self)[built]
+        return examples
+
+    def _masked(self, spec: ModelSpec) -> ModelSpec:
+        """A spec in which the entries of targets that the data lacks do not count; data is not read for it."""
+        masked = masked_targets(self.data) if "data" in vars(self) else ()
+        return with_masks(spec, masked) if masked else spec
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -355,7 +371,7 @@ class Training:
         state, position = checkpoint if checkpoint is not None else (self.first_state(), Position())
         validation = self.batches("validation") if len(self.data.parts["validation"]) else None
         if trains:
-            self._check_monitor(validation is not None)
+            check_monitor(self.spec, self._measured_loss[1], self.measured_whole, validation is not None)
         loop = Loop(
             self.stepper(state, self.steps_of_run) if trains else self._evaluation_stepper(state),
             self.batches("training"),
@@ -377,22 +393,6 @@ class Training:
         if folder is not None and position.best is not None:
             loop.best, loop.best_step = best_state(folder), position.best_step
         return loop
-
-    def _check_monitor(self, validated: bool) -> None:
-        """NablacError if the monitored quantity is not measured."""
-        of_all = self._measured_loss[1]
-        asked = self.spec.settings.monitor
-        names = [name for name in of_all if name not in self.measured_whole]
-        names += [f"val_{name}" for name in of_all if validated]
-        if asked is not None and asked not in names:
-            hint = did_you_mean(asked, names) or f"the choices are {', '.join(names)}"
-            if not validated and asked in [f"val_{name}" for name in of_all]:
-                hint = "there is no validation data: `validation 0.1` in the train block holds some out"
-            if self.spec.metric_of(asked) in self.measured_whole:
-                hint = "it is computed of all examples at once, on validation data only: `val_NAME`"
-            raise NablacError(
-                Diagnostic(codes.E615, f"the `monitor` {asked} is not measured", self.spec.span, hint=hint)
-            )
 
     @property
     def measured_whole(self) -> list[str]:
