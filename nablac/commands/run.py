@@ -116,7 +116,7 @@ def command(
         fitted = model.fitted
         columns = fitted.columns if fitted is not None else {}
         derived = fitted.derived if fitted is not None else ()
-        reading = replace(reading, columns=columns, derived=derived, optional=random_keys(types))
+        reading = replace(reading, columns=columns, derived=derived, fitted=fitted, optional=random_keys(types))
         text_tokenizer = _read_tokenizer(tokenizer) or (fitted.tokenizer if fitted is not None else None)
         longest, shortest = longest_texts(model.elaborated), shortest_texts(model.elaborated)
         fed = read_texts_or_inputs(list(inputs), types, text_tokenizer, longest, reading, shortest)
@@ -195,7 +195,7 @@ def _run_onnx(
     types = _input_types(runner, file)
     columns = fitted.columns if fitted is not None else {}
     derived = fitted.derived if fitted is not None else ()
-    reading = replace(reading, columns=columns, derived=derived, optional=random_keys(types))
+    reading = replace(reading, columns=columns, derived=derived, fitted=fitted, optional=random_keys(types))
     most, least = stored_lengths(runner.metadata), stored_lengths(runner.metadata, LEAST)
     fed = read_texts_or_inputs(list(inputs), types, tokenizer, most, reading, least)
     keys = {name: np.array(options.seed, np.int64) for name in reading.optional}

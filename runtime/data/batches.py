@@ -36,7 +36,7 @@ class Batches:
         self.examples, self.rows = examples, examples.parts[part]
         self.size, self.shuffle, self.seed = size, shuffle, seed
         self.augmented = part == "training" and bool(examples.augmentations)
-        self.padding = padding or Padding.of_arrays(examples.arrays) if examples.padded else None
+        self.padding = padding or Padding.of_examples(examples) if examples.padded else None
 
     def __len__(self) -> int:
         return self._count
@@ -119,12 +119,12 @@ class Batches:
         ]
 
     def _lengths(self, rows: Array, padding: Padding) -> dict[str, Array]:
-        return padding.lengths({name: self.examples.arrays[name][rows] for name in padding.axes}, self.examples.padding)
+        return padding.lengths({name: self.examples.arrays[name][rows] for name in padding.axes})
 
     def _batch(self, rows: Array, epoch: int, number: int) -> dict[str, Array]:
         batch = {name: array[rows] for name, array in self.examples.arrays.items()}
         if self.padding is not None:
-            batch = self.padding.trim(batch, self.examples.padding)
+            batch = self.padding.trim(batch)
         if self.augmented:
             from runtime.data.augmentation import augment
 

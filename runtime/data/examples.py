@@ -106,6 +106,7 @@ class Examples:
     fills: Mapping[str, float] = field(default_factory=dict)  # by column, the mean that stands for missing numbers
     dates: Mapping[str, str] = field(default_factory=dict)  # by column, how dates are written that features are of
     starts: Array | None = None  # the number of the first row of each window among all rows of the series
+    tokenizers: Mapping[str, Tokenizer] = field(default_factory=dict)  # by column of texts
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
@@ -122,10 +123,15 @@ class Examples:
         columns = self.columns.get(name, ())
         return self.classes.get(columns[0], ()) if len(columns) == 1 else ()
 
-    @property
-    def padding(self) -> int:
-        """The padding token."""
-        return (self.tokenizer.padding or 0) if self.tokenizer is not None else 0
+    def tokenizer_of(self, name: str) -> Tokenizer | None:
+        """The tokenizer of an array, if it holds tokens; of data without a table that of all arrays."""
+        columns = self.columns.get(name, ())
+        return self.tokenizers.get(columns[0]) if self.tokenizers and columns else self.tokenizer
+
+    def padding_of(self, name: str) -> int:
+        """The padding token of an array."""
+        tokenizer = self.tokenizer_of(name)
+        return (tokenizer.padding or 0) if tokenizer is not None else 0
 
     def split(self, context: Context) -> Examples:
         """The examples with their parts: the last ones in time, or random ones, are for validation and test."""
@@ -150,7 +156,8 @@ def fitted_to(examples: Examples) -> Fitted:
         for names in (examples.inputs, examples.targets)
     )
     state = (examples.scalings, examples.classes, examples.tokenizer)
-    return Fitted(*state, labels, inputs, targets, examples.stages, examples.fills, examples.dates)
+    learnt = (examples.fills, examples.dates, examples.tokenizers)
+    return Fitted(*state, labels, inputs, targets, examples.stages, *learnt)
 
 
 def digest(examples: Examples) -> str:

@@ -21,6 +21,7 @@ from runtime.data.recipe import described
 from runtime.data.scaling import Scaling, fit_scaling, select_scale
 from runtime.data.sources import SOURCES
 from runtime.data.stages import STAGES, apply_split
+from runtime.data.tokenized_examples import fitting_tokens
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -93,7 +94,11 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
         name, type = assignment.name, types[assignment.name]
         columns[name] = assignment.columns
         check_kind(assignment, type, examples, span)
-        array = reshape(assignment.array, assignment, type, examples, name in wanted.targets, span)
+        array = assignment.array
+        tokenizer = examples.tokenizers.get(assignment.source)
+        if tokenizer is not None:
+            array = fitting_tokens(name, array, type, tokenizer, assignment.source, span)
+        array = reshape(array, assignment, type, examples, name in wanted.targets, span)
         rows = name in wanted.targets and are_labels(assignment.array, type.shape[1:])
         labels = rows or bool(set(assignment.columns) & examples.classes.keys())
         if type.dtype.is_float and not labels and examples.scales:

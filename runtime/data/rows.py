@@ -13,6 +13,7 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.source import Span
 from runtime.data.calendar_features import Calendar, calendar_of
+from runtime.data.categories import UNSEEN, Categories, categories_of
 from runtime.data.csv_file import PLAIN, Format, Report
 from runtime.data.csv_file import Table as CsvTable
 from runtime.data.filling import Fill, fill_of, flagged
@@ -21,9 +22,12 @@ from runtime.data.scaling import Scale
 
 if TYPE_CHECKING:
     from compiler.types import Array
+    from runtime.data.text_columns import TextColumns
 
 
 _MOST_LISTED = 12
+# What to do about a class of an input that training has not seen
+_KEEPS = 'train with `categories(columns: "{}")`, which has an entry for unseen ones; `--skip-broken` skips such rows'
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +37,10 @@ class Table:
     numbers: Array
     kept: Array
     classes: dict[str, tuple[str, ...]]
+
+    def take(self, chosen: Array) -> Table:
+        """Some of the rows, by their indices or flags."""
+        return Table(self.numbers[chosen], self.kept[chosen], self.classes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +66,8 @@ class Rows:
     fills: tuple[Fill, ...] = ()  # of missing cells, which are NaN in what is read
     lags: tuple[Lag, ...] = ()  # of columns that earlier rows add
     earlier: EarlierRows | None = None  # where the table is read in blocks
+    texts: tuple[TextColumns, ...] = ()  # of columns that become tokens
+    categories: tuple[Categories, ...] = ()  # of columns with an entry for unseen classes
 
     @staticmethod
     def of(table: CsvTable, path: str, format: Format, report: Report) -> Rows:
@@ -118,12 +128,13 @@ class Rows:
         classes: Mapping[str, tuple[str, ...]] | None = None,
         *,
         closed: bool = False,
+        inputs: Collection[str] = (),
     ) -> Table:
         """Read columns as numbers; rows with a broken cell are an error, or skipped.
 
         If `classes` is not None, a column without any number is one of class names, and is read as their indices:
         `classes` are those that are known already. With `closed` no other column has any. A row of which a lag has no
-        number is left out, with a note.
+        number is left out, with a note. Of `inputs` the error for an unknown class says what keeps its rows.
         """
         for name in names:
             if self._calendar(name) is None:
@@ -150,7 +161,7 @@ class Rows:
             has_gaps = not known and fill_of(self.fills, source) is not None
             numbers = None if known else self._whole_column(source, has_gaps)
             if numbers is None:
-                numbers = self._cell_by_cell(source, known, has_gaps, kept, report)
+                numbers = self._cell_by_cell(source, known, has_gaps, kept, report, source in inputs)
             table[:, column] = np.isnan(numbers) if of_flags is not None else numbers
         self._leave_out(table, names, kept, report)
         return Table(table[kept], np.flatnonzero(kept), texts)
@@ -205,19 +216,26 @@ class Rows:
         return self.cells[name]
 
     def _cell_by_cell(
-        self, name: str, known: Mapping[str, float], has_gaps: bool, kept: Array, report: Report
+        self,
+        name: str,
+        known: Mapping[str, float],
+        has_gaps: bool,
+        kept: Array,
+        report: Report,
+        is_input: bool = False,
     ) -> Array:
         """A column as numbers, with NaN for what is missing; a row with a broken cell is no longer `kept`."""
         numbers = np.full(len(self.lines), np.nan)
         for row, cell in enumerate(self.cells[name]):
-            number = known.get(cell.strip()) if known else self.format.number(cell)
+            number = _number_of(cell.strip(), known) if known else self.format.number(cell)
             if number is not None:
                 numbers[row] = number
             elif kept[row] and not (has_gaps and is_missing(cell)):
                 kept[row] = False
                 what = f"none of the classes {_list(list(known))}" if known else "not a number"
                 shown = f"`{_shorten(cell)}` is {what}" if cell.strip() else "the cell is empty"
-                hint = None if known else self.format.hint(cell)
+                hint = _KEEPS.format(name) if is_input and known and cell.strip() else None
+                hint = hint if known else self.format.hint(cell)
                 report.report_broken(f"{self.path}:{self.lines[row]}", f"column `{name}`: {shown}", hint)
         return numbers
 
@@ -236,10 +254,11 @@ class Rows:
             if name in known:
                 classes[name] = known[name]
                 continue
-            if name in self.stored:
+            is_asked = categories_of(self.categories, name) is not None
+            if name in self.stored and not is_asked:
                 continue
             texts = {cell.strip() for cell in self.cells[name]} - {""}
-            if texts and not any(self.format.is_numeric(text) for text in texts):
+            if texts and (is_asked or not any(self.format.is_numeric(text) for text in texts)):
                 classes[name] = tuple(sorted(texts))
         return classes
 
@@ -273,6 +292,11 @@ _MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "n
 def is_missing(cell: str) -> bool:
     """Whether a cell says that there is no number: in one of the ways in which programs and offices write it."""
     return cell.strip().lower() in _MISSING
+
+
+def _number_of(text: str, known: Mapping[str, float]) -> float | None:
+    """The number of a class; of one that is not known that of the entry for unseen ones, if there is one."""
+    return known.get(text, known.get(UNSEEN)) if text else None
 
 
 def _shorten(cell: str) -> str:

@@ -14,30 +14,43 @@ from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.csv_file import PLAIN
 from runtime.data.examples import Examples, Text, cuts, window_parts
+from runtime.data.padding import pad
+from runtime.data.rows import Rows
+from runtime.data.text_columns import TextColumns
 from runtime.text import roles
 from runtime.text.learning import learn
 from runtime.text.tokenizers import PADDING, Tokenizer, read_tokenizer
 
 if TYPE_CHECKING:
     from compiler.types import Array
+    from grammar.source import Span
 
 
 IGNORED = -100  # the label of tokens that are not hidden, which losses ignore
 
 
-def tokens(data: Text, stage: DataStage, context: Context) -> Examples:
+def tokens(data: Text | Rows, stage: DataStage, context: Context) -> Examples | Rows:
     """Pairs as `source`, `target_in` and `target_out`, or as `tokens` and `label`; a single text as windows.
 
     `target_in` begins with a begin token and `target_out` ends with an end token: they are shifted by one. With
     `target: "class"` the second side of a pair is the name of a class, with `target: "number"` a number. The vocabulary
     of at most `most` tokens is learnt from the training part. Pairs of more than `length` tokens on a side are skipped,
-    and reported with their lines.
+    and reported with their lines. Of a table, columns are requested as tokens; see `runtime.data.text_columns`.
     """
+    if isinstance(data, Rows):
+        return _requested(data, TextColumns.of(stage.arguments, stage.span))
     if not isinstance(data, Text):
         raise NablacError(Diagnostic(codes.E823, "`tokens` takes a text, or pairs of texts", stage.span))
     if not data.lines:
         return _masked_tokens(data, stage, context) if stage.arguments["hide"] else _next_tokens(data, stage, context)
     return _pairs(data, stage, context)
+
+
+def _requested(data: Rows, request: TextColumns) -> Rows:
+    """The rows with a request for tokens of columns."""
+    for name in request.columns:
+        data.texts_of(name, request.span)
+    return replace(data, texts=(*data.texts, request))
 
 
 def _pairs(data: Text, stage: DataStage, context: Context) -> Examples:
@@ -50,7 +63,7 @@ def _pairs(data: Text, stage: DataStage, context: Context) -> Examples:
     training = (data.lines[number] for number in whole.parts["training"])
     learnt = (side for line in training for side in line[: 2 if translated else 1])
     tokenizer = _tokenizer(learnt, stage, context)
-    _check_special(tokenizer, stage, translated)
+    check_special(tokenizer, stage.span, ends=translated)
     sources = [roles.whole(tokenizer, line[0]) for line in data.lines]
     answers = [tokenizer.encode(line[1]) for line in data.lines] if translated else None
     kept = _fitting_pairs(data, sources, answers, tokenizer, stage, context)
@@ -113,26 +126,28 @@ def known_tokenizer(context: Context) -> Tokenizer | None:
     return context.fitted.tokenizer if context.fitted is not None else None
 
 
-def _check_special(tokenizer: Tokenizer, stage: DataStage, translated: bool) -> None:
-    """NablacError for a tokenizer without the special tokens for padding and the end of a translation."""
+def check_special(tokenizer: Tokenizer, span: Span | None, *, ends: bool) -> None:
+    """NablacError for a tokenizer without a token for padding, or without one that `ends` a translation."""
     if tokenizer.padding is None:
         message = "this tokenizer has no padding token, which fills up the shorter of two texts"
         hint = "use a tokenizer with a token `<pad>` or `[PAD]`; windows of one text need none"
-        raise NablacError(Diagnostic(codes.E850, message, stage.span, hint=hint))
-    if translated and tokenizer.end is None:
+        raise NablacError(Diagnostic(codes.E850, message, span, hint=hint))
+    if ends and tokenizer.end is None:
         message, hint = "this tokenizer has no end token", "use one with `</s>`, `<eos>` or `[SEP]`"
-        raise NablacError(Diagnostic(codes.E850, message, stage.span, hint=hint))
+        raise NablacError(Diagnostic(codes.E850, message, span, hint=hint))
 
 
 def _tokenizer(texts: Iterable[str], stage: DataStage, context: Context) -> Tokenizer:
-    """The run's tokenizer, one from the file that `kind` names, or one learnt from texts."""
-    kind = stage.arguments["kind"]
-    fitted = known_tokenizer(context)
-    if fitted is not None:
-        return fitted
+    """The run's tokenizer, or a new one."""
+    arguments = stage.arguments
+    return known_tokenizer(context) or new_tokenizer(texts, arguments["kind"], arguments["most"], stage.span, context)
+
+
+def new_tokenizer(texts: Iterable[str], kind: str, most: int, span: Span | None, context: Context) -> Tokenizer:
+    """A tokenizer from the file that `kind` names, or one learnt from texts."""
     if not kind.endswith((".json", ".txt")):
-        return learn(texts, kind, stage.arguments["most"])
-    return read_tokenizer(context.path(kind, stage.span))
+        return learn(texts, kind, most)
+    return read_tokenizer(context.path(kind, span))
 
 
 def _read_classes(data: Text, context: Context) -> tuple[Text, tuple[str, ...]]:
@@ -223,12 +238,4 @@ def windows_of(
     return Examples(arrays, ("input",), ("target",), ordered=True, parts=parts, tokenizer=tokenizer)
 
 
-def pad(rows: list[list[int]], padding: int = PADDING) -> Array:
-    """Rows of tokens as one array, padded at the end."""
-    array = np.full((len(rows), max(map(len, rows))), padding, np.int64)
-    for number, row in enumerate(rows):
-        array[number, : len(row)] = row
-    return array
-
-
-__all__ = ["Tokenizer", "known_tokenizer", "pad", "tokens", "windows_of"]
+__all__ = ["Tokenizer", "check_special", "known_tokenizer", "new_tokenizer", "pad", "tokens", "windows_of"]

@@ -16,6 +16,7 @@ from runtime.data.examples import Examples, Series, cuts, joined_parts, window_p
 from runtime.data.filling import filled, gaps_of, interpolated, means_of
 from runtime.data.rows import Rows
 from runtime.data.stage_arguments import check_kind, date_formats, names_of
+from runtime.data.text_cells import check_window_columns
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -37,6 +38,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     inputs = names_of(arguments["columns"])
     targets = names_of(arguments["target"]) or inputs
     names = list(dict.fromkeys([*inputs, *targets]))
+    check_window_columns(data, names)
     read = data.read_columns(names, context, stage.span)
     table, numbers = read.numbers, np.array(data.numbers)[read.kept]
     length, horizon, shift, stride = arguments["length"], arguments["horizon"], arguments["shift"], arguments["stride"]

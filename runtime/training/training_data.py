@@ -157,10 +157,10 @@ def _of_file(stages: Sequence[DataStage], path: str) -> Sequence[DataStage]:
 def _join(examples: Examples, part: str, other: Examples, path: str) -> Examples:
     """Add the examples of another file as a part."""
     arrays: dict[str, Array] = {}
-    padding = examples.padding
     for name, array in examples.arrays.items():
         added = other.arrays[name]
         if examples.padded and array.ndim == 2:
+            padding = examples.padding_of(name)
             array, added = widen(array, added.shape[1], padding), widen(added, array.shape[1], padding)
         if array.shape[1:] != added.shape[1:]:
             shapes = [list(rows.shape[1:]) for rows in (added, array)]
