@@ -158,7 +158,7 @@ STAGES: dict[str, Declared] = {
         returns=ROWS,
     ),
     "categories": Declared(
-        {"columns": Parameter(TEXTS), "rare": Parameter(POSITIVE, 2)},
+        {"columns": Parameter(TEXTS), "rare": Parameter(POSITIVE, 2), "empty": Parameter(FLAG, False)},
         Rule("no column may be named twice", lambda arguments: _are_distinct(arguments["columns"])),
         takes=(ROWS,),
         returns=ROWS,

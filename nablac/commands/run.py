@@ -117,7 +117,7 @@ def command(
         columns = fitted.columns if fitted is not None else {}
         derived = fitted.derived if fitted is not None else ()
         reading = replace(reading, columns=columns, derived=derived, fitted=fitted, optional=random_keys(types))
-        text_tokenizer = _read_tokenizer(tokenizer) or (fitted.tokenizer if fitted is not None else None)
+        text_tokenizer = _read_tokenizer(tokenizer) or (fitted.only_tokenizer if fitted is not None else None)
         longest, shortest = longest_texts(model.elaborated), shortest_texts(model.elaborated)
         fed = read_texts_or_inputs(list(inputs), types, text_tokenizer, longest, reading, shortest)
         with stage("run"):
@@ -191,7 +191,7 @@ def _run_onnx(
     runner = OnnxRunner(file, device=options.device)
     recipe = recipe_in(runner.metadata, _read_tokenizer(tokenizer_file))
     fitted = recipe.fitted if recipe is not None else None
-    tokenizer = fitted.tokenizer if fitted is not None else None
+    tokenizer = fitted.only_tokenizer if fitted is not None else None
     types = _input_types(runner, file)
     columns = fitted.columns if fitted is not None else {}
     derived = fitted.derived if fitted is not None else ()

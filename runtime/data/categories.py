@@ -1,12 +1,12 @@
 """What the stage `categories` requests: an entry of columns of classes for those that training has not seen.
 
 The entry comes first and has the name UNSEEN. Classes with fewer than `rare` examples in the training part share it, so
-that an `Embedding` learns what stands for them.
+that an `Embedding` learns what stands for them; so do empty cells, where that is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ class Categories:
 
     columns: tuple[str, ...]
     rare: int
+    allows_empty: bool = False
     span: Span | None = None
 
     @staticmethod
@@ -29,7 +30,12 @@ class Categories:
         """The request of a stage with these arguments."""
         names = arguments["columns"]
         columns = tuple(map(str, names)) if isinstance(names, list) else (str(names),)
-        return Categories(columns, arguments["rare"], span)
+        return Categories(columns, arguments["rare"], bool(arguments["empty"]), span)
+
+
+def category_requests(stages: Iterable[Any]) -> tuple[Categories, ...]:
+    """The requests among the stages of a training."""
+    return tuple(Categories.of(stage.arguments) for stage in stages if stage.name == "categories")
 
 
 def categories_of(requests: Sequence[Categories], name: str) -> Categories | None:

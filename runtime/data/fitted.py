@@ -72,6 +72,12 @@ class Fitted:
             return replace(self, tokenizers=dict.fromkeys(self.tokenizers, tokenizer))
         return replace(self, tokenizer=tokenizer)
 
+    @property
+    def only_tokenizer(self) -> Tokenizer | None:
+        """The tokenizer of texts that are given without their column; None where there are several, or none."""
+        shared = sharing_columns(self.tokenizers)
+        return shared[0][0] if len(shared) == 1 else self.tokenizer
+
     def of_inputs(self, targets: Iterable[str]) -> Fitted:
         """What was fitted to the inputs alone, without the scalings and classes of these targets and their columns."""
         names = set(targets)

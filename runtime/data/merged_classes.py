@@ -42,6 +42,7 @@ def merge_rare(examples: Examples, data: Rows, context: Context) -> Examples:
             column = arrays[array][:, at].astype(np.int64)
             seen = np.bincount(column[examples.parts["training"]], minlength=len(classes[name]))
             kept = seen >= request.rare
+            kept[0] = False  # of UNSEEN itself
             if not (seen[~kept]).any():
                 context.note(data.path, _untrained(name, request.rare))
             numbers = np.where(kept, np.cumsum(kept), 0)

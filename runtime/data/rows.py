@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 _MOST_LISTED = 12
-# What to do about a class of an input that training has not seen
-_KEEPS = 'train with `categories(columns: "{}")`, which has an entry for unseen ones; `--skip-broken` skips such rows'
+# What to do about a cell of an input that is none of the classes
+_KEEPS = 'train with `categories(columns: "{}"{})`, which has an entry for {} ones; `--skip-broken` skips such rows'
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,19 +225,26 @@ class Rows:
         is_input: bool = False,
     ) -> Array:
         """A column as numbers, with NaN for what is missing; a row with a broken cell is no longer `kept`."""
+        request = categories_of(self.categories, name)
+        takes_empty = request is not None and request.allows_empty
         numbers = np.full(len(self.lines), np.nan)
         for row, cell in enumerate(self.cells[name]):
-            number = _number_of(cell.strip(), known) if known else self.format.number(cell)
+            number = _number_of(cell.strip(), known, takes_empty) if known else self.format.number(cell)
             if number is not None:
                 numbers[row] = number
             elif kept[row] and not (has_gaps and is_missing(cell)):
                 kept[row] = False
                 what = f"none of the classes {_list(list(known))}" if known else "not a number"
                 shown = f"`{_shorten(cell)}` is {what}" if cell.strip() else "the cell is empty"
-                hint = _KEEPS.format(name) if is_input and known and cell.strip() else None
-                hint = hint if known else self.format.hint(cell)
+                hint = self._hint_of_class(name, cell, known, is_input) if known else self.format.hint(cell)
                 report.report_broken(f"{self.path}:{self.lines[row]}", f"column `{name}`: {shown}", hint)
         return numbers
+
+    def _hint_of_class(self, name: str, cell: str, known: Mapping[str, float], is_input: bool) -> str | None:
+        """What keeps the rows of a cell of no class; None for a target."""
+        if cell.strip():
+            return _KEEPS.format(name, "", "unseen") if is_input else None
+        return _KEEPS.format(name, ", empty: true", "empty") if UNSEEN in known else None
 
     def _whole_column(self, name: str, has_gaps: bool) -> Array | None:
         """A column as numbers; None where it has to be looked at cell by cell, as one of them may be broken."""
@@ -259,7 +266,7 @@ class Rows:
                 continue
             texts = {cell.strip() for cell in self.cells[name]} - {""}
             if texts and (is_asked or not any(self.format.is_numeric(text) for text in texts)):
-                classes[name] = tuple(sorted(texts))
+                classes[name] = (*((UNSEEN,) if is_asked else ()), *sorted(texts))
         return classes
 
 
@@ -294,9 +301,9 @@ def is_missing(cell: str) -> bool:
     return cell.strip().lower() in _MISSING
 
 
-def _number_of(text: str, known: Mapping[str, float]) -> float | None:
+def _number_of(text: str, known: Mapping[str, float], takes_empty: bool) -> float | None:
     """The number of a class; of one that is not known that of the entry for unseen ones, if there is one."""
-    return known.get(text, known.get(UNSEEN)) if text else None
+    return known.get(text, known.get(UNSEEN)) if text or takes_empty else None
 
 
 def _shorten(cell: str) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.categories import category_requests
 from runtime.data.padding import pad
 from runtime.data.text_cells import coded_rows, rows_with_texts
 from runtime.data.text_columns import text_requests
@@ -30,6 +31,7 @@ def trained_columns(
     """
     texts = [name for name in columns if fitted is not None and name in fitted.tokenizers]
     if not texts or fitted is None:
+        rows = replace(rows, categories=category_requests(fitted.stages if fitted is not None else ()))
         classes = {name: fitted.classes[name] for name in columns if name in fitted.classes} if fitted else {}
         return rows.read_columns(list(columns), report, None, classes, closed=True, inputs=columns).numbers, None
     if len(columns) > 1:

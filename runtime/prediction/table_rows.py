@@ -10,6 +10,7 @@ import numpy as np
 
 from runtime.data.by_series import Key, SeriesSplit
 from runtime.data.calendar_features import calendar_requests
+from runtime.data.categories import category_requests
 from runtime.data.examples import Examples
 from runtime.data.filling import filled, requests
 from runtime.data.lags import EarlierRows, Lag, lag_requests
@@ -47,7 +48,8 @@ def numbers_of(block: Block, names: list[str], predictor: Predictor, findings: F
     fills = requests(fitted.stages)
     classes = {name: texts for name, texts in predictor.recipe.fitted.classes.items() if name in names}
     calendars = calendar_requests(fitted.stages, fitted.dates)
-    rows = replace(block.rows, fills=fills, calendars=calendars, lags=lag_requests(fitted.stages))
+    lags, categories = lag_requests(fitted.stages), category_requests(fitted.stages)
+    rows = replace(block.rows, fills=fills, calendars=calendars, lags=lags, categories=categories)
     return rows.read_columns(names, findings, None, classes, closed=True, inputs=names)
 
 

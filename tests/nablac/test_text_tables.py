@@ -190,6 +190,65 @@ def test_run_reads_texts_and_classes_of_the_same_columns(trained: Path) -> None:
         np.testing.assert_allclose((odds / odds.sum(axis=1, keepdims=True))[:, 0], shown, rtol=1e-4)
 
 
+def test_other_files_of_validation_are_read_by_the_same_vocabulary(trained: Path) -> None:
+    """A longer text, words and a city that training has not seen, in a file of their own."""
+    row = {"id": "x", "review": "good xyzzy food was good and", "title": "bad awful", "city": "Ufa", "price": "5"}
+    write(trained / "held.csv", [{**row, "mood": "kind"}, {**row, "review": "bad", "title": "bad", "mood": "unkind"}])
+    learnt = (("good", "kind"), ("food", "unkind"))
+    short = [{**row, "review": word, "title": word, "mood": mood} for word, mood in learnt]
+    write(trained / "short.csv", [{**each, "city": "Rome", "id": "y"} for each in short])
+    text = MODEL.replace("validation 0.2", 'validation "held.csv"').replace("reviews.csv", "short.csv")
+    (trained / "held.model").write_text(text)
+    done = invoke("train", "held.model", "-o", "held", "-q", "--epochs", "1")
+    assert done.exit_code == 0, done.stderr
+    facts = json.loads((trained / "held" / "data.json").read_text())
+    assert facts["tokenizers"][0]["tokenizer"]["known"] == ["food", "good"]
+    assert facts["classes"]["city"] == ["", "Rome"]
+    done = invoke("eval", "held", "--json")
+    assert done.exit_code == 0 and json.loads(done.stdout)["examples"] == 2
+
+
+def test_a_report_shows_the_texts_and_classes_of_examples(trained: Path) -> None:
+    write(
+        trained / "few.csv", [{**row, "mood": mood} for row, mood in zip(NEW, ("kind", "kind", "unkind"), strict=True)]
+    )
+    done = invoke("eval", "run", "--data", "few.csv", "--report", "report", "-q")
+    assert done.exit_code == 0, done.stderr
+    page = (trained / "report" / "report.html").read_text()
+    for cell in ("the room was good", "dull food and awful", "(unseen)", "Paris"):
+        assert f"<td>{cell}</td>" in page
+
+
+def test_a_single_text_is_run_with_the_tokenizer_of_its_column(trained: Path) -> None:
+    text = """
+model Short { input words: i64[batch, T]; output logits = mean(Embedding(40, 4)(words), axis: 1) -> Dense(2) }
+train Short {
+    target mood: i64[batch]; loss cross_entropy(logits, mood); epochs 1
+    data csv("reviews.csv") -> tokens(columns: "title") -> columns(inputs: "title", targets: "mood")
+}
+"""
+    (trained / "short.model").write_text(text)
+    assert invoke("train", "short.model", "-o", "of_titles", "-q").exit_code == 0
+    write(trained / "titles.csv", [{"title": "good cold"}, {"title": "warm"}])
+    for model in ("of_titles", "of_titles/model.onnx"):
+        texts = json.loads(invoke("run", model, "good cold", "warm", "--json").stdout)["logits"]
+        table = json.loads(invoke("run", model, "titles.csv", "--json").stdout)["logits"]
+        assert texts == table and len(table) == 2
+
+
+def test_another_tokenizer_stands_for_that_of_the_columns(trained: Path) -> None:
+    words, _ = numbered(trained)
+    special = ["[PAD]", "[UNK]", "[unused1]", "[unused2]", "[unused3]"]
+    (trained / "vocab.txt").write_text("\n".join([*special, *words]) + "\n")
+    same = rows_of(invoke("predict", "run", "new.csv", "--tokenizer", "vocab.txt"))
+    assert same == rows_of(invoke("predict", "run", "new.csv"))
+    (trained / "vocab.txt").write_text("\n".join([*special, *words[::-1]]) + "\n")
+    assert rows_of(invoke("predict", "run", "new.csv", "--tokenizer", "vocab.txt")) != same
+    done = invoke("compile", "run", "-o", "other.onnx", "--tokenizer", "vocab.txt")
+    message = "the columns of a table have the tokenizers of the training: --tokenizer does not apply"
+    assert done.exit_code == 2 and message in done.stderr
+
+
 def test_eval_reads_other_tables(trained: Path) -> None:
     done = invoke("eval", "run", "--data", "reviews.csv", "--json")
     assert done.exit_code == 0, done.stderr

@@ -88,6 +88,29 @@ def test_later_data_has_the_entry_for_what_training_has_not_seen(tmp_path: Path)
     assert later.classes == {"city": ("", "Oslo", "Rome")}
 
 
+def test_empty_cells_may_share_the_entry(tmp_path: Path) -> None:
+    write(tmp_path, ["Rome", "", "Oslo", " ", "Rome", "Oslo"])
+    data = f'csv("c.csv") -> categories("city", rare: 1, empty: true) -> {COLUMNS}'
+    notes: dict[str, list[str]] = {}
+    first = load(tmp_path, data, INPUTS, TARGET, notes=notes)
+    assert first.arrays["city"].tolist() == [2, 0, 1, 0, 2, 1]
+    assert first.classes["city"] == ("", "Oslo", "Rome")
+    assert notes == {}  # the entry is trained
+    write(tmp_path, ["", "Ufa", "Rome"])
+    later = load(tmp_path, data, INPUTS, TARGET, fitted=fitted_to(first))
+    assert later.arrays["city"].tolist() == [0, 0, 2]
+
+
+def test_the_error_for_an_empty_cell_names_what_keeps_it(tmp_path: Path) -> None:
+    write(tmp_path, ["Rome", "Rome", ""])
+    with pytest.raises(NablacError) as caught:
+        load(tmp_path, f'csv("c.csv") -> categories("city") -> {COLUMNS}', INPUTS, TARGET)
+    assert caught.value.diagnostics[0].hint == (
+        'train with `categories(columns: "city", empty: true)`, which has an entry for empty ones; `--skip-broken`'
+        " skips such rows"
+    )
+
+
 def test_filled_rows_keep_their_classes(tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_text("city,x,t\na,1,1\nb,,2\na,3,\nb,5,4\n")
     data = f'csv("c.csv") -> fill("mean") -> categories("city") -> {COLUMNS}'
