@@ -304,7 +304,7 @@ def _rows_of(
         raise NablacError(Diagnostic(codes.E807, f"this selects none of the {len(rows.lines)} rows", place=location))
 
     def array_of(columns: list[str]) -> FileArray:
-        array, padding = trained_columns(rows, columns, reading.fitted, reading)
+        array, padding = trained_columns(rows, columns, reading.fitted, reading, reading.columns.get(name, ()))
         array = array[first:last]
         is_one = len(columns) == 1 and padding is None
         return FileArray(array[:, 0] if is_one else array, path, lines, tuple(columns), padding)

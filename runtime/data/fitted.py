@@ -169,8 +169,13 @@ def _tokenizers(stored: Any) -> dict[str, Tokenizer]:
     """Tokenizers by column from the JSON values of `facts_of`; Python's exceptions for anything else."""
     tokenizers: dict[str, Tokenizer] = {}
     for entry in read_as(list[dict[str, Any]], stored):
-        tokenizer = from_json(json.dumps(entry["tokenizer"]), "the tokenizer of a column")
-        tokenizers.update(dict.fromkeys(texts(entry["columns"]), tokenizer))
+        columns = texts(entry["columns"])
+        try:
+            tokenizer = from_json(json.dumps(entry["tokenizer"]))
+        except NablacError as error:
+            listed = ", ".join(f"`{column}`" for column in columns)
+            raise ValueError(f"the tokenizer of {listed}: {error.diagnostics[0].message}") from None
+        tokenizers.update(dict.fromkeys(columns, tokenizer))
     return tokenizers
 
 

@@ -23,12 +23,17 @@ if TYPE_CHECKING:
 
 
 def trained_columns(
-    rows: Rows, columns: Sequence[str], fitted: Fitted | None, report: Report
+    rows: Rows, columns: Sequence[str], fitted: Fitted | None, report: Report, trained: Sequence[str] = ()
 ) -> tuple[Array, int | None]:
     """Columns as numbers [rows, columns], in the classes of the training; None beside them.
 
-    Of a column of texts the tokens [rows, width], with the padding token. NablacError for a broken cell.
+    Of a column of texts the tokens [rows, width], with the padding token. One column may stand for the one that the
+    input was `trained` on. NablacError for a broken cell.
     """
+    known = {*fitted.tokenizers, *fitted.classes} if fitted is not None else {}
+    if len(columns) == 1 and len(trained) == 1 and trained[0] in known and columns[0] in rows.cells:
+        rows = replace(rows, cells={**rows.cells, trained[0]: rows.cells[columns[0]]})
+        columns = trained
     texts = [name for name in columns if fitted is not None and name in fitted.tokenizers]
     if not texts or fitted is None:
         rows = replace(rows, categories=category_requests(fitted.stages if fitted is not None else ()))

@@ -236,6 +236,35 @@ train Short {
         assert texts == table and len(table) == 2
 
 
+def test_inputs_of_a_fixed_width_are_filled_up_everywhere(trained: Path) -> None:
+    text = """
+model Wide {
+    input review: i64[batch, 8]
+    e = Embedding(40, 4)(review)
+    output logits = rearrange(e, "b t w -> b (t w)") -> Dense(2)
+}
+train Wide {
+    target mood: i64[batch]; loss cross_entropy(logits, mood); epochs 1; batch 8
+    data csv("reviews.csv") -> tokens(columns: "review", length: 8) -> columns(inputs: "review", targets: "mood")
+}
+"""
+    (trained / "wide.model").write_text(text)
+    assert invoke("train", "wide.model", "-o", "wide", "-q").exit_code == 0
+    predicted = rows_of(invoke("predict", "wide", "reviews.csv"))
+    right = np.mean([row["predicted_mood"] == row["mood"] for row in predicted])
+    for model in ("wide", "wide/model.onnx"):
+        done = invoke("eval", model, "--data", "reviews.csv", "--json")
+        assert done.exit_code == 0, done.stderr
+        assert json.loads(done.stdout)["figures"]["mood"]["accuracy"] == pytest.approx(right)
+    done = invoke("run", "wide/model.onnx", "new.csv", "--json")
+    odds = np.exp(np.array(json.loads(done.stdout)["logits"]))
+    shown = [float(row["probability_kind"]) for row in rows_of(invoke("predict", "wide", "new.csv"))]
+    np.testing.assert_allclose(odds[:, 0] / odds.sum(axis=1), shown, rtol=1e-4)
+    by_title = json.loads(invoke("run", "wide", "review=new.csv:title", "--json").stdout)["logits"]
+    write(trained / "renamed.csv", [{"review": row["title"]} for row in NEW])
+    assert json.loads(invoke("run", "wide", "renamed.csv", "--json").stdout)["logits"] == by_title
+
+
 def test_another_tokenizer_stands_for_that_of_the_columns(trained: Path) -> None:
     words, _ = numbered(trained)
     special = ["[PAD]", "[UNK]", "[unused1]", "[unused2]", "[unused3]"]
@@ -278,14 +307,18 @@ def test_what_a_run_knows_of_texts_is_checked(trained: Path) -> None:
     words, cities = numbered(trained)
     assert stored["tokenizers"][0]["tokenizer"]["known"] == words
     assert stored["classes"]["city"] == ["", *cities]
-    broken = {**stored, "tokenizers": [{**stored["tokenizers"][0], "columns": ["title"]}]}
-    with pytest.raises(NablacError) as caught:
-        fitted_from_json(broken, "data.json")
-    (diagnostic,) = caught.value.diagnostics
-    assert (diagnostic.message, diagnostic.note) == (
-        "data.json is not a run's record of its data",
-        "the tokenizer of `review` is not there",
-    )
+    (known,) = stored["tokenizers"]
+    for broken, reason in (
+        ({**known, "columns": ["title"]}, "the tokenizer of `review` is not there"),
+        ({**known, "tokenizer": {"kind": "words", "known": 3, "special": []}}, "the tokenizer of `review`, `title`"),
+        ({**known, "tokenizer": []}, "the tokenizer of `review`, `title`: this JSON is not a tokenizer"),
+        ({**known, "columns": [3]}, "3 is not a text"),
+    ):
+        with pytest.raises(NablacError) as caught:
+            fitted_from_json({**stored, "tokenizers": [broken]}, "data.json")
+        (diagnostic,) = caught.value.diagnostics
+        assert diagnostic.message == "data.json is not a run's record of its data"
+        assert diagnostic.note is not None and diagnostic.note.startswith(reason)
 
 
 def test_trials_of_a_search_read_texts(trained: Path) -> None:
