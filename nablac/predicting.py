@@ -60,7 +60,7 @@ def predictor_of(model: Trained, tokenizer: Tokenizer | None = None) -> Predicto
     if recipe is None:
         raise no_recipe(model.name, "its weights are not trained: name the folder of a run, or weights of one")
     if tokenizer is not None:
-        recipe = replace(recipe, fitted=replace(recipe.fitted, tokenizer=tokenizer))
+        recipe = replace(recipe, fitted=recipe.fitted.with_tokenizer(tokenizer))
     types = {name: value.type for name, value in model.graph.inputs.items()}
     types = {name: type for name, type in types.items() if name not in random_keys(types)}
     lengths = longest_texts(model.elaborated), shortest_texts(model.elaborated)

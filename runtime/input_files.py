@@ -23,6 +23,7 @@ from runtime.conversion import CannotConvert, convert
 from runtime.data.csv_file import OF_COMMAND, Format
 from runtime.data.rows import Rows
 from runtime.data.table_blocks import TableKind, kind_by_name, read_rows
+from runtime.data.trained_columns import trained_columns
 from runtime.extras import missing_extra
 from runtime.image_file import CHANNELS, read_image
 from runtime.image_file import ENDINGS as IMAGES
@@ -31,6 +32,7 @@ from runtime.numpy_files import read_npy, read_npz
 
 if TYPE_CHECKING:
     from compiler.types import Array
+    from runtime.data.fitted import Fitted
 
 _ROWS = re.compile(r"(.*)\[(-?\d*):(-?\d*)\]")
 _PART = re.compile(r"(.*\.(?:(?:csv|tsv|jsonl|ndjson)(?:\.gz)?|parquet|pq|npz|json)|-):(.*)", re.IGNORECASE | re.DOTALL)
@@ -79,6 +81,7 @@ class FileArray:
     path: str
     lines: tuple[int, ...] = ()
     columns: tuple[str, ...] = ()
+    padding: int | None = None  # the padding token, of rows of tokens of a column of texts
 
     def location(self, index: tuple[int, ...] | None) -> str:
         """The location in the file of the number at `index`."""
@@ -94,6 +97,7 @@ class FileArray:
 class Reading:
     """What is known of files beside their content: how CSV is written, which columns each input was trained on.
 
+    `fitted` is what training knows of them: the classes and the tokenizers of columns.
     `derived` are columns that stages make of others, which only `nablac predict` does.
     `optional` inputs need no file: the caller has a value for them, as for the key of random draws.
     `known` inputs take later rows than the others.
@@ -105,6 +109,7 @@ class Reading:
     optional: Collection[str] = ()
     derived: Collection[str] = ()
     known: Collection[str] = ()
+    fitted: Fitted | None = None
 
     def report_broken(self, location: str, message: str, hint: str | None = None) -> None:
         """Raise the error of a row that cannot be used."""
@@ -125,7 +130,12 @@ def read_inputs(arguments: list[str], types: Mapping[str, InputType], reading: R
     An `.npz`, a JSON object or a CSV with a header may hold several inputs by name; if it holds all, it may hold
     other arrays too. `reading.say` is called with what is changed in the data.
     """
-    feeds: dict[str, Array] = {}
+    return {name: fit_to_type(held, types[name]) for name, held in held_inputs(arguments, types, reading).items()}
+
+
+def held_inputs(arguments: list[str], types: Mapping[str, InputType], reading: Reading) -> dict[str, FileArray]:
+    """The arrays of `read_inputs` as the files hold them."""
+    feeds: dict[str, FileArray] = {}
     for argument in arguments:
         name, sign, path = argument.partition("=")
         if not sign:
@@ -148,7 +158,7 @@ def read_inputs(arguments: list[str], types: Mapping[str, InputType], reading: R
                     or f"choose an array of the file: `{next(iter(types))}={path}:{unknown}`"
                 )
                 raise NablacError(Diagnostic(codes.E802, f"the model has no input `{unknown}`", place=path, hint=hint))
-            feeds |= {key: fit_to_type(held, types[key]) for key, held in content.items()}
+            feeds |= content
             continue
         if not name:
             missing = [key for key in types if key not in feeds and key not in reading.optional]
@@ -168,7 +178,7 @@ def read_inputs(arguments: list[str], types: Mapping[str, InputType], reading: R
                     )
                 )
             name = missing[0]
-        feeds[name] = fit_to_type(content, types[name])
+        feeds[name] = content
     return feeds
 
 
@@ -296,8 +306,10 @@ def _rows_of(
         raise NablacError(Diagnostic(codes.E807, f"this selects none of the {len(rows.lines)} rows", place=location))
 
     def array_of(columns: list[str]) -> FileArray:
-        array = rows.read_columns(columns, reading, None).numbers[first:last]
-        return FileArray(array[:, 0] if len(columns) == 1 else array, path, lines, tuple(columns))
+        array, padding = trained_columns(rows, columns, reading.fitted, reading, reading.columns.get(name, ()))
+        array = array[first:last]
+        is_one = len(columns) == 1 and padding is None
+        return FileArray(array[:, 0] if is_one else array, path, lines, tuple(columns), padding)
 
     if not column and not name:
         required = [input for input in types if input not in reading.optional]

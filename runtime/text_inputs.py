@@ -13,7 +13,8 @@ from compiler.dims import Dim
 from compiler.types import TensorType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.input_files import PLAIN, STDIN, FileKind, InputType, Reading, read_inputs
+from runtime.data.padding import Padding
+from runtime.input_files import PLAIN, STDIN, FileKind, InputType, Reading, fit_to_type, held_inputs
 from runtime.text.coding import TextLimit, tokens_of
 from runtime.text.roles import whole
 from runtime.text.tokenizers import PADDING, Tokenizer
@@ -70,9 +71,9 @@ def read_texts_or_inputs(
     tokens = {name: type for name, type in types.items() if name in required and _of_tokens(type)}
     texts = [_text(argument, required) for argument in arguments]
     if not tokens or not texts or None in texts:
-        return InputBatches([([], read_inputs(arguments, types, reading))])
+        return _files(arguments, types, reading, least or {})
     if tokenizer is None and any(Path(text or "").suffix and len((text or "").split()) == 1 for text in texts):
-        return InputBatches([([], read_inputs(arguments, types, reading))])  # its error lists the kinds of files
+        return _files(arguments, types, reading, least or {})  # its error lists the kinds of files
     if len(required) > 1:
         named = ", ".join(f"`{name}`" for name in required)
         hint = "`nablac generate` turns text into text; otherwise pass tokens for each input: `name=tokens.npy`"
@@ -90,6 +91,46 @@ def read_texts_or_inputs(
         for number, text in enumerate(texts, 1)
     ]
     return token_batches(rows, name, type, tokenizer.padding or PADDING, (least or {}).get(name, 1))
+
+
+def _files(
+    arguments: list[str], types: Mapping[str, InputType], reading: Reading, least: Mapping[str, int]
+) -> InputBatches:
+    held = held_inputs(arguments, types, reading)
+    arrays = {name: fit_to_type(part, types[name]) for name, part in held.items()}
+    padding = {name: part.padding for name, part in held.items() if part.padding is not None}
+    widths = {name: type.shape[1] for name, type in types.items() if name in padding and _of_tokens(type)}
+    fixed = {name: width for name, width in widths.items() if not isinstance(width, Dim)}
+    counts = {len(array) for array in arrays.values()}
+    if padding and len(counts) > 1:
+        listed = ", ".join(f"`{name}` {len(array):,}" for name, array in arrays.items())
+        message = f"inputs must have the same number of rows: {listed}"
+        raise NablacError(Diagnostic(codes.E804, message, place=_shorten(arguments[0])))
+    return width_batches(arrays, padding, fixed, least)
+
+
+def width_batches(
+    arrays: Mapping[str, Array], padding: Mapping[str, int], fixed: Mapping[str, int], least: Mapping[str, int]
+) -> InputBatches:
+    """Inputs of as many rows each, of which those with a `padding` token are rows of tokens.
+
+    Rows of equal lengths share a batch. Rows of tokens are as wide as the input of a `fixed` width, or `least` tokens.
+    """
+    if not padding:
+        return InputBatches([([], dict(arrays))])
+    rows = Padding({name: name for name in padding}, tokens=padding)
+    lengths = rows.lengths(arrays)
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for number, row in enumerate(zip(*(lengths[name].tolist() for name in padding), strict=True)):
+        widths = (fixed.get(name, max(length, least.get(name, 1))) for name, length in zip(padding, row, strict=True))
+        groups.setdefault(tuple(widths), []).append(number)
+    batches = []
+    for wide, numbers in groups.items():
+        feeds = {name: array[numbers] for name, array in arrays.items()}
+        for name, width in zip(padding, wide, strict=True):
+            feeds[name] = rows.widened(name, feeds[name][:, :width], width)
+        batches.append((numbers, feeds))
+    return InputBatches(batches)
 
 
 def token_batches(rows: list[list[int]], name: str, type: TensorType, padding: int, least: int) -> InputBatches:

@@ -65,6 +65,7 @@ class Declared(Record):
     returns: str = EXAMPLES  # the kind of data that a source returns, or a stage that takes one
     on_examples: bool = False  # a stage that changes examples; the others create them
     scales: bool = False
+    keeps_rows: bool = False  # whether a stage that makes examples of texts leaves the rows of a table to later stages
 
 
 def _are_distinct(names: Any) -> bool:
@@ -166,6 +167,12 @@ STAGES: dict[str, Declared] = {
         takes=(ROWS,),
         returns=ROWS,
     ),
+    "categories": Declared(
+        {"columns": Parameter(TEXTS), "rare": Parameter(POSITIVE, 2), "empty": Parameter(FLAG, False)},
+        Rule("no column may be named twice", lambda arguments: _are_distinct(arguments["columns"])),
+        takes=(ROWS,),
+        returns=ROWS,
+    ),
     "columns": Declared(
         {"inputs": Parameter(TEXTS), "targets": Parameter(TEXTS, [])},
         Rule(
@@ -249,8 +256,12 @@ STAGES: dict[str, Declared] = {
             "most": Parameter(POSITIVE, 8000),
             "hide": Parameter(FRACTION, 0.0),
             "target": Parameter(one_of("text", "class", "number"), "text"),
+            "columns": Parameter(TEXTS, []),
+            "empty": Parameter(FLAG, False),
         },
-        takes=(A_TEXT, PAIRS),
+        Rule("no column may be named twice", lambda arguments: _are_distinct(arguments["columns"])),
+        takes=(A_TEXT, PAIRS, ROWS),
+        keeps_rows=True,
     ),
 }
 ON_EXAMPLES = tuple(name for name, declared in STAGES.items() if declared.on_examples)
@@ -291,6 +302,10 @@ def _check_repeated(session: Session, stages: Sequence[DataStage]) -> None:
             columns = stage.arguments["columns"]
             parts = [f"`{name}`" for name in ([columns] if isinstance(columns, str) else columns)] or ["every column"]
             is_set = "is scaled" if stage.name in SCALES else "is filled"
+        elif stage.name == "categories" or (stage.name == "tokens" and stage.arguments["columns"]):
+            columns = stage.arguments["columns"]
+            kind, parts = "numbering", [f"`{name}`" for name in ([columns] if isinstance(columns, str) else columns)]
+            is_set = "is numbered"
         elif stage.name == "lag":
             parts, is_set = [f"`{name}`" for name in lags_of(**stage.arguments)], "is added"
         elif stage.name == "augment":

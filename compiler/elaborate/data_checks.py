@@ -33,8 +33,24 @@ def check_stages(session: Session, stages: tuple[DataStage, ...]) -> None:
         if declared.takes and kind not in declared.takes:
             message = f"`{stage.name}`: expected {' or '.join(declared.takes)}, got {kind}"
             raise session.fault(codes.E823, message, stage.span, hint=_HINTS[kind])
-        if not declared.on_examples:
+        if stage.name == "tokens":
+            _check_tokens(session, stage, of_table=kind == ROWS)
+        if not declared.on_examples and not (declared.keeps_rows and kind == ROWS):
             kind = declared.returns
+
+
+def _check_tokens(session: Session, stage: DataStage, of_table: bool) -> None:
+    """NablacError for `tokens` of a table that names no column, and for arguments that are for other data."""
+    if of_table and not stage.arguments["columns"]:
+        message, hint = "`tokens` of a table needs `columns`", 'as in `tokens(columns: "review")`'
+        raise session.fault(codes.E823, message, stage.span, hint=hint)
+    others = ("hide", "target") if of_table else ("columns", "empty")
+    parameters = STAGES["tokens"].parameters
+    for name in others:
+        if stage.arguments[name] != parameters[name].default:
+            of, instead = ("texts and pairs", "a table") if of_table else ("tables", "texts and pairs")
+            message = f"`{name}` of `tokens` is for {of}, not for {instead}"
+            raise session.fault(codes.E823, message, stage.span)
 
 
 def check_scaled_columns(session: Session, stages: tuple[DataStage, ...], names: Collection[str]) -> None:

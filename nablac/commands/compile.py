@@ -178,6 +178,9 @@ def _tokenizer(model: Model, file: Path | None) -> Tokenizer | None:
     from runtime.text.tokenizers import read_tokenizer
 
     if file is not None:
+        if model.fitted is not None and model.fitted.tokenizers:
+            message = "the columns of a table have the tokenizers of the training: --tokenizer does not apply"
+            raise click.UsageError(message)
         return read_tokenizer(file)
     return model.fitted.tokenizer if model.fitted is not None else None
 

@@ -204,7 +204,7 @@ def _compiled(model: ModelOptions, asked_for: _Asked, as_json: bool, quiet: bool
     """Judge a compiled model by the recipe of its data that it has; it has no loss."""
     from nablac.commands.predictor_setup import set_up_compiled_predictor
     from runtime.evaluation.evaluation import Judging, evaluate
-    from runtime.evaluation.recipe_data import PART, examples_by_recipe
+    from runtime.evaluation.recipe_data import PART, examples_by_recipe, padding_by_types
     from runtime.evaluation.report_page import report_page
 
     if asked_for.data is None:
@@ -212,7 +212,12 @@ def _compiled(model: ModelOptions, asked_for: _Asked, as_json: bool, quiet: bool
     predictor, types = set_up_compiled_predictor(model, asked_for.tokenizer)
     data = examples_by_recipe(predictor, types, asked_for.data, asked_for.skip_broken)
     batch = 1 if data.padded else asked_for.batch or predictor.batch()  # padding may be read as text
-    evaluation = evaluate(predictor, data, PART, Judging(batch, season=asked_for.season, folds=asked_for.folds))
+    evaluation = evaluate(
+        predictor,
+        data,
+        PART,
+        Judging(batch, padding_by_types(predictor, data), season=asked_for.season, folds=asked_for.folds),
+    )
     for line in evaluation.notes:
         note(f"note: {line}", quiet)
     facts = {"part": PART, "examples": len(data), "scaled": False, "figures": evaluation.to_json()}

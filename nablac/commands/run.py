@@ -116,8 +116,9 @@ def command(
         fitted = model.fitted
         columns = fitted.columns if fitted is not None else {}
         derived, known = (fitted.derived, fitted.known) if fitted is not None else ((), ())
-        reading = replace(reading, columns=columns, derived=derived, optional=random_keys(types), known=known)
-        text_tokenizer = _read_tokenizer(tokenizer) or (fitted.tokenizer if fitted is not None else None)
+        reading = replace(reading, columns=columns, derived=derived, fitted=fitted, known=known)
+        reading = replace(reading, optional=random_keys(types))
+        text_tokenizer = _read_tokenizer(tokenizer) or (fitted.only_tokenizer if fitted is not None else None)
         longest, shortest = longest_texts(model.elaborated), shortest_texts(model.elaborated)
         fed = read_texts_or_inputs(list(inputs), types, text_tokenizer, longest, reading, shortest)
         with stage("run"):
@@ -191,11 +192,12 @@ def _run_onnx(
     runner = OnnxRunner(file, device=options.device)
     recipe = recipe_in(runner.metadata, _read_tokenizer(tokenizer_file))
     fitted = recipe.fitted if recipe is not None else None
-    tokenizer = fitted.tokenizer if fitted is not None else None
+    tokenizer = fitted.only_tokenizer if fitted is not None else None
     types = _input_types(runner, file)
     columns = fitted.columns if fitted is not None else {}
     derived, known = (fitted.derived, fitted.known) if fitted is not None else ((), ())
-    reading = replace(reading, columns=columns, derived=derived, optional=random_keys(types), known=known)
+    reading = replace(reading, columns=columns, derived=derived, fitted=fitted, known=known)
+    reading = replace(reading, optional=random_keys(types))
     most, least = stored_lengths(runner.metadata), stored_lengths(runner.metadata, LEAST)
     fed = read_texts_or_inputs(list(inputs), types, tokenizer, most, reading, least)
     keys = {name: np.array(options.seed, np.int64) for name in reading.optional}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +52,7 @@ def set_up_training(
         fresh = (model.fresh or training.spec.settings.fresh) if fine_tunes else ()
         _load_start(training, model.weights, read_renames(model.rename), evaluated, fresh)
     if tokenizer is not None:
-        training.fitted = replace(training.known or Fitted(), tokenizer=read_tokenizer(tokenizer))
+        training.fitted = (training.known or Fitted()).with_tokenizer(read_tokenizer(tokenizer))
     return training
 
 

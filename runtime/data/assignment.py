@@ -66,9 +66,20 @@ def assign(
                     "name its columns: `columns(inputs: ..., targets: ...)`" if named and not examples.targets else None
                 )
                 raise NablacError(Diagnostic(codes.E824, message, span, hint=hint))
-            assignments.append(_whole(examples, name, spare.pop(0)))
+            alike = [source for source in spare if (source in examples.tokenizers) == _is_of_tokens(wanted[name])]
+            source = (alike or spare)[0]
+            spare.remove(source)
+            assignments.append(_whole(examples, name, source))
         _check_known(examples, spare, inputs, span)
+        unread = next((source for source in spare if source in examples.tokenizers), None)
+        if unread is not None:
+            message = f"no input of the model is left for the texts of `{unread}`"
+            raise NablacError(Diagnostic(codes.E824, message, span))
     return assignments
+
+
+def _is_of_tokens(type: TensorType) -> bool:
+    return type.rank == 2 and type.dtype.is_integer
 
 
 def _check_known(examples: Examples, spare: Sequence[str], inputs: Mapping[str, TensorType], span: Span | None) -> None:

@@ -52,7 +52,7 @@ class Batches:
         self.examples, self.rows = examples, examples.parts[part]
         self.size, self.shuffle, self.seed = size, shuffle, seed
         self.augmented = part == "training" and bool(examples.augmentations)
-        self.padding = padding or Padding.of_arrays(examples.arrays) if examples.padded else None
+        self.padding = padding or Padding.of_examples(examples) if examples.padded else None
         self._known: dict[str, Array] | None = None  # the lengths of padded rows, by dim
 
     def __len__(self) -> int:
@@ -146,16 +146,16 @@ class Batches:
         known: dict[str, Array] = {}
         for name, dim in padding.axes.items():
             known.setdefault(dim, np.zeros(len(self.examples), np.int64))
-            one = Padding({name: dim})
+            one = Padding({name: dim}, tokens=padding.tokens)
             for rows, block in blocks(self.examples.arrays[name], self.rows):
-                lengths = one.lengths({name: block}, self.examples.padding)[dim]
+                lengths = one.lengths({name: block})[dim]
                 known[dim][rows] = np.maximum(known[dim][rows], lengths)
         return known
 
     def _batch(self, rows: Array, epoch: int, number: int) -> dict[str, Array]:
         batch = {name: array[rows] for name, array in self.examples.arrays.items()}
         if self.padding is not None:
-            batch = self.padding.trim(batch, self.examples.padding)
+            batch = self.padding.trim(batch)
         if self.augmented:
             from runtime.data.augmentation import augment
 

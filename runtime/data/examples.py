@@ -115,6 +115,7 @@ class Examples:
     class_weights: tuple[float, ...] = ()  # by the number of a class, where examples have weights of their classes
     starts: Array | None = None  # the number of the first row of each window among all rows of the series
     known: tuple[str, ...] = ()  # the inputs of columns that are known of the rows to predict: they are of these rows
+    tokenizers: Mapping[str, Tokenizer] = field(default_factory=dict)  # by column of texts
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
@@ -131,10 +132,15 @@ class Examples:
         columns = self.columns.get(name, ())
         return self.classes.get(columns[0], ()) if len(columns) == 1 else ()
 
-    @property
-    def padding(self) -> int:
-        """The padding token."""
-        return (self.tokenizer.padding or 0) if self.tokenizer is not None else 0
+    def tokenizer_of(self, name: str) -> Tokenizer | None:
+        """The tokenizer of an array, if it holds tokens; of data without a table that of all arrays."""
+        columns = self.columns.get(name, ())
+        return self.tokenizers.get(columns[0]) if self.tokenizers and columns else self.tokenizer
+
+    def padding_of(self, name: str) -> int:
+        """The padding token of an array."""
+        tokenizer = self.tokenizer_of(name)
+        return (tokenizer.padding or 0) if tokenizer is not None else 0
 
     def split(self, context: Context) -> Examples:
         """The examples with their parts: the last ones in time, or random ones, are for validation and test."""
@@ -160,7 +166,8 @@ def fitted_to(examples: Examples) -> Fitted:
     )
     state = (examples.scalings, examples.classes, examples.tokenizer)
     fitted = Fitted(*state, labels, inputs, targets, examples.stages, examples.fills, examples.dates)
-    return replace(fitted, known=examples.known, class_weights=examples.class_weights)
+    class_weights, tokenizers = examples.class_weights, examples.tokenizers
+    return replace(fitted, known=examples.known, class_weights=class_weights, tokenizers=tokenizers)
 
 
 def digest(examples: Examples) -> str:

@@ -23,6 +23,7 @@ from runtime.data.calendar_features import calendar_of, calendar_requests
 from runtime.data.filling import fill_of, flagged, requests
 from runtime.data.lags import lag_of, lag_requests
 from runtime.data.scaling import Scaling
+from runtime.data.text_columns import request_of, text_requests
 from runtime.metadata import column_names, texts
 from runtime.text.tokenizers import Tokenizer, from_json, read_tokenizer
 from runtime.typed import read_as
@@ -46,6 +47,8 @@ class Stage:
 class Fitted:
     """Scalings by the names of inputs and targets, classes by the names of columns, the tokenizer of texts.
 
+    `tokenizers` are those of columns of texts in a table; columns may share one.
+
     `labels` are the names of the target's classes in order; `columns` are the columns of a table in each input, and
     `targets` those in each target. `stages` begin with the source; they are empty if the data was arrays, and in files
     of earlier versions. `fills` are the means by column that stand for missing numbers, `dates` how
@@ -64,6 +67,19 @@ class Fitted:
     dates: Mapping[str, str] = field(default_factory=dict)
     known: tuple[str, ...] = ()
     class_weights: tuple[float, ...] = ()
+    tokenizers: Mapping[str, Tokenizer] = field(default_factory=dict)
+
+    def with_tokenizer(self, tokenizer: Tokenizer) -> Fitted:
+        """The same with another tokenizer: of all texts."""
+        if self.tokenizers:
+            return replace(self, tokenizers=dict.fromkeys(self.tokenizers, tokenizer))
+        return replace(self, tokenizer=tokenizer)
+
+    @property
+    def only_tokenizer(self) -> Tokenizer | None:
+        """The tokenizer of texts that are given without their column; None where there are several, or none."""
+        shared = sharing_columns(self.tokenizers)
+        return shared[0][0] if len(shared) == 1 else self.tokenizer
 
     def of_inputs(self, targets: Iterable[str]) -> Fitted:
         """What was fitted to the inputs alone, without the scalings and classes of these targets and their columns."""
@@ -138,8 +154,34 @@ def facts_of(fitted: Fitted) -> dict[str, Any]:
         "dates": dict(fitted.dates),
         "known": fitted.known,
         **({"class_weights": list(fitted.class_weights)} if fitted.class_weights else {}),
+        "tokenizers": [
+            {"columns": columns, "tokenizer": json.loads(tokenizer.to_json())}
+            for tokenizer, columns in sharing_columns(fitted.tokenizers)
+        ],
         "stages": [{"name": stage.name, "arguments": stage.arguments} for stage in fitted.stages],
     }
+
+
+def sharing_columns(tokenizers: Mapping[str, Tokenizer]) -> list[tuple[Tokenizer, list[str]]]:
+    """Each tokenizer once, with the columns that share it."""
+    shared: dict[int, tuple[Tokenizer, list[str]]] = {}
+    for column, tokenizer in tokenizers.items():
+        shared.setdefault(id(tokenizer), (tokenizer, []))[1].append(column)
+    return list(shared.values())
+
+
+def _tokenizers(stored: Any) -> dict[str, Tokenizer]:
+    """Tokenizers by column from the JSON values of `facts_of`; Python's exceptions for anything else."""
+    tokenizers: dict[str, Tokenizer] = {}
+    for entry in read_as(list[dict[str, Any]], stored):
+        columns = texts(entry["columns"])
+        try:
+            tokenizer = from_json(json.dumps(entry["tokenizer"]))
+        except NablacError as error:
+            listed = ", ".join(f"`{column}`" for column in columns)
+            raise ValueError(f"the tokenizer of {listed}: {error.diagnostics[0].message}") from None
+        tokenizers.update(dict.fromkeys(columns, tokenizer))
+    return tokenizers
 
 
 def parse_facts(stored: Any, tokenizer: Tokenizer | None) -> Fitted:
@@ -157,6 +199,7 @@ def parse_facts(stored: Any, tokenizer: Tokenizer | None) -> Fitted:
         read_as(dict[str, str], stored.get("dates", {})),
         tuple(texts(stored.get("known", []))),
         tuple(read_as(list[float], stored.get("class_weights", []))),
+        _tokenizers(stored.get("tokenizers", [])),
     )
     _check_stages(fitted)
     return fitted
@@ -174,8 +217,14 @@ def _check_stages(fitted: Fitted) -> None:
     undated = next((column for column in dated if column not in fitted.dates), None)
     if undated is not None:
         raise ValueError(f"how the dates of `{undated}` are written is not there")
+    inputs = {name for names in fitted.columns.values() for name in names}
+    texts_read = text_requests(fitted.stages)
+    unread = (name for name in sorted(inputs - fitted.tokenizers.keys()) if request_of(texts_read, name) is not None)
+    missing = next(unread, None)
+    if missing is not None:
+        raise ValueError(f"the tokenizer of `{missing}` is not there")
     fills = requests(fitted.stages)
-    for name in {name for names in fitted.columns.values() for name in names} - fitted.classes.keys() - fitted.derived:
+    for name in inputs - fitted.classes.keys() - fitted.derived - fitted.tokenizers.keys():
         if fill_of(fills, name) is not None and name not in fitted.fills:
             raise ValueError(f"the number for missing cells of `{name}` is not there")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,6 +63,7 @@ class LargeRows(Rows):
         span: Span | None,
         classes: Mapping[str, tuple[str, ...]] | None = None,
         order: Order | None = None,
+        inputs: Collection[str] = (),
     ) -> ReadRows:
         """Columns as numbers, in a scratch file."""
         self.check_columns(names, span)
@@ -75,7 +76,7 @@ class LargeRows(Rows):
         for block in self._read(sources, once):
             rows = writer.of_series(block, split, once, span) if self.by else block
             rows = replace(rows, calendars=self.calendars, fills=self.fills, lags=self.lags, earlier=earlier)
-            read = rows.read_columns(names, once, span, texts, closed=True)
+            read = rows.read_columns(names, once, span, texts, closed=True, inputs=inputs)
             if order is not None:
                 order.check(rows, read.kept)
             earlier.forget(reach)

@@ -26,6 +26,7 @@ from runtime.data.sources import SOURCES
 from runtime.data.stages import ON_LARGE_TABLES, STAGES, apply_split
 from runtime.data.stored_rows import StoredRows, change_rows
 from runtime.data.target_gaps import mask_of, with_stand_ins
+from runtime.data.tokenized_examples import fitting_tokens
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -107,6 +108,9 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
         known += [name] if assignment.source in examples.known else []
         check_kind(assignment, type, examples, span)
         whole, missing = assignment.array, None
+        tokenizer = examples.tokenizers.get(assignment.source)
+        if tokenizer is not None:
+            whole = fitting_tokens(name, whole[:], type, tokenizer, assignment.source, span)
         if name in wanted.targets:
             whole, missing = with_stand_ins(whole, examples.parts["training"])
         array = reshape(whole, assignment, type, examples, name in wanted.targets, span)

@@ -67,12 +67,13 @@ def _no_row(name: str, number: int, row: int | None, size: int, examples: Exampl
     if number < 0:
         message = f"`{name}` holds {number}, and rows of a table count from 0"
         return NablacError(Diagnostic(codes.E851, message, span, place=location))
-    if examples.tokenizer is None:
+    tokenizer = examples.tokenizer_of(name)
+    if tokenizer is None:
         message = f"`{name}` holds {number:,}, and the model looks it up in a table of {size:,} rows"
         hint = f"the table needs {number + 1:,} rows, or the data smaller numbers"
         return NablacError(Diagnostic(codes.E851, message, span, place=location, hint=hint))
     largest = max(int(block.max()) for _, block in blocks(examples.arrays[name]))
     message = f"`{name}` holds {largest:,}, and the model looks it up in a table of {size:,} rows"
-    needed = examples.tokenizer.size
+    needed = tokenizer.size
     hint = f"the vocabulary needs {needed:,} rows, or the data fewer tokens: `tokens(most: {size})`"
     return NablacError(Diagnostic(codes.E851, message, span, hint=hint))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Span
 from runtime.conversion import CannotConvert, check_numbers, convert
 from runtime.data.assignment import Assigned, example_type
+from runtime.data.categories import UNSEEN
 from runtime.data.stored_rows import StoredRows, blocks, change_rows
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ def reshape(
         return _one_hot(array, examples, name, type, span)
     if texts and (type.dtype.is_float or len(assigned.columns) > 1):
         classes = examples.classes[texts[0]]
-        several = f"{len(classes)} classes, as `{classes[0]}`" if len(classes) > 1 else f"one class, `{classes[0]}`"
+        several = f"{len(classes)} classes, as `{classes[-1]}`" if UNSEEN in classes else _several(classes)
         message = f"column `{texts[0]}` holds texts, {several}, and the model's `{name}` is {type}"
         kind = f"or `f32[batch, {len(classes)}]` of one-hot rows" if target else "for an `Embedding`"
         raise NablacError(Diagnostic(codes.E824, message, span, hint=f"declare `{texts[0]}: i64[batch]`, {kind}"))
@@ -59,6 +61,10 @@ def reshape(
         message = f"the model's `{name}`: expected {type}, got examples of {example_type(array)}"
         raise NablacError(Diagnostic(codes.E824, message, span))
     return array
+
+
+def _several(classes: Sequence[str]) -> str:
+    return f"{len(classes)} classes, as `{classes[0]}`" if len(classes) > 1 else f"one class, `{classes[0]}`"
 
 
 def check_kind(assigned: Assigned, type: TensorType, examples: Examples, span: Span | None) -> None:
@@ -114,7 +120,7 @@ def _unfit(
 
 def too_many_texts(column: str, examples: Examples, model: str, code: codes.Code, span: Span | None) -> NablacError:
     """The error for more classes than the model has; it is about no single line of the file."""
-    texts = examples.classes[column]
+    texts = [text or "(unseen)" for text in examples.classes[column]]
     shown = ", ".join(f"`{text}`" for text in texts[:_SHOWN]) + (", .." if len(texts) > _SHOWN else "")
     message = f"`{column}` holds {len(texts):,} classes, {shown}, and {model}"
     note = f"read from {examples.path}" if examples.path else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.data.stored_rows import StoredRows
+from runtime.data.stored_rows import StoredRows, pick_rows
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -40,6 +40,14 @@ class ReadRows:
     def keys(self) -> tuple[str, ...]:
         """The name of the series of each span; none where there is one series."""
         return () if self.series is None else tuple(self.names[self.series[first]] for first, _ in self.spans)
+
+    def take(self, chosen: Array) -> ReadRows:
+        """Some of the rows, by their indices."""
+        numbers, series, kept = (
+            column[chosen] if column is not None else None for column in (self.numbers, self.series, self.kept)
+        )
+        table, lines = pick_rows(self.table, chosen), pick_rows(self.lines, chosen)
+        return ReadRows(table, lines, numbers, self.classes, series, self.names, kept)
 
 
 def spans_of(series: Array | None, count: int) -> list[tuple[int, int]]:

@@ -154,15 +154,21 @@ def recipe_metadata(recipe: Recipe) -> dict[str, str]:
     return metadata
 
 
-def recipe_in(metadata: Mapping[str, str], tokenizer: Tokenizer | None = None) -> Recipe | None:
+def recipe_in(metadata: Mapping[str, str], another: Tokenizer | None = None) -> Recipe | None:
     """The recipe of a compiled model; of an earlier version what it says of columns and classes, None of any other.
 
-    `tokenizer` stands for its own. NablacError (E915) for what nablac did not write.
+    `another` tokenizer stands for its own. NablacError (E915) for what nablac did not write.
     """
+    tokenizer = another
     if tokenizer is None and TOKENIZER in metadata:
         tokenizer = from_json(metadata[TOKENIZER])
     if RECIPE in metadata:
-        return read_entry(metadata, RECIPE, None, lambda value: Recipe(parse_facts(value, tokenizer), _outputs(value)))
+        recipe = read_entry(
+            metadata, RECIPE, None, lambda value: Recipe(parse_facts(value, tokenizer), _outputs(value))
+        )
+        if recipe is None or another is None:
+            return recipe
+        return replace(recipe, fitted=recipe.fitted.with_tokenizer(another))
     columns: dict[str, tuple[str, ...]] = read_entry(metadata, COLUMNS, {}, column_names)
     labels: list[str] = read_entry(metadata, CLASSES, [], texts)
     if not columns and not labels and tokenizer is None:

@@ -12,6 +12,7 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.source import Span
 from runtime.data.calendar_features import Calendar, calendar_of, format_of
+from runtime.data.categories import UNSEEN, Categories, categories_of
 from runtime.data.csv_file import PLAIN, Format, Report
 from runtime.data.csv_file import Table as CsvTable
 from runtime.data.filling import Fill, fill_of, flagged
@@ -21,9 +22,12 @@ from runtime.data.scaling import Scale
 
 if TYPE_CHECKING:
     from compiler.types import Array
+    from runtime.data.text_columns import TextColumns
 
 
 _MOST_LISTED = 12
+# What to do about a cell of an input that is none of the classes
+_KEEPS = 'train with `categories(columns: "{}"{})`, which has an entry for {} ones; `--skip-broken` skips such rows'
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +37,10 @@ class Table:
     numbers: Array
     kept: Array
     classes: dict[str, tuple[str, ...]]
+
+    def take(self, chosen: Array) -> Table:
+        """Some of the rows, by their indices or flags."""
+        return Table(self.numbers[chosen], self.kept[chosen], self.classes)
 
 
 class Order(Protocol):
@@ -65,6 +73,8 @@ class Rows:
     fills: tuple[Fill, ...] = ()  # of missing cells, which are NaN in what is read
     lags: tuple[Lag, ...] = ()  # of columns that earlier rows add
     earlier: EarlierRows | None = None  # where the table is read in blocks
+    texts: tuple[TextColumns, ...] = ()  # of columns that become tokens
+    categories: tuple[Categories, ...] = ()  # of columns with an entry for unseen classes
 
     @staticmethod
     def of(table: CsvTable, path: str, format: Format, report: Report) -> Rows:
@@ -132,9 +142,10 @@ class Rows:
         span: Span | None,
         classes: Mapping[str, tuple[str, ...]] | None = None,
         order: Order | None = None,
+        inputs: Collection[str] = (),
     ) -> ReadRows:
         """Columns as `read_columns` reads them, and the rows of each series; `order` looks at their dates."""
-        read = self.read_columns(names, report, span, classes)
+        read = self.read_columns(names, report, span, classes, inputs=inputs)
         kept = read.kept
         if order is not None:
             order.check(self, kept)
@@ -150,12 +161,13 @@ class Rows:
         classes: Mapping[str, tuple[str, ...]] | None = None,
         *,
         closed: bool = False,
+        inputs: Collection[str] = (),
     ) -> Table:
         """Read columns as numbers; rows with a broken cell are an error, or skipped.
 
         If `classes` is not None, a column without any number is one of class names, and is read as their indices:
         `classes` are those that are known already. With `closed` no other column has any. A row of which a lag has no
-        number is left out, with a note.
+        number is left out, with a note. Of `inputs` the error for an unknown class says what keeps its rows.
         """
         self.check_columns(names, span)
         texts = {name: classes[name] for name in names if name in classes} if classes is not None else {}
@@ -179,7 +191,7 @@ class Rows:
             has_gaps = not known and fill_of(self.fills, source) is not None
             numbers = None if known else self._whole_column(source, has_gaps)
             if numbers is None:
-                numbers = self._cell_by_cell(source, known, has_gaps, kept, report)
+                numbers = self._cell_by_cell(source, known, has_gaps, kept, report, source in inputs)
             table[:, column] = np.isnan(numbers) if of_flags is not None else numbers
         self._leave_out(table, names, kept, report)
         return Table(table[kept], np.flatnonzero(kept), texts)
@@ -234,21 +246,35 @@ class Rows:
         return self.cells[name]
 
     def _cell_by_cell(
-        self, name: str, known: Mapping[str, float], has_gaps: bool, kept: Array, report: Report
+        self,
+        name: str,
+        known: Mapping[str, float],
+        has_gaps: bool,
+        kept: Array,
+        report: Report,
+        is_input: bool = False,
     ) -> Array:
         """A column as numbers, with NaN for what is missing; a row with a broken cell is no longer `kept`."""
+        request = categories_of(self.categories, name)
+        takes_empty = request is not None and request.allows_empty
         numbers = np.full(len(self.lines), np.nan)
         for row, cell in enumerate(self.cells[name]):
-            number = known.get(cell.strip()) if known else self.format.number(cell)
+            number = _number_of(cell.strip(), known, takes_empty) if known else self.format.number(cell)
             if number is not None:
                 numbers[row] = number
             elif kept[row] and not (has_gaps and is_missing(cell)):
                 kept[row] = False
                 what = f"none of the classes {_list(list(known))}" if known else "not a number"
                 shown = f"`{_shorten(cell)}` is {what}" if cell.strip() else "the cell is empty"
-                hint = None if known else self.format.hint(cell)
+                hint = self._hint_of_class(name, cell, known, is_input) if known else self.format.hint(cell)
                 report.report_broken(f"{self.path}:{self.lines[row]}", f"column `{name}`: {shown}", hint)
         return numbers
+
+    def _hint_of_class(self, name: str, cell: str, known: Mapping[str, float], is_input: bool) -> str | None:
+        """What keeps the rows of a cell of no class; None for a target."""
+        if cell.strip():
+            return _KEEPS.format(name, "", "unseen") if is_input else None
+        return _KEEPS.format(name, ", empty: true", "empty") if UNSEEN in known else None
 
     def _whole_column(self, name: str, has_gaps: bool) -> Array | None:
         """A column as numbers; None where it has to be looked at cell by cell, as one of them may be broken."""
@@ -267,15 +293,17 @@ class Rows:
                 continue
             texts = self.class_texts(name)
             if texts:
-                classes[name] = tuple(sorted(texts))
+                unseen = (UNSEEN,) if categories_of(self.categories, name) is not None else ()
+                classes[name] = (*unseen, *sorted(texts))
         return classes
 
     def class_texts(self, name: str) -> set[str] | None:
-        """The texts in a column; None where one of them is a number, so that it is no column of classes."""
-        if name in self.stored:
+        """The texts in a column of classes; None where one of them is a number, unless it is asked for."""
+        is_asked = categories_of(self.categories, name) is not None
+        if name in self.stored and not is_asked:
             return None
         texts = {cell.strip() for cell in self.cells[name]} - {""}
-        return None if any(self.format.is_numeric(text) for text in texts) else texts
+        return texts if is_asked or not any(self.format.is_numeric(text) for text in texts) else None
 
 
 class _TakenCells(Mapping[str, Sequence[str]]):
@@ -307,6 +335,11 @@ _MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "n
 def is_missing(cell: str) -> bool:
     """Whether a cell says that there is no number: in one of the ways in which programs and offices write it."""
     return cell.strip().lower() in _MISSING
+
+
+def _number_of(text: str, known: Mapping[str, float], takes_empty: bool) -> float | None:
+    """The number of a class; of one that is not known that of the entry for unseen ones, if there is one."""
+    return known.get(text, known.get(UNSEEN)) if text or takes_empty else None
 
 
 def _shorten(cell: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +13,7 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.by_series import split_series
 from runtime.data.calendar_features import Calendar, calendar_of
+from runtime.data.categories import Categories
 from runtime.data.coded_text import coded, coded_words, distinct_characters
 from runtime.data.context import Context
 from runtime.data.date_order import DateOrder
@@ -22,11 +23,14 @@ from runtime.data.filled_examples import fill_examples
 from runtime.data.filling import Fill
 from runtime.data.lags import Lag
 from runtime.data.large_tables import LargeRows
+from runtime.data.merged_classes import check_categories, merge_rare
 from runtime.data.read_rows import ReadRows
 from runtime.data.rows import Rows
 from runtime.data.scaling import Scale
 from runtime.data.stage_arguments import check_kind, date_formats, names_of
-from runtime.data.stored_rows import change_rows
+from runtime.data.stored_rows import StoredRows, change_rows
+from runtime.data.text_cells import rows_with_texts, text_inputs
+from runtime.data.tokenized_examples import tokenize_examples
 from runtime.data.tokens import known_tokenizer, tokens, windows_of
 from runtime.data.windows import window
 from runtime.text.tokenizers import ListTokenizer
@@ -82,6 +86,15 @@ def lag(data: Rows, stage: DataStage, context: Context) -> Rows:
     return replace(data, lags=(*data.lags, request))
 
 
+def categories(data: Rows, stage: DataStage, context: Context) -> Rows:
+    """Request an entry for unseen classes of columns, for `columns`; see `runtime.data.categories`."""
+    check_kind(data, Rows, stage)
+    request = Categories.of(stage.arguments, stage.span)
+    for name in request.columns:
+        data.texts_of(name, stage.span)
+    return replace(data, categories=(*data.categories, request))
+
+
 def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
     """Make each row an example: `inputs` and `targets` are names of columns; a column of texts holds classes.
 
@@ -89,21 +102,33 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
     """
     check_kind(data, Rows, stage)
     inputs, targets = names_of(stage.arguments["inputs"]), names_of(stage.arguments["targets"])
+    texts = text_inputs(data, inputs, targets, stage.span)
+    check_categories(data, targets, stage.span)
     for name in targets:
         if name in inputs:  # usually a mistake: the model is fed the answer
             context.notes.setdefault(f"column `{name}` is a target and an input too", [str(stage.span)])
     known = context.fitted.classes if context.fitted is not None else {}
     order = DateOrder(context) if data.lags else None
-    names_read = [*inputs, *targets, *(name for name in weight_column(context) if name not in (*inputs, *targets))]
-    read = data.read(names_read, context, stage.span, known, order)
-    arrays, names = {"input": change_rows(read.table, lambda rows: rows[:, : len(inputs)])}, {"input": tuple(inputs)}
+    numbers = [name for name in inputs if name not in texts]
+    names_read = [*numbers, *targets, *(name for name in weight_column(context) if name not in (*numbers, *targets))]
+    read = data.read(names_read, context, stage.span, known, order, inputs=numbers)
+    arrays: dict[str, Array | StoredRows] = {}
+    if texts:
+        assert read.kept is not None  # no table on disk has columns of texts
+        read = read.take(np.flatnonzero(rows_with_texts(data, texts, read.kept, context, stage.span)))
+        arrays |= dict.fromkeys(texts, read.kept)
+    names: dict[str, tuple[str, ...]] = {}
+    of_inputs, of_targets = (_free_name(name, texts) for name in ("input", "target"))
+    if numbers:
+        arrays[of_inputs] = change_rows(read.table, lambda rows: rows[:, : len(numbers)])
+        names[of_inputs] = tuple(numbers)
     if targets:
-        arrays["target"] = change_rows(read.table, lambda rows: rows[:, len(inputs) : len(inputs) + len(targets)])
-        names["target"] = tuple(targets)
+        arrays[of_targets] = change_rows(read.table, lambda rows: rows[:, len(numbers) : len(numbers) + len(targets)])
+        names[of_targets] = tuple(targets)
     examples = Examples(
         arrays,
-        ("input",),
-        ("target",) if targets else (),
+        (*((of_inputs,) if numbers else ()), *texts),
+        (of_targets,) if targets else (),
         columns=names,
         scales=data.scales,
         classes=dict(read.classes),
@@ -115,7 +140,14 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
     weight = weights_of_rows(read, names_read, data.path, context)
     if weight is not None:
         examples = replace(examples, arrays={**examples.arrays, EXAMPLE_WEIGHT: weight})
-    return fill_examples(examples, data, context, stage.span) if data.fills else examples
+    if data.fills:
+        examples = fill_examples(examples, data, context, stage.span)
+    return tokenize_examples(merge_rare(examples, data, context), data, texts, context)
+
+
+def _free_name(name: str, taken: Sequence[str]) -> str:
+    """The name of an array, beside those of columns of texts."""
+    return name if name not in taken else _free_name(f"{name}_", taken)
 
 
 def _parts_in_time(read: ReadRows, context: Context, stage: DataStage) -> dict[str, Array]:
@@ -218,6 +250,7 @@ STAGES: dict[str, Step] = {
     "fill": fill,
     "calendar": calendar,
     "lag": lag,
+    "categories": categories,
     "columns": columns,
     "window": window,
     "standardize": standardize,

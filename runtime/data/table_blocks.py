@@ -306,9 +306,15 @@ def mapping_blocks(columns: Mapping[str, Any], place: str, most: int) -> Iterato
         raise NablacError(Diagnostic(codes.E823, "the table has no rows", place=place))
     for start in range(0, count, most):
         values = {name: column[start : start + most] for name, column in arrays.items()}
-        cells = {name: [cell_text(value) for value in column] for name, column in values.items()}
+        cells = {name: _cells(column) for name, column in values.items()}
         numbers = range(start, min(start + most, count))
         yield Block(Rows(place, cells, [number + 1 for number in numbers], list(numbers)), values)
+
+
+def _cells(column: Sequence[Any]) -> list[str]:
+    """The values of a column as texts; NaN among texts, as a data frame has it, is an empty cell."""
+    has_texts = any(isinstance(value, str) for value in column)
+    return ["" if has_texts and value != value else cell_text(value) for value in column]
 
 
 def _listed(column: Any) -> list[Any]:

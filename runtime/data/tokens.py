@@ -16,7 +16,10 @@ from runtime.data.coded_text import WindowRows, coded, learn_of_text, read_small
 from runtime.data.context import Context
 from runtime.data.csv_file import PLAIN
 from runtime.data.examples import Examples, Text, cuts, window_parts
+from runtime.data.padding import pad
+from runtime.data.rows import Rows
 from runtime.data.stored_rows import StoredRows, change_rows
+from runtime.data.text_columns import TextColumns
 from runtime.data.token_row import TokenRow
 from runtime.text import roles
 from runtime.text.learning import learn
@@ -24,25 +27,35 @@ from runtime.text.tokenizers import PADDING, Tokenizer, read_tokenizer
 
 if TYPE_CHECKING:
     from compiler.types import Array
+    from grammar.source import Span
 
 
 _AT_ONCE = 1 << 20  # tokens that are hidden together
 IGNORED = -100  # the label of tokens that are not hidden, which losses ignore
 
 
-def tokens(data: Text, stage: DataStage, context: Context) -> Examples:
+def tokens(data: Text | Rows, stage: DataStage, context: Context) -> Examples | Rows:
     """Pairs as `source`, `target_in` and `target_out`, or as `tokens` and `label`; a single text as windows.
 
     `target_in` begins with a begin token and `target_out` ends with an end token: they are shifted by one. With
     `target: "class"` the second side of a pair is the name of a class, with `target: "number"` a number. The vocabulary
     of at most `most` tokens is learnt from the training part. Pairs of more than `length` tokens on a side are skipped,
-    and reported with their lines.
+    and reported with their lines. Of a table, columns are requested as tokens; see `runtime.data.text_columns`.
     """
+    if isinstance(data, Rows):
+        return _requested(data, TextColumns.of(stage.arguments, stage.span))
     if not isinstance(data, Text):
         raise NablacError(Diagnostic(codes.E823, "`tokens` takes a text, or pairs of texts", stage.span))
     if not data.lines:
         return _masked_tokens(data, stage, context) if stage.arguments["hide"] else _next_tokens(data, stage, context)
     return _pairs(data, stage, context)
+
+
+def _requested(data: Rows, request: TextColumns) -> Rows:
+    """The rows with a request for tokens of columns."""
+    for name in request.columns:
+        data.texts_of(name, request.span)
+    return replace(data, texts=(*data.texts, request))
 
 
 def _pairs(data: Text, stage: DataStage, context: Context) -> Examples:
@@ -55,7 +68,7 @@ def _pairs(data: Text, stage: DataStage, context: Context) -> Examples:
     training = (data.lines[number] for number in whole.parts["training"])
     texts = [side for line in training for side in line[: 2 if translated else 1]]
     tokenizer = _tokenizer(partial(learn, texts), stage, context)
-    _check_special(tokenizer, stage, translated)
+    check_special(tokenizer, stage.span, ends=translated)
     sources = [roles.whole(tokenizer, line[0]) for line in data.lines]
     answers = [tokenizer.encode(line[1]) for line in data.lines] if translated else None
     kept = _fitting_pairs(data, sources, answers, tokenizer, stage, context)
@@ -118,26 +131,32 @@ def known_tokenizer(context: Context) -> Tokenizer | None:
     return context.fitted.tokenizer if context.fitted is not None else None
 
 
-def _check_special(tokenizer: Tokenizer, stage: DataStage, translated: bool) -> None:
-    """NablacError for a tokenizer without the special tokens for padding and the end of a translation."""
+def check_special(tokenizer: Tokenizer, span: Span | None, *, ends: bool) -> None:
+    """NablacError for a tokenizer without a token for padding, or without one that `ends` a translation."""
     if tokenizer.padding is None:
         message = "this tokenizer has no padding token, which fills up the shorter of two texts"
         hint = "use a tokenizer with a token `<pad>` or `[PAD]`; windows of one text need none"
-        raise NablacError(Diagnostic(codes.E850, message, stage.span, hint=hint))
-    if translated and tokenizer.end is None:
+        raise NablacError(Diagnostic(codes.E850, message, span, hint=hint))
+    if ends and tokenizer.end is None:
         message, hint = "this tokenizer has no end token", "use one with `</s>`, `<eos>` or `[SEP]`"
-        raise NablacError(Diagnostic(codes.E850, message, stage.span, hint=hint))
+        raise NablacError(Diagnostic(codes.E850, message, span, hint=hint))
 
 
-def _tokenizer(learnt: Callable[[str, int], Tokenizer], stage: DataStage, context: Context) -> Tokenizer:
-    """The run's tokenizer, one from the file that `kind` names, or one that is `learnt`, of a kind and a size."""
-    kind = stage.arguments["kind"]
-    fitted = known_tokenizer(context)
-    if fitted is not None:
-        return fitted
+Learnt = Callable[[str, int], Tokenizer]
+"""A tokenizer of a kind and a size that is learnt."""
+
+
+def _tokenizer(learnt: Learnt, stage: DataStage, context: Context) -> Tokenizer:
+    """The run's tokenizer, or a new one."""
+    arguments = stage.arguments
+    return known_tokenizer(context) or new_tokenizer(learnt, arguments["kind"], arguments["most"], stage.span, context)
+
+
+def new_tokenizer(learnt: Learnt, kind: str, most: int, span: Span | None, context: Context) -> Tokenizer:
+    """A tokenizer from the file that `kind` names, or one that is learnt."""
     if not kind.endswith((".json", ".txt")):
-        return learnt(kind, stage.arguments["most"])
-    return read_tokenizer(context.path(kind, stage.span))
+        return learnt(kind, most)
+    return read_tokenizer(context.path(kind, span))
 
 
 def _tokenizer_of_text(data: Text, stage: DataStage, context: Context) -> Tokenizer:
@@ -258,12 +277,4 @@ def _too_few(tokens: TokenRow, length: int, stage: DataStage) -> NablacError:
     return NablacError(Diagnostic(codes.E823, f"{len(tokens)} tokens are too few for windows of {length}", stage.span))
 
 
-def pad(rows: list[list[int]], padding: int = PADDING) -> Array:
-    """Rows of tokens as one array, padded at the end."""
-    array = np.full((len(rows), max(map(len, rows))), padding, np.int64)
-    for number, row in enumerate(rows):
-        array[number, : len(row)] = row
-    return array
-
-
-__all__ = ["Tokenizer", "known_tokenizer", "pad", "tokens", "windows_of"]
+__all__ = ["Tokenizer", "check_special", "known_tokenizer", "new_tokenizer", "pad", "tokens", "windows_of"]

@@ -26,6 +26,7 @@ from runtime.data.rows import Rows
 from runtime.data.stage_arguments import check_kind, date_formats, names_of
 from runtime.data.stored_rows import StoredRows, blocks, change_rows, join_columns, pick_rows
 from runtime.data.target_gaps import has_target, missing_entries, note_gaps
+from runtime.data.text_cells import check_window_columns
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -50,6 +51,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     targets = names_of(arguments["target"]) or inputs
     known = names_of(arguments["known"])
     names = list(dict.fromkeys([*inputs, *targets, *known]))
+    check_window_columns(data, names)
     beside = [name for name in weight_column(context) if name not in names]
     if known and not isinstance(data, LargeRows):
         data = without_rows_to_predict(data, targets, context)
@@ -78,15 +80,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         by_series = _with_targets(by_series, table, take_out, begin, horizon, data.path, context)
     starts = np.concatenate(by_series) if by_series else np.zeros(0, int)
     if not len(starts):
-        rows_are = "1 row is" if len(table) == 1 else f"{len(table)} rows are"
-        raise NablacError(
-            Diagnostic(
-                codes.E823,
-                f"{rows_are} too few for windows of {length} and a horizon of {horizon}",
-                stage.span,
-                hint="use a shorter window or more data",
-            )
-        )
+        raise _too_few(len(table), length, horizon, stage)
     gaps = change_rows(table, partial(gaps_of, names=names, fills=data.fills)) if data.fills else None
     x = Windows.of(whole, starts, length, take_in, gaps)
     y = Windows.of(table, starts + begin, horizon, take_out)
@@ -130,6 +124,12 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     take_known = [names.index(name) for name in known]
     ahead = Windows.of(whole, starts + begin, horizon, take_known, gaps)
     return with_known(examples, ahead.where_it_fits(), tuple(known), _columns_of(training, take_known))
+
+
+def _too_few(count: int, length: int, horizon: int, stage: DataStage) -> NablacError:
+    rows_are = "1 row is" if count == 1 else f"{count} rows are"
+    message = f"{rows_are} too few for windows of {length} and a horizon of {horizon}"
+    return NablacError(Diagnostic(codes.E823, message, stage.span, hint="use a shorter window or more data"))
 
 
 def _columns_of(rows: Array | StoredRows, columns: list[int]) -> Array | StoredRows:

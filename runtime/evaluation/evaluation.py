@@ -64,7 +64,9 @@ def evaluate(predictor: Predictor, data: Examples, part: str, judging: Judging) 
     tasks, notes = tasks_of(predictor, data, judging.measured)
     tasks += reconstruction_tasks(predictor, data, judging.rebuilt)
     by_tokens = {
-        task.target: TokenResult(task, data.padding if data.padded else None) for task in tasks if task.what == "tokens"
+        task.target: TokenResult(task, data.padding_of(task.target) if data.padded else None)
+        for task in tasks
+        if task.what == "tokens"
     }
     kept: list[PartOutputs] = []
     names, judged = {task.output for task in tasks}, {task.target for task in tasks}

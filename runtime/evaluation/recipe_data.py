@@ -16,6 +16,7 @@ from grammar.diagnostics import NablacError
 from grammar.source import Source, Span
 from runtime.data.context import Context
 from runtime.data.loading import Requirements, load_examples
+from runtime.data.padding import Padding
 from runtime.data.table_files import of_file
 from runtime.prediction.predictor import no_recipe
 from runtime.training.training_data import path_of
@@ -59,6 +60,15 @@ def examples_by_recipe(
         ) from error
     examples.parts[PART] = np.arange(len(examples))
     return examples
+
+
+def padding_by_types(predictor: Predictor, examples: Examples) -> Padding | None:
+    """The padding of such examples: none along inputs of a fixed width, and as many tokens as the model needs."""
+    if not examples.padded:
+        return None
+    padding = Padding.of_examples(examples)
+    fixed = {name for name, type in predictor.types.items() if type.rank > 1 and isinstance(type.shape[1], int)}
+    return replace(padding, axes={name: name for name in padding.axes if name not in fixed}, least=predictor.least)
 
 
 def _target_types(predictor: Predictor, outputs: Mapping[str, TensorType]) -> dict[str, TensorType]:

@@ -93,10 +93,11 @@ def text_of(data: Examples, row: int) -> str | None:
         array = data.arrays[data.inputs[0]]
         if array.ndim != 2 or array.dtype.kind not in "iu":
             return None
-        text = data.tokenizer.decode([int(token) for token in array[row] if not data.padded or token != data.padding])
+        padding = data.padding_of(data.inputs[0])
+        text = data.tokenizer.decode([int(token) for token in array[row] if not data.padded or token != padding])
     else:
         return None
-    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
+    return _shortened(text)
 
 
 def _columns_of(data: Examples, rows: list[int]) -> tuple[list[str], list[list[str]]]:
@@ -105,6 +106,10 @@ def _columns_of(data: Examples, rows: list[int]) -> tuple[list[str], list[list[s
     cells: list[list[str]] = []
     for name in data.inputs:
         columns = data.columns.get(name, ())
+        if columns and columns[0] in data.tokenizers:
+            names.append(columns[0])
+            cells.append([_decoded(data, name, row) for row in rows])
+            continue
         numbers = raw_numbers(data, name, np.array(rows, int)).reshape(len(rows), -1)
         if not columns or numbers.shape[1] != len(columns):
             continue
@@ -117,7 +122,18 @@ def _columns_of(data: Examples, rows: list[int]) -> tuple[list[str], list[list[s
     return names, cells
 
 
+def _decoded(data: Examples, name: str, row: int) -> str:
+    """The text of a column, as its tokens tell it; shortened."""
+    tokenizer = data.tokenizers[data.columns[name][0]]
+    padding = data.padding_of(name)
+    return _shortened(tokenizer.decode([int(token) for token in data.arrays[name][row] if token != padding]))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
+
+
 def _cell(value: float, texts: tuple[str, ...]) -> str:
     if texts and 0 <= int(value) < len(texts):
-        return texts[int(value)]
+        return texts[int(value)] or "(unseen)"
     return readable(float(value))

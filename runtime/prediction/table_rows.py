@@ -10,6 +10,7 @@ import numpy as np
 
 from runtime.data.by_series import Key, SeriesSplit
 from runtime.data.calendar_features import calendar_requests
+from runtime.data.categories import category_requests
 from runtime.data.examples import Examples
 from runtime.data.filling import filled, requests
 from runtime.data.lags import EarlierRows, Lag, lag_requests
@@ -18,6 +19,7 @@ from runtime.data.table_blocks import Block
 from runtime.prediction.answers import Answers
 from runtime.prediction.findings import Findings
 from runtime.prediction.predictor import Predictor
+from runtime.prediction.text_feeds import TextFeeds
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -46,8 +48,9 @@ def numbers_of(block: Block, names: list[str], predictor: Predictor, findings: F
     fills = requests(fitted.stages)
     classes = {name: texts for name, texts in predictor.recipe.fitted.classes.items() if name in names}
     calendars = calendar_requests(fitted.stages, fitted.dates)
-    rows = replace(block.rows, fills=fills, calendars=calendars, lags=lag_requests(fitted.stages))
-    return rows.read_columns(names, findings, None, classes, closed=True)
+    lags, categories = lag_requests(fitted.stages), category_requests(fitted.stages)
+    rows = replace(block.rows, fills=fills, calendars=calendars, lags=lags, categories=categories)
+    return rows.read_columns(names, findings, None, classes, closed=True, inputs=names)
 
 
 def examples_at(block: Block, kept: Array, table: Table) -> Examples:
@@ -60,11 +63,14 @@ def predict_rows(
     predictor: Predictor, blocks: Iterator[Block], answers: Answers, keep: Keep, findings: Findings
 ) -> Iterator[Columns]:
     """Results a block at a time: the columns that are kept, and what the model says."""
-    names = input_columns(predictor)
+    read = input_columns(predictor)
     fitted = predictor.recipe.fitted
+    texts = TextFeeds.of(fitted, predictor.types)
+    names = [name for name in read if name not in texts.columns.values()]
     fills, lags = requests(fitted.stages), lag_requests(fitted.stages)
     for block in _with_earlier_rows(blocks, lags, predictor.recipe.series_columns, findings) if lags else blocks:
         table = numbers_of(block, names, predictor, findings)
+        rows, table = texts.with_texts(block.rows, table, fitted, findings) if texts.columns else (block.rows, table)
         if not len(table.kept):
             continue
         examples = examples_at(block, table.kept, table)
@@ -72,9 +78,11 @@ def predict_rows(
         feeds = {
             name: predictor.feed(name, numbers[:, _indices(names, predictor, name)], examples)
             for name in predictor.types
+            if name not in texts.columns
         }
-        predictions = answers.columns(predictor.run(feeds), len(table.kept))
-        beside = kept_names(keep, block.values, names)
+        batches = texts.batches(rows, table.kept, feeds, predictor, findings)
+        predictions = answers.columns(batches.run(predictor.run), len(table.kept))
+        beside = kept_names(keep, block.values, read)
         kept = {name: _at(block.values[name], table.kept) for name in beside}
         yield beside_predictions(kept, predictions, block.rows.path, findings)
 

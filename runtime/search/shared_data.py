@@ -61,6 +61,7 @@ def _key(stages: Sequence[DataStage], context: Context, wanted: Requirements) ->
     types = [(name, str(type)) for name, type in [*wanted.inputs.items(), *wanted.targets.items()]]
     fitted = context.fitted
     # Fitted states are compared by identity: shared examples have the same ones.
-    known = (id(fitted.scalings), id(fitted.classes), id(fitted.tokenizer)) if fitted is not None else None
+    states = (fitted.scalings, fitted.classes, fitted.tokenizer, fitted.tokenizers) if fitted is not None else ()
+    known = [id(state) for state in states]
     fixed, measured, weighed = sorted(context.fixed), sorted(wanted.measured), (wanted.weight, context.masks)
     return repr((described, asked, fixed, len(wanted.inputs), types, measured, weighed, known))

@@ -15,7 +15,7 @@ from compiler.training.losses import loss_graph
 from compiler.types import TensorType
 from grammar.diagnostics import NablacError
 from runtime.data.examples import Examples
-from runtime.data.padding import Padding, widen
+from runtime.data.padding import Padding
 from runtime.initialization import initialize, stored_operators
 from runtime.numpy_executor import NumpyRunner
 from runtime.text.lengths import least_widths, token_axes
@@ -33,8 +33,8 @@ def padding_of(model: ModelSpec, examples: Examples, weights: Mapping[str, Array
     types = {name: value.type for name, value in values.items()}
     graph = loss_graph(model)
     axes = {name: str(dim) for name, dim in token_axes(types) if name in examples.arrays}
-    padding = Padding(axes, least_widths(graph, types))
-    if not axes:
+    padding = Padding.along(axes, least_widths(graph, types), examples)
+    if not padding.axes:
         return padding
     return replace(padding, apart=_dims_whose_padding_is_read(graph, padding, examples, types, weights))
 
@@ -51,7 +51,7 @@ def _dims_whose_padding_is_read(
     Noise is added to the weights, since a weight that is 0 initially would hide an effect.
     """
     rows = data.parts["training"][:_ROWS] if len(data.parts["training"]) else np.arange(min(len(data), _ROWS))
-    batch = padding.trim({name: array[rows] for name, array in data.arrays.items()}, data.padding)
+    batch = padding.trim({name: array[rows] for name, array in data.arrays.items()})
     arrays: dict[str, Array] = {**batch, STEP: np.array(1), SEED: np.array(0)}
     feeds = {
         name: arrays[name].astype(value.type.dtype.numpy) for name, value in graph.inputs.items() if name in arrays
@@ -69,7 +69,7 @@ def _dims_whose_padding_is_read(
     read: set[str] = set()
     for dim in set(padding.axes.values()):
         wider = {
-            name: widen(array, array.shape[1] + _MORE, data.padding) if padding.axes.get(name) == dim else array
+            name: padding.widened(name, array, array.shape[1] + _MORE) if padding.axes.get(name) == dim else array
             for name, array in feeds.items()
         }
         try:

@@ -163,10 +163,10 @@ def _of_file(stages: Sequence[DataStage], path: str) -> Sequence[DataStage]:
 def _join(examples: Examples, part: str, other: Examples, path: str) -> Examples:
     """Add the examples of another file as a part."""
     arrays: dict[str, Array | StoredRows] = {}
-    padding = examples.padding
     for name, array in examples.arrays.items():
         added = other.arrays[name]
         if examples.padded and array.ndim == 2:
+            padding = examples.padding_of(name)
             widest = partial(widen, width=max(array.shape[1], added.shape[1]), padding=padding)
             array, added = change_rows(array, widest), change_rows(added, widest)
         if array.shape[1:] != added.shape[1:]:

@@ -39,7 +39,41 @@ REFUSED = {
         "`augment`: expected examples, got rows of a table",
         ROWS,
     ),
-    'csv("a.csv") -> tokens()': ("E823", "`tokens`: expected a text or pairs of texts, got rows of a table", ROWS),
+    'csv("a.csv") -> tokens()': (
+        "E823",
+        "`tokens` of a table needs `columns`",
+        'as in `tokens(columns: "review")`',
+    ),
+    f'csv("a.csv") -> tokens(columns: "a", target: "class") -> {COLUMNS}': (
+        "E823",
+        "`target` of `tokens` is for texts and pairs, not for a table",
+        None,
+    ),
+    'text("a.txt") -> tokens(columns: "a")': (
+        "E823",
+        "`columns` of `tokens` is for tables, not for texts and pairs",
+        None,
+    ),
+    'pairs("a.tsv") -> categories("a")': (
+        "E823",
+        "`categories`: expected rows of a table, got pairs of texts",
+        PAIRS,
+    ),
+    'npz("a.npz") -> tokens()': (
+        "E823",
+        "`tokens`: expected a text or pairs of texts or rows of a table, got examples",
+        ONCE,
+    ),
+    f'csv("a.csv") -> tokens(columns: ["a", "a"]) -> {COLUMNS}': (
+        "E605",
+        "`tokens`: no column may be named twice",
+        None,
+    ),
+    f'csv("a.csv") -> tokens(columns: ["a", "b"]) -> categories("b") -> {COLUMNS}': (
+        "E608",
+        "`b` is numbered twice; one of the two would have no effect",
+        None,
+    ),
     'pairs("a.tsv") -> words(length: 3)': ("E823", "`words`: expected a text, got pairs of texts", PAIRS),
     'text("a.txt") -> standardize() -> characters(length: 3)': (
         "E823",
@@ -69,6 +103,7 @@ ACCEPTED = [
     'csv("a.csv") -> standardize("z") -> augment(noise: 0.1)',  # the examples are arrays from Python
     'text("a.txt") -> split(validation: 0.1) -> tokens()',
     'pairs("a.tsv") -> tokens(target: "class")',
+    f'csv("a.csv") -> tokens(columns: "a") -> tokens(columns: "z", kind: "bpe") -> categories("b") -> {COLUMNS}',
     'digits("a.gz") -> standardize() -> augment(flip: true)',
     "arrays() -> min_max()",
 ]

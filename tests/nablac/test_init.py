@@ -48,6 +48,21 @@ TABLES = [
     ("texts between", "day,city,a,y", "2024-01-01,c{n},{x},{n}.5", 'inputs: ["a"], targets: ["y"]', "mse(y, value)"),
     ("a hard name", 'a,"say ""it"", now",y', "{x},{n}.5,{n}.5", 'inputs: ["a", "say \\"it\\", now"]', "mse(y, value)"),
     ("semicolons", "a;b;y", "{n},5;{n},25;{n},75", 'separator: ";", decimal: ","', "mse(y, value)"),
+    (
+        "classes and texts",
+        "note,city,a,mood,y",
+        '"a {word}, and {n}",{word},{x},{word},{n}.5',
+        'inputs: ["a", "city", "mood", "note"], targets: ["y"]',
+        "mse(y, value)",
+    ),
+    ("two texts alone", "note,more,y", "a {word} {n},an {n},{n}.5", 'inputs: ["note", "more"]', "mse(y, value)"),
+    (
+        "names of the language",
+        "seed,training,not,hidden,from,step,mean,mae,a,y",
+        "{word},{word},{word},{word},{word},{word},{word},{word},{x},{n}.5",
+        'inputs: ["a", "from", "mean"]',
+        "mse(y, value)",
+    ),
     ("no header", "1.5,2.5,3.5", "{n}.5,{x},{n}.5", 'inputs: ["0", "1"], targets: ["2"]', "mse(y, value)"),
 ]
 
@@ -125,7 +140,7 @@ WRONG = [
     (["houses.csv", "--target", "pric"], "did you mean `price`?"),
     (["houses.csv", "--target", "id"], "the column `id` of houses.csv has more than 20 different texts"),
     (["empty.csv"], "error[E823]"),
-    (["words.csv"], "has no column of numbers to predict `b` from"),
+    (["words.csv"], "has no column of numbers, classes or texts to predict `b` from"),
 ]
 
 
@@ -134,7 +149,7 @@ def test_what_cannot_be_done_is_refused_and_nothing_is_written(
     arguments: list[str], message: str, tmp_path: Path
 ) -> None:
     table(tmp_path, "id,a,price", "c{n},{x},{n}.5")
-    table(tmp_path, "a,b", "{word},{word}", "words.csv")
+    table(tmp_path, "a,b", "c{n},{word}", "words.csv")
     (tmp_path / "empty.csv").write_text("")
     before = sorted(tmp_path.iterdir())
     done = invoke("init", *arguments, folder=tmp_path)

@@ -99,7 +99,7 @@ def test_short_texts_train_beside_a_window_that_they_do_not_fill(tmp_path: Path,
 def test_the_tokens_around_a_text_may_be_its_padding() -> None:
     """As of tokenizers that end a text with the token that fills it up."""
     arrays = {"target_in": np.array([[1, 5, 6]]), "target_out": np.array([[5, 6, 0]])}
-    made = Padding({"target_in": "T", "target_out": "T"}).trim(arrays, 0)
+    made = Padding({"target_in": "T", "target_out": "T"}).trim(arrays)
     assert {name: array.shape for name, array in made.items()} == {"target_in": (1, 3), "target_out": (1, 3)}
 
 

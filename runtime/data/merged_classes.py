@@ -1,0 +1,60 @@
+"""Rare classes of the training part as one entry, which stands for those that training has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.categories import UNSEEN, categories_of
+from runtime.data.context import Context
+
+if TYPE_CHECKING:
+    from grammar.source import Span
+    from runtime.data.examples import Examples
+    from runtime.data.rows import Rows
+
+
+def check_categories(data: Rows, targets: Sequence[str], span: Span | None) -> None:
+    """NablacError for a target of which classes would become one."""
+    target = next((name for name in targets if categories_of(data.categories, name) is not None), None)
+    if target is not None:
+        message = f"column `{target}` is a target, and `categories` is for inputs: rare classes share an entry"
+        raise NablacError(Diagnostic(codes.E823, message, span))
+
+
+def merge_rare(examples: Examples, data: Rows, context: Context) -> Examples:
+    """Examples whose rare classes are UNSEEN, by the training part; those of a run are numbered so already."""
+    merged = [name for name in examples.classes if categories_of(data.categories, name) is not None]
+    if not merged or context.fitted is not None:
+        return examples
+    examples = examples.split(context)
+    arrays, classes = dict(examples.arrays), dict(examples.classes)
+    for array, names in examples.columns.items():
+        for at, name in enumerate(names):
+            request = categories_of(data.categories, name)
+            if request is None or name not in classes:
+                continue
+            changed = arrays[array][:].copy()
+            column = changed[:, at].astype(np.int64)
+            seen = np.bincount(column[examples.parts["training"]], minlength=len(classes[name]))
+            kept = seen >= request.rare
+            kept[0] = False  # of UNSEEN itself
+            if not (seen[~kept]).any():
+                context.note(data.path, _untrained(name, request.rare))
+            numbers = np.where(kept, np.cumsum(kept), 0)
+            changed[:, at] = numbers[column]
+            arrays[array] = changed
+            classes[name] = (UNSEEN, *(text for text, keeps in zip(classes[name], kept, strict=True) if keeps))
+    return replace(examples, arrays=arrays, classes=classes)
+
+
+def _untrained(name: str, rare: int) -> str:
+    return (
+        f"no training example has a class of `{name}` with fewer than {rare} examples: its entry for unseen ones is not"
+        " trained (a larger `rare` trains it)"
+    )

@@ -1,0 +1,55 @@
+"""Columns of a table as arrays of a trained model's inputs: numbers, classes by number, texts as rows of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.categories import category_requests
+from runtime.data.padding import pad
+from runtime.data.text_cells import coded_rows, rows_with_texts
+from runtime.data.text_columns import text_requests
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+    from runtime.data.csv_file import Report
+    from runtime.data.fitted import Fitted
+    from runtime.data.rows import Rows
+
+
+def trained_columns(
+    rows: Rows, columns: Sequence[str], fitted: Fitted | None, report: Report, trained: Sequence[str] = ()
+) -> tuple[Array, int | None]:
+    """Columns as numbers [rows, columns], in the classes of the training; None beside them.
+
+    Of a column of texts the tokens [rows, width], with the padding token. One column may stand for the one that the
+    input was `trained` on. NablacError for a broken cell.
+    """
+    known = {*fitted.tokenizers, *fitted.classes} if fitted is not None else {}
+    if len(columns) == 1 and len(trained) == 1 and trained[0] in known and columns[0] in rows.cells:
+        rows = replace(rows, cells={**rows.cells, trained[0]: rows.cells[columns[0]]})
+        columns = trained
+    texts = [name for name in columns if fitted is not None and name in fitted.tokenizers]
+    if not texts or fitted is None:
+        rows = replace(rows, categories=category_requests(fitted.stages if fitted is not None else ()))
+        classes = {name: fitted.classes[name] for name in columns if name in fitted.classes} if fitted else {}
+        return rows.read_columns(list(columns), report, None, classes, closed=True, inputs=columns).numbers, None
+    if len(columns) > 1:
+        message = f"an input takes a column of texts alone: `{texts[0]}` beside others"
+        raise NablacError(Diagnostic(codes.E821, message, place=rows.path))
+    (name,) = texts
+    rows = replace(rows, texts=text_requests(fitted.stages))
+    every = np.arange(len(rows.lines))
+    rows_with_texts(rows, [name], every, report, None)
+    tokenizer = fitted.tokenizers[name]
+    padding = tokenizer.padding or 0
+    coded, cut = coded_rows(rows, name, every, tokenizer)
+    if cut:
+        many = "1 row" if len(cut) == 1 else f"{len(cut):,} rows"
+        report.note(rows.path, f"`{name}` of {many} is cut after {next(iter(cut.values())):,} tokens")
+    return pad(coded, padding), padding

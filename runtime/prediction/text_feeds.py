@@ -1,0 +1,62 @@
+"""Texts in columns of a table as inputs of a model: rows of tokens, those of one width in a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from compiler.dims import Dim
+from compiler.types import TensorType
+from runtime.data.padding import pad
+from runtime.data.rows import Table
+from runtime.data.text_cells import rows_with_texts, token_rows
+from runtime.data.text_columns import text_requests
+from runtime.text.tokenizers import PADDING
+from runtime.text_inputs import InputBatches, width_batches
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+    from runtime.data.fitted import Fitted
+    from runtime.data.rows import Rows
+    from runtime.prediction.findings import Findings
+    from runtime.prediction.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class TextFeeds:
+    """The inputs of a model that take a column of texts, with their columns."""
+
+    columns: Mapping[str, str]
+
+    @staticmethod
+    def of(fitted: Fitted, types: Mapping[str, TensorType]) -> TextFeeds:
+        """Those of the inputs of these types."""
+        read = {name: fitted.columns.get(name, ()) for name in types}
+        return TextFeeds({name: names[0] for name, names in read.items() if names and names[0] in fitted.tokenizers})
+
+    def with_texts(self, rows: Rows, table: Table, fitted: Fitted, findings: Findings) -> tuple[Rows, Table]:
+        """The rows with what training requested of texts, and the table without rows whose texts are missing."""
+        rows = replace(rows, texts=text_requests(fitted.stages))
+        there = rows_with_texts(rows, list(dict.fromkeys(self.columns.values())), table.kept, findings, None)
+        return rows, table.take(there)
+
+    def batches(
+        self, rows: Rows, kept: Array, numbers: Mapping[str, Array], predictor: Predictor, findings: Findings
+    ) -> InputBatches:
+        """The inputs of the rows `kept`, with the `numbers` of the others: those of one width share a batch."""
+        tokenizers = predictor.recipe.fitted.tokenizers
+        coded: dict[str, Array] = {}
+        for column in dict.fromkeys(self.columns.values()):
+            tokens = token_rows(rows, column, kept, tokenizers[column], findings)
+            coded[column] = pad(tokens, tokenizers[column].padding or PADDING)
+        arrays = dict(numbers)
+        padding: dict[str, int] = {}
+        fixed: dict[str, int] = {}
+        for name, column in self.columns.items():
+            type = predictor.types[name]
+            arrays[name] = coded[column].astype(type.dtype.numpy)
+            padding[name] = tokenizers[column].padding or PADDING
+            if not isinstance(type.shape[1], Dim):
+                fixed[name] = type.shape[1]
+        return width_batches(arrays, padding, fixed, predictor.least)
