@@ -115,8 +115,9 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
     arrays: dict[str, Array | StoredRows] = {}
     if texts:
         assert read.kept is not None  # no table on disk has columns of texts
-        read = read.take(np.flatnonzero(rows_with_texts(data, texts, read.kept, context, stage.span)))
-        arrays |= dict.fromkeys(texts, read.kept)
+        there = rows_with_texts(data, texts, read.kept, context, stage.span)
+        arrays |= dict.fromkeys(texts, read.kept[there])
+        read = read.take(np.flatnonzero(there))
     names: dict[str, tuple[str, ...]] = {}
     of_inputs, of_targets = (_free_name(name, texts) for name in ("input", "target"))
     if numbers:
