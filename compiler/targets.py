@@ -33,6 +33,7 @@ class Target(Record):
     scales_channels: bool = True  # has a kernel that scales and shifts channels at once
     has_range: bool = True  # has Range
     has_scatter_add: bool = True  # scatters by addition
+    has_pool_indices: bool = True  # MaxPool also returns the indices of the largest items
     draws_in: DType | None = None  # the type in which draws are hashed by exact matrix products; None for unsigned bits
     has_whole_i64: bool = True  # computes with integers beyond 32 bits; otherwise they are clamped or cut
     has_lone_reverse: bool = True  # runs a recurrence that is reverse only
@@ -83,6 +84,7 @@ TENSORRT = Target(
     device="TensorRT",
     kernels="tensorrt",
     has_scatter_add=False,
+    has_pool_indices=False,
 )
 PORTABLE = Target(
     "portable",
@@ -90,6 +92,7 @@ PORTABLE = Target(
     highest_opset=17,
     has_range=False,
     has_scatter_add=False,
+    has_pool_indices=False,
     draws_in=DType.F32,
     has_whole_i64=False,
     has_lone_reverse=False,

@@ -69,6 +69,8 @@ def _forms_of_node(node: onnx.NodeProto, dtypes: dict[str, int], sized: set[str]
         yield "a recurrence in reverse only"
     if not attributes.get("linear_before_reset", 1):
         yield "a GRU with the reset gate before the product"
+    if node.op_type == "MaxPool" and len(node.output) > 1:
+        yield "indices of a max pool"
     if attributes.get("to", 1) in _UNSIGNED:
         yield "unsigned integers"
     if node.op_type == "Cast" and attributes["to"] == _BOOL != dtypes[node.input[0]]:
