@@ -18,8 +18,8 @@ from compiler.operators.making import (
     add,
     concat,
     equal,
+    isnan,
     logical_or,
-    not_equal,
     number_of,
     pad,
     reshape,
@@ -86,7 +86,7 @@ def _gradient(pool: MaxPoolIndices, x: Value, largest: Value, rest: Value) -> Va
             start + (count - 1) * stride + 1 for start, count, stride in zip(starts, counts, strides, strict=True)
         )
         items = slice_(padded, axes, starts, stops, strides)
-        first = logical_or(equal(items, largest), not_equal(items, items))
+        first = logical_or(equal(items, largest), isnan(items))
         parts[tap], rest = where(first, rest, nothing), where(first, nothing, rest)
     parts[taps[-1]] = rest
     for index in reversed(range(rank)):
@@ -143,5 +143,5 @@ def _with_zeros(x: Value, axis: int, before: int, after: Size) -> Value:
     """`x` with zeros before and after it along an axis."""
     if before == after == 0:
         return x
-    sizes = [tuple(size if index == axis else 0 for index in range(x.type.rank)) for size in (before, after)]
-    return pad(x, *sizes)
+    rank = x.type.rank
+    return pad(x, (0,) * axis + (before,) + (0,) * (rank - axis - 1), (0,) * axis + (after,) + (0,) * (rank - axis - 1))
