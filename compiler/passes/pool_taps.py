@@ -144,4 +144,5 @@ def _with_zeros(x: Value, axis: int, before: int, after: Size) -> Value:
     if before == after == 0:
         return x
     rank = x.type.rank
-    return pad(x, (0,) * axis + (before,) + (0,) * (rank - axis - 1), (0,) * axis + (after,) + (0,) * (rank - axis - 1))
+    zero = (0,) * rank
+    return pad(x, (*zero[:axis], before, *zero[axis + 1 :]), (*zero[:axis], after, *zero[axis + 1 :]))
