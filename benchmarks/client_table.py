@@ -25,15 +25,15 @@ The files are what these commands write, with `--target portable` or without it:
 | training step | `nablac compile m.model --train` |
 | decode step | `nablac compile m.model --decode` |
 
-The default target was run in onnxruntime-web alone; [targets.md](targets.md) says when its file suffices elsewhere.
+[targets.md](targets.md) says when the file of the default target suffices in other clients.
 
 - *right*: the file as it is, with all results within rounding (1e-3 of the largest magnitude).
 - *fixed sizes*: right, if the named sizes in the file are replaced by numbers before the client reads it.
-- *refused*: an error, a crash, or no result within {limit} s of the processor; the reasons are at the end.
+- *refused*: an error, a crash, or no result within {limit} s of the processor, in which case no fixed sizes were tried;
+  the reasons are at the end.
 - **wrong**: other numbers, without a word. Do not use this client for such a model.
-- *not run*: left out, as the time of the run was limited: most gradients and training steps, which have up to
-  thousands of nodes, most files of the default target, and many in slow clients (IREE, TVM, tinygrad, and those
-  on PyTorch).
+- *not run*: left out, as the time of the run was limited: of gradients, training steps and decode steps most in the
+  slow clients (tract, IREE, TVM, tinygrad, pnnx).
 
 Versions: {versions}.
 """

@@ -2,8 +2,9 @@
 
 Every case is written for `portable` and run at batches of 1 and 3 in each client, in a process with a time limit; the
 results are compared with onnxruntime's, with its optimisation off. A client that refuses the file as it is gets a copy
-whose sizes are numbers. Names restrict clients and cases. The table is `docs/clients.md`; results are kept in
-`WORK/results.json`, so that a run can be continued or repeated in part.
+whose sizes are numbers. Names restrict clients, targets and cases. The table is `docs/clients.md`; results are kept in
+`WORK/results.json` with the client's version and the file's digest: what is known of the same ones is not run again,
+unless `again` is among the names, so that a run can be cut and continued.
 
 The JSON file has the Python of each client's environment, and what else the client needs:
 
@@ -12,6 +13,7 @@ The JSON file has the Python of each client's environment, and what else the cli
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -53,13 +55,14 @@ _PACKAGES = {
     "tvm": "apache-tvm",
     "reference": "onnx",
 }
-_LENGTH = 6
 _LONGEST = 600  # seconds of one run in all
 _AT_ONCE = 6  # cases in one process
 TARGETS = (PORTABLE, ORT_CPU)
 _TOLERANCE = 1e-3  # relative to the largest magnitude of an output, or to 1
 
-Outcome = dict[str, str]  # "state": right, fixed, wrong or refused; "note": what happened
+# "state": right, fixed, wrong or refused; "note": what happened; "version" of the client; "file": the file's digest
+Outcome = dict[str, str]
+_TOO_LONG = "no result in"  # how the notes of runs that took too much time begin
 
 
 def prepare(case: Case, target: Target, folder: Path) -> None:
@@ -78,7 +81,7 @@ def prepare(case: Case, target: Target, folder: Path) -> None:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
     for batch in BATCHES:
-        feeds = feeds_of(built, batch, names)
+        feeds = feeds_of(built, batch, names, case.length)
         results = dict(zip(outputs, session.run(outputs, feeds), strict=True))
         np.savez(folder / f"{batch}.npz", **feeds)
         np.savez(folder / f"{batch}.expected.npz", **results)
@@ -87,9 +90,9 @@ def prepare(case: Case, target: Target, folder: Path) -> None:
         onnx.save(with_sizes(model, feeds, results), folder / f"fixed{batch}.onnx")
 
 
-def feeds_of(built: Built, batch: int, names: list[str]) -> dict[str, np.ndarray]:
+def feeds_of(built: Built, batch: int, names: list[str], length: int = Case.length) -> dict[str, np.ndarray]:
     """Random inputs, and the weights where they are inputs too."""
-    sizes = sizes_from(built.graph, batch, _LENGTH)
+    sizes = sizes_from(built.graph, batch, length)
     feeds = dict(random_feeds(built.graph, sizes, seed=batch))
     for name, value in (built.fixed or {}).items():
         if name in feeds:
@@ -111,9 +114,13 @@ def with_sizes(
 
 
 def run_all(client: str, environment: list[str], folders: list[Path]) -> dict[Path, Outcome]:
-    """Run prepared cases at both batches: the files as they are, and those that are refused with fixed sizes."""
+    """Run prepared cases at both batches: the files as they are, and those refused at once with fixed sizes."""
     outcomes = run_form(client, environment, "model", folders)
-    refused = [folder for folder in folders if outcomes[folder]["state"] == "refused"]
+    refused = [
+        folder
+        for folder, outcome in outcomes.items()
+        if outcome["state"] == "refused" and _TOO_LONG not in outcome["note"]
+    ]
     for folder, second in run_form(client, environment, "fixed", refused).items():
         if second["state"] == "right":
             outcomes[folder] = {"state": "fixed", "note": outcomes[folder]["note"]}
@@ -162,9 +169,9 @@ def _start(client: str, environment: list[str], form: str, folders: list[Path]) 
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"no result in {_LONGEST} s"
+        return f"{_TOO_LONG} {_LONGEST} s"
     if -done.returncode in (signal.SIGPROF, signal.SIGXCPU, signal.SIGKILL):
-        return f"no result in {LIMIT} s"
+        return f"{_TOO_LONG} {LIMIT} s"
     return f"ended by signal {-done.returncode}" if done.returncode < 0 else last_line(done.stderr + done.stdout)
 
 
@@ -228,6 +235,14 @@ def batched(folders: Iterable[Path], count: int) -> Iterator[list[Path]]:
         yield part
 
 
+def digest_of(folder: Path) -> str:
+    """What tells a prepared case's file from others, but for where in a checkout its nodes are from."""
+    model = onnx.load(folder / "model.onnx")
+    for node in model.graph.node:
+        del node.metadata_props[:]
+    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()[:16]
+
+
 def select(names: Collection[str]) -> list[Case]:
     """The cases that the names select: all if no name is of a case."""
     every = list(cases())
@@ -238,8 +253,6 @@ def select(names: Collection[str]) -> list[Case]:
 
 def main(settings: str, *names: str) -> None:
     """Run what the names select, and write the table of all results."""
-    from benchmarks.client_table import write_table
-
     environments: dict[str, Any] = json.loads(Path(settings).read_text("utf-8"))
     work = Path(environments.pop("work"))
     store = work / "results.json"
@@ -259,14 +272,28 @@ def main(settings: str, *names: str) -> None:
                 rows[key] = {"": {"state": "not written", "note": error.diagnostics[0].message}}
                 print(key, "not written:", error.diagnostics[0].message)
                 continue
-            rows.setdefault(key, {}).pop("", None)
-            prepared[folder] = rows[key]
+            digest = digest_of(folder)
+            known = {client: outcome for client, outcome in rows.get(key, {}).items() if outcome.get("file") == digest}
+            rows[key] = prepared[folder] = known
         for client in clients:
-            for folders in batched(prepared, _AT_ONCE):
+            version = record["versions"][client]
+            waiting = [
+                folder
+                for folder, outcomes in prepared.items()
+                if "again" in names or outcomes.get(client, {}).get("version") != version
+            ]
+            for folders in batched(waiting, _AT_ONCE):
                 for folder, outcome in run_all(client, environments[client], [*folders]).items():
-                    prepared[folder][client] = outcome
+                    prepared[folder][client] = outcome | {"version": version, "file": digest_of(folder)}
                     print(f"{target.name}: {folder.name}: {client}: {outcome['state']} {outcome['note']}", flush=True)
-                store.write_text(json.dumps(record, indent=1), "utf-8")
+                _save(record, store)
+    _save(record, store)
+
+
+def _save(record: dict[str, Any], store: Path) -> None:
+    """Write the results, and the table of them."""
+    from benchmarks.client_table import write_table
+
     record["date"] = str(date.today())
     store.write_text(json.dumps(record, indent=1), "utf-8")
     write_table(record, ROOT / "docs" / "clients.md", TITLES)

@@ -33,6 +33,7 @@ class Target(Record):
     scales_channels: bool = True  # has a kernel that scales and shifts channels at once
     has_range: bool = True  # has Range
     has_scatter_add: bool = True  # scatters by addition
+    has_pool_indices: bool = True  # MaxPool also returns the indices of the largest items
     draws_in: DType | None = None  # the type in which draws are hashed by exact matrix products; None for unsigned bits
     has_whole_i64: bool = True  # computes with integers beyond 32 bits; otherwise they are clamped or cut
     has_lone_reverse: bool = True  # runs a recurrence that is reverse only
@@ -44,6 +45,9 @@ class Target(Record):
     divides_by_sizes: bool = True  # divides by numbers that follow from sizes; otherwise some use those of one element
     reverses_by_slices: bool = True  # has Slice with steps of -1 over axes of unknown size
     shares_kernels: bool = True  # reads one kernel as that of a convolution and of a transposed one
+    turns_matrices: bool = True  # multiplies by a stored square matrix and by its transpose in one graph
+    reduces_to_scalars: bool = True  # reads what a reduction of all axes without keeping them returns
+    has_is_nan: bool = True  # has IsNaN
     reduces_apart: bool = True  # reduces axes that do not lie beside each other at once
     repeats_steps: bool = True  # runs recurrences; otherwise short ones are written step by step
     stacks_any_sizes: bool = True  # a Scan stacks items of unknown sizes, or of unknown number
@@ -83,6 +87,7 @@ TENSORRT = Target(
     device="TensorRT",
     kernels="tensorrt",
     has_scatter_add=False,
+    has_pool_indices=False,
 )
 PORTABLE = Target(
     "portable",
@@ -90,6 +95,7 @@ PORTABLE = Target(
     highest_opset=17,
     has_range=False,
     has_scatter_add=False,
+    has_pool_indices=False,
     draws_in=DType.F32,
     has_whole_i64=False,
     has_lone_reverse=False,
@@ -101,6 +107,9 @@ PORTABLE = Target(
     divides_by_sizes=False,
     reverses_by_slices=False,
     shares_kernels=False,
+    turns_matrices=False,
+    reduces_to_scalars=False,
+    has_is_nan=False,
     reduces_apart=False,
     repeats_steps=False,
     stacks_any_sizes=False,

@@ -10,6 +10,7 @@ from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.arithmetic import PiecewiseConstant
+from compiler.operators.is_nan_lowering import lower_is_nan
 from compiler.operators.leaves import constant
 from compiler.operators.making import batch_broadcast, incremental_broadcast, sum_to
 from compiler.types import DType, TensorType, TypeMismatch, broadcast
@@ -90,6 +91,9 @@ class IsNan(Comparison):
     same_unit = (0,)
     operand_names = ("x",)
     kinds = ("float",)
+
+    def lower(self, emit: Emit, x: str) -> str:
+        return lower_is_nan(emit, x)
 
 
 class IsInf(Comparison):

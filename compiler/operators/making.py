@@ -125,6 +125,11 @@ def greater_equal(x: Operand, y: Operand) -> Value:
     return apply("greater_equal", x, y)
 
 
+def isnan(x: Value) -> Value:
+    """Whether each number is NaN."""
+    return apply("isnan", x)
+
+
 def logical_and(x: Value, y: Value) -> Value:
     """Whether both are true: `x and y`."""
     return apply("logical_and", x, y)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from compiler.dims import Size
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
+from compiler.types import DType
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +25,15 @@ def lower_positions(emit: Emit, count: Size) -> str:
         return emit.sizes(range(count))
     ones = emit("Expand", np.array([1]), emit.sizes((count,)))
     return emit("Sub", emit("CumSum", ones, np.array(0), exclusive=0, reverse=0), np.array([1]))
+
+
+def lower_range(emit: Emit, start: Size, stop: Size, step: int) -> str:
+    """The numbers from `start` to below `stop`, as a vector of indices."""
+    if emit.target.has_range:
+        bounds = (emit("Squeeze", emit.sizes((bound,)), np.array([0])) for bound in (start, stop))
+        return emit("Cast", emit("Range", *bounds, np.array(step)), to=DType.I32.onnx)
+    counted = lower_positions(emit, (stop - start + step - 1) // step)
+    return emit("Add", emit("Mul", counted, np.array([step])), emit.sizes((start,)))
 
 
 def lower_backwards(emit: Emit, x: str, axis: int, count: Size) -> str:

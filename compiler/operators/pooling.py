@@ -197,6 +197,9 @@ class MaxPoolIndices(Pool, Operator):
         return MaxPool(self.kernel, self.strides, self.pads, self.dilations).pullback(largest, x, result=result[0])
 
     def lower(self, emit: Emit, x: str) -> tuple[str, ...]:
+        if not emit.target.has_pool_indices:
+            refused = f"`--target {emit.target.name}` has no indices of the largest items of overlapping windows"
+            raise TypeMismatch(refused, "choose another target, such as `ort-cpu`, or windows that do not overlap")
         strides, pads, dilations = self.settings(len(self.kernel))
         return emit.many(2, "MaxPool", x, kernel_shape=self.kernel, strides=strides, pads=pads, dilations=dilations)
 

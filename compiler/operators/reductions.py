@@ -11,6 +11,7 @@ from compiler.dims import Size, product
 from compiler.graph import Graph, Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
+from compiler.operators.is_nan_lowering import lower_is_nan
 from compiler.operators.leaves import Input
 from compiler.operators.making import cast, count_of, equal, exp, expand, squeeze, unsqueeze
 from compiler.operators.product_gradient import product_gradient
@@ -76,7 +77,7 @@ class Reduction(Operator):
 
     def lower_fold(self, emit: Emit, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
         """Reduce one axis or more of `x`, whose dtype onnxruntime has a kernel for."""
-        return _reduce(emit, self.onnx, x, axes, self.keep)
+        return _fold(emit, self.onnx, x, axes, self.keep, type.rank)
 
     def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
@@ -93,8 +94,8 @@ class Reduction(Operator):
     def with_nan(self, emit: Emit, result: str, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
         """`result`, but NaN where an element is NaN, which onnxruntime's own maximum and minimum skip."""
         numbers = DType.U8 if emit.target.casts_to_truth else DType.F32
-        flags = emit("Cast", emit("IsNaN", x), to=numbers.onnx)
-        one = _reduce(emit, "ReduceMax", flags, axes, self.keep)
+        flags = emit("Cast", lower_is_nan(emit, x), to=numbers.onnx)
+        one = _fold(emit, "ReduceMax", flags, axes, self.keep, type.rank)
         if emit.target.casts_to_truth:
             some = emit("Cast", one, to=DType.BOOL.onnx)
         else:
@@ -274,6 +275,13 @@ class Any_(Quantifier):
 
     def compute(self, x: Array) -> Array:
         return np.asarray(np.any(x, axis=self.axes, keepdims=self.keep))
+
+
+def _fold(emit: Emit, onnx_type: str, x: str, axes: tuple[int, ...], keep: bool, rank: int) -> str:
+    """Write a reduction in a form that the target has."""
+    if keep or emit.target.reduces_to_scalars or len(axes) < rank:
+        return _reduce(emit, onnx_type, x, axes, keep)
+    return emit("Squeeze", _reduce(emit, onnx_type, x, axes, True), np.array(sorted(axes), np.int64))
 
 
 def _reduce(emit: Emit, onnx_type: str, x: str, axes: tuple[int, ...], keep: bool) -> str:

@@ -11,6 +11,7 @@ from compiler.graph import Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.making import flip, padded_part, reshape, sum_, unsqueeze
+from compiler.operators.orders import lower_range
 from compiler.operators.shaping import DataMovement
 from compiler.types import DType, TensorType, TypeMismatch
 from compiler.window import Window
@@ -111,9 +112,7 @@ class Slice(DataMovement):
         # A range whose length is known only at run time goes through Gather, which refuses an index out of range.
         ranges = [cut for cut in cuts if _may_be_outside(cut, shape) and not isinstance(_count(cut), int)]
         for axis, start, stop, step in ranges:
-            bounds = (emit("Squeeze", emit.sizes((bound,)), np.array([0])) for bound in (start, stop))
-            counted = emit("Cast", emit("Range", *bounds, np.array(step)), to=DType.I32.onnx)
-            result = emit("Gather", result, counted, axis=axis)
+            result = emit("Gather", result, lower_range(emit, start, stop, step), axis=axis)
         cuts = [cut for cut in cuts if cut not in ranges]
         if not cuts:
             return result if ranges else emit("Identity", x)

@@ -163,15 +163,21 @@ def _export(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.keep_padding import PADDING
     from compiler.passes.narrow_ranges import RANGES
     from compiler.passes.pack_attention import PACKED
+    from compiler.passes.pool_taps import pool_taps
     from compiler.passes.scatter_products import SCATTER_PRODUCTS
+    from compiler.passes.turn_square_products import turn_square_products
     from compiler.passes.unroll_scans import unroll_scans
 
     unrolled = () if target.repeats_steps else (Pass("unroll-scans", unroll_scans, "bits"), *_clean_up())
     scatters = () if target.has_scatter_add else (_by_rules("scatter-products", SCATTER_PRODUCTS, in_bodies=True),)
+    taps = () if target.has_pool_indices else (Pass("pool-taps", pool_taps, "rounding"),)
+    squares = () if target.turns_matrices else (Pass("turn-square-products", turn_square_products, "rounding"),)
     has_rotary = target.has_kernel("RotaryEmbedding", "f32", target.highest_opset) and target.highest_opset >= 23
     return (
         *unrolled,
+        *taps,
         *scatters,
+        *squares,
         *((_by_rules("fuse-rotary", ROTATED),) if has_rotary else ()),
         Pass("join-masks", join_masks, "bits"),
         _by_rules("narrow-ranges", RANGES),

@@ -18,11 +18,11 @@ from compiler.operators.making import (
     concat,
     equal,
     greater,
+    isnan,
     less,
     logical_and,
     logical_or,
     matmul,
-    not_equal,
     reshape,
     slice_,
     split,
@@ -77,7 +77,7 @@ def _from_front(numbers: Value, count: Size) -> Value:
 
 def _kinds(numbers: Value) -> list[Value]:
     """The finite numbers, 0 elsewhere; and 1 for infinity, for -infinity, and for NaN, 0 elsewhere."""
-    up, down, none = equal(numbers, inf), equal(numbers, -inf), not_equal(numbers, numbers)
+    up, down, none = equal(numbers, inf), equal(numbers, -inf), isnan(numbers)
     finite = where(logical_or(logical_or(up, down), none), constant(0, numbers.type.dtype), numbers)
     return [finite, *(cast(kind, numbers.type.dtype) for kind in (up, down, none))]
 

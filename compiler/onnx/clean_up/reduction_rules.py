@@ -81,6 +81,6 @@ def _reduction(
     """A reduction over axes that has the shape of the result, if it keeps them or if it drops them."""
     kept = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
     dropped = tuple(size for axis, size in enumerate(shape) if axis not in axes)
-    if result not in (kept, dropped):
+    if result not in (kept, dropped) or not (result or scope.writer.target.reduces_to_scalars):
         return None
     return Replacement(kind, x, scope.vector(axes), keepdims=int(result == kept))

@@ -11,6 +11,7 @@ from compiler.dims import Dim, Size
 from compiler.lazy import LazyModule
 from compiler.onnx.lowered import LoweredNode
 from compiler.onnx.onnx_operators import broadcasting
+from compiler.targets import Target
 from compiler.types import TensorType, TypeMismatch, broadcast_shapes
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Written(Protocol):
     """The writer of a graph, as far as its clean-up needs it."""
 
     opset: int
+    target: Target
 
     def known_type(self, name: str) -> TensorType | None:
         """The type of a value, where the graph states it."""

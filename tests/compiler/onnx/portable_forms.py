@@ -7,7 +7,7 @@ from typing import Any
 
 import onnx
 
-_REFUSED = {"Range", "BitShift", "BitwiseAnd", "BitwiseXor", "Attention"}
+_REFUSED = {"IsNaN", "Range", "BitShift", "BitwiseAnd", "BitwiseXor", "Attention"}
 _UNSIGNED = (2, 4, 12, 13)
 _BOOL = onnx.TensorProto.BOOL
 
@@ -25,7 +25,8 @@ def forms_of(model: onnx.ModelProto) -> set[str]:
     """The forms in a model that `portable` does not write."""
     model = onnx.shape_inference.infer_shapes(model)
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    forms = {f"an opset of {model.opset_import[0].version}"} - {"an opset of 17"}
+    forms = set(_turned_squares(model, constants))
+    forms |= {f"an opset of {model.opset_import[0].version}"} - {"an opset of 17"}
     for array in constants.values():
         if array.dtype.kind == "u":
             forms.add("unsigned constants")
@@ -33,8 +34,11 @@ def forms_of(model: onnx.ModelProto) -> set[str]:
             forms.add("integers beyond 32 bits")
     dtypes = {name: onnx.helper.np_dtype_to_tensor_dtype(array.dtype) for name, array in constants.items()}
     for part in parts_of(model.graph):
+        scalars: set[str] = set()
         for value in (*part.input, *part.value_info, *part.output):
             dtypes[value.name] = value.type.tensor_type.elem_type
+            if value.type.tensor_type.HasField("shape") and not value.type.tensor_type.shape.dim:
+                scalars.add(value.name)
         sized: set[str] = set()
         known = {value.name for value in part.input} | {output for node in part.node for output in node.output}
         for node in part.node:
@@ -45,6 +49,8 @@ def forms_of(model: onnx.ModelProto) -> set[str]:
                 forms.add("a slice backwards")
             if node.op_type.startswith("Reduce") and _lie_apart(node, constants):
                 forms.add("a reduction of axes apart")
+            if node.op_type.startswith("Reduce") and node.output[0] in scalars:
+                forms.add("a reduction to a scalar")
             follows = all(name in sized or name in constants for name in node.input)
             if node.op_type == "Shape" or (follows and not sized.isdisjoint(node.input)):
                 sized.update(node.output)
@@ -59,6 +65,20 @@ def _lie_apart(node: onnx.NodeProto, constants: Mapping[str, Any]) -> bool:
     return bool(axes) and max(axes) - min(axes) >= len(axes)
 
 
+def _turned_squares(model: onnx.ModelProto, constants: Mapping[str, Any]) -> Iterator[str]:
+    """Whether a stored square matrix is a right factor, and its transpose another one."""
+    turned = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Transpose"}
+    read: set[tuple[str, bool]] = set()
+    for node in model.graph.node:
+        if node.op_type in ("MatMul", "Gemm"):
+            swaps = any(entry.name == "transB" and entry.i for entry in node.attribute)
+            name = node.input[1]
+            read.add((turned.get(name, name), swaps != (name in turned)))
+    for name, array in constants.items():
+        if array.ndim == 2 and array.shape[0] == array.shape[1] > 1 and {(name, True), (name, False)} <= read:
+            yield "a square matrix and its transpose as right factors"
+
+
 def _forms_of_node(node: onnx.NodeProto, dtypes: dict[str, int], sized: set[str]) -> Iterator[str]:
     attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
     if node.op_type in _REFUSED:
@@ -69,6 +89,8 @@ def _forms_of_node(node: onnx.NodeProto, dtypes: dict[str, int], sized: set[str]
         yield "a recurrence in reverse only"
     if not attributes.get("linear_before_reset", 1):
         yield "a GRU with the reset gate before the product"
+    if node.op_type == "MaxPool" and len(node.output) > 1:
+        yield "indices of a max pool"
     if attributes.get("to", 1) in _UNSIGNED:
         yield "unsigned integers"
     if node.op_type == "Cast" and attributes["to"] == _BOOL != dtypes[node.input[0]]:

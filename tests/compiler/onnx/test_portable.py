@@ -68,6 +68,12 @@ FORMS = {  # by the form that the default export has: a model
     "a division by sizes": "model M { input x: [batch, 3]; output y = x / cast(size(x, 0), f32) }",
     "a reduction of axes apart": "model M { input x: [batch, 3, 4, 4]; output y = sum(x, axis: [0, 2, 3]) }",
     "a slice backwards": "model M { input x: [batch, 3]; output y = flip(x, 0) }",
+    "a reduction to a scalar": "model M { input x: [batch, 3]; output y = sum(x) * x }",
+    "IsNaN": "model M { input x: [batch, 3]; output y = isnan(x) or max(x, axis: 1, keep: true) > 0 }",
+    "a square matrix and its transpose as right factors": "model M { input x: [batch, T, 72]\n"
+    " param W: [72, 72] ~ normal(0.1)\n output dx = gradient(sum(relu(x @ W)), x) }",
+    "indices of a max pool": "model M { input x: [batch, 1, h, w]\n"
+    " output dx = gradient(sum(max_pool(x, kernel: [3, 3])), x) }",
     "a recurrence in reverse only": "model M { input x: [batch, T, 3]; output y = x -> GRU(4, reverse: true) }",
     "a GRU with the reset gate before the product": "model M { input x: [batch, T, 3]\n"
     " output y = x -> GRU(4, reset_after: false) }",
@@ -83,6 +89,13 @@ def test_a_form_of_the_default_export_is_seen_and_not_written(form: str) -> None
     weights = initialize(built.graph, 0)
     assert form in forms_of(Built(built.graph, weights).write(ORT_CPU))
     assert forms_of(Built(built.graph, weights).write(PORTABLE)) == set()
+
+
+def test_a_max_pool_whose_indices_are_read_otherwise_is_refused() -> None:
+    text = "y = max_pool(x, kernel: [3]); output d = gradient(sum(gradient(sum(y * y * y), x) * x), x)"
+    graph = elaborate(f"model M {{ input x: [batch, 1, 6]; {text} }}")
+    with pytest.raises(NablacError, match="has no indices of the largest items of overlapping windows"):
+        Built(graph, {}).write(PORTABLE)
 
 
 @pytest.mark.parametrize("length", [0, 1, 5])
