@@ -16,6 +16,7 @@ from nablac.commands.output_suffixes import check_suffix
 
 if TYPE_CHECKING:
     from compiler.graph import Graph
+    from compiler.model_spec import ModelSpec
 
 _PICTURES = {".svg": "SVG", ".html": "HTML", ".mmd": "Mermaid", ".mermaid": "Mermaid", ".dot": "DOT", ".gv": "DOT"}
 KINDS = {**_PICTURES, ".txt": "text"}
@@ -146,8 +147,9 @@ def _print_latex(options: ModelOptions, output: Path | None, of_a_picture: bool,
         raise click.UsageError("--depth and --optimised are for pictures: leave out --latex")
     if output is not None:
         check_suffix(output, "LaTeX")
-    graph = _graph(options)
-    text = latex_of(model_equations(graph))
+    spec = _spec(options)
+    graph = spec.graph
+    text = latex_of(model_equations(graph).replace(mode=spec.mode))
     if output is None:
         print_json(TextJson(text=text)) if as_json else click.echo(text, nl=False)
         return 0
@@ -161,17 +163,24 @@ def _print_latex(options: ModelOptions, output: Path | None, of_a_picture: bool,
 
 def _graph(options: ModelOptions) -> Graph:
     """The graph of a model as written; for a run, with inputs and outputs in raw units."""
+    return _spec(options).graph
+
+
+def _spec(options: ModelOptions) -> ModelSpec:
+    """A model as written, in inference mode; for a run, with inputs and outputs in raw units."""
     from compiler.elaborate.models import TextSource
     from compiler.elaborate.presets import parse_settings
     from compiler.elaborate.program import load
+    from compiler.model_spec import ModelSpec
     from compiler.types import DType
 
     if options.is_run:
-        return set_up_model(replace(options, weights=None, rename=())).elaborated
+        model = set_up_model(replace(options, weights=None, rename=()))
+        return ModelSpec(model.elaborated, mode=model.spec.mode)
     hypers = parse_settings(options.set)
     program = load(options.file)
     model = choose_model(program, options.model)
-    return TextSource(program, model, options.preset, hypers, DType(options.dtype)).spec(training=False).graph
+    return TextSource(program, model, options.preset, hypers, DType(options.dtype)).spec(training=False)
 
 
 def _picture(graph: Graph, kind: str, depth: int | None) -> tuple[str, int, int]:

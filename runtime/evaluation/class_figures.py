@@ -175,11 +175,11 @@ class ClassFigures:
         weights = [of_class.support if weighted else 1 for of_class in occurring]
         if not sum(weights):
             return {"precision": None, "recall": None, "f1": None}
-        means = AveragesJson(precision=None, recall=None, f1=None)
-        for name in means:
+        means = {}
+        for name in ("precision", "recall", "f1"):
             values = [getattr(of_class, name) or 0.0 for of_class in occurring]
             means[name] = sum(value * weight for value, weight in zip(values, weights, strict=True)) / sum(weights)
-        return means
+        return {"precision": means["precision"], "recall": means["recall"], "f1": means["f1"]}
 
     @property
     def auc(self) -> float | None:
