@@ -113,6 +113,8 @@ HEAD = """\
 With `--json` every command prints one JSON value on standard output; notes and progress go to standard error.
 `python -m tests.json_page` writes this page from the types that the code builds these values by; a test compares them.
 
+- The value is printed when the command ends; `predict` prints its rows as they are computed. There is no stream of
+  events: to follow a run, read its `history.json`, which is written after each epoch, or its TensorBoard events.
 - A command that ends with an error prints [Errors](#errors) instead, and its exit status says the kind: 1 for errors in
   a model, 2 for data, 70 for an internal error. Wrong usage, such as an unknown option, is a text on standard error,
   with status 2.

@@ -175,8 +175,8 @@ def _spec(options: ModelOptions) -> ModelSpec:
     from compiler.types import DType
 
     if options.is_run:
-        model = set_up_model(replace(options, weights=None, rename=()))
-        return ModelSpec(model.elaborated, mode=model.spec.mode)
+        trained = set_up_model(replace(options, weights=None, rename=()))
+        return ModelSpec(trained.elaborated, mode=trained.spec.mode)
     hypers = parse_settings(options.set)
     program = load(options.file)
     model = choose_model(program, options.model)
