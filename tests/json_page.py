@@ -118,7 +118,8 @@ With `--json` every command prints one JSON value on standard output; notes and 
 - A command that ends with an error prints [Errors](#errors) instead, and its exit status says the kind: 1 for errors in
   a model, 2 for data, 70 for an internal error. Wrong usage, such as an unknown option, is a text on standard error,
   with status 2.
-- NaN and the infinities, which JSON lacks, are the texts `"NaN"`, `"Infinity"` and `"-Infinity"` in place of numbers.
+- NaN and the infinities, which JSON lacks, are the texts `"NaN"`, `"Infinity"` and `"-Infinity"` in place of numbers;
+  in rows of `predict` they are null.
 - Times are in seconds, memory in bytes. Files are named as in the command. Texts are not shortened.
 - A key with `?` is left out where it does not apply. Later versions may add keys: do not refuse unknown ones.
 

@@ -20,7 +20,7 @@ class GradientFileJson(TargetJson):
     """The gradients as one file."""
 
     output: Annotated[str, "the file"]
-    mode: Annotated[str | None, "`inference` or `training`; null for a model without a loss"]
+    mode: Annotated[str | None, "`inference` or `training`; null where both are the same"]
     outputs: Annotated[dict[str, str], "types by name"]
 
 

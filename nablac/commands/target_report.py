@@ -16,7 +16,7 @@ class LeavingJson(TypedDict):
     """Nodes without a kernel on the target's device."""
 
     operator: Annotated[str, "its ONNX name"]
-    type: Annotated[str | None, "of its first operand"]
+    type: Annotated[str, "of its main operand; empty where it is not known"]
     nodes: Annotated[int, "how many"]
     source: Annotated[str | None, "the first line that needs it, as `file:line:column`"]
 

@@ -22,7 +22,7 @@ class Kind(StrEnum):
 class TimingJson(TypedDict):
     """The time of one operator, or of several that run as one, in a run."""
 
-    operator: Annotated[str, "its name; joined by `+` of several"]
+    operator: Annotated[str, "its name; of several that run as one, their names; empty outside of operators"]
     kind: Annotated[str, "`operator` of the model, `fused` by the backend, or `outside` of operators"]
     layer: Annotated[str, "the path of the innermost layer around it"]
     lines: Annotated[list[str], "where it is written, as `file:line`"]
