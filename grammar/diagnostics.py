@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import PurePath
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict, cast
 
 from grammar.codes import Code
 from grammar.limits import MOST_ERRORS
@@ -22,6 +22,45 @@ MOST_SHOWN = MOST_ERRORS  # several files together may have more
 MOST_NEAR = 64  # characters of a name that may be misspelt; longer ones are not written by hand
 MOST_KNOWN = 2_000  # names that a misspelt one is compared with
 MOST_LINE = 2_000  # characters of a line that are considered
+
+
+class SpanJson(TypedDict):
+    """Where a text stands; lines and columns count from 1."""
+
+    file: Annotated[str, "its name; of standard input `stdin`"]
+    line: Annotated[int, "of its first character"]
+    column: Annotated[int, "of its first character"]
+    end_line: Annotated[int, "of the character behind it"]
+    end_column: Annotated[int, "of the character behind it"]
+
+
+class LabelJson(SpanJson):
+    """A second place, such as where the other shape comes from."""
+
+    text: Annotated[str, "what is there"]
+
+
+class DiagnosticJson(TypedDict):
+    """A mistake. It has `file` to `end_column` if it is in a text of the language, `place` if it is anywhere else."""
+
+    code: Annotated[str, "`nablac explain CODE` has its page"]
+    severity: Annotated[str, "`error` or `warning`"]
+    message: Annotated[str, "what is wrong, in a line"]
+    file: NotRequired[Annotated[str, "the name of the text; of standard input `stdin`"]]
+    line: NotRequired[Annotated[int, "of the first character, from 1"]]
+    column: NotRequired[Annotated[int, "of the first character, from 1"]]
+    end_line: NotRequired[Annotated[int, "of the character behind the last"]]
+    end_column: NotRequired[Annotated[int, "of the character behind the last"]]
+    place: NotRequired[Annotated[str, "a file, an option or an argument"]]
+    note: Annotated[str | None, "what is at the place"]
+    labels: Annotated[list[LabelJson], "other places that explain it"]
+    hint: Annotated[str | None, "what to do"]
+
+
+class ErrorsJson(TypedDict):
+    """What a command prints instead of its result if it ends with an error; the exit status is not 0."""
+
+    errors: Annotated[list[DiagnosticJson], "all mistakes"]
 
 
 class Label(ValueRecord):
@@ -66,7 +105,7 @@ class Diagnostic:
             lines.append(f"help: {_shown(self.hint)}")
         return "\n".join(lines)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> DiagnosticJson:
         """The diagnostic as JSON values; lines and columns count from 1."""
         values: dict[str, Any] = {"code": self.code, "severity": self.code.severity, "message": self.message}
         if self.span is not None:
@@ -76,7 +115,7 @@ class Diagnostic:
         values["note"] = self.note
         values["labels"] = [{**_span_json(label.span), "text": label.text} for label in self.labels]
         values["hint"] = self.hint
-        return values
+        return cast("DiagnosticJson", values)
 
 
 class NablacError(Exception):
@@ -240,7 +279,7 @@ def _clip(text: str, column: int, most: int = 160) -> tuple[str, int]:
     return text[start : start + most], start
 
 
-def _span_json(span: Span) -> dict[str, Any]:
+def _span_json(span: Span) -> SpanJson:
     end_line, end_column = span.source.position(span.end)
     return {
         "file": span.source.name,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, TypedDict
 
 from compiler.dims import DimError, Size
 from compiler.graph import Graph, Node
@@ -20,6 +20,36 @@ from runtime.charts.readable_numbers import prefixed
 from runtime.profiling.workload import check_sizes
 
 _MOST_SHOWN = 6  # paths of parameters that only the loss reads
+
+
+class LayerJson(TypedDict):
+    """A layer, with all layers inside it."""
+
+    path: Annotated[str, "as in the names of weights"]
+    definition: Annotated[str | None, "the layer that it is an instance of; null for a path that only groups layers"]
+    doc: Annotated[str | None, "the docstring of the definition"]
+    output: Annotated[str, "the types of its outputs when it is first applied"]
+    parameters: Annotated[int, "numbers that are trained"]
+    buffers: Annotated[int, "numbers that a layer keeps, such as running means"]
+    flops: Annotated[int, "floating-point operations"]
+    bytes: Annotated[int, "of all results in it"]
+
+
+class SummaryJson(TypedDict):
+    """The layers of a model and what they cost."""
+
+    model: Annotated[str, "its name"]
+    doc: Annotated[str | None, "its docstring"]
+    sizes: Annotated[dict[str, int], "of the named dims, at which is counted"]
+    inputs: Annotated[dict[str, str], "types by name"]
+    outputs: Annotated[dict[str, str], "types by name"]
+    units: Annotated[dict[str, str], "of the outputs of a trained model, where they are known"]
+    parameters: Annotated[int, "numbers that are trained"]
+    flops: Annotated[int, "floating-point operations"]
+    activation_bytes: Annotated[int, "the most that results take at a time"]
+    recognised: Annotated[dict[str, int], "how many fused operators were recognised in the equations, by name"]
+    of_loss: Annotated[dict[str, int], "the sizes of parameters that only the loss reads, by path"]
+    layers: Annotated[list[LayerJson], "in preorder"]
 
 
 @dataclass
@@ -43,7 +73,7 @@ class Row:
         """The types of the outputs at the layer's first application."""
         return ", ".join(map(str, self.layer.outputs)) if self.layer is not None else ""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> LayerJson:
         """The row as `nablac summary --json` prints it."""
         return {
             "path": self.path,
@@ -80,7 +110,7 @@ class Summary:
         """The row of the model itself."""
         return self.rows[0]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> SummaryJson:
         """The summary as `nablac summary --json` prints it."""
         return {
             "model": self.name,

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 from compiler.elaborate.presets import parse_settings
 from compiler.elaborate.program_texts import IMPORTED, SPEC
@@ -23,6 +23,31 @@ from runtime.training.folder import WEIGHTS
 from runtime.training.run_record import Choices, read_record_and_facts
 
 _LONGEST = 200  # of a setting's text
+
+
+class ComparedRunJson(TypedDict):
+    """One run."""
+
+    run: Annotated[str, "its folder"]
+    model: Annotated[str, "its name"]
+    is_finished: Annotated[bool, "whether it has its final weights"]
+    epochs: Annotated[int, "finished ones"]
+    best_epoch: Annotated[int | None, "from 1: that of its weights"]
+    monitor: Annotated[str, "the quantity that the best epoch is chosen by"]
+    metrics: Annotated[dict[str, float], "every quantity in the best epoch"]
+    parameters: Annotated[int | None, "the number of weights that are trained"]
+    seconds: Annotated[float | None, "of all epochs"]
+    settings: Annotated[dict[str, str], "hyperparameters, statements of the train block and options, as written"]
+
+
+class ComparisonJson(TypedDict):
+    """Runs side by side."""
+
+    runs: Annotated[list[ComparedRunJson], "in the order of the command"]
+    differences: Annotated[dict[str, list[str | None]], "of each setting that differs, its text in each run"]
+    text_changes: Annotated[list[str], "of each run, how its text differs from that of the first, as a unified diff"]
+    best: Annotated[str | None, "the folder of the best run; null if they monitor different quantities"]
+    notes: Annotated[list[str], "why results may not be comparable"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +100,7 @@ class ComparedRun:
         values.pop("epoch", None)
         return {self.monitor: values[self.monitor]} | values
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> ComparedRunJson:
         """The run as `nablac compare --json` prints it."""
         return {
             "run": str(self.folder),
@@ -126,7 +151,7 @@ class Comparison:
             lines += difflib.unified_diff(before.splitlines(), after.splitlines(), *names, lineterm="", n=2)
         return lines
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> ComparisonJson:
         """The comparison as `nablac compare --json` prints it."""
         return {
             "runs": [run.to_json() for run in self.runs],

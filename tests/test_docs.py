@@ -22,7 +22,8 @@ from grammar.diagnostics import NablacError, render_all
 from grammar.source import Source
 from nablac.commands import COMMANDS
 from nablac.compiling import from_program
-from runtime.rename_rules import shipped_rules
+from runtime.rename_rules import read_renames, shipped_rules
+from runtime.renames import apply_renames
 from runtime.verification import compare
 from tests import operator_page
 from tests.command_line import invoke
@@ -229,6 +230,21 @@ def test_the_page_of_weights_is_true_to_the_letter(tmp_path: Path, monkeypatch: 
     exec(ours, names)
     assert len(names["history"]["loss"]) == 1
     assert (tmp_path / "tuned" / "weights.safetensors").is_file()
+
+
+RULE = re.compile(r"^\| `([^`]+)` \| ([\d x]+) \| `(.*?)` \| (.*?) \| ([\d x]*) ?\|$", re.MULTILINE)
+
+
+def test_the_rules_of_the_page_of_weights_do_what_it_says() -> None:
+    examples = RULE.findall((ROOT / "docs" / "weights.md").read_text(encoding="utf-8"))
+    assert len(examples) == 8
+    for entry, shape, written, paths, becomes in examples:
+        array = np.arange(np.prod(sizes := [int(size) for size in shape.split(" x ")])).reshape(sizes)
+        rule = written.replace("\\|", "|")
+        renamed = apply_renames({entry: array.ndim}, read_renames([rule]), entry, lambda path: True)
+        values = {path: value.value({entry: array}) for path, value in renamed.entries.items()}
+        assert list(values) == re.findall(r"`([^`]+)`", paths), rule
+        assert {" x ".join(map(str, value.shape)) for value in values.values()} == {becomes.strip()} - {""}, rule
 
 
 def test_the_page_of_weights_names_all_rules() -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import os
 import re
 import shlex
 import subprocess
 import sys
-from math import isclose
+from datetime import datetime, timedelta
+from math import isclose, pi, sin
 from pathlib import Path
+from random import Random
+from shutil import which
 
+import onnxruntime
 import pytest
 
 from tests.command_line import invoke, shell
@@ -72,14 +78,75 @@ def follow(text: str, folder: Path) -> None:
         assert not missing, f"{command}\n{printed}"
 
 
-def test_the_tutorial_is_true_to_the_letter(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a reader who has come to the end of the tutorial."""
+    folder = tmp_path_factory.mktemp("tutorial")
+    follow(page("tutorial.md"), folder)
+    return folder
+
+
+def test_the_tutorial_is_true_to_the_letter(tutorial: Path) -> None:
     text = page("tutorial.md")
     assert len(steps(text)) == 10
-    follow(text, tmp_path)
-    assert len((tmp_path / "load.model").read_text().splitlines()) <= 30
-    assert (tmp_path / "next.csv").read_text().count("\n") == 1 + 3 * 24
+    assert len((tutorial / "load.model").read_text().splitlines()) <= 30
+    assert (tutorial / "next.csv").read_text().count("\n") == 1 + 3 * 24
     for name in re.findall(r"`(runs/[\w./]+\.\w+)`", text):
-        assert (tmp_path / name).is_file()
+        assert (tutorial / name).is_file()
+
+
+def write_consumption(path: Path) -> None:
+    """A table as a German spreadsheet saves it: four columns of two places, some cells empty, in cp1252."""
+    random = Random(3)
+    lines = ["Ort;Zeitpunkt;Außentemperatur;Wind m/s;Verbrauch"]
+    for place, level in ("Köln", 900), ("Ulm", 300):
+        for hour in range(24 * 24):
+            time = datetime(2024, 9, 1) + timedelta(hours=hour)
+            numbers = 9 + random.gauss(0, 2), random.random(), level * (1 + 0.3 * sin(time.hour * pi / 12))
+            cells = [f"{number:.2f}".replace(".", ",") if random.random() > 0.01 else "n/a" for number in numbers]
+            lines.append(";".join([place, f"{time:%d.%m.%Y %H:%M}", *cells]))
+    path.write_bytes("\n".join(lines).encode("cp1252"))
+
+
+def test_another_table_needs_what_the_tutorial_says(tmp_path: Path) -> None:
+    text = page("tutorial.md")
+    save_files(text, tmp_path)
+    write_consumption(tmp_path / "mine.csv")
+    (source,) = re.findall(r"^\| the file \| `(.*?)`", text, re.MULTILINE)
+    changes = [
+        ('csv("load.csv")', source),
+        ('by("station")', 'by("Ort")'),
+        ('calendar("time"', 'calendar("Zeitpunkt"'),
+        ('["load", "temperature"', '["Verbrauch", "Außentemperatur", "Wind m/s"'),
+        ('target: "load"', 'target: "Verbrauch"'),
+        ("[batch, time, 6]", "[batch, time, 7]"),
+        ("horizon: 24", "horizon: 12"),
+        ("Dense(24)", "Dense(12)"),
+        ("[batch, 24, 1]", "[batch, 12, 1]"),
+        ("epochs     8", "epochs     1"),
+    ]
+    model = (tmp_path / "load.model").read_text(encoding="utf-8")
+    for before, after in changes:
+        assert before in model
+        model = model.replace(before, after)
+    (tmp_path / "mine.model").write_text(model, encoding="utf-8")
+    for line in ("check mine.model", "train mine.model -o run", "predict run mine.csv -o next.csv"):
+        done = invoke(*line.split(), folder=tmp_path)
+        assert done.exit_code == 0, done.output
+    predicted = (tmp_path / "next.csv").read_text(encoding="utf-8").splitlines()
+    assert predicted[0] == "Ort,Zeitpunkt,step,predicted_Verbrauch"
+    assert [line.rpartition(",")[0] for line in predicted[1::12]] == [
+        "Köln,25.09.2024 00:00,1",
+        "Ulm,25.09.2024 00:00,1",
+    ]
+    for option, message in (
+        (', separator: ";"', "separator"),
+        (', decimal: ","', 'decimal: ","'),
+        (', encoding: "cp1252"', 'encoding: "cp1252"'),
+    ):
+        (tmp_path / "less.model").write_text(model.replace(option, ""), encoding="utf-8")
+        done = invoke("train", "less.model", "-o", "less", folder=tmp_path)
+        assert done.exit_code != 0 and message in done.stderr.partition("help: ")[2]
 
 
 def test_the_how_tos_are_true_to_the_letter(tmp_path: Path) -> None:
@@ -88,16 +155,49 @@ def test_the_how_tos_are_true_to_the_letter(tmp_path: Path) -> None:
 
 
 @pytest.mark.campaign
-def test_javascript_forecasts_alike(tmp_path: Path) -> None:
-    follow(page("tutorial.md"), tmp_path)
-    save_files(page("howtos.md"), tmp_path)
-    install = ["npm", "install", "--silent", "--prefix", str(tmp_path), "onnxruntime-web"]
-    subprocess.run(install, check=True, timeout=300)
-    outputs = [
-        subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
-        for command in ([sys.executable, "deploy.py"], ["node", "predict.mjs"])
-    ]
-    assert [float(number) for number in outputs[1]] == pytest.approx([float(number) for number in outputs[0]], rel=1e-4)
+def test_javascript_forecasts_alike(tutorial: Path) -> None:
+    text = page("howtos.md")
+    save_files(text, tutorial)
+    (install,) = re.findall(r"`(npm install [\w-]+)`", text)
+    subprocess.run([*install.split(), "--silent", "--prefix", str(tutorial)], check=True, timeout=300)
+    (run,) = re.findall(r"`(node \S+)`", text)
+    assert printed_numbers(run.split(), tutorial) == pytest.approx(forecast(tutorial)[:2], rel=1e-4)
+
+
+def printed_numbers(command: list[str], folder: Path) -> list[float]:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return [float(number) for number in done.stdout.split()]
+
+
+def forecast(folder: Path) -> list[float]:
+    """What the tutorial has predicted for the first station."""
+    with (folder / "next.csv").open() as file:
+        return [float(row["predicted_load"]) for row in csv.DictReader(file) if row["station"] == "north"]
+
+
+def headers_of_onnxruntime() -> Path:
+    """The folder of its C++ header; the test is skipped where there is none."""
+    folders = [os.environ.get("ONNXRUNTIME_INCLUDE", ""), "/usr/include/onnxruntime", "/usr/local/include/onnxruntime"]
+    here = [Path(folder) for folder in folders if folder and (Path(folder) / "onnxruntime_cxx_api.h").is_file()]
+    if not here:
+        pytest.skip("no C++ header: install libonnxruntime-dev, or set ONNXRUNTIME_INCLUDE to the folder of another")
+    return here[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux" or which("g++") is None, reason="g++ on Linux compiles the program")
+def test_cpp_forecasts_alike(tutorial: Path) -> None:
+    headers, text = headers_of_onnxruntime(), page("howtos.md")
+    save_files(text, tutorial)
+    (library,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")
+    (tutorial / "ort" / "lib").mkdir(parents=True)
+    (tutorial / "ort" / "include").symlink_to(headers)
+    for name in ("libonnxruntime.so", "libonnxruntime.so.1"):
+        (tutorial / "ort" / "lib" / name).symlink_to(library)
+    (build,) = re.findall(r"^g\+\+ .*$", text, re.MULTILINE)
+    subprocess.run([*shlex.split(build), "-Wall", "-Wextra", "-Werror"], cwd=tutorial, check=True)
+    assert printed_numbers(["./predict"], tutorial) == pytest.approx(forecast(tutorial), rel=1e-4)
+    (tutorial / "past.txt").write_text("1 2 3")
+    assert subprocess.run(["./predict"], cwd=tutorial, capture_output=True, text=True).returncode == 1
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,7 @@ _SPECIAL = {"\\": r"\backslash{}", "_": r"\_", "#": r"\#", "%": r"\%", "&": r"\&
 
 def latex_of(section: Section) -> str:
     """A model, or its gradient, as LaTeX."""
-    head = [f"% {heading(section)}"] if section.is_gradient else []
-    return "\n".join([*head, *_blocks(section)]) + "\n"
+    return "\n".join([f"% {heading(section)}", *_blocks(section)]) + "\n"
 
 
 def _blocks(section: Section) -> Iterator[str]:

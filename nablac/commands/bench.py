@@ -18,6 +18,7 @@ from runtime.backends import BACKENDS
 if TYPE_CHECKING:
     from compiler.graph import Graph
     from nablac.commands.bench_processes import Candidate, Result
+    from nablac.commands.bench_table import BenchJson
     from runtime.training.training_run import Training
 
 _ROUNDS = 7
@@ -111,8 +112,14 @@ def command(
     what = "training step" if as_step else "inference"
     if as_json:
         rows = to_json(results)
-        facts = {"model": str(options.file), "what": what, "sizes": results[0].sizes, "waiting": waiting(results)}
-        print_json({**facts, "rows": rows})
+        facts: BenchJson = {
+            "model": str(options.file),
+            "what": what,
+            "sizes": dict(results[0].sizes),
+            "waiting": waiting(results),
+            "rows": rows,
+        }
+        print_json(facts)
     else:
         at = ", ".join(f"{name}={size}" for name, size in results[0].sizes.items())
         click.echo(bench_text(results, f"{options.file}: {what}" + (f" at {at}" if at else "")))

@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, TypedDict
 
 from nablac.commands.bench_processes import Result
 from runtime.profiling.grouping import BACKEND_NAMES
 
 _BUSY = 1.3  # times the processor time of a run: a row that takes more has waited
+
+
+class BenchRowJson(TypedDict):
+    """One way to run the model."""
+
+    backend: Annotated[str, "`numpy` or `ort`"]
+    threads: Annotated[int, "how many"]
+    form: Annotated[str, "which pass is left out, or what else is different"]
+    seconds: Annotated[float, "the median of the turns"]
+    spread: Annotated[float, "half of the distance between the quartiles, relative to the median"]
+    processor_seconds: Annotated[float, "of all processors together"]
+    build_seconds: Annotated[float, "until the model is ready"]
+    first_seconds: Annotated[float, "of the first run"]
+    ratio: Annotated[float, "`seconds`, relative to the fastest row"]
+    processor_ratio: Annotated[float, "`processor_seconds`, relative to the least"]
+    turns: Annotated[list[float], "the seconds of each turn"]
+
+
+class BenchJson(TypedDict):
+    """Ways to run a model, side by side."""
+
+    model: Annotated[str, "the file"]
+    what: Annotated[str, "`inference` or `training step`"]
+    sizes: Annotated[dict[str, int], "of the named dims"]
+    waiting: Annotated[float | None, "how many times its processor time a run took, if other work made rows wait"]
+    rows: Annotated[list[BenchRowJson], "in the order of measurement"]
 
 
 def waiting(results: Sequence[Result]) -> float | None:
@@ -21,7 +47,7 @@ def waiting(results: Sequence[Result]) -> float | None:
     return most if most > _BUSY else None
 
 
-def to_json(results: Sequence[Result]) -> list[dict[str, Any]]:
+def to_json(results: Sequence[Result]) -> list[BenchRowJson]:
     """The rows as `nablac bench --json` prints them."""
     fastest, least = min(result.wall for result in results), min(result.processor for result in results)
     return [

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired, TypedDict
 
 import click
 
 from compiler.elaborate.program_texts import SPEC
-from grammar.diagnostics import Diagnostic, NablacError
+from grammar.diagnostics import Diagnostic, DiagnosticJson, NablacError
 from nablac.commands.model_files import STDIN, models_in, read_standard_input
 from nablac.commands.named_models import ModelFile
 from nablac.commands.options import is_run_folder, output_options
@@ -18,6 +18,37 @@ from nablac.commands.output import detail, note, print_json, show_error
 if TYPE_CHECKING:
     from compiler.elaborate.program import Program
     from runtime.gradient_check import GradientRow
+
+
+class GradientJson(TypedDict):
+    """The derivative of the loss along a random direction of one tensor."""
+
+    name: Annotated[str, "of a parameter or an input"]
+    symbolic: Annotated[float, "by the gradient that the compiler derives"]
+    numeric: Annotated[float, "by central differences, in f64"]
+    error: Annotated[float, "their relative difference"]
+    point: Annotated[str, "the edge case; empty at the random point"]
+    passed: Annotated[bool, "whether both agree"]
+
+
+class CheckJson(TypedDict):
+    """What `nablac check` has found. The exit status is 1 if there are errors, or if a gradient does not pass."""
+
+    files: Annotated[int, "how many were read"]
+    errors: Annotated[list[DiagnosticJson], "mistakes"]
+    warnings: Annotated[list[DiagnosticJson], "what is allowed, but seldom meant"]
+    gradients: NotRequired[Annotated[dict[str, list[GradientJson]], "with `--gradients`, by model"]]
+
+
+def _row_to_json(row: GradientRow) -> GradientJson:
+    return {
+        "name": row.name,
+        "symbolic": row.symbolic,
+        "numeric": row.numeric,
+        "error": row.error,
+        "point": row.point,
+        "passed": row.passed,
+    }
 
 
 @click.command()
@@ -80,10 +111,14 @@ def command(
     combined = NablacError(*(diagnostic for error in errors for diagnostic in error.diagnostics))
     failed = [row for rows in compared.values() for row in rows if not row.passed]
     if as_json:
-        shown = {name: [{**vars(row), "passed": row.passed} for row in rows] for name, rows in compared.items()}
-        facts = {"files": count, "errors": [diagnostic.to_json() for diagnostic in combined.diagnostics]}
-        facts["warnings"] = [diagnostic.to_json() for diagnostic in warnings]
-        print_json({**facts, "gradients": shown} if gradients else facts)
+        facts = CheckJson(
+            files=count,
+            errors=[diagnostic.to_json() for diagnostic in combined.diagnostics],
+            warnings=[diagnostic.to_json() for diagnostic in warnings],
+        )
+        if gradients:
+            facts["gradients"] = {name: list(map(_row_to_json, rows)) for name, rows in compared.items()}
+        print_json(facts)
     elif warnings and not quiet:
         show_error(NablacError(*warnings))
     if as_json:

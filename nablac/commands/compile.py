@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
@@ -25,7 +25,7 @@ from nablac.commands.output import is_verbose, note, print_json, skip_without_ke
 from nablac.commands.output_suffixes import check_suffix
 from nablac.commands.pass_report import PassReport, section
 from nablac.commands.target_options import target_options
-from nablac.commands.target_report import say_what_leaves, target_facts
+from nablac.commands.target_report import TargetJson, say_what_leaves, target_facts
 from runtime.atomic_files import resolve_link, scratch
 
 if TYPE_CHECKING:
@@ -36,6 +36,27 @@ if TYPE_CHECKING:
     from nablac.model import Model
     from runtime.text.tokenizers import Tokenizer
     from runtime.verification import Report
+
+
+class CompileJson(TargetJson):
+    """A model as one file."""
+
+    output: Annotated[str, "the file"]
+    model: Annotated[str, "its name"]
+    opset: Annotated[int, "of ONNX"]
+    ir: Annotated[int, "the version of ONNX's file format"]
+    nodes: Annotated[int, "operators"]
+    parameters: Annotated[int, "numbers that are trained"]
+    buffers: Annotated[int, "numbers that a layer keeps, such as running means"]
+    weights: Annotated[str, "`folded`, or `named` as in the model"]
+    computed_weights: Annotated[int, "tensors that were folded"]
+    computed_from: Annotated[int, "weights that they were folded from"]
+    bytes: Annotated[int, "of all files written"]
+    inputs: Annotated[dict[str, str], "types by name"]
+    outputs: Annotated[dict[str, str], "types by name"]
+    worst_error: Annotated[float | None, "relative to the NumPy runtime; null if not compared"]
+    uncompared: Annotated[list[str], "outputs that are NaN everywhere on random inputs"]
+
 
 _LARGE = 256 << 20  # bytes of weights; larger models are verified at one set of sizes, since each runs the whole model
 
@@ -225,7 +246,7 @@ def _write_model(model: Model, path: Path, tokenizer: Tokenizer | None, seed: in
         return 1
     for name in report.uncompared if report is not None else ():
         note(f"warning: `{name}` is NaN everywhere on random inputs: it was not compared")
-    facts = _facts(model, known, proto, path, written, report) | target_facts(file_options.target, [proto])
+    facts = _facts(model, known, proto, path, written, report, file_options.target)
     if file_options.as_json:
         print_json(facts)
     if file_options.as_json or file_options.quiet:
@@ -258,8 +279,14 @@ def _form_of_weights(known: KnownWeights) -> str:
 
 
 def _facts(
-    model: Model, known: KnownWeights, proto: onnx.ModelProto, path: Path, written: list[Path], report: Report | None
-) -> dict[str, Any]:
+    model: Model,
+    known: KnownWeights,
+    proto: onnx.ModelProto,
+    path: Path,
+    written: list[Path],
+    report: Report | None,
+    target: Target,
+) -> CompileJson:
     """The facts on the written file that `--json` prints."""
     from runtime.initialization import stored_operators
 
@@ -267,6 +294,7 @@ def _facts(
     for op in stored_operators(model.graph):
         counts[op.name] += math.prod(op.type.numeric_shape)
     return {
+        **target_facts(target, [proto]),
         "output": str(path),
         "model": model.name,
         "opset": proto.opset_import[0].version,
@@ -281,7 +309,7 @@ def _facts(
         "inputs": {key: str(value.type) for key, value in model.graph.inputs.items()},
         "outputs": {key: str(value.type) for key, value in model.graph.outputs.items()},
         "worst_error": report.worst.error if report is not None else None,
-        "uncompared": report.uncompared if report is not None else [],
+        "uncompared": list(report.uncompared) if report is not None else [],
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated, TypedDict
+
 import click
 from click.shell_completion import ShellComplete, get_completion_class
 
@@ -10,6 +12,13 @@ from nablac.commands.options import output_options
 from nablac.commands.output import print_json
 
 SHELLS = ("bash", "zsh", "fish")
+
+
+class CompletionJson(TypedDict):
+    """The script of a shell."""
+
+    shell: Annotated[str, "`bash`, `zsh` or `fish`"]
+    script: Annotated[str, "what its start-up file evaluates"]
 
 
 @click.command()
@@ -36,5 +45,5 @@ def command(shell: str, as_json: bool, quiet: bool) -> int:
     script = ShellComplete.source(
         kind(root, {}, "nablac", VARIABLE)
     )  # not bash's own, which starts bash for its version
-    print_json({"shell": shell, "script": script}) if as_json else click.echo(script)
+    print_json(CompletionJson(shell=shell, script=script)) if as_json else click.echo(script)
     return 0

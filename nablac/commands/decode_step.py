@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
 from nablac.commands.options import FileOptions
 from nablac.commands.output import note, print_json, skip_without_kernels
 from nablac.commands.pass_report import section
-from nablac.commands.target_report import say_what_leaves, target_facts
+from nablac.commands.target_report import TargetJson, say_what_leaves, target_facts
 from runtime.atomic_files import put_all, scratch
 
 if TYPE_CHECKING:
@@ -19,6 +19,19 @@ if TYPE_CHECKING:
 
     from nablac.model import Model
     from runtime.text.tokenizers import Tokenizer
+
+
+class DecodeStepJson(TargetJson):
+    """The decode step as a folder of files."""
+
+    output: Annotated[str, "the folder"]
+    nodes: Annotated[dict[str, int], "the operators of each file"]
+    tokens: Annotated[str, "the input of the new tokens"]
+    scores: Annotated[str, "the output of the scores"]
+    context: Annotated[list[str], "values that `start.onnx` computes once"]
+    states: Annotated[list[str], "values that each step replaces"]
+    caches: Annotated[dict[str, str], "values that grow, with their types"]
+    worst_error: Annotated[float | None, "relative to the whole model; null if not compared"]
 
 
 def write_decode(model: Model, output: Path, tokenizer: Tokenizer | None, file_options: FileOptions) -> int:
@@ -77,9 +90,18 @@ def write_decode(model: Model, output: Path, tokenizer: Tokenizer | None, file_o
     sizes = {name: len(proto.graph.node) for name, proto in protos.items()}
     reported = target_facts(target, protos.values())
     if file_options.as_json:
-        facts = {"output": str(output), "nodes": sizes, "tokens": layout.tokens, "scores": layout.output}
-        kept = {"context": layout.context, "states": layout.states, "caches": caches}
-        print_json({**facts, **kept, **reported, "worst_error": worst})
+        facts: DecodeStepJson = {
+            **reported,
+            "output": str(output),
+            "nodes": sizes,
+            "tokens": layout.tokens,
+            "scores": layout.output,
+            "context": list(layout.context),
+            "states": list(layout.states),
+            "caches": caches,
+            "worst_error": worst,
+        }
+        print_json(facts)
     if file_options.as_json or file_options.quiet:
         return 0
     for name, count in sizes.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Annotated, TypedDict
 
 import click
 
@@ -37,6 +37,22 @@ EXTRAS = {
 }
 
 
+# Its keys are also printed for people, so that one has a space.
+DoctorJson = TypedDict(
+    "DoctorJson",
+    {
+        "nablac": Annotated[str, "the version"],
+        "python": Annotated[str, "the version, and what it runs on"],
+        "models": Annotated[str, "the folder of the models that come with nablac"],
+        "encoding": Annotated[str, "of standard output"],
+        "core": Annotated[dict[str, str], "versions of the packages that nablac needs"],
+        "onnxruntime devices": Annotated[list[str], "what onnxruntime can run on"],
+        "extras": Annotated[dict[str, str], "the versions of optional packages, or how to install them"],
+        "problems": Annotated[list[str], "known problems; the exit status is 1 if there are any"],
+    },
+)
+
+
 @click.command()
 @output_options
 def command(as_json: bool, quiet: bool) -> int:
@@ -65,7 +81,7 @@ def command(as_json: bool, quiet: bool) -> int:
     return 1 if facts["problems"] else 0
 
 
-def _facts() -> dict[str, Any]:
+def _facts() -> DoctorJson:
     import nablac
     from specs import FOLDER
 

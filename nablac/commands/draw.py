@@ -4,21 +4,52 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
 from grammar import codes
 from nablac.commands.model_setup import choose_model, set_up_model
 from nablac.commands.options import ModelOptions, model_options, output_options, weight_options
-from nablac.commands.output import note, print_json
+from nablac.commands.output import FileJson, TextJson, note, print_json
 from nablac.commands.output_suffixes import check_suffix
 
 if TYPE_CHECKING:
     from compiler.graph import Graph
+    from compiler.model_spec import ModelSpec
 
 _PICTURES = {".svg": "SVG", ".html": "HTML", ".mmd": "Mermaid", ".mermaid": "Mermaid", ".dot": "DOT", ".gv": "DOT"}
 KINDS = {**_PICTURES, ".txt": "text"}
+
+
+class PrintedPictureJson(TextJson):
+    """A picture that would be printed."""
+
+    kind: Annotated[str, "`Mermaid`"]
+    boxes: Annotated[int, "how many are in it"]
+    depth: Annotated[int, "how many levels of layers are open"]
+
+
+class PictureJson(FileJson):
+    """A picture as a file."""
+
+    kind: Annotated[str, "`SVG`, `HTML`, `Mermaid` or `DOT`"]
+    boxes: Annotated[int, "how many are in it"]
+    depth: Annotated[int, "how many levels of layers are open"]
+
+
+class TextFileJson(FileJson):
+    """A model as a text."""
+
+    kind: Annotated[str, "`text` or `LaTeX`"]
+
+
+class AttentionJson(FileJson):
+    """The attention of a text, as a picture."""
+
+    layer: Annotated[str, "its path"]
+    rows: Annotated[list[str], "the tokens that attend"]
+    columns: Annotated[list[str], "the tokens that are attended to"]
 
 
 @click.command()
@@ -88,19 +119,19 @@ def command(
     if output is not None and output.suffix.lower() == ".txt":
         write_bytes(output, dump(graph, origins=True).encode())
         if as_json:
-            print_json({"output": str(output), "kind": "text"})
+            print_json(TextFileJson(output=str(output), kind="text"))
         else:
             note(f"{output}: {graph.name} as text", quiet)
         return 0
     kind = KINDS[output.suffix.lower()] if output is not None else "Mermaid"
     text, count, depth = _picture(graph, kind, depth)
     if output is None:
-        facts = {"kind": kind, "boxes": count, "depth": depth, "text": text}
+        facts = PrintedPictureJson(kind=kind, boxes=count, depth=depth, text=text)
         print_json(facts) if as_json else click.echo(text, nl=False)
         return 0
     write_bytes(output, text.encode())
     if as_json:
-        print_json({"output": str(output), "kind": kind, "boxes": count, "depth": depth})
+        print_json(PictureJson(output=str(output), kind=kind, boxes=count, depth=depth))
     else:
         note(f"{output}: {graph.name} as {kind}, {count} boxes, layers open {depth} deep", quiet)
     return 0
@@ -116,14 +147,15 @@ def _print_latex(options: ModelOptions, output: Path | None, of_a_picture: bool,
         raise click.UsageError("--depth and --optimised are for pictures: leave out --latex")
     if output is not None:
         check_suffix(output, "LaTeX")
-    graph = _graph(options)
-    text = latex_of(model_equations(graph))
+    spec = _spec(options)
+    graph = spec.graph
+    text = latex_of(model_equations(graph).replace(mode=spec.mode))
     if output is None:
-        print_json({"text": text}) if as_json else click.echo(text, nl=False)
+        print_json(TextJson(text=text)) if as_json else click.echo(text, nl=False)
         return 0
     write_bytes(output, text.encode())
     if as_json:
-        print_json({"output": str(output), "kind": "LaTeX"})
+        print_json(TextFileJson(output=str(output), kind="LaTeX"))
     else:
         note(f"{output}: {graph.name} as LaTeX", quiet)
     return 0
@@ -131,17 +163,24 @@ def _print_latex(options: ModelOptions, output: Path | None, of_a_picture: bool,
 
 def _graph(options: ModelOptions) -> Graph:
     """The graph of a model as written; for a run, with inputs and outputs in raw units."""
+    return _spec(options).graph
+
+
+def _spec(options: ModelOptions) -> ModelSpec:
+    """A model as written, in inference mode; for a run, with inputs and outputs in raw units."""
     from compiler.elaborate.models import TextSource
     from compiler.elaborate.presets import parse_settings
     from compiler.elaborate.program import load
+    from compiler.model_spec import ModelSpec
     from compiler.types import DType
 
     if options.is_run:
-        return set_up_model(replace(options, weights=None, rename=())).elaborated
+        trained = set_up_model(replace(options, weights=None, rename=()))
+        return ModelSpec(trained.elaborated, mode=trained.spec.mode)
     hypers = parse_settings(options.set)
     program = load(options.file)
     model = choose_model(program, options.model)
-    return TextSource(program, model, options.preset, hypers, DType(options.dtype)).spec(training=False).graph
+    return TextSource(program, model, options.preset, hypers, DType(options.dtype)).spec(training=False)
 
 
 def _picture(graph: Graph, kind: str, depth: int | None) -> tuple[str, int, int]:
@@ -195,7 +234,8 @@ def _draw_attention(
     maps = attention_of(model.elaborated, model.read_weights(), tokenizer, text, layer)
     write_bytes(output, attention_svg(maps.weights, maps.rows, maps.columns, f"{model.name}: {maps.layer}").encode())
     if as_json:
-        print_json({"output": str(output), "layer": maps.layer, "rows": maps.rows, "columns": maps.columns})
+        rows, columns = list(maps.rows), list(maps.columns)
+        print_json(AttentionJson(output=str(output), layer=maps.layer, rows=rows, columns=columns))
         return 0
     if maps.text:
         click.echo(maps.text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import click
 
@@ -26,7 +26,7 @@ from nablac.commands.training_setup import note_batchwise_loss, note_data, set_u
 
 if TYPE_CHECKING:
     from runtime.data.examples import Examples
-    from runtime.evaluation.evaluation import Evaluation
+    from runtime.evaluation.evaluation import Evaluation, ResultJson
     from runtime.evaluation.report_page import Generated
     from runtime.training.training_run import Training
 
@@ -170,6 +170,15 @@ def command(
         write_report(report, html, facts)
         note(f"report:    {report / PAGE}", quiet)
     return 0
+
+
+class EvalJson(TypedDict):
+    """How good a model is; beside these keys the loss and the metrics by name, with `--generate` `bleu` and `chrf`."""
+
+    part: Annotated[str, "`test`, `validation`, `training` or `all`"]
+    examples: Annotated[int, "how many are in it"]
+    scaled: Annotated[bool, "whether the loss and the metrics are in scaled units"]
+    figures: Annotated[dict[str, ResultJson], "by target, in the units of the data"]
 
 
 def _print(name: str, evaluation: Evaluation, facts: dict[str, Any], figures: dict[str, float], as_json: bool) -> None:

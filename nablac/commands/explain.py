@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Annotated, TypedDict
+
 import click
 
 from nablac.commands.completions import complete_codes
 from nablac.commands.options import output_options
 from nablac.commands.output import print_json
+
+
+class ExplainJson(TypedDict):
+    """The page of a diagnostic."""
+
+    code: Annotated[str, "such as `E303`"]
+    page: Annotated[str, "its page, in Markdown"]
 
 
 @click.command()
@@ -41,5 +50,5 @@ def command(code: str | None, as_json: bool, quiet: bool) -> int:
         )
     (page,) = (FOLDER / "diagnostics").glob(f"{name}-*.md")
     text = page.read_text("utf-8")
-    print_json({"code": name, "page": text}) if as_json else click.echo(text.rstrip())
+    print_json(ExplainJson(code=name, page=text)) if as_json else click.echo(text.rstrip())
     return 0

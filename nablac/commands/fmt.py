@@ -6,14 +6,24 @@ import sys
 from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
+from typing import Annotated, TypedDict
 
 import click
 
-from grammar.diagnostics import Diagnostic, NablacError
+from grammar.diagnostics import Diagnostic, DiagnosticJson, NablacError
 from grammar.source import Source
 from nablac.commands.model_files import STDIN, models_in, read_standard_input, without_runs
 from nablac.commands.options import output_options
 from nablac.commands.output import encodable, note, print_json, show_error, wants_color
+
+
+class FormatJson(TypedDict):
+    """What `nablac fmt` has done, or would do with `--check`."""
+
+    files: Annotated[int, "how many were read"]
+    changed: Annotated[list[str], "those whose layout changes"]
+    errors: Annotated[list[DiagnosticJson], "of files that are left as they are"]
+
 
 _COLORS = {"+++": "1", "---": "1", "@@": "36", "+": "32", "-": "31"}  # by the beginnings of a diff's lines
 
@@ -66,8 +76,9 @@ def command(files: tuple[Path, ...], only_check: bool, as_diff: bool, as_json: b
     changed = [result for result in results if result.changes]
     failed = NablacError(*errors)
     if as_json:
-        names = {"files": len(named), "changed": [str(result.file) for result in changed]}
-        print_json({**names, "errors": [diagnostic.to_json() for diagnostic in errors]})
+        names = [str(result.file) for result in changed]
+        facts = [diagnostic.to_json() for diagnostic in errors]
+        print_json(FormatJson(files=len(named), changed=names, errors=facts))
     else:
         _print(results, len(named) - len(results), only_check, as_diff, quiet)
         if errors:

@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, NotRequired, TypedDict
 
 import click
 
@@ -27,10 +27,18 @@ from nablac.commands.output import encodable, note, print_json, printable, show_
 from nablac.commands.text_model import text_model
 
 if TYPE_CHECKING:
-    from grammar.diagnostics import NablacError
+    from grammar.diagnostics import DiagnosticJson, NablacError
     from runtime.generation.generator import Generator, Request
 
 MOST_NEW_TOKENS = 100_000  # limit of --tokens
+
+
+class AnswerJson(TypedDict):
+    """The answer to a prompt: a text, or what is wrong with the prompt."""
+
+    prompt: Annotated[str, "as it was given"]
+    text: NotRequired[Annotated[str, "what was generated"]]
+    errors: NotRequired[Annotated[list[DiagnosticJson], "instead of `text`"]]
 
 
 @click.command()
@@ -286,11 +294,15 @@ class _Json:
     """Prints all answers as one JSON list."""
 
     def __init__(self) -> None:
-        self.answers: list[dict[str, Any]] = []
+        self.answers: list[AnswerJson] = []
 
     def add(self, prompt: Prompt, answer: str | NablacError) -> None:
-        shown = {"text": answer} if isinstance(answer, str) else {"errors": [e.to_json() for e in answer.diagnostics]}
-        self.answers.append({"prompt": encodable(prompt.text, None), **shown})
+        shown = AnswerJson(prompt=encodable(prompt.text, None))
+        if isinstance(answer, str):
+            shown["text"] = answer
+        else:
+            shown["errors"] = [diagnostic.to_json() for diagnostic in answer.diagnostics]
+        self.answers.append(shown)
 
     def end(self) -> None:
         print_json(self.answers)

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import click
 
 from compiler.targets import EXPORT_TARGETS, ORT_CPU
 from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import ModelOptions, model_options, output_options, weight_options
-from nablac.commands.output import note, print_json
+from nablac.commands.output import FileJson, TextJson, note, print_json
 from nablac.commands.output_suffixes import check_suffix
 from nablac.commands.target_options import target_options
-from nablac.commands.target_report import say_what_leaves, target_facts
+from nablac.commands.target_report import TargetJson, say_what_leaves, target_facts
+
+
+class GradientFileJson(TargetJson):
+    """The gradients as one file."""
+
+    output: Annotated[str, "the file"]
+    mode: Annotated[str | None, "`inference` or `training`; null where both are the same"]
+    outputs: Annotated[dict[str, str], "types by name"]
 
 
 @click.command()
@@ -95,7 +104,8 @@ def command(
     reported = target_facts(target, [proto])
     outputs = {key: str(value.type) for key, value in gradient.graph.outputs.items()}
     if as_json:
-        print_json({"output": str(path), "mode": gradient.spec.mode, "outputs": outputs, **reported})
+        facts: GradientFileJson = {**reported, "output": str(path), "mode": gradient.spec.mode, "outputs": outputs}
+        print_json(facts)
     if as_json or quiet:
         return 0
     mode = f" in {gradient.spec.mode} mode" if gradient.spec.mode is not None else ""
@@ -128,11 +138,11 @@ def _print_equations(
     model = set_up_model(options)
     text = model.gradient_equations(wrt or "*", latex=latex, training=training)
     if output is None:
-        print_json({"text": text}) if as_json else click.echo(text, nl=False)
+        print_json(TextJson(text=text)) if as_json else click.echo(text, nl=False)
         return 0
     write_bytes(output, text.encode())
     if as_json:
-        print_json({"output": str(output)})
+        print_json(FileJson(output=str(output)))
     else:
         note(f"{output}: the gradient of {model.name} as {'LaTeX' if latex else 'text'}", quiet)
     return 0

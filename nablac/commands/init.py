@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated, TypedDict
 
 import click
 from click.shell_completion import CompletionItem
@@ -14,6 +15,14 @@ from grammar.visible import shell_word
 from nablac.commands.completions import matching_paths
 from nablac.commands.options import output_options
 from nablac.commands.output import note, print_json
+
+
+class InitJson(TypedDict):
+    """What `nablac init` has written."""
+
+    files: Annotated[list[str], "the spec first, then its data"]
+    remarks: Annotated[list[str], "which columns of a table are left out, and why"]
+
 
 DATA = {  # of each template, in its folder `data`
     "forecast": "airline-passengers.csv",
@@ -55,7 +64,7 @@ def command(what: str, target: str | None, as_json: bool, quiet: bool) -> int:
     _write(files)
     spec = next(iter(files))
     if as_json:
-        print_json({"files": [str(path) for path in files], "remarks": remarks})
+        print_json(InitJson(files=[str(path) for path in files], remarks=list(remarks)))
     else:
         click.echo("\n".join(str(path) for path in files))
         for remark in remarks:

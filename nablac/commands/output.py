@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import click
 
-from grammar.diagnostics import NablacError, render_all
+from grammar.diagnostics import ErrorsJson, NablacError, render_all
 from grammar.visible import shortened, visible
 
 _COLORS = (
@@ -26,6 +26,18 @@ _COLORS = (
     (re.compile(r"(?<=\| )( *)\^+", re.MULTILINE), "\033[31m"),
     (re.compile(r"^help:", re.MULTILINE), "\033[36m"),
 )
+
+
+class TextJson(TypedDict):
+    """A text that would be printed."""
+
+    text: Annotated[str, "the text"]
+
+
+class FileJson(TypedDict):
+    """A file that was written."""
+
+    output: Annotated[str, "the file"]
 
 
 def wants_color(stream: Any) -> bool:
@@ -56,7 +68,7 @@ def remember(
 def show_error(error: NablacError) -> None:
     """Diagnostics on stderr; with `--json` as JSON on stdout."""
     if _color["json"]:
-        print_json({"errors": [diagnostic.to_json() for diagnostic in error.diagnostics]})
+        print_json(ErrorsJson(errors=[diagnostic.to_json() for diagnostic in error.diagnostics]))
         return
     text = render_all(error.diagnostics)
     if wants_color(sys.stderr):

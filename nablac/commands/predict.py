@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 import click
 
@@ -27,6 +27,15 @@ if TYPE_CHECKING:
     from runtime.prediction.table_rows import Columns
 
 STDOUT = "-"
+
+
+class PredictFileJson(TypedDict):
+    """Predictions that were written to a file."""
+
+    output: Annotated[str, "the file"]
+    rows: Annotated[int, "how many"]
+    columns: Annotated[list[str], "their names"]
+    skipped: Annotated[int, "rows and files of the inputs that were skipped"]
 
 
 @click.command()
@@ -119,8 +128,8 @@ def command(
         note(line, quiet and not line.startswith(" "))
     if to_file:
         if as_json:
-            facts = {"output": str(output), "rows": sink.rows, "columns": sink.names, "skipped": findings.skipped}
-            print_json(facts)
+            written = str(output)
+            print_json(PredictFileJson(output=written, rows=sink.rows, columns=sink.names, skipped=findings.skipped))
         else:
             note(f"{output}: {sink.rows:,} row{'' if sink.rows == 1 else 's'}", quiet)
     return 0

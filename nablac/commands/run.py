@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import click
 
@@ -32,6 +32,20 @@ if TYPE_CHECKING:
     from runtime.input_files import InputType, Reading
     from runtime.onnx_session import OnnxRunner
     from runtime.text.tokenizers import Tokenizer
+
+
+class ArrayJson(TypedDict):
+    """An array."""
+
+    dtype: Annotated[str, "as NumPy names it"]
+    shape: Annotated[list[int], "its sizes"]
+
+
+class RunFileJson(TypedDict):
+    """Outputs that were written to a file."""
+
+    output: Annotated[str, "the file"]
+    outputs: Annotated[dict[str, ArrayJson], "by name"]
 
 
 @click.command()
@@ -131,8 +145,10 @@ def command(
     if output is not None:
         write(output, results)
         if as_json and str(output) != STDOUT:
-            outputs = {key: {"dtype": str(array.dtype), "shape": list(array.shape)} for key, array in results.items()}
-            print_json({"output": str(output), "outputs": outputs})
+            outputs = {
+                key: ArrayJson(dtype=str(array.dtype), shape=list(array.shape)) for key, array in results.items()
+            }
+            print_json(RunFileJson(output=str(output), outputs=outputs))
         elif str(output) != STDOUT:
             note(f"{output} written", quiet)
     elif as_json:

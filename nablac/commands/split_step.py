@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
@@ -14,7 +14,7 @@ from grammar.file_kinds import ONNX, SAFETENSORS
 from nablac.commands.options import FileOptions, ModelOptions
 from nablac.commands.output import note, print_json, skip_without_kernels
 from nablac.commands.pass_report import section
-from nablac.commands.target_report import say_what_leaves, target_facts
+from nablac.commands.target_report import TargetJson, say_what_leaves, target_facts
 from nablac.commands.training_step import STEPS, sample_feeds, step_metadata, training_of, verified_steps
 
 if TYPE_CHECKING:
@@ -24,6 +24,18 @@ if TYPE_CHECKING:
     from compiler.targets import Target
     from compiler.types import Array
     from runtime.training.training_run import Training
+
+
+class SplitStepJson(TargetJson):
+    """The training step as a folder of files."""
+
+    output: Annotated[str, "the folder"]
+    state: Annotated[str, "the file of the first state"]
+    states: Annotated[int, "tensors of the state"]
+    nodes: Annotated[dict[str, int], "the operators of each file"]
+    inputs: Annotated[dict[str, list[str]], "the inputs of each file"]
+    worst_error: Annotated[float | None, "of the losses of 3 steps, relative to NumPy's; null if not compared"]
+
 
 GRADIENT, UPDATE, STATE = "gradient.onnx", "update.onnx", "state.safetensors"
 FILES = {GRADIENT: ONNX, UPDATE: ONNX, STATE: SAFETENSORS}  # with their kinds
@@ -63,8 +75,16 @@ def write_split(options: ModelOptions, output: Path, file_options: FileOptions, 
     reported = target_facts(target, models.values())
     if file_options.as_json:
         inputs = {name: [value.name for value in model.graph.input] for name, model in models.items()}
-        facts = {"output": str(output), "state": str(output / STATE), "states": len(state.keys() & read)}
-        print_json({**facts, "nodes": nodes, "inputs": inputs, **reported, "worst_error": worst})
+        facts: SplitStepJson = {
+            **reported,
+            "output": str(output),
+            "state": str(output / STATE),
+            "states": len(state.keys() & read),
+            "nodes": nodes,
+            "inputs": inputs,
+            "worst_error": worst,
+        }
+        print_json(facts)
     if file_options.as_json or file_options.quiet:
         return 0
     for name, what in ((GRADIENT, f"the gradients of {training.name}"), (UPDATE, "the update of its state")):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from compiler.targets import Target
 from nablac.commands.output import note
@@ -11,19 +11,36 @@ from nablac.commands.output import note
 if TYPE_CHECKING:
     import onnx
 
+
+class LeavingJson(TypedDict):
+    """Nodes without a kernel on the target's device."""
+
+    operator: Annotated[str, "its ONNX name"]
+    type: Annotated[str, "of its main operand; empty where it is not known"]
+    nodes: Annotated[int, "how many"]
+    source: Annotated[str | None, "the first line that needs it, as `file:line:column`"]
+
+
+class TargetJson(TypedDict):
+    """What a file is for."""
+
+    target: Annotated[str, "the runtime that it is for, as in `--target`"]
+    leaving: Annotated[list[LeavingJson], "nodes that run on the processor instead"]
+
+
 _MOST_SHOWN = 12  # rows; more are summed up
 
 
-def target_facts(target: Target, models: Iterable[onnx.ModelProto]) -> dict[str, Any]:
+def target_facts(target: Target, models: Iterable[onnx.ModelProto]) -> TargetJson:
     """The target's name, and the nodes of the models that leave its device, as `--json` prints them."""
     from compiler.onnx.device import leaving_nodes
 
     rows = [row for model in models for row in leaving_nodes(model, target)]
-    leaving = [{"operator": row.onnx_type, "type": row.dtype, "nodes": row.count, "source": row.source} for row in rows]
+    leaving = [LeavingJson(operator=row.onnx_type, type=row.dtype, nodes=row.count, source=row.source) for row in rows]
     return {"target": target.name, "leaving": leaving}
 
 
-def say_what_leaves(target: Target, leaving: list[dict[str, Any]]) -> None:
+def say_what_leaves(target: Target, leaving: list[LeavingJson]) -> None:
     """A line for each operator without a kernel on the target's device, with the first line of text that needs it."""
     if target.device is None or not leaving:
         return

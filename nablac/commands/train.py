@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import click
 
@@ -38,6 +38,18 @@ if TYPE_CHECKING:
     from runtime.training.training_run import Training
 
 _PREDICTABLE = (*TABLES, "images", "digits", "pairs")  # sources of data whose form `nablac predict` reads
+
+
+class TrainJson(TypedDict):
+    """A run that has ended; of one that was interrupted nothing is printed, and the exit status is 130."""
+
+    run: Annotated[str, "its folder"]
+    best_epoch: Annotated[int, "from 1: that of the weights; 0 if there is none"]
+    best: Annotated[float | None, "the monitored quantity in it"]
+    reason: Annotated[str, "why training has ended"]
+    monitor: Annotated[str, "the quantity that the best epoch is chosen by"]
+    history: Annotated[dict[str, list[float]], "every quantity by epoch, as in `history.json`"]
+    model: Annotated[str, "the compiled model"]
 
 
 @click.command()
@@ -287,13 +299,16 @@ def _train(
         return 130
     calls.end(history_of(training, loop, folder.path))
     if as_json:
-        facts = {
+        facts: TrainJson = {
             "run": str(folder.path),
             "best_epoch": position.best_epoch,
             "best": position.best,
             "reason": loop.reason,
+            "monitor": loop.monitor,
+            "history": position.history,
+            "model": str(compiled),
         }
-        print_json({**facts, "monitor": loop.monitor, "history": position.history, "model": str(compiled)})
+        print_json(facts)
         return 0
     click.echo(f"{_result(loop)}; {loop.reason}")
     click.echo(f"{folder.path}: curves.svg, history.csv, weights.safetensors, model.onnx")

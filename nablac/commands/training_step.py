@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
@@ -15,12 +15,25 @@ from nablac.commands.options import FileOptions, ModelOptions
 from nablac.commands.output import note, print_json, skip_without_kernels
 from nablac.commands.pass_report import section
 from nablac.commands.runs import read_run
-from nablac.commands.target_report import say_what_leaves, target_facts
+from nablac.commands.target_report import TargetJson, say_what_leaves, target_facts
 from nablac.commands.training_setup import seed_of_step, set_up_training
 
 if TYPE_CHECKING:
     from compiler.graph import Graph, Value
     from runtime.training.training_run import Training
+
+
+class TrainingStepJson(TargetJson):
+    """The training step as one file."""
+
+    output: Annotated[str, "the file"]
+    state: Annotated[str, "the file of the first state"]
+    inputs: Annotated[list[str], "besides the state: the batch, `step`, `seed`"]
+    outputs: Annotated[list[str], "the loss, the metrics, and the next state as `NAME.next`"]
+    states: Annotated[int, "tensors of the state"]
+    nodes: Annotated[int, "operators of the file"]
+    worst_error: Annotated[float | None, "of the losses of 3 steps, relative to NumPy's; null if not compared"]
+
 
 STEPS = 3  # compared between both runtimes before the file is written
 
@@ -57,9 +70,17 @@ def write_step(options: ModelOptions, path: Path, file_options: FileOptions, mem
     inputs = [name for name in names if name not in needed]
     reported = target_facts(target, [model])
     if file_options.as_json:
-        facts = {"output": str(path), "state": str(state_file), "inputs": inputs, "outputs": list(graph.outputs)}
-        facts |= reported
-        print_json({**facts, "states": len(needed), "nodes": len(model.graph.node), "worst_error": worst})
+        facts: TrainingStepJson = {
+            **reported,
+            "output": str(path),
+            "state": str(state_file),
+            "inputs": inputs,
+            "outputs": list(graph.outputs),
+            "states": len(needed),
+            "nodes": len(model.graph.node),
+            "worst_error": worst,
+        }
+        print_json(facts)
     if file_options.as_json or file_options.quiet:
         return 0
     opset_shown = f"opset {model.opset_import[0].version}, IR {model.ir_version}, for {target.name}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import click
 
@@ -19,10 +19,22 @@ from runtime.search.search_kinds import PRUNERS, SEARCHES
 if TYPE_CHECKING:
     from runtime.search.studies import OpenStudy
     from runtime.search.study_record import StudyRecord
-    from runtime.search.trial_results import TrialResult
+    from runtime.search.trial_results import TrialJson, TrialResult
 
 _SHOWN = 10  # of the best trials, in the table at the end
 _MOST_JOBS = 256
+
+
+class TuneJson(TypedDict):
+    """A study. The exit status is 1 if every trial failed, 130 if it was interrupted."""
+
+    study: Annotated[str, "its folder"]
+    trials: Annotated[list[TrialJson], "that have started, in order"]
+    unfinished: Annotated[int, "trials that are still to be run"]
+    monitor: Annotated[str, "the quantity that trials are compared by"]
+    higher_is_better: Annotated[bool, "of that"]
+    best: Annotated[TrialJson | None, "the best trial"]
+    model: Annotated[str | None, "the file with its values"]
 
 
 @click.command()
@@ -255,15 +267,16 @@ def _report(study: OpenStudy, total: int, interrupted: bool, as_json: bool, quie
     is_over = ended >= total
     status = 130 if interrupted and not is_over else 1 if is_over and best is None else 0
     if as_json:
-        facts = {
+        facts: TuneJson = {
             "study": str(study.folder),
             "trials": [trial.to_json() for trial in trials],
             "unfinished": total - ended,
             "monitor": study.record.monitor,
             "higher_is_better": study.record.higher_is_better,
+            "best": best.to_json() if best is not None else None,
+            "model": str(study.folder / BEST) if best is not None else None,
         }
-        model = str(study.folder / BEST) if best is not None else None
-        print_json({**facts, "best": best.to_json() if best is not None else None, "model": model})
+        print_json(facts)
         return status
     if best is not None:
         _print_table(study, ranked(trials, study.record.higher_is_better), variable_columns(trials))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import click
 
@@ -12,7 +11,35 @@ from nablac.commands.options import Finite, ModelOptions, model_options, output_
 from nablac.commands.output import note, print_json, skip_without_kernels
 
 if TYPE_CHECKING:
-    from runtime.verification import Report
+    from runtime.verification import Divergence, Report
+
+
+class VerifiedOutputJson(TypedDict):
+    """One output at one set of inputs."""
+
+    output: Annotated[str, "its name"]
+    inputs: Annotated[str, "`random`, or an edge case"]
+    sizes: Annotated[dict[str, int], "of the named dims"]
+    error: Annotated[float | None, "relative to the largest magnitude; null if both are NaN everywhere"]
+    reason: Annotated[str | None, "why a difference passes"]
+
+
+class DivergenceJson(TypedDict):
+    """The first node, in the order of computation, whose results differ."""
+
+    operator: Annotated[str, "its name"]
+    location: Annotated[str, "its line, or the path of its layer"]
+    type: Annotated[str, "of its result"]
+    error: Annotated[float, "relative to the largest magnitude"]
+
+
+class VerifyJson(TypedDict):
+    """NumPy beside onnxruntime."""
+
+    passed: Annotated[bool | None, "null if onnxruntime lacks a kernel; the exit status is 0, 1 or 2"]
+    tolerance: Annotated[float, "the largest relative difference allowed"]
+    comparisons: Annotated[list[VerifiedOutputJson], "of every output"]
+    first: Annotated[DivergenceJson | None, "where the first difference begins, if one node alone shows it"]
 
 
 @click.command()
@@ -74,19 +101,28 @@ def command(
     return 2 if report is None else 0 if report.passed else 1
 
 
-def _facts(report: Report | None, tolerance: float) -> dict[str, Any]:
+def _divergence_to_json(divergence: Divergence) -> DivergenceJson:
+    return {
+        "operator": divergence.operator,
+        "location": divergence.location,
+        "type": divergence.type,
+        "error": divergence.error,
+    }
+
+
+def _facts(report: Report | None, tolerance: float) -> VerifyJson:
     """What `--json` prints; without a report if onnxruntime lacks a kernel."""
-    rows = [
+    rows: list[VerifiedOutputJson] = [
         {
             "output": comparison.output,
             "inputs": comparison.feeds,
-            "sizes": comparison.sizes,
+            "sizes": dict(comparison.sizes),
             "error": None if comparison.nothing else comparison.error,
             "reason": comparison.excuse,
         }
         for comparison in (report.comparisons if report is not None else ())
     ]
-    first = asdict(report.diverging) if report is not None and report.diverging is not None else None
+    first = _divergence_to_json(report.diverging) if report is not None and report.diverging is not None else None
     passed = report.passed if report is not None else None
     return {"passed": passed, "tolerance": tolerance, "comparisons": rows, "first": first}
 

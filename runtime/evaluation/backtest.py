@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.examples import Examples
 from runtime.data.filling import interpolated
+from runtime.evaluation.backtest_json import BacktestColumnJson, BacktestJson, FoldJson, SeriesFoldJson, season_to_json
 from runtime.evaluation.baselines import Past, Season, baselines, season_of
 from runtime.evaluation.number_figures import NumberFigures, skill
 from runtime.evaluation.tasks import Task
@@ -82,30 +83,35 @@ class Backtest:
         truth, guess = (_column(self.folds, part, column) for part in ("actual", "predicted"))
         return [(int(step), NumberFigures.of(truth[steps == step], guess[steps == step])) for step in np.unique(steps)]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> BacktestJson:
         """All figures, column by column."""
-        facts: dict[str, Any] = {"folds": len(self.folds), "fed_back": self.fed_back, "rows_left_out": self.skipped}
-        if self.season is not None:
-            facts["season"] = {"rows": self.season.length, "detected": self.season.rows is not None}
-        facts["columns"] = {name: self._column_to_json(index) for index, name in enumerate(self.columns)}
-        return facts
-
-    def _column_to_json(self, column: int) -> dict[str, Any]:
-        facts = self.figures(column).to_json()
-        facts["baselines"] = {
-            name: {**self.baseline(name, column).to_json(), "skill": self.skill(name, column)}
-            for name in self.baselines
+        facts: BacktestJson = {
+            "folds": len(self.folds),
+            "fed_back": self.fed_back,
+            "rows_left_out": self.skipped,
+            "columns": {name: self._column_to_json(index) for index, name in enumerate(self.columns)},
         }
-        facts["folds"] = [_rows_to_json(fold) | self.figures(column, [fold]).to_json() for fold in self.folds]
-        facts["steps"] = [{"step": step, **figures.to_json()} for step, figures in self.by_step(column)]
+        if self.season is not None:
+            facts["season"] = season_to_json(self.season)
         return facts
 
+    def _column_to_json(self, column: int) -> BacktestColumnJson:
+        return {
+            **self.figures(column).to_json(),
+            "baselines": {
+                name: {**self.baseline(name, column).to_json(), "skill": self.skill(name, column)}
+                for name in self.baselines
+            },
+            "folds": [self._fold_to_json(column, fold) for fold in self.folds],
+            "steps": [{**figures.to_json(), "step": step} for step, figures in self.by_step(column)],
+        }
 
-def _rows_to_json(fold: Fold) -> dict[str, int]:
-    """Which rows a fold is about; of several series how many."""
-    if fold.series > 1:
-        return {"rows": len(fold.rows), "series": fold.series}
-    return {"first_row": int(fold.rows[0]) + 1, "last_row": int(fold.rows[-1]) + 1}
+    def _fold_to_json(self, column: int, fold: Fold) -> FoldJson | SeriesFoldJson:
+        """The figures of a fold, and which rows it is about; of several series how many."""
+        figures = self.figures(column, [fold]).to_json()
+        if fold.series > 1:
+            return {**figures, "rows": len(fold.rows), "series": fold.series}
+        return {**figures, "first_row": int(fold.rows[0]) + 1, "last_row": int(fold.rows[-1]) + 1}
 
 
 def _column(folds: Sequence[Fold], part: str, column: int) -> Array:

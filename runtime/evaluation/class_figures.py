@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import numpy as np
 
@@ -19,6 +19,55 @@ if TYPE_CHECKING:
 _LEAST = float(np.finfo(np.float64).tiny)  # a probability of 0 has a loss that is finite
 
 
+class AveragesJson(TypedDict):
+    """Means over the classes that occur; null if none does."""
+
+    precision: Annotated[float | None, "of what is predicted as a class, the share that is of it"]
+    recall: Annotated[float | None, "of a class, the share that is predicted as it"]
+    f1: Annotated[float | None, "their harmonic mean"]
+
+
+class OfClassJson(AveragesJson):
+    """The figures of one class; null where there is nothing that they would be a share of."""
+
+    support: Annotated[int, "its examples"]
+    auc: Annotated[float | None, "the area under its ROC curve, against the rest"]
+
+
+class CalibrationJson(TypedDict):
+    """Examples of about the same probability."""
+
+    confidence: Annotated[float, "the mean of their probabilities"]
+    share_right: Annotated[float, "how many of them are right"]
+    count: Annotated[int, "how many there are"]
+
+
+class ClassFiguresJson(TypedDict):
+    """Figures of classes; null where a figure has no value."""
+
+    count: Annotated[int, "examples"]
+    left_out: Annotated[int, "examples without finite scores"]
+    accuracy: Annotated[float | None, "the share that is right"]
+    log_loss: Annotated[float | None, "the mean of -log of the probability of the true class"]
+    brier: Annotated[float | None, "the mean squared distance of the probabilities from what is true"]
+    auc: Annotated[float | None, "of two classes that of the second, of more the mean"]
+    ece: Annotated[float | None, "expected calibration error"]
+    macro: Annotated[AveragesJson, "each class counts once"]
+    weighted: Annotated[AveragesJson, "each class counts by its examples"]
+    classes: Annotated[dict[str, OfClassJson], "by name"]
+    confusion: Annotated[list[list[int]] | None, "by true class, then by predicted class; null beyond 200 classes"]
+    calibration: Annotated[list[CalibrationJson], "by rising confidence"]
+
+
+class LabelFiguresJson(TypedDict):
+    """Figures of several yes-or-no questions."""
+
+    all_right: Annotated[float | None, "the share of examples all of whose answers are right"]
+    micro_f1: Annotated[float | None, "of all answers together"]
+    macro_f1: Annotated[float | None, "the mean over the questions"]
+    labels: Annotated[dict[str, ClassFiguresJson], "each question by itself"]
+
+
 @dataclass(frozen=True)
 class OfClass:
     """The figures of one class; None where there is nothing that they would be a share of."""
@@ -30,10 +79,10 @@ class OfClass:
     support: int
     auc: float | None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> OfClassJson:
         """The figures by name."""
-        facts: dict[str, Any] = {"precision": self.precision, "recall": self.recall, "f1": self.f1}
-        return facts | {"support": self.support, "auc": self.auc}
+        averaged: AveragesJson = {"precision": self.precision, "recall": self.recall, "f1": self.f1}
+        return {**averaged, "support": self.support, "auc": self.auc}
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +162,7 @@ class ClassFigures:
             return roc_auc(self.labels == index, self.scores if index else -self.scores)
         return None
 
-    def average(self, weighted: bool = False) -> dict[str, float | None]:
+    def average(self, weighted: bool = False) -> AveragesJson:
         """The mean of precision, recall and F1 over the classes that occur, by name; `weighted` by how often they do.
 
         A class that is never predicted has precision 0 here, as scikit-learn has it.
@@ -126,11 +175,11 @@ class ClassFigures:
         weights = [of_class.support if weighted else 1 for of_class in occurring]
         if not sum(weights):
             return {"precision": None, "recall": None, "f1": None}
-        means: dict[str, float | None] = {}
+        means = {}
         for name in ("precision", "recall", "f1"):
             values = [getattr(of_class, name) or 0.0 for of_class in occurring]
             means[name] = sum(value * weight for value, weight in zip(values, weights, strict=True)) / sum(weights)
-        return means
+        return {"precision": means["precision"], "recall": means["recall"], "f1": means["f1"]}
 
     @property
     def auc(self) -> float | None:
@@ -163,7 +212,7 @@ class ClassFigures:
             return calibration_bins(self.probabilities[:, 1], self.labels == 1)
         return calibration_bins(self.probabilities.max(axis=1), self.labels == self.predicted)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> ClassFiguresJson:
         """The figures by name."""
         return {
             "count": self.count,
@@ -203,7 +252,7 @@ class LabelFigures:
         values = [label.classes[1].f1 or 0.0 for label in self.labels]
         return sum(values) / len(values) if values else None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> LabelFiguresJson:
         """The figures by name."""
         labels = {name: label.to_json() for name, label in zip(self.names, self.labels, strict=True)}
         return {"all_right": self.all_right, "micro_f1": self.micro(), "macro_f1": self.macro(), "labels": labels}

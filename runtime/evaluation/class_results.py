@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, NotRequired, TypedDict
 
 import numpy as np
 
-from runtime.evaluation.class_figures import ClassFigures, LabelFigures, log_probabilities_of
+from runtime.evaluation.class_figures import (
+    ClassFigures,
+    ClassFiguresJson,
+    LabelFigures,
+    LabelFiguresJson,
+    log_probabilities_of,
+)
 from runtime.evaluation.tasks import Task, class_names
 
 if TYPE_CHECKING:
@@ -17,6 +23,33 @@ if TYPE_CHECKING:
 
 _WORST = 12  # examples among the figures
 _MOST_CLASSES = 200  # with a confusion matrix among the figures
+
+
+class MistakeJson(TypedDict):
+    """An example that the model is wrong about, or hardly right."""
+
+    example: Annotated[int, "from 1"]
+    line: NotRequired[Annotated[int, "of the file, where the data is one"]]
+    file: NotRequired[Annotated[str, "in the folder, where the data is one of images"]]
+    actual: Annotated[str, "its class"]
+    predicted: Annotated[str, "the class that is predicted"]
+    probability: Annotated[float, "of its class"]
+    loss: Annotated[float, "-log of that"]
+
+
+class ClassResultJson(ClassFiguresJson):
+    """The figures of a target of classes."""
+
+    task: Annotated[str, "`classes`, `binary` or `margin`"]
+    output: Annotated[str, "the output that predicts the target"]
+    worst: Annotated[list[MistakeJson], "12 of the highest loss, worst first; empty without probabilities"]
+
+
+class LabelResultJson(LabelFiguresJson):
+    """The figures of a target of several yes-or-no questions."""
+
+    task: Annotated[str, "`labels`"]
+    output: Annotated[str, "the output that predicts the target"]
 
 
 @dataclass(frozen=True)
@@ -57,19 +90,28 @@ class ClassResult:
             for index in worst
         ]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> ClassResultJson:
         """All figures."""
-        facts = {"task": self.task.what, "output": self.task.output, **self.figures.to_json()}
+        worst = [self._mistake_to_json(mistake) for mistake in self.mistakes(_WORST)]
+        figures, task = self.figures.to_json(), self.task
+        facts: ClassResultJson = {**figures, "task": task.what, "output": task.output, "worst": worst}
         if len(self.figures.names) > _MOST_CLASSES:
             facts["confusion"] = None
-        return facts | {"worst": [self._mistake_to_json(mistake) for mistake in self.mistakes(_WORST)]}
+        return facts
 
-    def _mistake_to_json(self, mistake: Mistake) -> dict[str, Any]:
-        place: dict[str, Any] = {} if self.lines is None else {"line": int(self.lines[mistake.row])}
+    def _mistake_to_json(self, mistake: Mistake) -> MistakeJson:
+        facts: MistakeJson = {
+            "example": mistake.row + 1,
+            "actual": mistake.actual,
+            "predicted": mistake.predicted,
+            "probability": mistake.probability,
+            "loss": mistake.loss,
+        }
+        if self.lines is not None:
+            facts["line"] = int(self.lines[mistake.row])
         if self.files:
-            place["file"] = self.files[mistake.row]
-        facts = {"example": mistake.row + 1, **place, "actual": mistake.actual, "predicted": mistake.predicted}
-        return {**facts, "probability": mistake.probability, "loss": mistake.loss}
+            facts["file"] = self.files[mistake.row]
+        return facts
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,9 +121,9 @@ class LabelResult:
     task: Task
     figures: LabelFigures
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> LabelResultJson:
         """All figures."""
-        return {"task": self.task.what, "output": self.task.output, **self.figures.to_json()}
+        return {**self.figures.to_json(), "task": self.task.what, "output": self.task.output}
 
 
 def class_result(task: Task, rows: Array, truth: Array, predictions: Array) -> ClassResult:

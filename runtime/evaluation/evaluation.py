@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runtime.data.target_gaps import missing_entries
 from runtime.evaluation.backtest import Backtest, backtest
 from runtime.evaluation.class_results import (
     ClassResult,
+    ClassResultJson,
     LabelResult,
+    LabelResultJson,
     binary_result,
     class_result,
     label_result,
     margin_result,
 )
-from runtime.evaluation.number_results import NumberResult, forecast_result, regression_result
+from runtime.evaluation.number_results import NumberResult, NumberResultJson, forecast_result, regression_result
 from runtime.evaluation.part_outputs import PartOutputs, gathered, outputs_of
 from runtime.evaluation.tasks import Task, reconstruction_tasks, tasks_of
-from runtime.evaluation.token_results import TokenResult
+from runtime.evaluation.token_results import TokenResult, TokenResultJson
 from runtime.prediction.series import Window
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from runtime.prediction.predictor import Predictor
 
 Result = NumberResult | ClassResult | LabelResult | TokenResult
+ResultJson = NumberResultJson | ClassResultJson | LabelResultJson | TokenResultJson
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,15 @@ class Evaluation:
     backtests: dict[str, Backtest] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, ResultJson]:
         """All figures, target by target."""
-        figures = {target: result.to_json() for target, result in self.results.items()}
-        for target, result in self.backtests.items():
-            figures[target]["backtest"] = result.to_json()
-        return figures
+        return {target: self._result_to_json(target) for target in self.results}
+
+    def _result_to_json(self, target: str) -> ResultJson:
+        result = self.results[target]
+        if isinstance(result, NumberResult) and target in self.backtests:
+            return {**result.to_json(), "backtest": self.backtests[target].to_json()}
+        return result.to_json()
 
 
 def evaluate(predictor: Predictor, data: Examples, part: str, judging: Judging) -> Evaluation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, NotRequired, TypedDict
 
 import numpy as np
 
@@ -11,6 +11,33 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 LAGS = 12  # of the autocorrelation of residuals
+
+
+class NumberFiguresJson(TypedDict):
+    """Errors of numbers in the units of the data; null where a figure has no value."""
+
+    count: Annotated[int, "pairs of an actual and a predicted number"]
+    left_out: Annotated[int, "pairs with a number that is not finite"]
+    mae: Annotated[float | None, "mean absolute error"]
+    rmse: Annotated[float | None, "root mean squared error"]
+    mape: Annotated[float | None, "mean absolute percentage error, in percent"]
+    mape_left_out: Annotated[int, "pairs whose actual number is 0, which it leaves out"]
+    r2: Annotated[float | None, "the share of the variance that is explained"]
+
+
+class BaselineJson(NumberFiguresJson):
+    """The errors of an obvious forecast."""
+
+    skill: Annotated[float | None, "the share of its mean absolute error that the model removes"]
+
+
+class ResidualsJson(TypedDict, total=False):
+    """How residuals, actual - predicted, are spread; empty if there are none."""
+
+    mean: Annotated[float, "the bias"]
+    deviation: Annotated[float, "the standard deviation"]
+    quartiles: Annotated[list[float], "least, quartiles, greatest"]
+    autocorrelation: NotRequired[Annotated[list[float], "with those 1, 2, ... before, where they are in order of time"]]
 
 
 @dataclass(frozen=True)
@@ -56,7 +83,7 @@ class NumberFigures:
             float(residual.std()),
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> NumberFiguresJson:
         """The figures by name."""
         return {
             "count": self.count,
@@ -100,14 +127,14 @@ def autocorrelation(residuals: Array, most: int = LAGS) -> list[float]:
     return [float((centred[lag:] * centred[:-lag]).sum() / variance) for lag in lags]
 
 
-def residuals_to_json(actual: Array, predicted: Array, ordered: bool) -> dict[str, Any]:
+def residuals_to_json(actual: Array, predicted: Array, ordered: bool) -> ResidualsJson:
     """How residuals (actual - predicted) are spread; with their autocorrelation where they are in the order of time."""
     truth, guess, _ = finite_pairs(actual, predicted)
     residual = truth - guess
     if not residual.size:
         return {}
     low, quarter, middle, three, high = (float(value) for value in np.quantile(residual, (0, 0.25, 0.5, 0.75, 1)))
-    facts: dict[str, Any] = {
+    facts: ResidualsJson = {
         "mean": float(residual.mean()),
         "deviation": float(residual.std()),
         "quartiles": [low, quarter, middle, three, high],

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, NotRequired, TypedDict, cast
 
 import numpy as np
 
+from runtime.evaluation.backtest_json import BacktestJson, SeasonJson, season_to_json
 from runtime.evaluation.baselines import SEASON, Past, Season, baselines, season_of
-from runtime.evaluation.number_figures import NumberFigures, residuals_to_json, skill
+from runtime.evaluation.number_figures import (
+    BaselineJson,
+    NumberFigures,
+    NumberFiguresJson,
+    ResidualsJson,
+    residuals_to_json,
+    skill,
+)
 from runtime.evaluation.tasks import Task, columns_by_name
 from runtime.prediction.series import Window
 
@@ -18,6 +26,32 @@ if TYPE_CHECKING:
     from runtime.data.examples import Examples
 
 _MOST_COLUMNS = 64  # more numbers of an example are judged together, as the pixels of a picture
+
+
+class ForecastStepJson(NumberFiguresJson):
+    """The errors at one number of rows ahead."""
+
+    step: Annotated[int, "rows ahead of the last known one"]
+    baselines: NotRequired[Annotated[dict[str, BaselineJson], "of a forecast: `last value`, `last season`"]]
+
+
+class ColumnJson(NumberFiguresJson):
+    """The errors of one column of a target."""
+
+    residuals: Annotated[ResidualsJson, "of a forecast those of the first step"]
+    baselines: NotRequired[Annotated[dict[str, BaselineJson], "of a forecast: `last value`, `last season`"]]
+    steps: NotRequired[Annotated[list[ForecastStepJson], "of a forecast of several rows"]]
+
+
+class NumberResultJson(TypedDict):
+    """The figures of a target of numbers."""
+
+    task: Annotated[str, "`regression` or `forecast`"]
+    output: Annotated[str, "the output that predicts the target"]
+    units: Annotated[str, "`of the data`"]
+    season: NotRequired[Annotated[SeasonJson, "of a forecast"]]
+    columns: Annotated[dict[str, ColumnJson], "by name"]
+    backtest: NotRequired[Annotated[BacktestJson, "with `--backtest`"]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,33 +101,36 @@ class NumberResult:
         chosen = slice(None) if step is None else slice(step, step + 1)
         return NumberFigures.of(self.actual[:, chosen, column], predicted[:, chosen, column])
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> NumberResultJson:
         """All figures, column by column."""
-        facts: dict[str, Any] = {"task": self.task.what, "output": self.task.output, "units": "of the data"}
+        facts: NumberResultJson = {
+            "task": self.task.what,
+            "output": self.task.output,
+            "units": "of the data",
+            "columns": {name: self._column_to_json(index) for index, name in enumerate(self.columns)},
+        }
         if self.season is not None:
-            facts["season"] = {"rows": self.season.length, "detected": self.season.rows is not None}
-        facts["columns"] = {name: self._column_to_json(index) for index, name in enumerate(self.columns)}
+            facts["season"] = season_to_json(self.season)
         return facts
 
-    def _column_to_json(self, column: int) -> dict[str, Any]:
-        facts = self.figures(column).to_json()
+    def _column_to_json(self, column: int) -> ColumnJson:
         first = 0 if self.steps else slice(None)  # of forecasts in time those of the first step
-        facts["residuals"] = residuals_to_json(
-            self.actual[:, first, column], self.predicted[:, first, column], self.ordered
-        )
+        pair = self.actual[:, first, column], self.predicted[:, first, column]
+        figures = self.figures(column).to_json()
+        facts = cast("ColumnJson", {**figures, "residuals": residuals_to_json(*pair, self.ordered)})
         if self.forecasts:
             facts["baselines"] = {name: self._baseline_to_json(name, column) for name in self.forecasts}
         if len(self.steps) > 1:
             facts["steps"] = [self._step_to_json(column, index) for index in range(len(self.steps))]
         return facts
 
-    def _step_to_json(self, column: int, index: int) -> dict[str, Any]:
-        facts = {"step": self.steps[index], **self.figures(column, index).to_json()}
+    def _step_to_json(self, column: int, index: int) -> ForecastStepJson:
+        facts = cast("ForecastStepJson", {**self.figures(column, index).to_json(), "step": self.steps[index]})
         if self.forecasts:
             facts["baselines"] = {name: self._baseline_to_json(name, column, index) for name in self.forecasts}
         return facts
 
-    def _baseline_to_json(self, name: str, column: int, step: int | None = None) -> dict[str, Any]:
+    def _baseline_to_json(self, name: str, column: int, step: int | None = None) -> BaselineJson:
         return {**self.baseline(name, column, step).to_json(), "skill": self.skill(name, column, step)}
 
 

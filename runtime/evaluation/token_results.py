@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import numpy as np
 
@@ -16,6 +16,17 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 1 << 22  # logits that are looked at together in f64
 _LARGEST = 700.0  # of a logarithm whose power is finite
+
+
+class TokenResultJson(TypedDict):
+    """The figures of texts; null if there are no tokens."""
+
+    task: Annotated[str, "`tokens`"]
+    output: Annotated[str, "the output that predicts the tokens"]
+    tokens: Annotated[int, "how many are predicted, without padding"]
+    perplexity: Annotated[float | None, "how many equally likely tokens the model wavers between"]
+    bits_per_token: Annotated[float | None, "the loss"]
+    accuracy: Annotated[float | None, "the share of tokens that the model holds likeliest"]
 
 
 @dataclass
@@ -77,7 +88,7 @@ class TokenResult:
         """The share of tokens that the model holds likeliest."""
         return self.right / self.tokens if self.tokens else None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> TokenResultJson:
         """All figures."""
         return {
             "task": "tokens",

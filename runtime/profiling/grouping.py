@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Literal, NotRequired, TypedDict, cast
 
 from runtime.charts.flames import Flame
 from runtime.profiling.timing import Kind, Profile, Timing
@@ -12,6 +12,21 @@ from runtime.profiling.timing import Kind, Profile, Timing
 MOST = 20  # rows of a table for people
 _KINDS = {Kind.FUSED: "fused or added by {backend}", Kind.OUTSIDE: "outside of operators"}
 BACKEND_NAMES = {"numpy": "NumPy", "ort": "onnxruntime"}
+
+
+class ProfileRowJson(TypedDict):
+    """A row of a table of times; it has the one of the first three keys that the table is about."""
+
+    layer: NotRequired[Annotated[str, "the path of a layer; empty for the whole run"]]
+    line: NotRequired[Annotated[str, "a line, or lines whose operators run as one, as `file:line`"]]
+    operator: NotRequired[Annotated[str, "a kind of operator"]]
+    kind: Annotated[str, "`operator`, `fused` or `outside`, as in `timings`"]
+    seconds: Annotated[float, "of a run"]
+    own_seconds: Annotated[float, "without those of the layers inside"]
+    share: Annotated[float, "of the run, from 0 to 1"]
+    calls: Annotated[float, "in a run"]
+    flops: Annotated[int | None, "floating-point operations of a run, where they are known"]
+    text: NotRequired[Annotated[str, "of the lines, in a row of `lines`"]]
 
 
 @dataclass
@@ -34,7 +49,7 @@ class Row:
         """Floating-point operations in a second."""
         return self.flops / self.seconds if self.flops and self.seconds > 0 else None
 
-    def to_json(self, name: str, total: float) -> dict[str, Any]:
+    def to_json(self, name: Literal["layer", "line", "operator"], total: float) -> ProfileRowJson:
         """As `nablac profile --json` prints it, with its name under a key that says what it is."""
         row = {
             name: self.name,
@@ -45,7 +60,7 @@ class Row:
             "calls": self.calls,
             "flops": self.flops,
         }
-        return {**row, "text": self.text} if name == "line" else row
+        return cast("ProfileRowJson", {**row, "text": self.text} if name == "line" else row)
 
 
 def by_layer(profile: Profile) -> list[Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
-from typing import Any
+from typing import Annotated, TypedDict
 
 from runtime.charts.flames import flame_graph
 from runtime.charts.page import Facts, Figures, Paragraph, Section, Table, page
@@ -12,6 +12,7 @@ from runtime.charts.readable_numbers import prefixed
 from runtime.profiling.grouping import (
     BACKEND_NAMES,
     MOST,
+    ProfileRowJson,
     Row,
     by_layer,
     by_line,
@@ -19,11 +20,31 @@ from runtime.profiling.grouping import (
     flames,
     slowest_of_tree,
 )
-from runtime.profiling.timing import Kind, Profile
+from runtime.profiling.timing import Kind, Profile, TimingJson
 
 _HEADER = ("ms", "share", "own ms", "calls", "GFLOP/s")
 _MUCH_SLOWER = 1.25  # times an unprofiled run: the times of a profile are then far from its
 _LONGEST = 60  # letters of a name or a line
+
+
+class ProfileJson(TypedDict):
+    """Where the time of a model goes. The rows of each table add up to `seconds`."""
+
+    model: Annotated[str, "its name"]
+    what: Annotated[str, "`inference` or `training step`"]
+    backend: Annotated[str, "`numpy` or `ort`"]
+    device: Annotated[str, "`cpu` or `cuda`"]
+    sizes: Annotated[dict[str, int], "of the named dims"]
+    runs: Annotated[list[float], "the seconds of each run"]
+    seconds: Annotated[float, "of an average of the faster half of the runs, which all tables are of"]
+    median: Annotated[float, "seconds of all runs"]
+    unprofiled: Annotated[list[float], "the seconds of runs without the profiler"]
+    slowdown: Annotated[float | None, "how many times as long a profiled run takes"]
+    flops: Annotated[int, "floating-point operations of a run"]
+    layers: Annotated[list[ProfileRowJson], "the tree of layers, in which a row includes those inside it"]
+    lines: Annotated[list[ProfileRowJson], "by line of the text"]
+    operators: Annotated[list[ProfileRowJson], "by kind of operator"]
+    timings: Annotated[list[TimingJson], "all that was measured"]
 
 
 class ModelProfile(Profile):
@@ -32,7 +53,7 @@ class ModelProfile(Profile):
     def __str__(self) -> str:
         return profile_text(self)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> ProfileJson:
         """Everything that was measured, as `nablac profile --json` prints it."""
         return profile_json(self)
 
@@ -41,7 +62,7 @@ class ModelProfile(Profile):
         return profile_page(self, footer)
 
 
-def profile_json(profile: Profile) -> dict[str, Any]:
+def profile_json(profile: Profile) -> ProfileJson:
     """Everything that was measured, as `nablac profile --json` prints it; times are seconds."""
     total = profile.seconds
     return {

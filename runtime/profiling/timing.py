@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from statistics import median
-from typing import Any
+from typing import Annotated, TypedDict
 
 RUNS = 20  # of a profile, where no number is asked for
 
@@ -17,6 +17,17 @@ class Kind(StrEnum):
     OPERATOR = "operator"  # of the model
     FUSED = "fused"  # put there by the backend: of which operators it is made is not known
     OUTSIDE = "outside"  # between operators: the backend's own work, and copies of inputs and outputs
+
+
+class TimingJson(TypedDict):
+    """The time of one operator, or of several that run as one, in a run."""
+
+    operator: Annotated[str, "its name; of several that run as one, their names; empty outside of operators"]
+    kind: Annotated[str, "`operator` of the model, `fused` by the backend, or `outside` of operators"]
+    layer: Annotated[str, "the path of the innermost layer around it"]
+    lines: Annotated[list[str], "where it is written, as `file:line`"]
+    seconds: Annotated[float, "of a run, without operators inside it"]
+    calls: Annotated[float, "in a run"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,7 @@ class Timing:
     layer: str = ""
     lines: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> TimingJson:
         """As `nablac profile --json` prints it."""
         return {
             "operator": self.operator,

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, TypedDict, cast
 
 import optuna
 from optuna.distributions import CategoricalDistribution
@@ -25,6 +25,21 @@ _STATES: dict[TrialState, State] = {
 ENDED = ("done", "pruned", "failed")
 
 
+class TrialJson(TypedDict):
+    """A trial of a study."""
+
+    number: Annotated[int, "from 0"]
+    state: Annotated[State, "`done`, `pruned`, `failed` or `running`"]
+    values: Annotated[dict[str, Value], "of the variables that it reached, by name"]
+    objective: Annotated[float | None, "the monitored quantity in the best epoch"]
+    epochs: Annotated[int | None, "finished ones"]
+    seconds: Annotated[float | None, "of all its epochs"]
+    message: Annotated[str, "why it failed or was not trained; else empty"]
+    best_epoch: Annotated[int | None, "from 1"]
+    same_as: Annotated[int | None, "an earlier trial with the same values, whose results it has"]
+    folder: Annotated[str | None, "of its run"]
+
+
 @dataclass(frozen=True)
 class TrialResult(TrialRow):
     """One trial with facts of its run."""
@@ -33,9 +48,9 @@ class TrialResult(TrialRow):
     same_as: int | None = None  # an earlier trial with the same values, whose results it has
     folder: str | None = None  # of its run
 
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return asdict(self)
+    def to_json(self) -> TrialJson:
+        """As `nablac tune --json` prints it."""
+        return cast("TrialJson", asdict(self))
 
 
 def trial_results(study: optuna.Study) -> list[TrialResult]:

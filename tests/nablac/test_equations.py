@@ -40,7 +40,9 @@ def test_equations_are_printed_written_and_put_in_json(tmp_path: Path) -> None:
     latex = invoke("grad", SPECS / "mlp.model", "--latex").stdout
     assert latex.splitlines()[1] == "\\begin{aligned}" and latex.endswith("\\end{aligned}\n")
     model = invoke("draw", SPECS / "mlp.model", "--latex", "-o", tmp_path / "model.tex")
-    assert model.exit_code == 0 and (tmp_path / "model.tex").read_text("utf-8").startswith("\\begin{aligned}\n")
+    assert model.exit_code == 0 and (tmp_path / "model.tex").read_text("utf-8").startswith(
+        "% MLP: its equations in inference mode, in the order in which they are computed\n\\begin{aligned}\n"
+    )
 
 
 @pytest.mark.parametrize(

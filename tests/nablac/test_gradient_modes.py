@@ -134,4 +134,7 @@ def test_the_first_line_says_the_mode_where_it_matters(tmp_path: Path, option: s
         (tmp_path / "m.model").write_text(text)
         done = invoke("grad", tmp_path / "m.model", option, *options)
         assert done.stdout.startswith(f"{mark} B: the gradient of its loss{mode}, from the loss backwards")
+        if not options:
+            drawn = invoke("draw", tmp_path / "m.model", "--latex").stdout
+            assert drawn.startswith(f"% B: its equations{mode}, in the order in which they are computed\n")
     assert not invoke("grad", tmp_path / "m.model", "-o", tmp_path / "g.onnx").stderr
