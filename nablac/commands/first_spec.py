@@ -106,8 +106,9 @@ def _target(table: UserTable, usable: list[Column], target: str | None) -> Colum
         why = "has missing cells" if column.has_gaps else "has more than 20 different texts"
         if column.is_usable:
             why = "is of texts, or tells the series apart: a forecast is of numbers"
-        hint = "`--rows` takes each row for an example" if column.is_usable else None
-        raise NablacError(Diagnostic(codes.E823, f"the column `{target}` of {path} {why}", place=str(path), hint=hint))
+        message = f"the column `{target}` of {path} {why}"
+        advice = "`--rows` takes each row for an example" if column.is_usable else None
+        raise NablacError(Diagnostic(codes.E823, message, place=str(path), hint=advice))
     return column
 
 
