@@ -42,7 +42,7 @@ _SPECIAL = {"\\": r"\backslash{}", "_": r"\_", "#": r"\#", "%": r"\%", "&": r"\&
 
 def latex_of(section: Section) -> str:
     """A model, or its gradient, as LaTeX."""
-    head = [f"% {heading(section)}"] if section.is_gradient else []
+    head = [f"% {heading(section)}"] if section.is_gradient or section.mode is not None else []
     return "\n".join([*head, *_blocks(section)]) + "\n"
 
 

@@ -12,6 +12,7 @@ from compiler.formulas.scopes import Scope, is_constant, values_to_name
 from compiler.formulas.sections import Equation, Group, Section
 from compiler.formulas.symbols import Symbol, Symbols, name_of_result
 from compiler.graph import Graph, Node, Value
+from compiler.model_spec import Mode
 from compiler.operators.control import Scan
 from compiler.operators.leaves import Input
 from compiler.origins import Layer
@@ -19,8 +20,8 @@ from grammar import syntax
 from grammar.source import Span
 
 
-def model_equations(graph: Graph) -> Section:
-    """The equations of a model; the steps of its recurrences are sections of their own."""
+def model_equations(graph: Graph, mode: Mode | None = None) -> Section:
+    """The equations of a model in this mode; the steps of its recurrences are sections of their own."""
     whole = before_gradient(Graph(graph.inputs, graph.outputs))
     symbols = Symbols()
     known: dict[Value, Symbol] = {}
@@ -28,7 +29,7 @@ def model_equations(graph: Graph) -> Section:
         if value not in known and value.node.operands and name_of_result(value) is None:
             known[value] = symbols.claim(Symbol("", name))
     ends = [value for value in whole.outputs.values() if value.node.operands]
-    return _Forward(Scope(ends, symbols, known, ""), graph.layers, graph.name, ()).read()
+    return _Forward(Scope(ends, symbols, known, ""), graph.layers, graph.name, ()).read().replace(mode=mode)
 
 
 class _Forward:

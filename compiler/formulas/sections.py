@@ -31,7 +31,7 @@ class Group(Record):
 class Section(Record):
     """The equations of a model, or of one step of a recurrence, from the loss backwards.
 
-    In a step, `path` is that of the cell, whose names are written without it. `mode` is that of a differentiated model.
+    In a step, `path` is that of the cell, whose names are written without it. `mode` is that of a whole model.
     """
 
     path: str
@@ -46,9 +46,9 @@ class Section(Record):
 
 def heading(section: Section) -> str:
     """What the equations of a model are, as a phrase."""
-    if not section.is_gradient:
-        return f"{section.definition}: its equations, in the order in which they are computed"
     mode = f" in {section.mode} mode" if section.mode is not None else ""
+    if not section.is_gradient:
+        return f"{section.definition}: its equations{mode}, in the order in which they are computed"
     return f"{section.definition}: the gradient of its loss{mode}, from the loss backwards"
 
 

@@ -30,7 +30,7 @@ KINDS = {**_PICTURES, ".txt": "text"}
     "--depth", type=click.IntRange(0), metavar="N", help="Open layers to this depth.  [default: about 40 boxes]"
 )
 @click.option("--optimised", is_flag=True, help="Draw the graph after optimisation, as it is run and exported.")
-@click.option("--latex", is_flag=True, help="Print the equations of the model in LaTeX instead.")
+@click.option("--latex", is_flag=True, help="Print the equations of the model, in inference mode, in LaTeX instead.")
 @click.option("--attention", metavar="TEXT", help="Draw a text model's attention on this text.")
 @click.option(
     "--layer", metavar="PATH", help="Draw this attention layer.  [default: the last that attends to another sequence]"
@@ -117,7 +117,7 @@ def _print_latex(options: ModelOptions, output: Path | None, of_a_picture: bool,
     if output is not None:
         check_suffix(output, "LaTeX")
     graph = _graph(options)
-    text = latex_of(model_equations(graph))
+    text = latex_of(model_equations(graph, "inference"))
     if output is None:
         print_json({"text": text}) if as_json else click.echo(text, nl=False)
         return 0
