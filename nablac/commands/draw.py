@@ -110,6 +110,7 @@ def _print_latex(options: ModelOptions, output: Path | None, of_a_picture: bool,
     """Print the equations of a model, or write them to a file."""
     from compiler.formulas.latex import latex_of
     from compiler.formulas.model_equations import model_equations
+    from compiler.model_spec import Mode
     from runtime.atomic_files import write_bytes
 
     if of_a_picture:
@@ -117,7 +118,7 @@ def _print_latex(options: ModelOptions, output: Path | None, of_a_picture: bool,
     if output is not None:
         check_suffix(output, "LaTeX")
     graph = _graph(options)
-    text = latex_of(model_equations(graph, "inference"))
+    text = latex_of(model_equations(graph, Mode.INFERENCE))
     if output is None:
         print_json({"text": text}) if as_json else click.echo(text, nl=False)
         return 0
