@@ -56,11 +56,12 @@ class Origin:
 
 
 class Layer(ValueRecord):
-    """One layer at its first application: the definition's name and docstring, and the types of its outputs."""
+    """One layer: the definition's name and docstring, its outputs at the first application, and how many there are."""
 
     definition: str
     doc: str | None = None
     outputs: tuple[TensorType, ...] = ()
+    applications: int = 0
 
 
 _origin: ContextVar[Origin] = ContextVar("origin", default=Origin())  # noqa: B039 - Origin is immutable

@@ -12,6 +12,9 @@ In the texts that are replaced, slashes become dots. Behind the paths,
 
 - `^T` swaps the last two axes: `layers.{i}.fc.weight -> block.{i}.dense.W ^T`;
 - `axes: [3, 2, 0, 1]` puts the axes in that order, and makes the rule one for entries with as many axes;
+- `grouped` joins the first two axes, and puts one of size 1 behind them: kernels of a grouped convolution;
+- `images: [7, 7, 64]` takes the rows for the numbers of images [height, width, channels], one image after the other in
+  that order, and puts them in the order [channels, height, width], as `Flatten` has them here;
 - `axis: 0` is the axis that is split or joined, after that; it is the last if nothing is said;
 - `flat` flattens the entry first, row by row.
 
@@ -43,6 +46,7 @@ LONGEST_PATTERN = 1_000  # characters of one side of a rule
 _HOLE = re.compile(r"\{(\w*?)(?P<offset>[+-]\d{1,9})?\}|(?P<star>\*)")
 _OPTIONS = re.compile(
     r"(?:\s*(?P<turned>\^T)|\s+axes: ?\[(?P<axes>[\d, ]+)\])?"
+    r"(?:\s+(?P<grouped>grouped)|\s+images: ?\[(?P<images>[\d, ]+)\])?"
     r"(?:\s+(?:(?P<flat>flat)|axis: ?(?P<axis>-?\d)))?"
     r"(?:\s+by (?P<by>\S+))?\s*$"
 )
@@ -135,7 +139,18 @@ def _layout(options: re.Match[str], rule: str, location: str) -> Layout:
     if sorted(axes) != list(range(len(axes))):
         message = f"`axes: [{options['axes']}]` in `{rule}` is not an order of axes"
         raise rule_error(message, location, "it has each axis once, from 0: `axes: [3, 2, 0, 1]`")
-    return Layout(options["flat"] is not None, options["turned"] is not None, axes, int(options["axis"] or -1))
+    images = tuple(int(size) for size in re.findall(r"\d+", options["images"] or ""))
+    if options["images"] is not None and (len(images) < 2 or min(images) < 1):
+        message = f"`images: [{options['images']}]` in `{rule}` is not the shape of an image"
+        raise rule_error(message, location, "the channels are last: `images: [7, 7, 64]`")
+    return Layout(
+        flat=options["flat"] is not None,
+        turned=options["turned"] is not None,
+        permutation=axes,
+        axis=int(options["axis"] or -1),
+        is_grouped=options["grouped"] is not None,
+        images=images,
+    )
 
 
 def _check_by(rule: str, theirs: str, ours: str, layout: Layout, location: str, nested: bool) -> None:

@@ -5,6 +5,7 @@ How rules are written is described in `runtime/rename_rules.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -29,18 +30,37 @@ class Layout:
     turned: bool = False  # swaps the last two axes, if there are two
     permutation: tuple[int, ...] = ()  # the axes of the entry in their new order
     axis: int = -1
+    is_grouped: bool = False  # joins the first two axes, before one of size 1
+    images: tuple[int, ...] = ()  # the shape, with channels last, of what the rows are numbers of
 
     def fits(self, rank: int) -> bool:
         """Whether an entry of that many axes has this layout."""
         return not self.permutation or len(self.permutation) == rank
 
-    def arrange(self, array: Array) -> Array:
-        """An entry with its axes in the new order."""
+    def arrange(self, name: str, array: Array) -> Array:
+        """An entry with its axes in the new order; NablacError for one that cannot be brought into it."""
+        if self.images:
+            array = self._with_channels_first(name, array)
         if self.flat:
             array = array.reshape(-1)
         if self.permutation:
-            return np.transpose(array, self.permutation)
-        return np.swapaxes(array, -1, -2) if self.turned and array.ndim > 1 else array
+            array = np.transpose(array, self.permutation)
+        elif self.turned and array.ndim > 1:
+            array = np.swapaxes(array, -1, -2)
+        if not self.is_grouped:
+            return array
+        if array.ndim < 2:
+            raise rule_error(f"cannot group the axes of `{name}`, {list(array.shape)}", "--rename", "it needs two")
+        return array.reshape(array.shape[0] * array.shape[1], 1, *array.shape[2:])
+
+    def _with_channels_first(self, name: str, array: Array) -> Array:
+        """An entry with its rows in the order of images whose channels come first."""
+        shown, numbers = list(self.images), math.prod(self.images)
+        if not array.ndim or array.shape[0] != numbers:
+            message = f"`{name}`, {list(array.shape)}, has no row for each of the {numbers:,} numbers of images {shown}"
+            raise rule_error(message, "--rename", "they are the images before `Flatten`, with channels last")
+        images = array.reshape(*self.images, *array.shape[1:])
+        return np.moveaxis(images, len(self.images) - 1, 0).reshape(array.shape)
 
     def can_split(self, array: Array) -> bool:
         """Whether an arranged entry has the axis that is split."""
@@ -139,7 +159,7 @@ class Entry:
 
     def select(self, arrays: Mapping[str, Array]) -> Array:
         """These entries or this part; an entry that cannot be split into equal parts stays whole, and will not fit."""
-        first, *others = (self.layout.arrange(arrays[name]) for name in self.names)
+        first, *others = (self.layout.arrange(name, arrays[name]) for name in self.names)
         for name, other in zip(self.names[1:], others, strict=True):
             if not self.layout.can_split(first) or _others(first, self.layout) != _others(other, self.layout):
                 shown = f"`{self.name}`, {list(first.shape)}, and `{name}`, {list(other.shape)}"

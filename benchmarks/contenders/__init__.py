@@ -3,7 +3,8 @@
 A module has `import_packages(variant)`, which imports all that the contender needs and nothing else, by a step of the
 smallest network where imports are done late. Its other functions build what is measured from a `Job`: `training` (a
 step that gives its loss), `inference` (a call that gives the output), `gradient` (the loss and all gradients; gives the
-loss) and `generation` (gives the new tokens). They raise `NotWritten` for a case that they lack.
+loss) and `generation` (gives the new tokens). They raise `NotWritten` for a case that they lack. A module of
+`benchmarks.forecasting` has one function `forecasts` instead: from the folder of its tables to forecasts by station.
 """
 
 from __future__ import annotations
@@ -91,8 +92,17 @@ CONTENDERS: dict[str, Contender] = {
     "transformers": Contender("hugging_face", "dynamic", ("torch", "transformers")),
     "transformers, static compiled cache": Contender("hugging_face", "static", ("torch", "transformers")),
     "onnx-ad": Contender("onnx_files", "onnx-ad", ("onnx_ad",)),
+    "nablac dense": Contender("our_forecasts", "load"),
+    "nablac GRU": Contender("our_forecasts", "load_gru"),
+    "same hour yesterday": Contender("naive_forecasts", "24"),
+    "same hour last week": Contender("naive_forecasts", "168"),
+    "neuralforecast NHITS": Contender("neural_forecasts", "NHITS", ("neuralforecast",)),
+    "neuralforecast NHITS, covariates": Contender("neural_forecasts", "NHITS covariates", ("neuralforecast",)),
+    "neuralforecast NBEATS": Contender("neural_forecasts", "NBEATS", ("neuralforecast",)),
+    "neuralforecast LSTM, covariates": Contender("neural_forecasts", "LSTM covariates", ("neuralforecast",)),
 }
 OURS = tuple(name for name in CONTENDERS if name.startswith("nablac"))
 INSTALL = (
-    "pip install torch==2.13.0\n  pip install -e '.[jit]' jax keras onnx-ad onnxscript onnxsim onnxslim transformers"
+    "pip install torch==2.13.0\n"
+    "  pip install -e '.[jit]' jax keras neuralforecast onnx-ad onnxscript onnxsim onnxslim transformers"
 )

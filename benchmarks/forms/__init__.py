@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import nablac
 from compiler.graph import Graph
 from compiler.passes.pipeline import optimize
 from compiler.targets import ORT_CPU, Target
@@ -35,3 +36,9 @@ class Choice:
     targets: tuple[Target, ...] = (ORT_CPU,)
     opset: int | None = None  # that of the ONNX model, where a form needs more than the compiler takes by itself
     prepare: Callable[[Graph, Target], Graph] = optimize  # makes the form, as far as it is made before lowering
+
+
+def graph_of(layer: str, *shape: int | str) -> Graph:
+    """The equations of a layer, as text, over an input of this shape."""
+    sizes = ", ".join(map(str, shape))
+    return nablac.compile(f"model M {{ input x: [{sizes}]; output y = x -> {layer} }}\n").elaborated

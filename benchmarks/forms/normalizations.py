@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-import nablac
-from benchmarks.forms import Case, Choice
-from compiler.graph import Graph
+from benchmarks.forms import Case, Choice, graph_of
 from compiler.targets import HIGHEST_OPSET
 
 LAYERS = {"layer_normalization": "LayerNorm", "rms_normalization": "RMSNorm"}
-
-
-def graph_of(layer: str, *shape: int) -> Graph:
-    text = f"model M {{\n    input x: {list(shape)}\n    output x -> {layer}\n}}\n"
-    return nablac.compile(text).elaborated
 
 
 CHOICES = tuple(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-import nablac
-from benchmarks.forms import Case, Choice
-from compiler.graph import Graph
+from benchmarks.forms import Case, Choice, graph_of
 from compiler.targets import NUMPY, ORT_CPU
 
 LAYERS = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
@@ -18,17 +16,15 @@ SIZES = (
 )
 
 
-def graph_of(layer: str, hidden: int) -> Graph:
-    text = f"model M {{ input xs: [batch, steps, {hidden}]; output y = xs -> {layer}({hidden}, sequences: true) }}\n"
-    return nablac.compile(text).elaborated
-
-
 CHOICES = tuple(
     Choice(
         name,
         ("operator", "scan"),
         tuple(
-            Case({"steps": steps, "batch": batch, "hidden": hidden}, partial(graph_of, layer, hidden))
+            Case(
+                {"steps": steps, "batch": batch, "hidden": hidden},
+                partial(graph_of, f"{layer}({hidden}, sequences: true)", "batch", "steps", hidden),
+            )
             for steps, batch, hidden in SIZES
         ),
         targets=(ORT_CPU, NUMPY),

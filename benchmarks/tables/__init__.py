@@ -24,6 +24,7 @@ TABLES = {
     "export": Table("compile_to_disk", "from a model to an ONNX file: processor time and memory of the process"),
     "start": Table("cold_start", "the cold command line against `import onnx`"),
     "nodes": Table("graph_nodes", "nodes of exported graphs"),
+    "forecasting": Table("day_ahead", "forecasts of an hourly table of three stations: errors, time and memory"),
     "scaling": Table("scaling", "compile time for each node of an unrolled graph"),
 }
 

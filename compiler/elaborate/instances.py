@@ -222,11 +222,12 @@ def _named_outputs(session: Session, frame: Frame, instance: Instance) -> Compil
 
 
 def record_outputs(session: Session, instance: Instance, results: CompileTimeValue) -> CompileTimeValue:
-    """Record the types of a layer's outputs at its first application; returns `results`."""
+    """Record an application of a layer, and the types of its outputs at the first; returns `results`."""
     assert instance.path is not None
     layer = session.layers[instance.path]
-    if not layer.outputs:
+    types = layer.outputs
+    if not types:
         values = results if isinstance(results, tuple) else (results,)
         types = tuple(value.type for value in values if isinstance(value, Value))
-        session.layers[instance.path] = Layer(layer.definition, layer.doc, types)
+    session.layers[instance.path] = Layer(layer.definition, layer.doc, types, layer.applications + 1)
     return results

@@ -31,7 +31,7 @@ class Group(Record):
 class Section(Record):
     """The equations of a model, or of one step of a recurrence, from the loss backwards.
 
-    In a step, `path` is that of the cell, whose names are written without it. `mode` is that of a differentiated model.
+    In a step, `path` is that of the cell, whose names are written without it. `mode` is that of a whole model.
     """
 
     path: str

@@ -61,7 +61,7 @@ class AttentionJson(FileJson):
     "--depth", type=click.IntRange(0), metavar="N", help="Open layers to this depth.  [default: about 40 boxes]"
 )
 @click.option("--optimised", is_flag=True, help="Draw the graph after optimisation, as it is run and exported.")
-@click.option("--latex", is_flag=True, help="Print the equations of the model in LaTeX instead.")
+@click.option("--latex", is_flag=True, help="Print the equations of the model, in inference mode, in LaTeX instead.")
 @click.option("--attention", metavar="TEXT", help="Draw a text model's attention on this text.")
 @click.option(
     "--layer", metavar="PATH", help="Draw this attention layer.  [default: the last that attends to another sequence]"

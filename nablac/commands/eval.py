@@ -116,7 +116,7 @@ def command(
     from runtime.data.examples import digest
     from runtime.evaluation.report_page import report_page
     from runtime.training.run_options import Options
-    from runtime.training.unit_notes import figure_notes
+    from runtime.training.unit_notes import has_scaled_figures
 
     if report is not None:
         check_report(report, model.files_read())
@@ -156,16 +156,16 @@ def command(
     if generate:
         scores, generated = generated_scores(training, chosen, beams, length_penalty)
         figures |= scores
-    units = figure_notes(training.inference, training.data)
+    scaled = has_scaled_figures(training.inference, training.data)
     with stage("figures computed"):
         evaluation = judged(training, chosen, season, folds)
-    for line in (*units, *(f"note: {line}" for line in evaluation.notes)):
-        note(line, quiet)
+    for line in evaluation.notes:
+        note(f"note: {line}", quiet)
     count = len(training.data.parts[chosen])
-    facts = {"part": chosen, "examples": count, "scaled": bool(units), **figures, "figures": evaluation.to_json()}
+    facts = {"part": chosen, "examples": count, "scaled": scaled, **figures, "figures": evaluation.to_json()}
     _print(training.name, evaluation, facts, figures, as_json)
     if report is not None:
-        notes = [*units, *evaluation.notes]
+        notes = [*(["the loss and the metrics are in scaled units"] if scaled else []), *evaluation.notes]
         html = report_page(training.name, evaluation, training.data, figures, notes, generated, footer(file))
         write_report(report, html, facts)
         note(f"report:    {report / PAGE}", quiet)
@@ -188,7 +188,8 @@ def _print(name: str, evaluation: Evaluation, facts: dict[str, Any], figures: di
         print_json(facts)
         return
     count = facts["examples"]
-    click.echo(f"{name} on {count:,} example{'' if count == 1 else 's'} ({evaluation.part})")
+    units = "; loss and metrics in scaled units, as in training" if facts["scaled"] else ""
+    click.echo(f"{name} on {count:,} example{'' if count == 1 else 's'} ({evaluation.part}){units}")
     width = max(map(len, figures), default=0)
     for key, value in figures.items():
         click.echo(f"  {key:<{max(width, 16)}} {value:.6g}")

@@ -38,14 +38,17 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 
 @click.command()
 @click.argument("what", metavar="[forecast|images|text|TABLE.csv]", default="forecast", shell_complete=_complete)
+@click.argument("table", metavar="[TABLE.csv]", required=False, shell_complete=_complete)
 @click.option("--target", metavar="COLUMN", help="Predict this column of TABLE.csv.  [default: the last one]")
+@click.option("--rows", is_flag=True, help="Take each row for an example, also where the table has dates.")
 @output_options
-def command(what: str, target: str | None, as_json: bool, quiet: bool) -> int:
+def command(what: str, table: str | None, target: str | None, rows: bool, as_json: bool, quiet: bool) -> int:
     """Write a first spec.
 
     Writes a small spec to start from, with its data in the folder data: a forecast of a series, a classifier of images,
-    or a model of a text. For a table, writes a spec beside it that predicts one column from the others. Files that are
-    there already are not touched.
+    or a model of a text. For a table, writes a spec beside it and says what it takes the table for: with dates that go
+    forward, also within each of several series, it forecasts the next rows; else it predicts one column from the others
+    in its row. `forecast TABLE.csv` insists on dates. Files that are there already are not touched.
 
     \b
     Example:
@@ -53,10 +56,14 @@ def command(what: str, target: str | None, as_json: bool, quiet: bool) -> int:
       nablac train forecast.model --epochs 3
     """
     remarks: tuple[str, ...] = ()
-    if what in DATA:
-        files = _of_template(what, target)
+    if what in DATA and table is None:
+        files = _of_template(what, target, rows)
+    elif table is None:
+        files, remarks = _of_table(Path(what), target, False if rows else None)
+    elif what == "forecast" and not rows:
+        files, remarks = _of_table(Path(table), target, True)
     else:
-        files, remarks = _of_table(Path(what), target)
+        raise click.UsageError("a table goes with `forecast` alone: `nablac init forecast TABLE.csv`, without --rows")
     for path in files:
         if os.path.lexists(path):
             hint = f"remove or rename it, or run `nablac init` in another folder: {path} would be lost"
@@ -73,12 +80,14 @@ def command(what: str, target: str | None, as_json: bool, quiet: bool) -> int:
     return 0
 
 
-def _of_template(kind: str, target: str | None) -> dict[Path, bytes]:
+def _of_template(kind: str, target: str | None, rows: bool) -> dict[Path, bytes]:
     """The files of a template: the spec, then its data."""
     from specs import FOLDER
 
     if target is not None:
         raise click.UsageError("--target names a column of a table: `nablac init TABLE.csv --target COLUMN`")
+    if rows:
+        raise click.UsageError("--rows are those of a table: `nablac init TABLE.csv --rows`")
     if kind == "text":  # the pages of all diagnostics, which every installation has
         pages = sorted((FOLDER / "diagnostics").glob("*.md"))
         data = "\n".join(page.read_text("utf-8") for page in pages).encode()
@@ -88,8 +97,8 @@ def _of_template(kind: str, target: str | None) -> dict[Path, bytes]:
     return {Path(f"{kind}.model"): spec, Path("data", DATA[kind]): data}
 
 
-def _of_table(table: Path, target: str | None) -> tuple[dict[Path, bytes], tuple[str, ...]]:
-    """The spec for a table, which is beside it, and remarks on what it leaves out."""
+def _of_table(table: Path, target: str | None, forecasts: bool | None) -> tuple[dict[Path, bytes], tuple[str, ...]]:
+    """The spec for a table, which is beside it, and remarks on what it takes the table for."""
     from nablac.commands.first_spec import spec_for_table
     from runtime.data.source_files import content_of
 
@@ -98,7 +107,7 @@ def _of_table(table: Path, target: str | None) -> tuple[dict[Path, bytes], tuple
     if not table.exists():
         hint = did_you_mean_file(str(table), matching_paths("", (".csv", ".csv.gz")))
         raise NablacError(Diagnostic(codes.E820, "there is no such file", place=str(table), hint=hint))
-    spec = spec_for_table(table, target, content_of(table))
+    spec = spec_for_table(table, target, content_of(table), forecasts=forecasts)
     return {table.with_suffix(".model"): spec.text.encode()}, spec.remarks
 
 

@@ -164,6 +164,7 @@ def command(
         note_data(training)
         note_batchwise_loss(training)
         _note_measured_whole(training)
+        _note_scaled_figures(training)
     if dry_run:
         return _dry_run(training, as_json, quiet)
     calls = CallbackCalls((), trackers_of(trackers, note), note)
@@ -187,6 +188,13 @@ def _note_measured_whole(training: Training) -> None:
         verb = "compares" if len(training.measured_whole) == 1 else "compare"
         none = "" if len(training.data.parts["validation"]) else ", of which there is none"
         note(f"note: {names} {verb} examples with one another: measured on validation data only{none}")
+
+
+def _note_scaled_figures(training: Training) -> None:
+    from runtime.training.unit_notes import has_scaled_figures
+
+    if has_scaled_figures(training.inference, training.data):
+        note("units: the loss and the metrics are in scaled units; `nablac eval` has errors in those of the data")
 
 
 def _note_budget(training: Training) -> None:

@@ -183,13 +183,21 @@ def _begin(
         backend=parameters["backend"],
         device=parameters["device"],
         skip_broken=parameters["skip_broken"],
+        threads=_given_threads(),
     )
     setup = TrialSetup(file, options, folder, say=note)
     require_variables(setup.source)
     search = Search(parameters["search"], parameters["points"], parameters["seed"], kind)
-    threads = share_of_processors(jobs)
+    threads = options.threads or share_of_processors(jobs)
     record, epochs = new_record(setup, search, nablac.__version__, parameters["storage"], trials, threads)
     return begin_study(output, record, setup, epochs)
+
+
+def _given_threads() -> int | None:
+    """The threads of each trial, by --threads."""
+    from runtime.thread_limits import asked_threads
+
+    return asked_threads() if was_given("threads") else None
 
 
 def _of_run(folder: Path, parameters: dict[str, Any]) -> tuple[Path, Path]:
@@ -227,6 +235,8 @@ def _requested(record: StudyRecord, parameters: dict[str, Any]) -> StudyRecord:
     for name in ("weights", "storage"):
         if name in requested:
             requested[name] = str(requested[name].resolve())
+    if (threads := _given_threads()) is not None:
+        requested["threads"] = threads
     if "data" in requested:
         requested["data"] = path_of(requested["data"])
     if "set" in requested:
@@ -334,7 +344,18 @@ def _train_options(record: StudyRecord) -> str:
     """The options with which `nablac train` trains the best program as in its trial."""
     options, defaults = record.options, {"dtype": "f32", "backend": "numpy", "device": "cpu", "skip_broken": False}
     parts = []
-    for name in ("model", "dtype", "weights", "epochs", "patience", "validation", "data", "backend", "device"):
+    for name in (
+        "model",
+        "dtype",
+        "weights",
+        "epochs",
+        "patience",
+        "validation",
+        "data",
+        "backend",
+        "device",
+        "threads",
+    ):
         value = getattr(options, name)
         if value is not None and value != defaults.get(name):
             parts.append(f" --{name} {shell_word(str(value))}")

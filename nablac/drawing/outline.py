@@ -34,13 +34,18 @@ class Box:
     inside: Group | None = None
     name: str = ""
     definition: str = ""
+    applications: int = 1  # of a layer
 
     @property
     def heading(self) -> str:
-        """The title with the name of the equation, or the kind of the layer: `f = sigmoid`, `encoder: LSTM`."""
+        """The title with the name of the equation, or the kind of the layer: `f = sigmoid`, `encoder: LSTM`.
+
+        A layer that is used more than once is one box, and its heading counts the uses: `tower: Dense, used 2 times`.
+        """
         if self.name:
             return f"{self.name} = {self.title}"
-        return f"{self.title}: {self.definition}" if self.definition else self.title
+        used = f", used {self.applications} times" if self.applications > 1 else ""
+        return (f"{self.title}: {self.definition}" if self.definition else self.title) + used
 
 
 @dataclass(eq=False)
@@ -122,6 +127,7 @@ def close_below(group: Group, depth: int) -> Group:
             close_below(box.inside, depth - 1) if box.inside is not None and depth > 0 else None,
             box.name,
             box.definition,
+            box.applications,
         )
         for box in group.boxes
     ]
@@ -195,6 +201,7 @@ class _Outline:
         for path, chain in self.layers.items():
             layer = self.definitions.get(".".join(path))
             chain[-1][1].definition = layer.definition if layer is not None else ""
+            chain[-1][1].applications = layer.applications if layer is not None else 1
             chain[-1][1].lines = _parameter_lines(self.parameters, ".".join(path))
 
     def _scan(self, node: Node, scan: Scan, used: set[Value]) -> None:

@@ -64,7 +64,7 @@ class Format:
 
     def numbers(self, cells: Sequence[str]) -> Array | None:
         """The numbers in all cells as f64; None where `number` would refuse one of them, or might read it otherwise."""
-        import numpy as np  # `nablac init` reads tables without it
+        import numpy as np  # where numbers are read, not before
 
         text = "\n".join(cells)
         if not text.isascii() or "_" in text:

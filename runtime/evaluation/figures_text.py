@@ -78,11 +78,19 @@ def _lines(result: Result) -> list[str]:
 def _number_lines(result: NumberResult) -> list[str]:
     rows: list[list[str]] = []
     for index in range(len(result.columns)):
-        rows += column_rows(result, index) + step_rows(result, index)[:_MOST_ROWS]
+        steps = step_rows(result, index)
+        rows += column_rows(result, index) + [steps[at] for at in _spread(len(steps))]
     lines = [f"{result.task.title}: {heading(result)}", *table(NUMBER_HEADER, rows), *left_out(result)]
     if len(result.steps) > _MOST_ROWS:
-        lines.append(f"  and {len(result.steps) - _MOST_ROWS} more steps, which --json and --report have")
+        lines.append(f"  {_MOST_ROWS} of {len(result.steps)} steps; --json and --report have all of them")
     return lines
+
+
+def _spread(count: int) -> list[int]:
+    """The indices of rows that stand for so many: all of a few, or else the first, the last, and some between them."""
+    if count <= _MOST_ROWS:
+        return list(range(count))
+    return [round(row * (count - 1) / (_MOST_ROWS - 1)) for row in range(_MOST_ROWS)]
 
 
 def heading(result: NumberResult) -> str:

@@ -51,6 +51,7 @@ class TrialOptions:
     backend: str
     device: str
     skip_broken: bool
+    threads: int | None = None  # of each trial
 
 
 @dataclass(frozen=True)

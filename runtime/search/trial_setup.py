@@ -65,6 +65,7 @@ class TrialSetup:
             backend=chosen.backend,
             device=chosen.device,
             skip_broken=chosen.skip_broken,
+            threads=chosen.threads,
             keep=1,  # a study has many runs
         )
         training = Training(source, options, folder=self.data_folder, load=self.shared)

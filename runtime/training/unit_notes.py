@@ -16,7 +16,7 @@ from runtime.training.trained import units_in
 
 
 def unit_notes(model: ModelSpec, examples: Examples) -> list[str]:
-    """Lines with the units of each output of the compiled model, and the targets that stay scaled.
+    """Lines with the units of each output of the compiled model, and the targets that stay scaled or unscaled.
 
     `model` is in inference mode, with its train block, and `examples` is its training data.
     """
@@ -29,8 +29,7 @@ def unit_notes(model: ModelSpec, examples: Examples) -> list[str]:
     if not scaled_targets and not any(unit.kind == "raw" for unit in units.values()):
         return unscaled
     why = ": weights act on it, and the loss does not compare it with data"
-    notes = _figure_notes(spec, examples, raw)
-    notes += [f"units:     `{name}` is {unit}{why if unit.kind == 'model' else ''}" for name, unit in units.items()]
+    notes = [f"units:     `{name}` is {unit}{why if unit.kind == 'model' else ''}" for name, unit in units.items()]
     notes += [
         f"note: no output is what the loss compares with `{name}`: the compiled model has no output in its raw units"
         for name in scaled_targets
@@ -39,21 +38,17 @@ def unit_notes(model: ModelSpec, examples: Examples) -> list[str]:
     return notes + unscaled
 
 
-def figure_notes(model: ModelSpec, examples: Examples) -> list[str]:
-    """A line if the loss and the metrics of a model are in scaled units."""
+def has_scaled_figures(model: ModelSpec, examples: Examples) -> bool:
+    """Whether the loss and the metrics of a model are in scaled units; the arguments are as of `unit_notes`."""
     spec = model.training
     assert spec is not None
-    return _figure_notes(spec, examples, _raw_names(units_in(model, fitted_to(examples))))
+    raw = _raw_names(units_in(model, fitted_to(examples)))
+    return bool((raw | spec.targets.keys()) & examples.scalings.keys())
 
 
 def _raw_names(units: Mapping[str, Unit]) -> set[str]:
     """The names of the data whose units some output has."""
     return {name for unit in units.values() for name in unit.of}
-
-
-def _figure_notes(spec: TrainingSpec, examples: Examples, raw: set[str]) -> list[str]:
-    scaled = (raw | spec.targets.keys()) & examples.scalings.keys()
-    return ["units:     the loss and the metrics are in scaled units"] if scaled else []
 
 
 def _unscaled_notes(spec: TrainingSpec, examples: Examples) -> list[str]:

@@ -86,6 +86,22 @@ def test_the_script_of_a_shell_asks_nablac(name: str) -> None:
     assert json.loads(invoke("completion", name, "--json").stdout) == {"shell": name, "script": script[:-1]}
 
 
+@pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("nablac comp", ["compare", "compile", "completion"]),
+        ("nablac train own", ["own.model"]),
+        ("nablac train forecaster --set layer=", ["layer=GRU", "layer=LSTM", "layer=SimpleRNN"]),
+        ("nablac train own.model --backend ", ["numpy", "ort"]),
+    ],
+)
+def test_fish_completes_by_the_script(folder: Path, typed: str, expected: list[str]) -> None:
+    script = f"nablac completion fish | source; complete -C '{typed}'"
+    done = shell(f"cd '{folder}'\nfish --no-config -c \"{script}\"")
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == expected, done.stderr
+
+
 def test_bash_takes_the_script() -> None:
     done = shell('eval "$(nablac completion bash)"; complete -p nablac')
     assert done.returncode == 0 and "_nablac_completion" in done.stdout

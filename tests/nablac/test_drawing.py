@@ -229,6 +229,25 @@ def test_the_uses_of_a_layer_are_told_apart() -> None:
     assert len(set(entering)) == 2  # each above where it goes
 
 
+def test_a_layer_is_one_box_that_counts_its_uses(tmp_path: Path) -> None:
+    (tmp_path / "m.model").write_text(
+        "layer Twice() { input x: [batch, 4]; inner = Dense(4); output x -> inner -> inner }\n"
+        "model M { input x: [batch, 4]; block = Twice(); output y = x -> block -> block -> Dense(4) }"
+    )
+    for depth, headings in (("0", ["block: Twice, used 2 times"]), ("1", ["inner: Dense, used 4 times"])):
+        shown = invoke("draw", "m.model", "--depth", depth, folder=tmp_path).stdout
+        assert [heading for heading in headings if f'"{heading}' not in shown] == []
+        assert '"dense: Dense<br/>' in shown or '["dense: Dense"]' in shown
+    recurrent = invoke("draw", "lstm", "--depth", "1", folder=tmp_path).stdout
+    assert "used" not in recurrent  # a step is one use
+
+
+def test_latex_says_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "m.model").write_text("model M { input x: [batch, 4]; output y = x -> Dense(4) -> Dropout(0.5) }")
+    shown = invoke("draw", "m.model", "--latex", folder=tmp_path).stdout
+    assert shown.startswith("% M: its equations in inference mode, in the order in which they are computed\n")
+
+
 def test_pictures_have_dark_colors() -> None:
     whole = outline(graph_of("lstm"))
     root = ElementTree.fromstring(svg(whole, "lstm"))

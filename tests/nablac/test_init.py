@@ -84,7 +84,7 @@ def test_the_target_can_be_chosen_and_what_is_left_out_is_named(tmp_path: Path) 
     assert invoke("init", path, "--target", "a").exit_code == 0
     spec = path.with_suffix(".model").read_text()
     assert 'inputs: ["price"], targets: ["a"]' in spec
-    assert "# Left out (texts or missing cells): id, b.\n" in spec
+    assert "# Left out (texts or empty): id, b.\n" in spec
 
 
 NUMBERED = [

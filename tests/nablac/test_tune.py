@@ -206,6 +206,22 @@ def test_other_pruners(tmp_path: Path, pruner: str) -> None:
     assert {row["state"] for row in rows(tmp_path / "study")} == {"done", "pruned"}
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_each_trial_has_the_threads_that_are_asked_for_and_keeps_them(tmp_path: Path, jobs: str) -> None:
+    write_model(tmp_path)
+    options = ("--search", "random", "--epochs", "1", "-q")
+    tune(tmp_path, *options, "--trials", "2", "--jobs", jobs, "--threads", "2", "-o", "study")
+    tune(tmp_path, "--resume", "study", "--trials", "3", "-q", file="")
+    for number in ("0", "1", "2"):
+        record = json.loads((tmp_path / "study" / "trials" / number / "run.json").read_text())
+        assert (record["choices"]["threads"], record["surroundings"]["blas_threads"]) == (2, 2)
+    refused = invoke("tune", "--resume", "study", "--threads", "1", folder=tmp_path)
+    assert refused.exit_code == 2
+    assert "error[E870]: study was begun with --threads 2, not --threads 1" in refused.stderr
+    shown = tune(tmp_path, "--resume", "study", file="").stderr
+    assert "nablac train study/best.model --epochs 1 --threads 2\n" in shown
+
+
 def test_a_study_is_extended(tmp_path: Path) -> None:
     write_model(tmp_path)
     tune(tmp_path, "--search", "random", "--trials", "5", "--epochs", "1", "-q", "-o", "whole")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import nablac
+from grammar.diagnostics import NablacError
 from runtime.rename_rules import read_renames
 from runtime.weights import fit_weights
 from tests.paths import SPECS
@@ -269,6 +270,13 @@ FROM_KERAS: dict[str, tuple[str, str, str, list[int] | None]] = {
     "Conv2D": ("Conv2D(3, 3, padding='same')", "Conv2D(3, 3)", IMAGE, [0, 2, 3, 1]),
     "Conv3D": ("Conv3D(4, 3, padding='same')", "Conv3D(4, 3)", "[batch, 3, 4, 5, 6]", [0, 2, 3, 4, 1]),
     "DepthwiseConv2D": ("DepthwiseConv2D(3, padding='same')", "DepthwiseConv2D(3)", IMAGE, [0, 2, 3, 1]),
+    "DepthwiseConv2D with a multiplier": (
+        "DepthwiseConv2D(3, depth_multiplier=2, padding='same')",
+        "DepthwiseConv2D(3, multiplier: 2)",
+        IMAGE,
+        [0, 2, 3, 1],
+    ),
+    "SeparableConv2D": ("SeparableConv2D(4, 3, padding='same')", "SeparableConv2D(4, 3)", IMAGE, [0, 2, 3, 1]),
     "Conv2DTranspose": ("Conv2DTranspose(4, 3)", 'ConvTranspose2D(4, 3, padding: "valid")', IMAGE, [0, 2, 3, 1]),
     "BatchNormalization": ("BatchNormalization()", "BatchNorm(eps: 1e-3)", IMAGE, [0, 2, 3, 1]),
     "LayerNormalization": ("LayerNormalization()", "LayerNorm(eps: 1e-3)", SEQUENCE, None),
@@ -325,3 +333,46 @@ model M {
     x = np.random.default_rng(0).normal(size=(2, 6, 3)).astype(np.float32)
     expected = module.ops.convert_to_numpy(network(x))
     np.testing.assert_allclose(model(x=x)["y"], expected, rtol=1e-5, atol=1e-5)
+
+
+FLATTENED = """
+model M {
+    input x: [batch, 3, 5, 4]
+    conv = Conv2D(4, 3, padding: "valid")
+    dense = Dense(6)
+    output y = x -> conv -> relu -> Flatten() -> dense
+}
+"""
+
+
+@needs_keras
+@pytest.mark.parametrize(("images", "agrees"), [(" images: [3, 2, 4]", True), ("", False)], ids=["rule", "no rule"])
+def test_a_dense_layer_after_flattened_images_of_keras_needs_their_shape(
+    images: str, agrees: bool, tmp_path: Path
+) -> None:
+    module = keras()
+    layers = module.layers
+    network = module.Sequential(
+        [
+            module.Input((5, 4, 3)),
+            layers.Conv2D(4, 3, name="conv", activation="relu"),
+            layers.Flatten(),
+            layers.Dense(6, name="dense"),
+        ]
+    )
+    file = tmp_path / "weights.npz"
+    np.savez(file, **{weight.path: weight.numpy() for weight in network.weights})
+    (tmp_path / "own.rules").write_text(f"/(?:.*\\/)?dense\\/kernel/ -> dense.W{images}\n")
+    model = nablac.compile(FLATTENED).load(file, [str(tmp_path / "own.rules"), "keras"])
+    x = np.random.default_rng(0).normal(size=(2, 3, 5, 4)).astype(np.float32)
+    expected = module.ops.convert_to_numpy(network(np.transpose(x, (0, 2, 3, 1))))
+    assert np.allclose(model(x=x)["y"], expected, rtol=1e-5, atol=1e-5) == agrees
+
+
+def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "weights.npz", **{"dense/kernel": np.zeros((24, 6), np.float32)})
+    with pytest.raises(NablacError) as raised:
+        nablac.compile(FLATTENED).load(tmp_path / "weights.npz", "dense/kernel -> dense.W images: [3, 3, 4]")
+    (diagnostic,) = raised.value.diagnostics
+    assert diagnostic.code == "E706"
+    assert diagnostic.message == ("`dense/kernel`, [24, 6], has no row for each of the 36 numbers of images [3, 3, 4]")

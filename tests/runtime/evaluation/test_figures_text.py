@@ -57,3 +57,24 @@ def test_folds_are_named_by_their_rows_and_those_beyond_the_most_are_counted() -
     assert any(line.startswith("    rows 1 to 2 ") for line in lines)
     assert any(line.startswith("    row 3 ") for line in lines)
     assert lines[-1] == "  and 2 more folds, which --json and --report have"
+
+
+@pytest.mark.parametrize(
+    ("horizon", "shown"),
+    [
+        (2, [1, 2]),
+        (12, [*range(1, 13)]),
+        (13, [*range(1, 7), *range(8, 14)]),
+        (24, [*range(1, 12, 2), *range(14, 25, 2)]),
+    ],
+)
+def test_a_long_horizon_is_shown_by_steps_from_the_first_to_the_last(horizon: int, shown: list[int]) -> None:
+    task = Task("forecast", "next", "y", "value", columns=("a",))
+    steps = tuple(range(1, horizon + 1))
+    numbers = np.arange(2.0 * horizon).reshape(2, horizon, 1)
+    lines = evaluation_lines(
+        Evaluation("test", {"next": NumberResult(task, np.arange(2), numbers, numbers + 1, ("a",), steps)}, {}, ())
+    )
+    assert [int(line.split()[1]) for line in lines if line.startswith("    step ")] == shown
+    counted = f"  12 of {horizon} steps; --json and --report have all of them"
+    assert (lines[-1] == counted) == (horizon > 12)

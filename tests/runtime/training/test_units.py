@@ -17,7 +17,7 @@ from runtime.numpy_executor import NumpyRunner
 from runtime.onnx_session import OnnxRunner
 from runtime.training.trained import UNITS, units_in
 from runtime.training.training_run import Training
-from runtime.training.unit_notes import unit_notes
+from runtime.training.unit_notes import has_scaled_figures, unit_notes
 from tests.models import text_source
 from tests.runtime.training.table_runs import rows, training
 
@@ -270,13 +270,13 @@ def test_what_unit_an_output_has_is_said_and_kept(tmp_path: Path) -> None:
     equations, outputs, loss, _ = UNIT_CASES["what is made of a prediction"]
     made = stepping(tmp_path, f"{equations}\n    hidden = x -> Dense(2)", f"{outputs}, hidden", loss)
     assert unit_notes(made.inference, made.data) == [
-        "units:     the loss and the metrics are in scaled units",
         "units:     `y` is in the units of `t`",
         "units:     `total` is computed from raw numbers",
         "units:     `size` is computed from raw numbers",
         "units:     `change` is computed from raw numbers",
         "units:     `hidden` is the model's own: weights act on it, and the loss does not compare it with data",
     ]
+    assert has_scaled_figures(made.inference, made.data)
     stored = json.loads(made.metadata()[UNITS])
     assert stored["y"] == {"units": "raw", "of": ["t"]}
     assert (stored["size"], stored["hidden"]) == ({"units": "computed", "of": []}, {"units": "model", "of": []})

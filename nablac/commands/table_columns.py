@@ -1,0 +1,132 @@
+"""A user's table as `nablac init` reads it: its dialect, and what its columns hold."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.csv_file import Format, read_blocks
+from runtime.data.dates import are_dates
+from runtime.data.rows import is_missing
+from runtime.data.text_lines import decoded_lines
+
+_SAMPLE = 2_000  # rows whose cells are looked at
+_MOST_ROWS = 200_000  # whose dates are
+_MOST_CLASSES = 20  # of a column that is taken for classes
+_IDENTIFIER = re.compile(r"(?i:^(unnamed: 0|index)?$|(^|[\W_])id$)|[a-z]I[Dd]$")  # names of columns
+_SEPARATORS = (",", ";", "\t", "|")
+_COMMA = re.compile(r"[+-]?\d*,\d+")
+_POINT = re.compile(r"[+-]?\d*\.\d+")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: whether its cells are numbers, or number the rows, and its distinct cells."""
+
+    name: str
+    is_numeric: bool
+    numbers_rows: bool
+    has_gaps: bool
+    values: frozenset[str]
+    has_sentences: bool = False  # whether most cells hold several words
+
+    @property
+    def is_classes(self) -> bool:
+        """Whether a prediction of it is the choice of a class: of texts, or of the numbers 0, 1, ..."""
+        few = 2 <= len(self.values) <= _MOST_CLASSES
+        return few and (not self.is_numeric or self.values == {str(number) for number in range(len(self.values))})
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a model can read or predict it: numbers, whose gaps are filled, or classes without gaps."""
+        return self.is_numeric or (self.is_classes and not self.has_gaps)
+
+
+@dataclass(frozen=True)
+class UserTable:
+    """A table, its dialect, its columns, and the cells of its first rows by column."""
+
+    path: Path
+    format: Format
+    columns: tuple[Column, ...]
+    cells: Mapping[str, list[str]]
+
+    @property
+    def options(self) -> str:
+        """The arguments of `csv(...)` that say the dialect, each after a comma."""
+        options = f", separator: {quoted(self.format.separator)}" if self.format.separator != "," else ""
+        options += ', decimal: ","' if self.format.decimal == "," else ""
+        return options + (", header: false" if self.format.header is False else "")
+
+
+class _Strict:
+    """Refuses broken rows, as training does."""
+
+    def report_broken(self, location: str, message: str, hint: str | None = None) -> None:
+        raise NablacError(Diagnostic(codes.E821, message, place=location, hint=hint))
+
+    def note(self, location: str, message: str) -> None:
+        """What is changed on reading, which training says too."""
+
+
+def read_user_table(path: Path, content: bytes) -> UserTable:
+    """The table; NablacError for one that training would refuse, or without rows."""
+    format = _format_of(content)
+    lines = decoded_lines(io.BytesIO(content), str(path), "a CSV file")
+    table = next(read_blocks(lines, str(path), format, _Strict(), _MOST_ROWS))
+    if not table.lines:
+        raise NablacError(Diagnostic(codes.E823, f"{path} has no rows", place=str(path)))
+    cells = dict(zip(table.names, table.cells, strict=True))
+    columns = tuple(_column(name, column, format) for name, column in cells.items())
+    return UserTable(path, format, columns, cells)
+
+
+def _column(name: str, cells: list[str], format: Format) -> Column:
+    sample = [cell.strip() for cell in cells[:_SAMPLE]]
+    numbers = [cell for cell in sample if not is_missing(cell)]
+    is_numeric = bool(numbers) and all(format.number(cell) is not None for cell in numbers)
+    has_gaps = any(is_missing(cell) if is_numeric else not cell.strip() for cell in dict.fromkeys(cells))
+    present = numbers if is_numeric else [cell for cell in sample if cell]
+    numbers_rows = not has_gaps and _numbers_rows(name, present)
+    has_sentences = not is_numeric and 2 * sum(" " in cell for cell in present) > len(present)
+    return Column(name, is_numeric, numbers_rows, has_gaps, frozenset(present), has_sentences)
+
+
+def _numbers_rows(name: str, cells: list[str]) -> bool:
+    """Whether whole numbers, all different, count the rows from 0 or 1, or are identifiers by their column's name."""
+    if len(cells) < 3 or len(set(cells)) < len(cells) or not all(cell.isascii() and cell.isdigit() for cell in cells):
+        return False
+    numbers = [int(cell) for cell in cells]
+    counts = numbers[0] in (0, 1) and all(after == before + 1 for before, after in pairwise(numbers))
+    return counts or _IDENTIFIER.search(name.strip()) is not None
+
+
+def _format_of(content: bytes) -> Format:
+    """The dialect by the first lines: the separator that is most often in the first one, and what numbers look like."""
+    lines = content.lstrip()[:100_000].decode("utf-8", "replace").splitlines() or [""]
+    separator = max(_SEPARATORS, key=lines[0].count)
+    cells = [cell.strip() for row in csv.reader(lines, delimiter=separator) for cell in row] if separator != "," else []
+    has_commas = any(map(_COMMA.fullmatch, cells)) and not any(map(_POINT.fullmatch, cells))
+    format = Format(separator, "," if has_commas else ".")
+    first = [cell.strip() for cell in next(csv.reader(lines[:1], delimiter=separator), [])]
+    has_data = any(are_dates([cell]) for cell in first) and any(format.number(cell) is not None for cell in first)
+    return Format(format.separator, format.decimal, False if has_data else None)
+
+
+def quoted(text: str) -> str:
+    """A string of the language."""
+    for sign, escape in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\t", "\\t")):
+        text = text.replace(sign, escape)
+    return f'"{text}"'
+
+
+def in_comment(names: list[str]) -> str:
+    """Names in a comment, each on one line."""
+    return ", ".join(" ".join(name.split()) for name in names)

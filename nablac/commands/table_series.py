@@ -1,0 +1,126 @@
+"""The series in a table: which column has dates, which columns tell several series apart, and how often a row comes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import combinations, pairwise
+
+from runtime.data.dates import are_dates, continued, readings
+
+_LEAST_ROWS = 8  # of a series
+_MOST_SERIES = 1_000
+_MOST_KEYS = 6  # columns that are tried in pairs
+_UNEVEN = [(timedelta(least), timedelta(most)) for least, most in ((28, 31), (90, 92), (365, 366))]  # months and so on
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """How far a first forecast of rows at most `step` apart looks back and ahead, in rows, and what of their dates."""
+
+    step: timedelta
+    length: int
+    horizon: int
+    features: tuple[str, ...]
+
+
+RHYTHMS = (
+    Rhythm(timedelta(minutes=59), 96, 24, ("hour", "weekday")),
+    Rhythm(timedelta(hours=1), 48, 24, ("hour", "weekday")),
+    Rhythm(timedelta(hours=23), 32, 8, ("hour", "weekday")),
+    Rhythm(timedelta(days=6), 28, 7, ("weekday", "yearday")),
+    Rhythm(timedelta(days=27), 12, 4, ("yearday",)),
+    Rhythm(timedelta(days=88), 12, 3, ("month",)),
+    Rhythm(timedelta(days=360), 8, 4, ("month",)),
+    Rhythm(timedelta.max, 5, 1, ()),
+)
+
+
+@dataclass(frozen=True)
+class SeriesOfTable:
+    """Rows that follow each other in time."""
+
+    dates: str  # the column
+    format: str  # of the dates, where they may be read in two ways, and else empty
+    keys: tuple[str, ...]  # the columns that tell series apart; none of a single series
+    count: int  # of the series
+    shortest: int  # rows of the shortest series that has a few
+    step: timedelta  # the most frequent one
+    step_text: str  # the same for a person
+
+    def rhythm(self) -> Rhythm:
+        """What to forecast: as usual for the step, or less where the series are short."""
+        usual = next(rhythm for rhythm in RHYTHMS if self.step <= rhythm.step)
+        length, horizon = usual.length, usual.horizon
+        while length > 2 and self.shortest < 4 * (length + horizon):  # a fifth of the rows is for validation
+            length, horizon = max(2, length // 2), max(1, horizon // 2)
+        return Rhythm(usual.step, length, horizon, usual.features)
+
+
+def series_of(cells: Mapping[str, Sequence[str]], possible_keys: Sequence[str]) -> SeriesOfTable | None:
+    """The series of a table by column; None where no column has dates that go forward in each of its series.
+
+    Keys are the first of `possible_keys`, or the first two, that make the dates go forward; none if they do already.
+    """
+    for name, column in cells.items():
+        ways = _ways(column)
+        if not ways:
+            continue
+        others = [key for key in possible_keys if key != name]
+        pairs = combinations(others[:_MOST_KEYS], 2)
+        for keys in ((), *((key,) for key in others), *pairs):
+            series = _of(name, ways, keys, cells)
+            if series is not None:
+                return series
+    return None
+
+
+def date_columns(cells: Mapping[str, Sequence[str]]) -> list[str]:
+    """The columns of dates, in any order."""
+    return [name for name, column in cells.items() if _ways(column)]
+
+
+def _ways(column: Sequence[str]) -> list[tuple[str, dict[str, datetime]]]:
+    """The formats that fit all cells of a column, with the moment of each cell; none where they are no dates."""
+    texts = list(dict.fromkeys(cell.strip() for cell in column))
+    if len(texts) < _LEAST_ROWS or not are_dates(texts[:3]):
+        return []
+    return [
+        (format, {text: moment.replace(tzinfo=None) for text, moment in zip(texts, moments, strict=True)})
+        for format, moments in readings(texts)
+    ]
+
+
+def _of(
+    name: str, ways: list[tuple[str, dict[str, datetime]]], keys: tuple[str, ...], cells: Mapping[str, Sequence[str]]
+) -> SeriesOfTable | None:
+    """The series that the keys make, if their dates go forward; of two ways to read them the more regular one."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for key, cell in zip(_keys_of(keys, cells, len(cells[name])), cells[name], strict=True):
+        groups.setdefault(key, []).append(cell.strip())
+    long = [texts for texts in groups.values() if len(texts) >= _LEAST_ROWS]
+    if not long or len(groups) > _MOST_SERIES or 2 * len(long) < len(groups):
+        return None
+    readable: list[tuple[float, str, timedelta]] = []
+    for format, moments in ways:
+        steps = Counter(
+            moments[after] - moments[before] for texts in groups.values() for before, after in pairwise(texts)
+        )
+        if min(steps) > timedelta(0):
+            step, times = steps.most_common(1)[0]
+            is_regular = any(least <= min(steps) and max(steps) <= most for least, most in _UNEVEN)
+            readable.append((1.0 if is_regular else times / steps.total(), format, step))
+    if not readable:
+        return None
+    share = max(regular for regular, _, _ in readable)
+    _, format, step = next(way for way in readable if way[0] == share)
+    differ = any(moments != ways[0][1] for _, moments in ways[1:])
+    goes_on = continued(long[0])
+    text = goes_on.what if goes_on is not None else str(step)
+    return SeriesOfTable(name, format if differ else "", keys, len(groups), min(map(len, long)), step, text)
+
+
+def _keys_of(keys: tuple[str, ...], cells: Mapping[str, Sequence[str]], count: int) -> Iterator[tuple[str, ...]]:
+    return zip(*(cells[key] for key in keys), strict=True) if keys else iter([()] * count)
