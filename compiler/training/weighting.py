@@ -13,9 +13,8 @@ from dataclasses import replace as with_changes
 from compiler.dims import Dim, Size, product, symbols
 from compiler.graph import Node, Value
 from compiler.model_spec import EXAMPLE_WEIGHT, WEIGHTS, ModelSpec, TrainingSpec, mask_name
-from compiler.operators.arithmetic import Div, Elementwise, Maximum
-from compiler.operators.casting import Cast, StopGradient
-from compiler.operators.comparison import Where
+from compiler.operators.arithmetic import Div, Maximum
+from compiler.operators.casting import Cast
 from compiler.operators.leaves import Constant, Input, SizeOf, constant
 from compiler.operators.making import cast, count_of, expand, filled, maximum, mul, sum_, unsqueeze
 from compiler.operators.reductions import Mean, Min, Reduction, Sum
@@ -242,7 +241,7 @@ class _Weigher:
 
     def _masks_of(self, node: Node, masked: list[Value]) -> Iterable[Value]:
         op = node.op
-        if isinstance(op, (Elementwise, Where, Cast, StopGradient)):
+        if op.elementwise:
             shape = node.result.shape
             product_of_masks = expand(self.masks[masked[0]], shape)
             for operand in dict.fromkeys(masked[1:]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from compiler.elaborate.builtins.language_names import builtin_names
 from compiler.elaborate.reserved import reserved_names
 from grammar.diagnostics import NablacError
 from grammar.parser import parse
@@ -12,15 +13,15 @@ from grammar.source import Source
 from nablac.commands.table_columns import Column, quoted
 
 _LENGTH, _WORDS = 100, 5_000  # tokens of a text, and of a vocabulary
-# Names that the spec uses
-_TAKEN = {"features", "hidden", "rate", "label", "value", "logits", "probability", "y", "concat", "sum", "cast"}
-_TAKEN |= {"unsqueeze", "softmax", "relu", "seed", "step", "mse", "mae", "cross_entropy", "accuracy", "adam"}
+# Names that the spec declares, or takes from the library
+_TAKEN = {"features", "hidden", "rate", "label", "value", "logits", "probability", "y", "seed", "step"}
+_TAKEN |= {"mse", "mae", "cross_entropy", "accuracy", "adam", "batch"}
 
 
 def is_input(column: Column) -> bool:
     """Whether an input may have the name of the column, which it then takes."""
     name = column.name
-    if re.fullmatch(r"[a-z]\w*", name, re.ASCII) is None or name in _TAKEN:
+    if re.fullmatch(r"[a-z]\w*", name, re.ASCII) is None or name in _TAKEN or name in builtin_names():
         return False
     try:
         tree = parse(Source("", f"model M {{ input {name}: i64[batch]; output {name} }}"))

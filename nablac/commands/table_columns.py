@@ -96,6 +96,7 @@ def _column(name: str, cells: list[str], format: Format) -> Column:
     present = numbers if is_numeric else [cell for cell in sample if cell]
     numbers_rows = not has_gaps and _numbers_rows(name, present)
     has_sentences = not is_numeric and 2 * sum(" " in cell for cell in present) > len(present)
+    has_sentences = has_sentences and not are_dates(present)
     return Column(name, is_numeric, numbers_rows, has_gaps, frozenset(present), has_sentences)
 
 

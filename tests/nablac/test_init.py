@@ -60,7 +60,7 @@ TABLES = [
         "names of the language",
         "seed,training,not,hidden,from,step,mean,mae,a,y",
         "{word},{word},{word},{word},{word},{word},{word},{word},{x},{n}.5",
-        'inputs: ["a", "from", "mean"]',
+        'inputs: ["a", "from"]',
         "mse(y, value)",
     ),
     ("no header", "1.5,2.5,3.5", "{n}.5,{x},{n}.5", 'inputs: ["0", "1"], targets: ["2"]', "mse(y, value)"),

@@ -68,15 +68,15 @@ def test_the_compiled_model_reads_the_arrays_that_the_docs_describe(folder: Path
 
 
 def test_it_is_judged_beside_the_seasonal_naive_forecast(folder: Path) -> None:
-    """In the units of the table, on the windows of the last fifth of each station that have all their targets."""
+    """In the units of the table, on the hours of the last fifth of each station that are there."""
     naive, count = [], 0
     for station in STATIONS:
         load = column(rows_of(folder / "load.csv", station)[:PAST], "load")
         for origin in range(PAST - round(0.2 * PAST), PAST - 24 + 1):
             truth = load[origin : origin + 24]
-            if np.isfinite(truth).all():
+            if np.isfinite(truth).any():
                 naive.append(np.abs(truth - load[origin - 168 : origin - 144]))
-                count += 24
+                count += int(np.isfinite(truth).sum())
     facts = figures_of(folder / "run", "--season", "168", "--part", "test")["figures"]["next"]["columns"]["load"]
     errors = np.concatenate(naive)
     assert facts["count"] == count
