@@ -245,7 +245,9 @@ def augment(data: Examples, stage: DataStage, context: Context) -> Examples:
 
 
 # Those that read a table in blocks where it is larger than memory is to hold.
-ON_LARGE_TABLES = frozenset({"by", "fill", "calendar", "lag", "columns", "window", "standardize", "min_max", "split"})
+ON_LARGE_TABLES = frozenset(
+    {"by", "fill", "calendar", "lag", "columns", "window", "standardize", "min_max", "split", "weights"}
+)
 STAGES: dict[str, Step] = {
     "by": by,
     "fill": fill,

@@ -20,7 +20,6 @@ from runtime.data.examples import Examples, Series, cuts, joined_parts, window_p
 from runtime.data.file_rows import Scratch, most_in_memory
 from runtime.data.filling import filled, gaps_of, interpolated, means_of
 from runtime.data.known_columns import with_known, without_rows_to_predict
-from runtime.data.large_tables import LargeRows
 from runtime.data.read_rows import ReadRows
 from runtime.data.rows import Rows
 from runtime.data.stage_arguments import check_kind, date_formats, names_of
@@ -53,7 +52,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     names = list(dict.fromkeys([*inputs, *targets, *known]))
     check_window_columns(data, names)
     beside = [name for name in weight_column(context) if name not in names]
-    if known and not isinstance(data, LargeRows):
+    if known:
         data = without_rows_to_predict(data, targets, context)
     read = data.read([*names, *beside], context, stage.span, order=DateOrder(context))
     weights = weights_of_rows(read, [*names, *beside], data.path, context)
