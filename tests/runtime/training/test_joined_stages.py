@@ -68,10 +68,12 @@ def forward(numbers: np.ndarray) -> np.ndarray:
     return filled
 
 
-def windows(series: dict[str, Table], part: str) -> dict[str, np.ndarray]:
+BORDER = ROWS - round(0.3 * ROWS)  # the first row of the validation part
+
+
+def windows(series: dict[str, Table], part: str, border: int = BORDER) -> dict[str, np.ndarray]:
     """The arrays of the windows whose targets are in a part."""
     arrays: dict[str, list[np.ndarray]] = {"x": [], "k": [], "t": [], "w": []}
-    border = ROWS - round(0.3 * ROWS)
     for columns in series.values():
         past = np.stack([forward(columns["v"][:ROWS]), forward(columns["p"][:ROWS])], axis=1)
         for start in range(ROWS - 4):
