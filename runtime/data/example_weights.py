@@ -114,8 +114,10 @@ def _labels(examples: Examples, stage: DataStage) -> tuple[str, Array]:
     if len(single) == 1:
         ((name, numbers),) = single.items()
         mask = examples.arrays.get(mask_name(name))
-        there = numbers >= 0 if mask is None else _by_blocks(mask, lambda rows: rows.reshape(len(rows), -1).any(axis=1))
-        return name, np.where(there, numbers, -1)
+        if mask is not None:
+            there = _by_blocks(mask, lambda rows: rows.reshape(len(rows), -1).max(axis=1))
+            numbers = np.where(there > 0, numbers, -1)
+        return name, numbers
     has = "no target has one class" if not single else f"{' and '.join(f'`{name}`' for name in single)} have a class"
     message = f"`weights(classes: ...)` weighs examples by their class, and {has} for each example"
     raise NablacError(
