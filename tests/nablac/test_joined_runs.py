@@ -12,7 +12,7 @@ import pytest
 
 from runtime.data import stored_rows, table_blocks
 from runtime.data.file_rows import VARIABLE
-from tests.command_line import invoke
+from tests.command_line import succeed
 from tests.nablac.evaluated import figures_of
 from tests.runtime.training.test_joined_stages import FORECAST, ROWS, forward, table, windows, write
 
@@ -39,12 +39,6 @@ def answers(weights: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> np
     """What the model says of windows, in float64."""
     a, b = (weights[name].astype(np.float64) for name in ("a", "b"))
     return arrays["x"][:, :, 0] @ a + arrays["k"][:, :, 0] @ b
-
-
-def succeed(*arguments: str) -> str:
-    done = invoke(*arguments)
-    assert done.exit_code == 0, done.output
-    return done.stdout
 
 
 def test_runs_on_disk_and_resumed_ones_reach_the_same_bits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +80,7 @@ def test_figures_and_predictions_are_those_of_the_weights(folder: Path) -> None:
         v, p = forward(columns["v"][:ROWS]), forward(columns["p"])
         expected.append(v[-3:] @ weights["a"].astype(np.float64) + p[ROWS : ROWS + 2] @ weights["b"].astype(np.float64))
     for model in ("run", "m.onnx"):
-        rows = list(csv.DictReader(io.StringIO(succeed("predict", model, "s.csv", "-q"))))
+        rows = list(csv.DictReader(io.StringIO(succeed("predict", model, "s.csv", "-q").stdout)))
         assert [row["s"] for row in rows] == ["a", "a", "b", "b"]
         np.testing.assert_allclose(
             [float(row["predicted_v"]) for row in rows], np.ravel(expected), rtol=1e-4, atol=1e-5
@@ -111,7 +105,7 @@ def test_a_search_weighs_and_masks_too(folder: Path) -> None:
     """The best value of a study is the weighted and masked loss of the weights that it keeps."""
     pytest.importorskip("optuna")
     (folder / "m.model").write_text(SPEC.replace("sgd(lr: 0.1)", "sgd(lr: 0.05..0.1)"))
-    found = json.loads(succeed("tune", "m.model", "--trials", "1", "-o", "study", "--json"))
+    found = json.loads(succeed("tune", "m.model", "--trials", "1", "-o", "study", "--json").stdout)
     validation = windows(table(True), "validation")
     errors = answers(weights_of(folder, found["best"]["folder"]), validation) - validation["t"]
     counts = np.isfinite(errors) * validation["w"][:, None]
