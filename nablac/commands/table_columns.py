@@ -95,8 +95,8 @@ def _column(name: str, cells: list[str], format: Format) -> Column:
     has_gaps = any(is_missing(cell) if is_numeric else not cell.strip() for cell in dict.fromkeys(cells))
     present = numbers if is_numeric else [cell for cell in sample if cell]
     numbers_rows = not has_gaps and _numbers_rows(name, present)
-    has_sentences = not is_numeric and 2 * sum(" " in cell for cell in present) > len(present)
-    has_sentences = has_sentences and not are_dates(present)
+    has_spaces = 2 * sum(" " in cell for cell in present) > len(present)
+    has_sentences = not is_numeric and has_spaces and not are_dates(present[:3])
     return Column(name, is_numeric, numbers_rows, has_gaps, frozenset(present), has_sentences)
 
 
