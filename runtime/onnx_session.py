@@ -114,6 +114,8 @@ class OnnxRunner:
         try:
             source = model if isinstance(model, bytes) else str(model)
             harmful = harmful_fusions(self.device.kind)
+            if self.device.kind != "cpu" and has_statistics(_read(model)):
+                harmful = (*harmful, "SkipLayerNormFusion")
             self.session = ort.InferenceSession(
                 source, options, providers=providers, disabled_optimizers=harmful, enable_fallback=0
             )
@@ -307,6 +309,15 @@ def harmful_fusions(device: str) -> tuple[str, ...]:
     # 1.30 fuses reshapes of which one has a computed shape, as that of a `Barrier`, and then refuses the model.
     broken = ("ReshapeFusion",) if version < (1, 31) else ()
     return (*_SLOW_FUSIONS.get(device, ()), *broken)
+
+
+def has_statistics(model: onnx.ModelProto) -> bool:
+    """Whether a layer normalisation gives its statistics too, as where a gradient reads them.
+
+    On CUDA onnxruntime makes such a node and the sum before it one node, whose kernel gives the first result alone:
+    the run then fails, since an input of the next node is missing (1.31).
+    """
+    return any(node.op_type == "LayerNormalization" and any(node.output[1:]) for node in _nodes(model.graph))
 
 
 def _providers(device: Device) -> list[Any]:

@@ -9,11 +9,12 @@ import pytest
 from compiler.onnx.exporter import export
 from compiler.passes.pipeline import optimize
 from compiler.targets import ORT_CPU, ORT_CUDA
+from compiler.training.step import training_step
 from grammar.diagnostics import NablacError
 from runtime.backends import PROVIDERS, Device, device_named
 from runtime.onnx_placement import nodes_elsewhere, record_placement, require_placement
-from runtime.onnx_session import OnnxRunner
-from tests.models import elaborate
+from runtime.onnx_session import OnnxRunner, has_statistics
+from tests.models import elaborate, spec_of
 from tests.runtime.graphs import text_of
 
 
@@ -90,3 +91,13 @@ def test_nodes_of_another_provider_are_counted_without_arithmetic_on_sizes() -> 
         "`nablac compile --target ort-cuda` lists them"
     )
     assert np.isfinite(session.run(None, {"x": np.zeros((2, 3), np.float32)})[0]).all()
+
+
+def test_a_layer_normalisation_with_statistics_is_not_fused_on_cuda() -> None:
+    text = (
+        "model M { input x: [batch, 4]; output y = x -> Dense(4) -> LayerNorm() -> Dense(2) }\n"
+        "train M { target t: [batch, 2]; loss mse(y, t) }"
+    )
+    step = training_step(spec_of(text, training=True)).graph
+    assert has_statistics(export(optimize(step, ORT_CUDA), target=ORT_CUDA))
+    assert not has_statistics(export(optimize(elaborate(text), ORT_CUDA), target=ORT_CUDA))
