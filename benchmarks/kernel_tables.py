@@ -1,12 +1,14 @@
 """Writes the tables of kernels in `compiler/kernels/`: which ONNX operators a runtime has, since when, in which types.
 
     python -m benchmarks.kernel_tables ort-cpu
-    python -m benchmarks.kernel_tables ort-cuda OperatorKernels.md [COMMIT]
+    python -m benchmarks.kernel_tables ort-cuda ENVIRONMENT/bin/python [TABLE]
     python -m benchmarks.kernel_tables ort-web node_modules/onnxruntime-web/dist/ort.all.mjs VERSION
     python -m benchmarks.kernel_tables tensorrt operators.md [COMMIT]
 
-The CPU's kernels are asked of the installed onnxruntime. Those of CUDA are in `docs/OperatorKernels.md` of
-microsoft/onnxruntime, TensorRT's in `docs/operators.md` of onnx/onnx-tensorrt. Those of WebGPU are the names in the
+The CPU's kernels are asked of the installed onnxruntime. Those of CUDA are asked of the provider in a wheel of
+onnxruntime-gpu, installed into an environment of its own, with stand-ins for NVIDIA's libraries (see `stand_in_gpu`):
+it needs no GPU. TABLE is the name of the table for another version than the target's, as `ort-cuda-1.27`. TensorRT's
+are in `docs/operators.md` of onnx/onnx-tensorrt. Those of WebGPU are the names in the
 bundle of the npm package, which says nothing of versions and types: the provider registers 32-bit and 16-bit numbers.
 
 A row of a table is a kernel: the first version of the operator that it implements, the last one (null: that version
@@ -76,41 +78,26 @@ def cpu_kernels() -> dict[str, list[Row]]:
     """The kernels of the installed onnxruntime."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
+    return registered_kernels(
+        (kernel.op_name, kernel.version_range, kernel.type_constraints)
+        for kernel in state.get_all_opkernel_def()
+        if not kernel.domain and kernel.provider == "CPUExecutionProvider"
+    )
+
+
+def registered_kernels(
+    registry: Iterable[tuple[str, tuple[int, int], Mapping[str, Iterable[str]]]],
+) -> dict[str, list[Row]]:
+    """The rows of what a provider registers: operators, the first and the last version, and types by parameter."""
     kernels: dict[str, dict[tuple[int, int | None], set[str]]] = {}
-    for kernel in state.get_all_opkernel_def():
-        if kernel.domain or kernel.provider != "CPUExecutionProvider":
-            continue
-        first, last = kernel.version_range
-        parsed = row(kernel.op_name, first, None if last > 1000 else last, kernel.type_constraints)
+    for name, (first, last), types in registry:
+        parsed = row(name, first, None if last > 1000 else last, types)
         if parsed is not None:  # one operator may have a kernel of its own for each type
-            kernels.setdefault(kernel.op_name, {}).setdefault(parsed[:2], set()).update(parsed[2].split())
+            kernels.setdefault(name, {}).setdefault(parsed[:2], set()).update(parsed[2].split())
     return {
         name: [(first, last, " ".join(sorted(types))) for (first, last), types in rows.items()]
         for name, rows in kernels.items()
     }
-
-
-def cuda_kernels(text: str) -> dict[str, list[Row]]:
-    """The kernels in the section of the CUDA provider of onnxruntime's list."""
-    section = text.split('<a name="cudaexecutionprovider"/>')[1].split('<a name="')[0].split("*com.microsoft*")[0]
-    kernels: dict[str, list[Row]] = {}
-    name = ""
-    for line in section.splitlines():
-        cells = line.strip().strip("|").split("|") if line.startswith("|") else []
-        versions = re.fullmatch(r"\[?(\d+)(?:, (\d+)\]|(\+))?", cells[-2].strip()) if len(cells) >= 2 else None
-        if versions is None:
-            continue
-        name = cells[0] if len(cells) == 4 else name
-        first = int(versions[1])
-        last = None if versions[3] else int(versions[2] or first)
-        types = {
-            parameter: re.findall(r"tensor\(\w+\)", listed)
-            for parameter, listed in re.findall(r"\*\*(\w+)\*\* = ([^*]*)", cells[-1])
-        }
-        parsed = row(name, first, last, types)
-        if parsed is not None:
-            kernels.setdefault(name, []).append(parsed)
-    return kernels
 
 
 def web_kernels(text: str) -> dict[str, list[Row]]:
@@ -145,19 +132,24 @@ def write(target: str, source: str, kernels: Mapping[str, list[Row]]) -> None:
 
 def main(target: str, file: str = "", version: str = "") -> None:
     """Write the table of one target."""
-    text = Path(file).read_text("utf-8") if file else ""
     at = f" at commit {version}" if version else ""
     if target == "ort-cpu":
         import onnxruntime
 
         write(target, f"get_all_opkernel_def() of onnxruntime {onnxruntime.__version__}", cpu_kernels())
     elif target == "ort-cuda":
-        write(target, f"docs/OperatorKernels.md of microsoft/onnxruntime{at}", cuda_kernels(text))
+        from benchmarks.stand_in_gpu import kernels
+
+        release, rows = kernels(file)
+        own = [row[2:] for row in rows if row[:2] == ("CUDAExecutionProvider", "")]
+        source = f"get_all_opkernel_def() of onnxruntime-gpu {release}"
+        write(version or target, source, registered_kernels(own))
     elif target == "ort-web":
+        text = Path(file).read_text("utf-8")
         write(target, f"dist/{Path(file).name} of onnxruntime-web {version}", web_kernels(text))
     elif target == "tensorrt":
-        release = re.search(r"TensorRT ([\d.]+\d)", text)
-        name = f"TensorRT {release[1]}" if release else "TensorRT"
+        text = Path(file).read_text("utf-8")
+        name = f"TensorRT {found[1]}" if (found := re.search(r"TensorRT ([\d.]+\d)", text)) else "TensorRT"
         write(target, f"docs/operators.md of onnx/onnx-tensorrt for {name}{at}", tensorrt_kernels(text))
     else:
         sys.exit(f"no table of kernels is written for `{target}`")

@@ -34,7 +34,8 @@ class Target(Record):
     has_range: bool = True  # has Range
     has_scatter_add: bool = True  # scatters by addition
     has_pool_indices: bool = True  # MaxPool also returns the indices of the largest items
-    draws_in: DType | None = None  # the type in which draws are hashed by exact matrix products; None for unsigned bits
+    has_bit_operators: bool = True  # has BitShift and BitwiseXor; otherwise draws look bytes up in a table
+    draws_in: DType | None = None  # the type in which draws are hashed by exact matrix products; None for whole numbers
     has_whole_i64: bool = True  # computes with integers beyond 32 bits; otherwise they are clamped or cut
     has_lone_reverse: bool = True  # runs a recurrence that is reverse only
     has_reset_before: bool = True  # has GRU with the reset gate before the product (`linear_before_reset=0`)
@@ -77,7 +78,7 @@ ORT_CUDA = Target(
     "onnxruntime on an NVIDIA GPU",
     device="CUDA",
     kernels="ort-cuda",
-    draws_in=DType.F64,  # products in f32 are made in TF32, of 11 bits
+    has_bit_operators=False,
     has_reset_before=False,
 )
 ORT_WEB = Target("ort-web", "onnxruntime in a browser, on WebGPU", device="WebGPU", kernels="ort-web")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from compiler.graph import Graph
 from compiler.onnx.output_names import end_names
 from compiler.passes.known_weights import with_known_weights
-from compiler.targets import NUMPY, ORT_CPU
+from compiler.targets import NUMPY
+from runtime.backends import device_named
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -44,8 +45,11 @@ class ModelRunner:
             from compiler.onnx.exporter import export
             from runtime.onnx_session import OnnxRunner
 
-            known = with_known_weights(graph, self.fixed, ORT_CPU, keep=keep_weights)
-            model = export(known.graph, weights=known.weights, fed=changing, shares_tables=device == "cpu")
+            target = device_named(device).target
+            known = with_known_weights(graph, self.fixed, target, keep=keep_weights)
+            model = export(
+                known.graph, weights=known.weights, fed=changing, shares_tables=device == "cpu", target=target
+            )
             self.runner = OnnxRunner(model.SerializeToString(), device=device)
         self.run_graph = known.graph  # what the backend runs
 

@@ -34,7 +34,7 @@ class Binding:
 
     def _bind_new(self) -> None:
         for name in self.new:
-            self.binding.bind_output(name, self.runner.device)
+            self.binding.bind_output(name, self.runner.device.kind, self.runner.device.number)
 
     def _value(self, name: str, array: Array) -> OrtValue:
         value = self.runner.value(array)

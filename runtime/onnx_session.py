@@ -16,9 +16,10 @@ from compiler.types import DType, TensorType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import ONNX
-from runtime.backends import PROVIDERS, check_backend
+from runtime.backends import PROVIDERS, Device, check_backend, device_named
 from runtime.boundary import BEGINNING, open_regular, refuse_other_kinds, require_room, translate_errors
 from runtime.observing import watcher
+from runtime.onnx_placement import record_placement, require_placement
 from runtime.signature import Signature
 from runtime.stopped import StoppedByData
 from runtime.thread_limits import asked_threads
@@ -47,6 +48,9 @@ _TYPES = {
 _NODE = re.compile(r"""(?:Name:|node with name |Node \(|Node:|[Nn]ode name: ?)['"]?([^'")]+)""")
 _STATUS = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _IMPLEMENTATION = re.compile(r"implementation for (\w+)")
+_NO_SUCH_DEVICE = re.compile(r"invalid device|device_id|CUDA failure 10[01]", re.IGNORECASE)
+_REPLACED = "replace it with onnxruntime-gpu: `pip uninstall onnxruntime`, then `pip install onnxruntime-gpu`"
+_COUNTED = "`nvidia-smi` lists the devices; `cuda:0` is the first of them"
 _NOWHERE = re.compile(r"(?:^|\s)/\S+\.(?:cc|h|cpp):\d+ ")
 
 
@@ -81,7 +85,8 @@ class OnnxRunner:
     ) -> None:
         import onnxruntime as ort
 
-        self.device = device
+        check_backend("ort", device)
+        self.device = device_named(device)
         self._model = model if not isinstance(model, bytes) or len(model) <= _KEPT else None
         self.name = "the model" if isinstance(model, bytes) else str(model)
         if not isinstance(model, bytes):
@@ -101,19 +106,30 @@ class OnnxRunner:
             options.add_session_config_entry("session.force_spinning_stop", "1")
         if not optimize:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        providers, watching = _providers(device), watcher()
+        providers, watching = _providers(self.device), watcher()
+        if self.device.kind != "cpu":
+            record_placement(options)
         if watching is not None:
             watching.before_session(options)
         try:
             source = model if isinstance(model, bytes) else str(model)
-            harmful = harmful_fusions(device)
-            self.session = ort.InferenceSession(source, options, providers=providers, disabled_optimizers=harmful)
+            harmful = harmful_fusions(self.device.kind)
+            if self.device.kind != "cpu" and has_statistics(_read(model)):
+                harmful = (*harmful, "SkipLayerNormFusion")
+            self.session = ort.InferenceSession(
+                source, options, providers=providers, disabled_optimizers=harmful, enable_fallback=0
+            )
         except Exception as error:  # onnxruntime's exceptions have no other common base
+            if self.device.kind != "cpu" and _NO_SUCH_DEVICE.search(str(error)):
+                raise _no_device(self.device, "onnxruntime sees fewer of them", _COUNTED) from error
             raise self._refused(codes.E909, "onnxruntime cannot load this model", error) from error
         if watching is not None:
             watching.after_session(self.session, model)
-        if PROVIDERS[device] not in self.session.get_providers():
-            raise _no_device(device, "onnxruntime could not start it; are its libraries (CUDA, cuDNN) installed?")
+        if self.device.provider not in self.session.get_providers():
+            why = "onnxruntime could not start it; are its libraries (CUDA, cuDNN) installed?"
+            raise _no_device(self.device, why, _REPLACED)
+        if self.device.kind != "cpu":
+            require_placement(self.session, _read(model), self.device.provider, str(self.device))
         self.session.disable_fallback()
         with translate_errors(self.name, "an ONNX file", codes.E909):  # its names may be invalid UTF-8
             self.inputs = {slot.name: slot for slot in self.session.get_inputs()}
@@ -182,7 +198,15 @@ class OnnxRunner:
 
         if array.dtype.name == "bfloat16":  # onnxruntime takes the bits, but not NumPy's extension type
             return OrtValue.ortvalue_from_numpy_with_onnx_type(np.require(array, requirements="C").view(np.uint16), 16)
-        return OrtValue.ortvalue_from_numpy(np.require(array, requirements="C"), self.device, 0)
+        return OrtValue.ortvalue_from_numpy(np.require(array, requirements="C"), self.device.kind, self.device.number)
+
+    def empty(self, like: OrtValue) -> OrtValue:
+        """A value on the runner's device, of the shape and type of another, with undefined content."""
+        from onnxruntime import OrtValue
+
+        return OrtValue.ortvalue_from_shape_and_type(
+            like.shape(), like.element_type(), self.device.kind, self.device.number
+        )
 
     def array(self, value: OrtValue) -> Array:
         """A copy of a value as an array."""
@@ -200,8 +224,9 @@ class OnnxRunner:
         for name, value in feeds.items():
             binding.bind_ortvalue_input(name, value)
         names = list(self.outputs if outputs is None else outputs)
+        kind, number = (device, 0) if device is not None else (self.device.kind, self.device.number)
         for name in names:
-            binding.bind_output(name, device or self.device)
+            binding.bind_output(name, kind, number)
         self.run_binding(binding)
         return dict(zip(names, binding.get_outputs(), strict=True))
 
@@ -215,15 +240,9 @@ class OnnxRunner:
 
     def _without_shape(self, model: str | Path | bytes) -> set[str]:
         """The inputs of unknown rank, which onnxruntime reports as scalars."""
-        import onnx
-
         if all(slot.shape for slot in self.inputs.values()):
             return set()
-        if isinstance(model, bytes):
-            proto = onnx.load_model_from_string(model)
-        else:
-            proto = onnx.load_model(str(model), load_external_data=False)
-        return {slot.name for slot in proto.graph.input if not slot.type.tensor_type.HasField("shape")}
+        return {slot.name for slot in _read(model).graph.input if not slot.type.tensor_type.HasField("shape")}
 
     def _refused(
         self, code: codes.Code, message: str, error: Exception, kind: type[NablacError] = NablacError
@@ -256,18 +275,22 @@ class OnnxRunner:
 
     def _node(self, name: str) -> onnx.NodeProto | None:
         """The node of that name, in nested graphs too; None for fused nodes, whose names are not in the file."""
-        import onnx
-
         if self._model is None:
             return None
         try:
-            if isinstance(self._model, bytes):
-                model = onnx.load_model_from_string(self._model)
-            else:
-                model = onnx.load_model(str(self._model), load_external_data=False)
+            model = _read(self._model)
         except Exception:  # a file that cannot be read has no nodes
             return None
         return next((node for node in _nodes(model.graph) if node.name == name), None)
+
+
+def _read(model: str | Path | bytes) -> onnx.ModelProto:
+    """A model without the weights in other files."""
+    import onnx
+
+    if isinstance(model, bytes):
+        return onnx.load_model_from_string(model)
+    return onnx.load_model(str(model), load_external_data=False)
 
 
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
@@ -288,17 +311,28 @@ def harmful_fusions(device: str) -> tuple[str, ...]:
     return (*_SLOW_FUSIONS.get(device, ()), *broken)
 
 
-def _providers(device: str) -> list[str]:
-    """The execution provider of the device, and the CPU's for operators that it lacks."""
+def has_statistics(model: onnx.ModelProto) -> bool:
+    """Whether a layer normalisation gives its statistics too, as where a gradient reads them.
+
+    On CUDA onnxruntime makes such a node and the sum before it one node, whose kernel gives the first result alone:
+    the run then fails, since an input of the next node is missing (1.31).
+    """
+    return any(node.op_type == "LayerNormalization" and any(node.output[1:]) for node in _nodes(model.graph))
+
+
+def _providers(device: Device) -> list[Any]:
+    """The execution provider of the device, and the CPU's for operators that it lacks, with their options."""
     import onnxruntime as ort
 
-    check_backend("ort", device)
-    provider = PROVIDERS[device]
-    if provider not in ort.get_available_providers():
-        raise _no_device(device, f"onnxruntime {ort.__version__} was built without it")
-    if device == "cuda" and hasattr(ort, "preload_dlls"):
+    if device.provider not in ort.get_available_providers():
+        raise _no_device(device, f"onnxruntime {ort.__version__} was built without it", _REPLACED)
+    if device.kind == "cuda" and hasattr(ort, "preload_dlls"):
         ort.preload_dlls()
-    return [provider] if device == "cpu" else [provider, PROVIDERS["cpu"]]
+    if device.kind == "cpu":
+        return [device.provider]
+    ort.set_default_logger_severity(_QUIET)  # it warns that a provider is none of the new plugins
+    # By default its products of f32 have the 11 bits of TF32, which is no rounding of f32.
+    return [(device.provider, {"device_id": str(device.number), "use_tf32": "0"}), PROVIDERS["cpu"]]
 
 
 def _type(slot: Any) -> TensorType | None:
@@ -319,11 +353,9 @@ def _dtype(slot: Any) -> np.dtype[Any] | None:
     return np.dtype(name) if name in ("int16", "uint16", "uint32", "uint64") else None
 
 
-def _no_device(device: str, why: str) -> NablacError:
-    hint = "replace it with onnxruntime-gpu: `pip uninstall onnxruntime`, then `pip install onnxruntime-gpu`"
-    return NablacError(
-        Diagnostic(codes.E910, f"there is no device `{device}` here: {why}", place=f"device `{device}`", hint=hint)
-    )
+def _no_device(device: Device, why: str, hint: str) -> NablacError:
+    message = f"there is no device `{device}` here: {why}"
+    return NablacError(Diagnostic(codes.E910, message, place=f"device `{device}`", hint=hint))
 
 
 def _shorten(text: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import history, results
+from benchmarks import gpu, history, results
 from benchmarks.__main__ import main
 from benchmarks.cases import CASES
 from benchmarks.competition import Plan, compete
@@ -227,3 +227,25 @@ def test_the_command_line_tells_its_tables(capsys: pytest.CaptureFixture[str]) -
         main(["--help"])
     shown = capsys.readouterr().out
     assert [name for name in [*TABLES, *CONTENDERS] if f"\n  {name}" not in shown] == []
+
+
+def test_the_script_for_a_gpu_compares_with_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the CPU, by the same code; PyTorch, whose compiler takes long, is measured elsewhere."""
+
+    def no_torch(*arguments: object) -> tuple[float, float]:
+        raise ImportError("no PyTorch")
+
+    monkeypatch.setattr(gpu, "of_torch", no_torch)
+    draws, mlp = gpu.rows("cpu", ("mlp small",), gpu.LONGEST, 0.01)
+    assert draws["same"] and mlp["same"] and mlp["worst loss"] < 1e-5
+    assert mlp["step"].keys() == mlp["call"].keys() == {"nablac"} and mlp["no eager"] == "ImportError: no PyTorch"
+    monkeypatch.setattr(gpu, "TOLERANCE", -1.0)
+    assert not gpu.check_case("mlp small", "cpu", 0.01)["same"]
+
+
+def test_the_script_for_a_gpu_names_what_did_not_fit_into_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "check_case", lambda name, device, seconds: {"case": name, "same": True})
+    _, first, second = gpu.rows("cpu", ("mlp small", "mlp large"), -1.0, 0.01)
+    assert first["skipped"] == second["skipped"] == "no time is left"
+    _, first = gpu.rows("cpu", ("mlp small",), 60.0, 0.01)
+    assert first == {"case": "mlp small", "same": True}

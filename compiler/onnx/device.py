@@ -55,6 +55,11 @@ def leaving_nodes(model: onnx.ModelProto, target: Target) -> list[LeavingNodes]:
     return sorted(rows, key=lambda row: (-row.count, row.onnx_type, row.dtype))
 
 
+def computing_nodes(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    """The nodes of a model by name, nested ones included, but for arithmetic on sizes."""
+    return {node.name: node for node, _ in _typed_nodes(model.graph, {}, set())}
+
+
 def _typed_nodes(
     graph: onnx.GraphProto, outer: Mapping[str, str], sizes: set[str]
 ) -> Iterator[tuple[onnx.NodeProto, Mapping[str, str]]]:

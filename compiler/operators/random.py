@@ -17,6 +17,7 @@ from compiler.dims import product
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
+from compiler.operators.byte_tables import lower_shift, lower_xor_shifted
 from compiler.operators.hash_words import (
     columns_of,
     lower_bits,
@@ -55,10 +56,20 @@ def mix(x: Array) -> Array:
 def lower_mix(emit: Emit, x: str) -> str:
     """The hash of each u32, as ONNX nodes."""
     for shift, factor in _ROUNDS:
-        x = emit("BitwiseXor", x, emit("BitShift", x, np.array(shift, np.uint32), direction="RIGHT"))
+        if emit.target.has_bit_operators:
+            x = emit("BitwiseXor", x, _lower_shifted(emit, x, shift))
+        else:
+            x = lower_xor_shifted(emit, x, shift)
         if factor is not None:
             x = emit("Mul", x, np.array(factor, np.uint32))
     return x
+
+
+def _lower_shifted(emit: Emit, x: str, bits: int) -> str:
+    """Words of 32 bits shifted to the right."""
+    if not emit.target.has_bit_operators:
+        return lower_shift(emit, x, bits)
+    return emit("BitShift", x, np.array(bits, np.uint32), direction="RIGHT")
 
 
 class Draw(Operator):
@@ -68,7 +79,7 @@ class Draw(Operator):
     opset = 18  # BitwiseXor
 
     def lowest_opset(self, target: Target) -> int:
-        return self.opset if target.draws_in is None else LOWEST_OPSET
+        return self.opset if target.draws_in is None and target.has_bit_operators else LOWEST_OPSET
 
     def pullback(self, grad: Value, *operands: Value, result: Value) -> tuple[None, ...]:
         return (None,) * len(operands)
@@ -142,7 +153,7 @@ def _lower_folded(emit: Emit, key: str, number: str, tags: Array) -> str:
     x = lower_mix(emit, emit("Add", x, tags))
     spread = emit("Mul", _lower_low_word(emit, number), np.array(GOLDEN, np.uint32))
     x = lower_mix(emit, emit("Add", x, spread))
-    return emit("BitShift", x, np.array(1, np.uint32), direction="RIGHT")
+    return _lower_shifted(emit, x, 1)
 
 
 def _lower_by_words(emit: Emit, key: str, number: str, tag: int) -> str:
@@ -167,7 +178,11 @@ def _words(number: Array) -> tuple[Array, Array]:
 
 
 def _lower_words(emit: Emit, number: str) -> tuple[str, str]:
-    shifted = emit("BitShift", emit("Cast", number, to=_U64), np.array(32, np.uint64), direction="RIGHT")
+    long = emit("Cast", number, to=_U64)
+    if emit.target.has_bit_operators:
+        shifted = emit("BitShift", long, np.array(32, np.uint64), direction="RIGHT")
+    else:
+        shifted = emit("Div", long, np.array(1 << 32, np.uint64))
     return _lower_low_word(emit, number), emit("Cast", shifted, to=_U32)
 
 
@@ -241,8 +256,7 @@ class Fill(Draw):
 
     def lower_fraction(self, emit: Emit, bits: str, offset: float) -> str:
         dtype = _working(self.dtype)
-        shifted = emit("BitShift", bits, np.array(32 - _BITS, np.uint32), direction="RIGHT")
-        x = emit("Cast", shifted, to=dtype.onnx)
+        x = emit("Cast", _lower_shifted(emit, bits, 32 - _BITS), to=dtype.onnx)
         x = emit("Add", x, np.array(offset, dtype.numpy)) if offset else x
         return emit("Mul", x, np.array(2.0**-_BITS, dtype.numpy))
 

@@ -232,7 +232,7 @@ def _generator(options: ModelOptions, tokenizer_file: Path | None, no_cache: boo
         refuse_options_of_compilation(file, "no_cache")
         read = Generator.of_file if file.suffix == ".onnx" else Generator.of_folder
         return read(file, options.device, tokenizer)
-    if options.device == "cuda" and options.backend == "numpy":
+    if options.device != "cpu" and options.backend == "numpy":
         raise click.UsageError("the NumPy runtime runs on the CPU only; add `--backend ort`")
     model, tokenizer = text_model(options, tokenizer_file)
     return Generator.of_graph(

@@ -19,7 +19,7 @@ from grammar.record import ValueRecord
 from grammar.visible import shell_word
 from nablac.commands.named_models import ModelFile, is_shipped, names_in_file
 from nablac.commands.output import remember
-from runtime.backends import BACKENDS, DEVICES
+from runtime.backends import BACKENDS, device_named
 from runtime.training.option_ranges import LEAST, MOST_VALIDATION
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -270,6 +270,11 @@ def _limit_threads(context: click.Context, parameter: click.Parameter, count: in
     return count
 
 
+def _check_device(context: click.Context, parameter: click.Parameter, name: str) -> str:
+    device_named(name)
+    return name
+
+
 def fresh_option(command: F) -> F:
     """Add the option of weights that are not loaded."""
     option = click.option(
@@ -303,10 +308,11 @@ def run_options(command: F) -> F:
         ),
         click.option(
             "--device",
-            type=click.Choice(DEVICES),
+            metavar="cpu|cuda|cuda:N",
             default="cpu",
             show_default=True,
-            help="Run on this device; cuda needs --backend ort.",
+            callback=_check_device,
+            help="Run on this device, the first or the one of this number; cuda needs --backend ort.",
         ),
     )
     return _with_options(command, options)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from compiler.graph import Graph
-from compiler.targets import NUMPY, ORT_CPU, Target
+from compiler.targets import NUMPY, Target
+from runtime.backends import device_named
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -89,10 +90,16 @@ class OnnxMachine:
         return self.runner.array(value)
 
 
-def machine(graph: Graph, weights: Mapping[str, Array], backend: str, device: str, target: Target = ORT_CPU) -> Machine:
-    """A graph on a backend, with what depends on weights alone computed; `target` is what onnxruntime runs it as."""
+def machine(
+    graph: Graph, weights: Mapping[str, Array], backend: str, device: str, target: Target | None = None
+) -> Machine:
+    """A graph on a backend, with what depends on weights alone computed.
+
+    `target` is what onnxruntime runs it as; by default that of the device.
+    """
     from compiler.passes.known_weights import with_known_weights
 
+    target = target or device_named(device).target
     known = with_known_weights(graph, weights, NUMPY if backend == "numpy" else target)
     if backend == "numpy":
         return NumpyMachine(known.graph, known.weights)

@@ -1,4 +1,4 @@
-"""Training steps on onnxruntime: on a CPU over memory that lies still, elsewhere on values on the device."""
+"""Training steps on onnxruntime on a CPU, over memory that lies still."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 _OPSET = 18
 
 
-def _runner(graph: Graph, target: Target = ORT_CPU, lowest: int = LOWEST_OPSET, **settings: Any) -> OnnxRunner:
+def runner_of(graph: Graph, target: Target = ORT_CPU, lowest: int = LOWEST_OPSET, **settings: Any) -> OnnxRunner:
+    """A session of a graph whose weights are fed."""
     # Memory as it is needed: a large step takes as long, and up to a third less memory than with one planned block.
     model = export(graph, lowest=lowest, weights=None, target=target)
     return OnnxRunner(model.SerializeToString(), plans_memory=False, **settings)
 
 
-def _names(graph: Graph) -> tuple[dict[str, str], dict[str, str]]:
+def names_of(graph: Graph) -> tuple[dict[str, str], dict[str, str]]:
     """The file's names of outputs and of updates: in the graph an output and an update may have the same name."""
     names = end_names(graph)
     outputs = dict(zip(graph.outputs, names, strict=False))
@@ -44,10 +45,10 @@ class InPlaceOnnxStepper(InPlaceStepper):
     def __init__(self, setup: StepperSetup, split: SplitGraphs) -> None:
         update = InPlaceUpdate(split.update, setup.state, setup.loops, setup.compiles_update)
         arrays, gradients = update.arrays, update.gradients
-        outputs, self.buffers = _names(split.gradient)
+        outputs, self.buffers = names_of(split.gradient)
         self.outputs = {name: end for name, end in outputs.items() if name not in gradients}
         # Waiting threads of onnxruntime would take the processors from the update.
-        runner = _runner(split.gradient, lowest=_OPSET, threads=setup.loops.threads, spins=False)
+        runner = runner_of(split.gradient, lowest=_OPSET, threads=setup.loops.threads, spins=False)
         self.binding = Binding(
             runner,
             {path: array for path, array in arrays.items() if path in runner.inputs},
@@ -67,8 +68,8 @@ class OnnxStepper:
     """Training on a CPU by one graph, written for `target`: two copies of what changes are read and written in turn."""
 
     def __init__(self, setup: StepperSetup, target: Target = ORT_CPU) -> None:
-        self.runner = _runner(setup.step, target, threads=setup.loops.threads)
-        self.outputs, updates = _names(setup.step)
+        self.runner = runner_of(setup.step, target, threads=setup.loops.threads)
+        self.outputs, updates = names_of(setup.step)
         current = {path: np.array(setup.state.pop(path), order="C") for path in list(setup.state)}
         following = {path: current[path].copy() if path in updates else current[path] for path in current}
         self.states = current, following
@@ -114,7 +115,7 @@ class OnnxEvaluator:
 
     def __init__(self, setup: StepperSetup, state: Mapping[str, Array]) -> None:
         self.graph, self.threads = setup.evaluation, setup.loops.threads
-        names, _ = _names(setup.evaluation)
+        names, _ = names_of(setup.evaluation)
         self.evaluated = {name: names[name] for name in setup.evaluated}
         read = {op.path for op in stored_operators(setup.evaluation)}
         self.averages = {path: setup.averages.get(path, path) for path in state if path in read}
@@ -123,7 +124,7 @@ class OnnxEvaluator:
     @cached_property
     def runner(self) -> OnnxRunner:
         """The session of the evaluation."""
-        return _runner(self.graph, threads=self.threads)
+        return runner_of(self.graph, threads=self.threads)
 
     def prepare(self) -> None:
         """Create the session."""
@@ -138,57 +139,3 @@ class OnnxEvaluator:
             {name: runner.value(array) for name, array in arrays.items()}, self.evaluated.values()
         )
         return {name: runner.array(results[end]) for name, end in self.evaluated.items()}
-
-
-class DeviceStepper:
-    """Training on another device than the CPU; the state stays there between steps."""
-
-    def __init__(self, setup: StepperSetup, device: str) -> None:
-        self.runner = _runner(setup.step, device=device, threads=setup.loops.threads)
-        self.evaluator = _runner(setup.evaluation, device=device, threads=setup.loops.threads)
-        self.averages = setup.averages
-        self.outputs, self.updates = _names(setup.step)
-        names, _ = _names(setup.evaluation)
-        self.evaluated = {name: names[name] for name in setup.evaluated}
-        self.values = {path: self.runner.value(setup.state.pop(path)) for path in list(setup.state)}
-        self._before: dict[str, Any] = {}
-
-    def prepare_evaluation(self) -> None:
-        """It is built."""
-
-    def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
-        """Run the step on the device, and keep its updates there."""
-        runner = self.runner
-        values = {name: self.values[name] for name in runner.inputs if name in self.values}
-        values |= {name: runner.value(np.asarray(array)) for name, array in feeds.items() if name in runner.inputs}
-        self._before = {}  # frees the last step's before this one needs memory
-        results = runner.run_values(values)
-        self._before = dict(self.values)
-        for path, name in self.updates.items():
-            self.values[path] = results[name]
-        return {name: float(runner.array(results[end])) for name, end in self.outputs.items()}
-
-    def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Run the evaluation on the current values, or on their averages."""
-        runner = self.evaluator
-        values = {name: self._averaged_value(name) for name in runner.inputs if name in self.values}
-        values |= {name: runner.value(np.asarray(array)) for name, array in feeds.items() if name in runner.inputs}
-        results = runner.run_values(values, self.evaluated.values())
-        return {name: runner.array(results[end]) for name, end in self.evaluated.items()}
-
-    def _averaged_value(self, path: str) -> Any:
-        """The value of a weight for evaluation: its average, if it has one, in the weight's dtype."""
-        own = self.values[path]
-        value = self.values[self.averages.get(path, path)]
-        if value.data_type() == own.data_type():
-            return value
-        array = self.runner.array
-        return self.runner.value(array(value).astype(array(own).dtype))
-
-    def state(self) -> dict[str, Array]:
-        """Copies in the memory of the CPU."""
-        return {path: self.runner.array(value) for path, value in self.values.items()}
-
-    def before(self) -> dict[str, Array]:
-        """Copies of the state before the last step; empty before the first."""
-        return {path: self.runner.array(value) for path, value in self._before.items()}

@@ -17,7 +17,7 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.visible import shell_word
 from runtime.atomic_files import write_bytes
-from runtime.backends import BACKENDS, DEVICES
+from runtime.backends import BACKENDS, device_named
 from runtime.boundary import LARGEST_JSON, read_file, reason_of
 from runtime.data.examples import digest
 from runtime.training.option_ranges import MOST_VALIDATION
@@ -227,8 +227,12 @@ def _check_ranges(record: Record) -> None:
         raise ValueError("its memory budget is out of range")
     if choices.validation is not None and not 0 <= choices.validation <= MOST_VALIDATION:
         raise ValueError("its share of examples is out of range")
-    if choices.backend not in BACKENDS or choices.device not in DEVICES or choices.dtype not in FLOATS:
-        raise ValueError("its backend, device or dtype is unknown")
+    if choices.backend not in BACKENDS or choices.dtype not in FLOATS:
+        raise ValueError("its backend or dtype is unknown")
+    try:
+        device_named(choices.device)
+    except NablacError as error:
+        raise ValueError("its device is unknown") from error
 
 
 def _from_its_weights(run: Path) -> str:

@@ -15,7 +15,7 @@ from compiler.graph import Graph
 from compiler.model_spec import SEED, ModelSource, ModelSpec
 from compiler.operators.leaves import Input
 from compiler.passes.pipeline import optimize
-from compiler.targets import NUMPY, ORT_CPU, Target
+from compiler.targets import NUMPY, Target
 from compiler.training.flat_updates import flat_update
 from compiler.training.gradients import gradient_name
 from compiler.training.losses import loss_graph, measured_loss, training_of, whole_graph
@@ -25,6 +25,7 @@ from compiler.training.step import TrainingStep, training_step
 from compiler.training.weighting import can_mask, with_masks
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.backends import device_named
 from runtime.data.batches import Batches
 from runtime.data.context import Context
 from runtime.data.examples import Examples, fitted_to
@@ -179,7 +180,7 @@ class Training:
 
     @property
     def _target(self) -> Target:
-        return ORT_CPU if self.options.backend == "ort" else NUMPY
+        return device_named(self.options.device).target if self.options.backend == "ort" else NUMPY
 
     @property
     def name(self) -> str:
@@ -263,10 +264,12 @@ class Training:
         setup = self._stepper_setup(state, step, split, self.compiles_update(steps))
         if self.options.backend == "numpy":
             return NumpyStepper(setup) if split is None else InPlaceNumpyStepper(setup, split)
-        from runtime.training.onnx_steppers import DeviceStepper, InPlaceOnnxStepper, OnnxStepper
-
         if not on_cpu:
+            from runtime.training.device_stepper import DeviceStepper
+
             return DeviceStepper(setup, self.options.device)
+        from runtime.training.onnx_steppers import InPlaceOnnxStepper, OnnxStepper
+
         return OnnxStepper(setup) if split is None else InPlaceOnnxStepper(setup, split)
 
     def _stepper_setup(

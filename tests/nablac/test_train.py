@@ -386,6 +386,8 @@ def test_python_trains_too() -> None:
     [
         (("--device", "cuda"), "the NumPy runtime has no device but the CPU"),
         (("--device", "cuda", "--backend", "ort"), "error[E910]: there is no device `cuda` here"),
+        (("--device", "cuda:1", "--backend", "ort"), "error[E910]: there is no device `cuda:1` here"),
+        (("--device", "cuda:x", "--backend", "ort"), "error[E910]: there is no device `cuda:x`"),
         (("--set", "unis=3"), "error[E402]: model Forecaster has no hyperparameter `unis`"),
         (("--epochs", "0"), "0 is not in the range x>=1"),
         (("--resume", "/nowhere"), "error[E841]: /nowhere is not the folder of a nablac run"),

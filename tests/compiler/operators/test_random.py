@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from compiler.graph import Graph
+from compiler.onnx.device import leaving_nodes
 from compiler.onnx.exporter import export
 from compiler.operators.control import Scan
 from compiler.operators.leaves import Input
 from compiler.operators.random import FoldKey, FoldKeys, RandomNormal, RandomUniform
+from compiler.targets import ORT_CPU, ORT_CUDA, Target
 from compiler.types import DType, TensorType
 from runtime.numpy_executor import run
 from runtime.onnx_session import OnnxRunner
@@ -28,22 +30,29 @@ def drawn(op: RandomUniform | RandomNormal, key: int) -> np.ndarray:
     return op.compute(np.array(key))
 
 
+TARGETS = pytest.mark.parametrize("target", [ORT_CPU, ORT_CUDA], ids=lambda target: target.name)
+
+
+@TARGETS
 @pytest.mark.parametrize("op", [RandomUniform((70_001,)), RandomUniform((50, 3), DType.F64), FoldKey("11")], ids=repr)
-def test_both_backends_draw_the_same_bits(op: RandomUniform | FoldKey) -> None:
+def test_both_backends_draw_the_same_bits(op: RandomUniform | FoldKey, target: Target) -> None:
     inputs = {name: Input(name, KEY)() for name in (("key", "number") if isinstance(op, FoldKey) else ("key",))}
     graph = Graph(inputs, {"y": op(*inputs.values())})
-    runner = OnnxRunner(export(graph).SerializeToString())
+    model = export(graph, target=target)
+    assert not leaving_nodes(model, target)
+    runner = OnnxRunner(model.SerializeToString())
     for key in (0, 1, -1, 2**31, 2**62 + 12345):
         feeds = {name: np.array(key) for name in inputs}
         np.testing.assert_array_equal(runner.run(feeds)["y"], run(graph, feeds)["y"])
 
 
-def test_keys_folded_together_are_those_folded_one_by_one() -> None:
+@TARGETS
+def test_keys_folded_together_are_those_folded_one_by_one(target: Target) -> None:
     inputs = {name: Input(name, KEY)() for name in ("key", "number")}
     streams = [FoldKey(name) for name in ("", "a/0", "b.c/12")]
     together = FoldKeys(tuple(op.tag for op in streams)).apply(*inputs.values()).results
     graph = Graph(inputs, {f"key_{index}": result for index, result in enumerate(together)})
-    runner = OnnxRunner(export(graph).SerializeToString())
+    runner = OnnxRunner(export(graph, target=target).SerializeToString())
     for key in (0, 1, -1, 2**62 + 12345):
         feeds = {"key": np.array(key), "number": np.array(5)}
         wanted = [op.compute(feeds["key"], feeds["number"]) for op in streams]
