@@ -13,6 +13,7 @@ from compiler.onnx.clean_up.driver import clean_up
 from compiler.onnx.lowered import LAYER, SOURCE, LoweredBody, LoweredNode, count, state_defaults
 from compiler.onnx.onnx_operators import KEEP_LAYOUT, elementwise
 from compiler.onnx.output_names import end_names
+from compiler.onnx.output_views import part_views
 from compiler.onnx.protos import supports_bf16, value_info
 from compiler.onnx.sizes import Sizes
 from compiler.onnx.stored_tensors import StoredTensors
@@ -226,6 +227,9 @@ class Writer:
             inputs += [value_info(name, self.types[name]) for name in tied]
         proto.input.extend(inputs)
         proto.output.extend(self.finish(names, keep={*self.graph.inputs, *stored}))
+        if not self.target.reads_output_views:
+            self.nodes, views = part_views(self.nodes, names, self.unique)
+            self.infos |= {view: self.infos[name] for name, view in views.items()}
         used = {name for node in self.nodes for name in node.names_read()}
         proto.initializer.extend(tensor for name, tensor in self.tensors.protos.items() if name in used)
         proto.value_info.extend(self.value_infos(names))

@@ -43,6 +43,11 @@ class Equal(Comparison):
     commutative = True
     kinds = ("float", "int", "bool")
 
+    def lower(self, emit: Emit, x: str, y: str) -> str:
+        if emit.type(x).dtype is DType.BOOL and not emit.target.compares_truths:
+            return emit("Not", emit("Xor", x, y))
+        return emit("Equal", x, y)
+
 
 class NotEqual(Comparison):
     """`x != y`."""
@@ -53,6 +58,8 @@ class NotEqual(Comparison):
     kinds = ("float", "int", "bool")
 
     def lower(self, emit: Emit, x: str, y: str) -> str:
+        if emit.type(x).dtype is DType.BOOL and not emit.target.compares_truths:
+            return emit("Xor", x, y)
         return emit("Not", emit("Equal", x, y))
 
 

@@ -14,7 +14,11 @@ else:
 
 
 def lower_is_nan(emit: Emit, x: str) -> str:
-    """Whether each number of `x` is NaN: neither infinity nor below it. MNN finds NaN equal to itself."""
+    """Whether each number of `x` is NaN: neither infinity nor below it.
+
+    MNN finds NaN equal to itself, OpenVINO finds it greater than a number, and onnx2torch has no `LessOrEqual`.
+    """
     if emit.target.has_is_nan:
         return emit("IsNaN", x)
-    return emit("Not", emit("LessOrEqual", x, np.array(np.inf, emit.type(x).dtype.numpy)))
+    infinity = np.array(np.inf, emit.type(x).dtype.numpy)
+    return emit("Not", emit("Or", emit("Less", x, infinity), emit("Equal", x, infinity)))

@@ -40,18 +40,18 @@ def _with_gate(gate: Pattern) -> Either:
     )
 
 
-_ROOT = math.sqrt(2 / math.pi)
-_CUBIC = 0.044715
+ROOT = math.sqrt(2 / math.pi)
+CUBIC = 0.044715
 _square = either(mul(x, x), pow_(x, 2))
 _cube = either(mul(_square, x), pow_(x, 3))
-_scaled_square = either(_times(_square, _CUBIC), mul(_times(x, _CUBIC), x))
-_cubic = either(_times(_cube, _CUBIC), mul(_scaled_square, x))
+_scaled_square = either(_times(_square, CUBIC), mul(_times(x, CUBIC), x))
+_cubic = either(_times(_cube, CUBIC), mul(_scaled_square, x))
 _slope = add(_scaled_square, 1)
 _polynomial = either(add(x, _cubic), mul(x, _slope))
-_scaled_polynomial = either(
-    _times(_polynomial, _ROOT),
-    mul(_times(x, _ROOT), _slope),
-    add(_times(x, _ROOT), _times(_cube, _ROOT * _CUBIC)),
+scaled_polynomial = either(
+    _times(_polynomial, ROOT),
+    mul(_times(x, ROOT), _slope),
+    add(_times(x, ROOT), _times(_cube, ROOT * CUBIC)),
 )
 
 _raised = add(x, 3)
@@ -67,7 +67,7 @@ _softplus = either(softplus(x), log1p(exp(x)), log(add(exp(x), 1)))
 
 ACTIVATIONS: Rules = (
     recognition("gelu", _with_gate(erf(_times(x, math.sqrt(0.5)))), lambda x: Gelu()(x)),
-    recognition("gelu by tanh", _with_gate(tanh(_scaled_polynomial)), lambda x: Gelu(True)(x)),
+    recognition("gelu by tanh", _with_gate(tanh(scaled_polynomial)), lambda x: Gelu(True)(x)),
     recognition(
         "hard sigmoid",
         either(_times(_six, 1 / 6), clip(add(_times(x, 1 / 6), 0.5), low=0, high=1)),

@@ -164,6 +164,7 @@ def _export(target: Target) -> tuple[Pass, ...]:
     from compiler.passes.narrow_ranges import RANGES
     from compiler.passes.pack_attention import PACKED
     from compiler.passes.pool_taps import pool_taps
+    from compiler.passes.respell_gates import GATES
     from compiler.passes.scatter_products import SCATTER_PRODUCTS
     from compiler.passes.turn_square_products import turn_square_products
     from compiler.passes.unroll_scans import unroll_scans
@@ -172,12 +173,14 @@ def _export(target: Target) -> tuple[Pass, ...]:
     scatters = () if target.has_scatter_add else (_by_rules("scatter-products", SCATTER_PRODUCTS, in_bodies=True),)
     taps = () if target.has_pool_indices else (Pass("pool-taps", pool_taps, "rounding"),)
     squares = () if target.turns_matrices else (Pass("turn-square-products", turn_square_products, "rounding"),)
+    gates = () if target.multiplies_gates else (_by_rules("respell-gates", GATES, in_bodies=True),)
     has_rotary = target.has_kernel("RotaryEmbedding", "f32", target.highest_opset) and target.highest_opset >= 23
     return (
         *unrolled,
         *taps,
         *scatters,
         *squares,
+        *gates,
         *((_by_rules("fuse-rotary", ROTATED),) if has_rotary else ()),
         Pass("join-masks", join_masks, "bits"),
         _by_rules("narrow-ranges", RANGES),

@@ -1,7 +1,8 @@
 """The gradient of a max pool tap by tap, for targets that lack the indices of the largest items or compute others.
 
-Run on export. Each window passes its gradient to the first tap that has its largest item, or NaN. The taps' parts are
-put back with zeros between them, and added: what a scatter to the indices gives, but for rounding.
+Run on export. Each window passes its gradient to the first tap that has its largest item, or NaN, and no padding: any
+number that padding could have may be the largest of a window. The taps' parts are put back with zeros between them, and
+added: what a scatter to the indices gives, but for rounding.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from compiler.operators.making import (
     add,
     concat,
     equal,
+    expand,
     isnan,
+    logical_and,
     logical_or,
     number_of,
     pad,
@@ -73,10 +76,11 @@ def _gradient(pool: MaxPoolIndices, x: Value, largest: Value, rest: Value) -> Va
     # Up to where one window more would begin: every tap lies within, whatever the sizes are.
     ends = [count * stride + last for count, stride, last in zip(counts, strides, reach, strict=True)]
     after = [end - before - size for end, before, size in zip(ends, pads[:rank], x.shape[2:], strict=True)]
+    around = (0, 0, *pads[:rank]), (0, 0, *after)
+    padded, inside = x, None
     if any(size != 0 for size in (*pads[:rank], *after)):
-        padded = pad(x, (0, 0, *pads[:rank]), (0, 0, *after), -x.type.dtype.largest)
-    else:
-        padded = x
+        one = constant(1, x.type.dtype)
+        padded, inside = pad(x, *around), pad(expand(one, (1, 1, *x.shape[2:])), *around)
     taps = list(every(*map(range, pool.kernel)))
     parts: dict[Tap, Value] = {}
     nothing = constant(0, rest.type.dtype)
@@ -87,6 +91,9 @@ def _gradient(pool: MaxPoolIndices, x: Value, largest: Value, rest: Value) -> Va
         )
         items = slice_(padded, axes, starts, stops, strides)
         first = logical_or(equal(items, largest), isnan(items))
+        room = zip(starts, pads[:rank], reach, strides, after, strict=True)
+        if inside is not None and not all(_is_inside(*axis) for axis in room):
+            first = logical_and(first, equal(slice_(inside, axes, starts, stops, strides), 1))
         parts[tap], rest = where(first, rest, nothing), where(first, nothing, rest)
     parts[taps[-1]] = rest
     for index in reversed(range(rank)):
@@ -102,6 +109,11 @@ def _gradient(pool: MaxPoolIndices, x: Value, largest: Value, rest: Value) -> Va
             for head, line in lines.items()
         }
     return parts[()]
+
+
+def _is_inside(start: int, before: int, reach: int, stride: int, after: Size) -> bool:
+    """Whether the tap that begins here meets no padding along an axis in any window."""
+    return start >= before and isinstance(after, int) and start + after < reach + stride
 
 
 def _put_back(parts: Mapping[int, Value], axis: int, stride: int) -> Value:

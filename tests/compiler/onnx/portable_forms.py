@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 import onnx
@@ -10,6 +10,7 @@ import onnx
 _REFUSED = {"IsNaN", "Range", "BitShift", "BitwiseAnd", "BitwiseXor", "Attention"}
 _UNSIGNED = (2, 4, 12, 13)
 _BOOL = onnx.TensorProto.BOOL
+_BY_OPERAND = {"Abs": (onnx.TensorProto.INT64, "Abs of integers"), "Equal": (_BOOL, "Equal of bools")}
 
 
 def parts_of(part: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
@@ -25,7 +26,7 @@ def forms_of(model: onnx.ModelProto) -> set[str]:
     """The forms in a model that `portable` does not write."""
     model = onnx.shape_inference.infer_shapes(model)
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    forms = set(_turned_squares(model, constants))
+    forms = {*_turned_squares(model, constants), *_read_views(model), *_gates(model, constants.keys())}
     forms |= {f"an opset of {model.opset_import[0].version}"} - {"an opset of 17"}
     for array in constants.values():
         if array.dtype.kind == "u":
@@ -79,6 +80,28 @@ def _turned_squares(model: onnx.ModelProto, constants: Mapping[str, Any]) -> Ite
             yield "a square matrix and its transpose as right factors"
 
 
+def _read_views(model: onnx.ModelProto) -> Iterator[str]:
+    """Whether a node reads an output that is a view."""
+    outputs = {value.name for value in model.graph.output}
+    read = {name for node in model.graph.node for name in node.input}
+    for node in model.graph.node:
+        if node.op_type in ("Reshape", "Squeeze", "Unsqueeze") and node.output[0] in outputs & read:
+            yield "an output that is a view, and is read"
+
+
+def _gates(model: onnx.ModelProto, constants: Set[str]) -> Iterator[str]:
+    """Whether the gate of a GELU is as OpenCV looks for it: of `x / c`, or of a multiple of `x + c * x ** 3`."""
+    producers = {name: node for node in model.graph.node for name in node.output}
+    behind = {kind: [node for node in producers.values() if node.op_type == kind] for kind in ("Erf", "Tanh")}
+    if any(producers[node.input[0]].op_type == "Div" for node in behind["Erf"] if node.input[0] in producers):
+        yield "erf of a quotient"
+    for node in behind["Tanh"]:
+        factors = producers[node.input[0]].input if node.input[0] in producers else ()
+        sums = [producers[name] for name in factors if name in producers and producers[name].op_type == "Add"]
+        if set(factors) & constants and any(constants.isdisjoint(sum.input) for sum in sums):
+            yield "tanh of a multiple of a sum"
+
+
 def _forms_of_node(node: onnx.NodeProto, dtypes: dict[str, int], sized: set[str]) -> Iterator[str]:
     attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
     if node.op_type in _REFUSED:
@@ -97,8 +120,8 @@ def _forms_of_node(node: onnx.NodeProto, dtypes: dict[str, int], sized: set[str]
         yield "a cast to bool"
     if node.op_type == "Div" and node.input[1] in sized and dtypes[node.output[0]] != onnx.TensorProto.INT64:
         yield "a division by sizes"
-    if node.op_type == "Abs" and dtypes[node.input[0]] == onnx.TensorProto.INT64:
-        yield "Abs of integers"
+    if node.op_type in _BY_OPERAND and dtypes[node.input[0]] == _BY_OPERAND[node.op_type][0]:
+        yield _BY_OPERAND[node.op_type][1]
     if node.op_type == "Scan":
         states = len(node.input) - attributes["num_scan_inputs"]
         for stacked in attributes["body"].output[states:]:

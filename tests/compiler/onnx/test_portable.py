@@ -70,6 +70,11 @@ FORMS = {  # by the form that the default export has: a model
     "a slice backwards": "model M { input x: [batch, 3]; output y = flip(x, 0) }",
     "a reduction to a scalar": "model M { input x: [batch, 3]; output y = sum(x) * x }",
     "IsNaN": "model M { input x: [batch, 3]; output y = isnan(x) or max(x, axis: 1, keep: true) > 0 }",
+    "Equal of bools": "model M { input x: [batch, 3]; output y = where((x > 0) == (x > 1), x, 2) }",
+    "an output that is a view, and is read": "model M { input x: [batch, 3]; y = reshape(x + 1, [batch, 1, 3])\n"
+    " output y; output z = exp(y); output same = y }",
+    "erf of a quotient": "model M { input x: [batch, 3]; output dx = gradient(sum(gelu(x)), x) }",
+    "tanh of a multiple of a sum": "model M { input x: [batch, 3]; output dx = gradient(sum(gelu_tanh(x)), x) }",
     "a square matrix and its transpose as right factors": "model M { input x: [batch, T, 72]\n"
     " param W: [72, 72] ~ normal(0.1)\n output dx = gradient(sum(relu(x @ W)), x) }",
     "indices of a max pool": "model M { input x: [batch, 1, h, w]\n"
@@ -96,6 +101,40 @@ def test_a_max_pool_whose_indices_are_read_otherwise_is_refused() -> None:
     graph = elaborate(f"model M {{ input x: [batch, 1, 6]; {text} }}")
     with pytest.raises(NablacError, match="has no indices of the largest items of overlapping windows"):
         Built(graph, {}).write(PORTABLE)
+
+
+class Equal(OpRun):
+    """Equality as MNN has it: of NaN with itself too."""
+
+    op_domain = ""
+
+    def _run(self, x: Any, y: Any) -> tuple[Any]:
+        return ((x == y) | (np.isnan(x) & np.isnan(y)),)
+
+
+class Greater(OpRun):
+    """`x > y` as OpenVINO has it: true of NaN."""
+
+    op_domain = ""
+
+    def _run(self, x: Any, y: Any) -> tuple[Any]:
+        return (~(x <= y),)
+
+
+class LessOrEqual(OpRun):
+    """`x <= y` as onnx2torch has it."""
+
+    op_domain = ""
+
+    def _run(self, x: Any, y: Any) -> tuple[Any]:
+        raise NotImplementedError
+
+
+def test_nan_is_seen_where_comparisons_take_it_for_a_number() -> None:
+    model = Built(elaborate("model M { input x: [n]; output y = isnan(x) }"), {}).write(PORTABLE)
+    x = np.array([1, np.nan, np.inf, -np.inf, 0, np.finfo(np.float32).max], np.float32)
+    (seen,) = ReferenceEvaluator(model, new_ops=[Equal, Greater, LessOrEqual]).run(["y"], {"x": x})
+    np.testing.assert_array_equal(seen, np.isnan(x))
 
 
 @pytest.mark.parametrize("length", [0, 1, 5])
