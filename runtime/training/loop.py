@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compiler.model_spec import RATE, SEED, STEP
+from compiler.training.data_parallel import EXAMPLES
 from runtime.data.batches import Batches
 from runtime.initialization import key
 from runtime.training.checkpoints import BEST, Position, newest_checkpoint, save_checkpoint, write_state
 from runtime.training.means import Means
 from runtime.training.not_finite import NotFinite, ReplayedStep, non_finite_paths
+from runtime.workers.collective import By
 
 if TYPE_CHECKING:
     from compiler.types import Array
     from grammar.diagnostics import NablacError
     from runtime.training.steppers import Stepper
+    from runtime.workers.collective import Collective
 
 
 class Ending(Enum):
@@ -83,6 +86,7 @@ class Loop:
     ending: Ending | None = None  # None while it goes on
     stop_reason: str = ""  # in the words of the callback that ended it
     partial_epoch: dict[str, float] = field(default_factory=dict)  # measurements of an unfinished last epoch
+    collective: Collective | None = None  # of the workers that share each batch; the first of them writes
     damaged: list[NablacError] = field(default_factory=list)  # newer checkpoints than the one that it resumes from
 
     def __post_init__(self) -> None:
@@ -135,12 +139,13 @@ class Loop:
                 raise NotFinite(f"the loss is {outputs['loss']}", position)
             position.step = step
             position.batch += 1
-            self.measured.add(position.sums, outputs, len(next(iter(batch.values()))))
+            self.measured.add(position.sums, outputs, int(outputs.get(EXAMPLES) or _examples(batch)))
             self.events.batch(position, batches, self.measured.of(position.sums))
             if self.stop():
                 self.ending = Ending.INTERRUPTED
             elif self.settings.max_seconds is not None and time.monotonic() - started > self.settings.max_seconds:
                 self.ending = Ending.TIME_UP
+            self._agree()
             if self.ending is not None:
                 self.save(self._finite_state())
                 return False
@@ -160,6 +165,7 @@ class Loop:
         # Reported before it is saved: a run that is killed in between repeats the epoch and its report.
         self.events.epoch(position, {**row, "seconds": seconds})
         self.save(state)
+        self._agree()
 
     def _measured_row(self) -> dict[str, float]:
         """The measurements of the current epoch, and of the validation part."""
@@ -217,15 +223,37 @@ class Loop:
     def evaluate(self, batches: Batches, step: int | None = None) -> dict[str, float]:
         """The loss and the metrics of a part, as if it were one batch, with the current `step` or the given one."""
         step = max(self.updates, 1) if step is None else step
-        sums: dict[str, float] = {}
+        sums: dict[str, Any] = {}
+        numbers: list[int] = []
         for number, batch in enumerate(_first(batches.epoch(0), self._count(batches))):
+            if not _examples(batch):  # a worker's share of a small batch
+                continue
             feeds = self.feeds(step, draws=f"evaluation {step} {number}")
             outputs = self.stepper.evaluate({**batch, **feeds})
-            self.validated.add(sums, outputs, len(next(iter(batch.values()))))
+            self.validated.add(sums, outputs, _examples(batch))
+            numbers.append(number)
+        if self.collective is not None:
+            sums = self.validated.merged(self.collective.gather((numbers, sums)))
         return self.validated.of(sums)
+
+    def _agree(self) -> None:
+        """End at every worker where one of them ends."""
+        if self.collective is not None:
+            endings = list(Ending)
+            number = np.array([-1.0 if self.ending is None else endings.index(self.ending)])
+            self.collective.reduce(number, By.MAX)
+            self.ending = endings[int(number[0])] if number[0] >= 0 else None
+
+    @property
+    def writes(self) -> bool:
+        """Whether this worker keeps what all have, in a folder or in memory."""
+        return self.collective is None or self.collective.rank == 0
 
     def save(self, state: dict[str, Array]) -> None:
         """Write a checkpoint, or keep the state in memory if there is no folder."""
+        if not self.writes:
+            self._saved = time.monotonic()
+            return
         if self.folder is not None:
             save_checkpoint(self.folder, state, self.position, self.settings.keep)
         else:
@@ -274,6 +302,11 @@ class Loop:
     def _count(self, batches: Batches) -> int:
         limit = self.settings.limit_batches
         return len(batches) if limit is None else min(len(batches), limit)
+
+
+def _examples(batch: Mapping[str, Array]) -> int:
+    """The number of examples in a batch."""
+    return len(next(iter(batch.values())))
 
 
 def _copied(state: Mapping[str, Array]) -> dict[str, Array]:

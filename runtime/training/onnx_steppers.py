@@ -22,16 +22,17 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 # ONNX has Col2Im, the fastest gradient of many convolutions, from this opset on; no other runtime reads the graph.
-_OPSET = 18
+OPSET = 18
 
 
-def _runner(graph: Graph, target: Target = ORT_CPU, lowest: int = LOWEST_OPSET, **settings: Any) -> OnnxRunner:
+def graph_runner(graph: Graph, target: Target = ORT_CPU, lowest: int = LOWEST_OPSET, **settings: Any) -> OnnxRunner:
+    """A session of a graph, as its file for a target; `settings` are those of the runner."""
     # Memory as it is needed: a large step takes as long, and up to a third less memory than with one planned block.
     model = export(graph, lowest=lowest, weights=None, target=target)
     return OnnxRunner(model.SerializeToString(), plans_memory=False, **settings)
 
 
-def _names(graph: Graph) -> tuple[dict[str, str], dict[str, str]]:
+def file_names(graph: Graph) -> tuple[dict[str, str], dict[str, str]]:
     """The file's names of outputs and of updates: in the graph an output and an update may have the same name."""
     names = end_names(graph)
     outputs = dict(zip(graph.outputs, names, strict=False))
@@ -44,10 +45,10 @@ class InPlaceOnnxStepper(InPlaceStepper):
     def __init__(self, setup: StepperSetup, split: SplitGraphs) -> None:
         update = InPlaceUpdate(split.update, setup.state, setup.loops, setup.compiles_update)
         arrays, gradients = update.arrays, update.gradients
-        outputs, self.buffers = _names(split.gradient)
+        outputs, self.buffers = file_names(split.gradient)
         self.outputs = {name: end for name, end in outputs.items() if name not in gradients}
         # Waiting threads of onnxruntime would take the processors from the update.
-        runner = _runner(split.gradient, lowest=_OPSET, threads=setup.loops.threads, spins=False)
+        runner = graph_runner(split.gradient, lowest=OPSET, threads=setup.loops.threads, spins=False)
         self.binding = Binding(
             runner,
             {path: array for path, array in arrays.items() if path in runner.inputs},
@@ -67,8 +68,8 @@ class OnnxStepper:
     """Training on a CPU by one graph, written for `target`: two copies of what changes are read and written in turn."""
 
     def __init__(self, setup: StepperSetup, target: Target = ORT_CPU) -> None:
-        self.runner = _runner(setup.step, target, threads=setup.loops.threads)
-        self.outputs, updates = _names(setup.step)
+        self.runner = graph_runner(setup.step, target, threads=setup.loops.threads)
+        self.outputs, updates = file_names(setup.step)
         current = {path: np.array(setup.state.pop(path), order="C") for path in list(setup.state)}
         following = {path: current[path].copy() if path in updates else current[path] for path in current}
         self.states = current, following
@@ -114,7 +115,7 @@ class OnnxEvaluator:
 
     def __init__(self, setup: StepperSetup, state: Mapping[str, Array]) -> None:
         self.graph, self.threads = setup.evaluation, setup.loops.threads
-        names, _ = _names(setup.evaluation)
+        names, _ = file_names(setup.evaluation)
         self.evaluated = {name: names[name] for name in setup.evaluated}
         read = {op.path for op in stored_operators(setup.evaluation)}
         self.averages = {path: setup.averages.get(path, path) for path in state if path in read}
@@ -123,7 +124,7 @@ class OnnxEvaluator:
     @cached_property
     def runner(self) -> OnnxRunner:
         """The session of the evaluation."""
-        return _runner(self.graph, threads=self.threads)
+        return graph_runner(self.graph, threads=self.threads)
 
     def prepare(self) -> None:
         """Create the session."""
@@ -144,11 +145,11 @@ class DeviceStepper:
     """Training on another device than the CPU; the state stays there between steps."""
 
     def __init__(self, setup: StepperSetup, device: str) -> None:
-        self.runner = _runner(setup.step, device=device, threads=setup.loops.threads)
-        self.evaluator = _runner(setup.evaluation, device=device, threads=setup.loops.threads)
+        self.runner = graph_runner(setup.step, device=device, threads=setup.loops.threads)
+        self.evaluator = graph_runner(setup.evaluation, device=device, threads=setup.loops.threads)
         self.averages = setup.averages
-        self.outputs, self.updates = _names(setup.step)
-        names, _ = _names(setup.evaluation)
+        self.outputs, self.updates = file_names(setup.step)
+        names, _ = file_names(setup.evaluation)
         self.evaluated = {name: names[name] for name in setup.evaluated}
         self.values = {path: self.runner.value(setup.state.pop(path)) for path in list(setup.state)}
         self._before: dict[str, Any] = {}

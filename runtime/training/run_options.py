@@ -46,6 +46,7 @@ class Options:
     checkpoint_seconds: float = 30.0
     keep: int = 3  # of the last checkpoints
     memory_budget: int | None = None  # bytes that a training step may take
+    sync_batch_norm: bool = False  # whether means and sums over a batch in the model are of all workers' examples
     threads: int | None = None  # of a step, which runs on as many whatever its size
 
     def __post_init__(self) -> None:
