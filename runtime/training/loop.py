@@ -145,11 +145,11 @@ class Loop:
                 self.ending = Ending.INTERRUPTED
             elif self.settings.max_seconds is not None and time.monotonic() - started > self.settings.max_seconds:
                 self.ending = Ending.TIME_UP
-            self._agree()
+            is_due = self._agree(time.monotonic() - self._saved > self.settings.checkpoint_seconds)
             if self.ending is not None:
                 self.save(self._finite_state())
                 return False
-            if time.monotonic() - self._saved > self.settings.checkpoint_seconds:
+            if is_due:
                 self.save(self._finite_state())
         return True
 
@@ -236,13 +236,15 @@ class Loop:
             sums = self.validated.merged(self.collective.gather((numbers, sums)))
         return self.validated.of(sums)
 
-    def _agree(self) -> None:
-        """End at every worker where one of them ends."""
+    def _agree(self, saves: bool = False) -> bool:
+        """End at every worker where one of them ends; returns whether one of them `saves`."""
         if self.collective is not None:
             endings = list(Ending)
-            number = np.array([-1.0 if self.ending is None else endings.index(self.ending)])
-            self.collective.reduce(number, By.MAX)
-            self.ending = endings[int(number[0])] if number[0] >= 0 else None
+            numbers = np.array([-1.0 if self.ending is None else endings.index(self.ending), saves])
+            self.collective.reduce(numbers, By.MAX)
+            self.ending = endings[int(numbers[0])] if numbers[0] >= 0 else None
+            return bool(numbers[1])
+        return saves
 
     @property
     def writes(self) -> bool:
@@ -262,7 +264,8 @@ class Loop:
 
     def last_good_state(self) -> tuple[dict[str, Array], Position] | None:
         """The last saved state, which is finite; None before the first."""
-        return self._saved_state if self.folder is None else newest_checkpoint(self.folder)
+        saved = self._saved_state if self.folder is None else newest_checkpoint(self.folder)
+        return saved if self.collective is None else self.collective.gather(saved)[0]
 
     def replay(self, stepper: Stepper, position: Position) -> Iterator[ReplayedStep]:
         """Repeat the steps of an epoch from a position on, with a stepper that has the state of that position."""
