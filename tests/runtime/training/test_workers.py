@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from compiler.model_spec import FIRST
+from compiler.operators.all_reduce import AllReduce
+from compiler.training.data_parallel import OverWorkers, batch_dims
+from compiler.training.segments import cut
+from compiler.training.step import training_step
 from compiler.types import DType
 from grammar.diagnostics import NablacError
 from runtime.data.arrays import from_arrays
+from runtime.data.batches import Batches
 from runtime.training.run_options import Options
 from runtime.training.training_run import Training
 from runtime.workers.collective import Collective, run_in_threads
-from tests.models import text_source
+from tests.models import spec_of, text_source
 
 BACKENDS = ["numpy", "ort"]
 MODEL = """
@@ -115,6 +122,48 @@ def test_statistics_of_a_worker_are_averaged() -> None:
         assert np.isfinite(array).all()
         np.testing.assert_array_equal(array, second[0][path])
     assert any(not np.allclose(first[0][path], alone[path], rtol=1e-6) for path in alone)
+
+
+@pytest.mark.parametrize(
+    ("loss", "layers", "synchronized", "segments"),
+    [
+        ("a mean", "", False, 3),  # the number of examples, the gradients, the loss
+        ("a masked mean", "", False, 3),
+        ("a sum", "", False, 2),
+        ("the root of a mean", "", False, 3),  # forward, backward, the loss
+        # Forward, the mean and the variance; backward, what flows back to them.
+        ("a mean", "BatchNorm() ->", True, 6),
+    ],
+)
+def test_a_graph_is_cut_as_seldom_as_possible(loss: str, layers: str, synchronized: bool, segments: int) -> None:
+    spec = spec_of(MODEL.format(loss=LOSSES[loss], layers=layers, settings=""), training=True)
+    step = training_step(spec, workers=OverWorkers(synchronized))
+    assert step.split is not None
+    pieces = cut(step.split.measured, batch_dims(spec)).segments
+    assert len(pieces) == segments
+    for piece in pieces:
+        assert not any(isinstance(node.op, AllReduce) for node in piece.graph)
+    if loss != "the root of a mean" and not layers:  # no activation crosses a cut
+        reduced = {part.name for piece in pieces for part in piece.reductions}
+        crossing = [value for piece in pieces for name, value in piece.graph.outputs.items() if name not in reduced]
+        assert [value.shape for value in crossing if value.shape] == []
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 7])
+def test_shares_are_the_whole_batches_in_order(workers: int) -> None:
+    examples = replace(from_arrays(DATA, "data"), parts={"training": np.arange(COUNT)})
+    whole = list(Batches(examples, "training", 8, shuffle=True, seed=3).epoch(2))
+    shares = [
+        list(Batches(examples, "training", 8, shuffle=True, seed=3, share=(worker, workers)).epoch(2))
+        for worker in range(workers)
+    ]
+    for number, batch in enumerate(whole):
+        first = 0
+        for share in shares:
+            assert share[number][FIRST] == first
+            first += len(share[number]["x"])
+        for name, array in batch.items():
+            np.testing.assert_array_equal(np.concatenate([share[number][name] for share in shares]), array)
 
 
 @pytest.mark.parametrize("loss", ["max(abs(y - t))", "mean(y @ y^T)", "mse(y, t) + logsumexp(y)"])
