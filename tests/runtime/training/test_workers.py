@@ -143,7 +143,7 @@ def test_a_graph_is_cut_as_seldom_as_possible(loss: str, layers: str, synchroniz
     assert len(pieces) == segments
     for piece in pieces:
         assert not any(isinstance(node.op, AllReduce) for node in piece.graph)
-    if loss != "the root of a mean" and not layers:  # no activation crosses a cut
+    if loss in ("a mean", "a sum") and not layers:  # nothing crosses a cut but numbers
         reduced = {part.name for piece in pieces for part in piece.reductions}
         crossing = [value for piece in pieces for name, value in piece.graph.outputs.items() if name not in reduced]
         assert [value.shape for value in crossing if value.shape] == []
