@@ -256,6 +256,9 @@ E881 = Code("E881", "an input that is not of the kind that the model was trained
 E882 = Code("E882", "a forecast of rows that the model cannot predict")
 E883 = Code("E883", "a series that is too short for a window")
 E884 = Code("E884", "known values that are missing in the rows to predict")
+E890 = Code("E890", "workers that cannot train together")
+E891 = Code("E891", "a lost worker")
+E892 = Code("E892", "a loss that workers cannot share")
 
 # Files and surroundings
 

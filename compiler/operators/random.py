@@ -192,29 +192,39 @@ def _lower_low_word(emit: Emit, number: str) -> str:
 
 
 class Fill(Draw):
-    """A tensor of `shape`, drawn element by element from an i64 key."""
+    """A tensor of `shape`, drawn element by element from an i64 key.
+
+    With `first` it is the part of a longer tensor that begins at this index of the first axis.
+    """
 
     allocates = True
     by_index = True
     shape: Extents
     dtype: ElementType
 
-    def infer(self, key: TensorType) -> TensorType:
-        if key != TensorType(DType.I64):
-            raise TypeMismatch(f"a key must be an i64 scalar, not {key}")
+    def infer(self, key: TensorType, first: TensorType | None = None) -> TensorType:
+        for number in (key, first):
+            if number is not None and number != TensorType(DType.I64):
+                raise TypeMismatch(f"a key must be an i64 scalar, not {number}")
         if not self.dtype.is_float:
             raise TypeMismatch(f"draws must be floats, not {self.dtype}")
         return TensorType(self.dtype, self.shape)
 
-    def compute(self, key: Array) -> Array:
+    def compute(self, key: Array, first: Array | None = None) -> Array:
         result = np.empty(cast("tuple[int, ...]", self.shape), self.dtype.numpy)
         flat = result.reshape(-1)
         for start in range(0, result.size, BLOCK):
             part = flat[start : start + BLOCK]
-            self.fill(range(start, start + len(part)), part, key)
+            self.fill(range(start, start + len(part)), part, key, first)
         return result
 
-    def fill(self, indices: range | Array, part: Array, key: Array) -> None:
+    def fill(self, indices: range | Array, part: Array, key: Array, first: Array | None = None) -> None:
+        if first is not None:
+            before = int(first) * cast("int", product(self.shape[1:]))
+            if isinstance(indices, range):
+                indices = range(indices.start + before, indices.stop + before)
+            else:
+                indices = indices + before
         is_computed = self.dtype is _working(self.dtype) and part.flags.c_contiguous
         drawn = part.reshape(-1) if is_computed else np.empty(part.size, _working(self.dtype).numpy)
         with np.errstate(over="ignore"):
@@ -226,10 +236,12 @@ class Fill(Draw):
     def draw(self, bits: _Bits, drawn: Array) -> None:
         """Write the numbers that are made of hashed bits, in the type that they are computed in."""
 
-    def lower_uniform(self, emit: Emit, key: str, lane: int, offset: float) -> str:
+    def lower_uniform(self, emit: Emit, key: str, first: str | None, lane: int, offset: float) -> str:
         """`fraction` of `bits`, in the type that the draw is computed in."""
         if emit.target.draws_in is None:
-            return self.lower_fraction(emit, self.lower_words(emit, key, lane), offset)
+            return self.lower_fraction(emit, self.lower_words(emit, key, first, lane), offset)
+        if first is not None:
+            raise TypeMismatch(f"`--target {emit.target.name}` has no draws by place: workers train on CPUs")
         count, dtype = product(self.shape), _working(self.dtype)
         if isinstance(count, int) and count >= 1 << _BITS:
             refused = f"`--target {emit.target.name}` counts to 2**24, below the {count:,} numbers of this draw"
@@ -246,8 +258,11 @@ class Fill(Draw):
         x = emit("Add", x, np.array(offset, dtype.numpy)) if offset else x
         return emit("Mul", x, np.array(2.0**-_BITS, dtype.numpy))
 
-    def lower_words(self, emit: Emit, key: str, lane: int) -> str:
-        numbers = emit("Cast", lower_positions(emit, product(self.shape)), to=_U32)
+    def lower_words(self, emit: Emit, key: str, first: str | None, lane: int) -> str:
+        positions = lower_positions(emit, product(self.shape))
+        if first is not None:
+            positions = emit("Add", positions, emit("Mul", first, emit.sizes((product(self.shape[1:]),))))
+        numbers = emit("Cast", positions, to=_U32)
         spread = emit("Mul", numbers, np.array(GOLDEN, np.uint32))
         if lane:
             spread = emit("Add", spread, np.array(lane, np.uint32))
@@ -338,8 +353,8 @@ class RandomUniform(Fill):
         bits.write(0, drawn)
         drawn *= drawn.dtype.type(2.0**-_BITS)
 
-    def lower(self, emit: Emit, key: str) -> str:
-        x = self.lower_uniform(emit, key, 0, 0.0)
+    def lower(self, emit: Emit, key: str, first: str | None = None) -> str:
+        x = self.lower_uniform(emit, key, first, 0, 0.0)
         return x if self.dtype in (DType.F32, DType.F64) else emit("Cast", x, to=self.dtype.onnx)
 
 
@@ -364,10 +379,10 @@ class RandomNormal(Fill):
         np.cos(angle, angle)
         drawn *= angle
 
-    def lower(self, emit: Emit, key: str) -> str:
+    def lower(self, emit: Emit, key: str, first: str | None = None) -> str:
         dtype = _working(self.dtype).numpy
-        u = self.lower_uniform(emit, key, 0, 0.5)
-        v = self.lower_uniform(emit, key, 0x5BD1E995, 0.0)
+        u = self.lower_uniform(emit, key, first, 0, 0.5)
+        v = self.lower_uniform(emit, key, first, 0x5BD1E995, 0.0)
         radius = emit("Sqrt", emit("Mul", emit("Log", u), np.array(-2, dtype)))
         x = emit("Mul", radius, emit("Cos", emit("Mul", v, np.array(2 * np.pi, dtype))))
         return x if self.dtype in (DType.F32, DType.F64) else emit("Cast", x, to=self.dtype.onnx)

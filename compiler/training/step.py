@@ -20,6 +20,7 @@ from compiler.passes.pipeline import Stage, run_stage
 from compiler.rewrite import replace
 from compiler.training.accumulation import Accumulation, batch_weight
 from compiler.training.checkpoint_scans import checkpoint_scans
+from compiler.training.data_parallel import EXAMPLES, OverWorkers
 from compiler.training.gradients import gradient_name, gradient_of
 from compiler.training.losses import inputs_of, loss_graph, training_of
 from compiler.training.measures import Measure, last_value, measures_of, parts_of, with_parts
@@ -27,7 +28,7 @@ from compiler.training.next_state import next_state
 from compiler.training.own_state import OwnState
 from compiler.training.parameters import check_patterns, is_decayed, trained_parameters
 from compiler.training.precision import widen
-from compiler.training.split import Handover, SplitStep, update_graph
+from compiler.training.split import GradientTransform, Handover, SplitStep, update_graph
 from grammar import codes
 from grammar.diagnostics import Diagnostic, Label, NablacError
 from grammar.record import Record
@@ -56,14 +57,18 @@ class TrainingStep(Record):
 
 
 def training_step(
-    model: ModelSpec, memory_budget: int | None = None, sizes: Mapping[str, int] | None = None
+    model: ModelSpec,
+    memory_budget: int | None = None,
+    sizes: Mapping[str, int] | None = None,
+    workers: OverWorkers | None = None,
 ) -> TrainingStep:
     """The training step of a model; NablacError if no gradient reaches a parameter.
 
     With a `memory_budget` in bytes, recurrences whose gradients would save more than it, at these `sizes` of the named
-    dims, are checkpointed.
+    dims, are checkpointed. With `workers`, it is that of a batch which is shared out to several of them; NablacError
+    for a loss or a buffer that is not made of sums over the examples.
     """
-    begun = _begin(model, memory_budget, sizes)
+    begun = _begin(model, memory_budget, sizes, workers)
     spec, graph, measures = begun.spec, begun.graph, begun.measures
     parameters, gradients = begun.parameters, begun.gradients
     handover, changes = Handover(), dict[Value, Value]()
@@ -82,6 +87,9 @@ def training_step(
     outputs = shown | {name: graph.outputs.get(name, value) for name, value in parts.items()}
     # The training loop runs the graph without the parts where it does not report the batch.
     measured = [name for name in outputs if name in measures or name in parts]
+    if workers is not None:
+        outputs[EXAMPLES] = graph.outputs[EXAMPLES]
+        measured.append(EXAMPLES)
 
     def graph_of(kind: str, names: Iterable[str], ends: Mapping[str, Value], updates: Mapping[str, Value]) -> Graph:
         chosen = {name: ends[name] for name in names}
@@ -138,15 +146,26 @@ class _Begun(Record):
         return Accumulation(batch_weight(self.spec, self.measures["loss"], self.graph), apply, handover)
 
 
-def _begin(model: ModelSpec, memory_budget: int | None = None, sizes: Mapping[str, int] | None = None) -> _Begun:
+def _begin(
+    model: ModelSpec,
+    memory_budget: int | None = None,
+    sizes: Mapping[str, int] | None = None,
+    workers: OverWorkers | None = None,
+) -> _Begun:
     spec = training_of(model)
     measures = {name: measure for name, measure in measures_of(model.graph, spec).items() if not measure.rows}
-    graph = run_stage(with_parts(loss_graph(model), measures), Stage.BEFORE_GRADIENT)
+    graph = with_parts(loss_graph(model), measures)
+    if workers is not None:
+        graph = workers.share_model(graph, model)
+    graph = run_stage(graph, Stage.BEFORE_GRADIENT)
+    if workers is not None:
+        graph = workers.reduce_measures(graph, measures, model)
     if memory_budget is not None:
         graph = checkpoint_scans(graph, memory_budget, sizes or {})
     check_patterns(graph.outputs["loss"], spec.settings)
     parameters = trained_parameters(graph.outputs["loss"], spec.settings)
-    return _Begun(spec, graph, measures, parameters, _gradients(spec, graph.outputs["loss"], parameters))
+    reduce = workers.reduce_gradients if workers is not None else None
+    return _Begun(spec, graph, measures, parameters, _gradients(spec, graph.outputs["loss"], parameters, reduce))
 
 
 def _with_changes(changes: Mapping[Value, Value], *ends: dict[str, Value]) -> list[dict[str, Value]]:
@@ -155,14 +174,35 @@ def _with_changes(changes: Mapping[Value, Value], *ends: dict[str, Value]) -> li
     return [{name: next(values) for name in group} for group in ends] if changes else list(ends)
 
 
-def _gradients(spec: TrainingSpec, loss: Value, parameters: Mapping[str, Value]) -> dict[str, Value]:
-    """The gradients of the loss with its penalties, by path, where there are any; in f32 for 16-bit floats."""
-    loss = _add_penalties(loss, parameters, spec.settings)
-    gradients = zip(parameters, gradient_of(loss, list(parameters.values())), strict=True)
-    reached = {path: widen(gradient) for path, gradient in gradients if gradient is not None}
+def _gradients(
+    spec: TrainingSpec, loss: Value, parameters: Mapping[str, Value], reduce: GradientTransform | None = None
+) -> dict[str, Value]:
+    """The gradients of the loss with its penalties, by path, where there are any; in f32 for 16-bit floats.
+
+    `reduce` changes those of the loss alone: penalties are the same at every worker.
+    """
+    penalized = _add_penalties(loss, parameters, spec.settings)
+    if reduce is None:
+        reached = _reached(penalized, parameters)
+    else:
+        reached = reduce(_reached(loss, parameters))
+        penalties = _reached(penalized, parameters, stop=loss) if penalized is not loss else {}
+        reached = {
+            path: reached[path] + penalties[path] if path in reached and path in penalties else flow
+            for path, flow in {**penalties, **reached}.items()
+        }
+        reached = {path: reached[path] for path in parameters if path in reached}
     if not reached:
-        raise _nothing_to_train_error(spec, loss, list(parameters.values()))
+        raise _nothing_to_train_error(spec, penalized, list(parameters.values()))
     return reached
+
+
+def _reached(loss: Value, parameters: Mapping[str, Value], stop: Value | None = None) -> dict[str, Value]:
+    """The gradients of a scalar by path, where there are any; none flows through `stop`."""
+    if stop is not None:
+        (loss,) = replace([loss], {stop: constant(0.0, stop.type.dtype)})
+    gradients = zip(parameters, gradient_of(loss, list(parameters.values())), strict=True)
+    return {path: widen(gradient) for path, gradient in gradients if gradient is not None}
 
 
 def _accumulation_schedule(step: Value, every: int) -> tuple[Value, Value]:

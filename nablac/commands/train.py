@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypedDict
 
 import click
 
@@ -28,14 +29,17 @@ from nablac.commands.output import note, print_json, stage
 from nablac.commands.runs import read_run
 from nablac.commands.signals import collected_signals
 from nablac.commands.training_setup import note_batchwise_loss, note_data, set_up_training
+from nablac.commands.worker_processes import alone, check_alike, connect, together
 from nablac.run_progress import Progress
 
 if TYPE_CHECKING:
     from nablac.callback_calls import CallbackCalls
     from runtime.training.folder import RunFolder
     from runtime.training.loop import Loop
+    from runtime.training.not_finite import NotFinite
     from runtime.training.run_options import Options
     from runtime.training.training_run import Training
+    from runtime.workers.collective import Collective
 
 _PREDICTABLE = (*TABLES, "images", "digits", "pairs")  # sources of data whose form `nablac predict` reads
 
@@ -91,6 +95,19 @@ class TrainJson(TypedDict):
     default=None,
     help="Compile loops for elementwise operators; needs nablac[jit].  [default: those of the update, where it pays]",
 )
+@click.option(
+    "--sync-batch-norm",
+    is_flag=True,
+    help="Normalise by the examples of all workers: means and sums over a batch are of the whole batch.",
+)
+@click.option(
+    "--worker-timeout",
+    type=Finite(1),
+    default=600,
+    show_default=True,
+    metavar="SECONDS",
+    help="End all workers when one does not answer for this time.",
+)
 @weight_options
 @fresh_option
 @output_options
@@ -111,6 +128,8 @@ def command(
     memory_budget: int | None,
     trackers: tuple[str, ...],
     jit: bool | None,
+    sync_batch_norm: bool,
+    worker_timeout: float,
     skip_broken: bool,
     as_json: bool,
     quiet: bool,
@@ -121,6 +140,9 @@ def command(
     folder. Ctrl-C saves and stops; --resume RUN continues as if the run had not been interrupted, with the run's own
     model if FILE is left out.
 
+    With `mpirun -n 4 nablac train FILE` four workers share each batch, which is four times as large: `--batch` is that
+    of a worker. A resumed run keeps the size of the whole batch, on any number of workers.
+
     \b
     Example:
       nablac train forecaster --epochs 3
@@ -128,9 +150,13 @@ def command(
     from nablac.callback_calls import CallbackCalls
     from nablac.trackers.tracker_entries import trackers_of
     from runtime.thread_limits import asked_threads, with_threads
-    from runtime.training.folder import RunFolder
     from runtime.training.run_options import Options
     from runtime.training.run_record import describe
+    from runtime.workers.environment import threads_of_worker
+
+    workers = connect(worker_timeout)
+    speaks = workers is None or workers.rank == 0
+    quiet = quiet or not speaks
 
     options = Options(
         epochs=epochs,
@@ -149,15 +175,24 @@ def command(
         keep=keep,
         memory_budget=memory_budget,
         threads=asked_threads() if was_given("threads") else None,
+        sync_batch_norm=sync_batch_norm,
     )
-    training = (
-        set_up_training(model, options, fine_tunes=True) if resume is None else _resumed(model, resume, options, output)
-    )
-    click.get_current_context().with_resource(with_threads(training.options.threads))  # of a resumed run
-    with stage("data read, and the step built"):
-        training.data  # noqa: B018 - reads it
-        training.step  # noqa: B018 - builds it
-    training.require_memory()  # before it is described
+    with together(workers):
+        if resume is None:
+            training = set_up_training(model, options, fine_tunes=True, collective=workers)
+            if workers is not None:
+                training.options = replace(options, batch=training.batch * workers.size)
+        else:
+            training = _resumed(model, resume, options, output, workers)
+        threads = training.options.threads or (threads_of_worker() if workers is not None else None)
+        click.get_current_context().with_resource(with_threads(threads))  # of a resumed run
+        with stage("data read, and the step built"):
+            training.data  # noqa: B018 - reads it
+            training.step  # noqa: B018 - builds it
+        training.require_memory()  # before it is described
+    if workers is not None:
+        with together(workers):
+            check_alike(training, workers)
     if not quiet:
         _announce(describe(training))
         _note_budget(training)
@@ -166,19 +201,66 @@ def command(
         _note_measured_whole(training)
         _note_scaled_figures(training)
     if dry_run:
-        return _dry_run(training, as_json, quiet)
-    calls = CallbackCalls((), trackers_of(trackers, note), note)
+        with alone(workers):
+            return _dry_run(training, as_json, quiet)
+    calls = CallbackCalls((), trackers_of(trackers if speaks else (), note), note)
+    with ExitStack() as stack:
+        with together(workers):
+            loop, folder = _begin(training, output, resume, speaks)
+            if folder is not None:
+                stack.enter_context(folder)
+        stack.enter_context(calls.failures())
+        with alone(workers):
+            if folder is None:
+                status = _work(training, loop)
+            else:
+                status = _train(training, loop, folder, calls, quiet, as_json)
+        if workers is not None:
+            workers.gather(None)  # the launcher ends all when one of them ends
+        return status
+
+
+def _begin(training: Training, output: Path | None, resume: Path | None, writes: bool) -> tuple[Loop, RunFolder | None]:
+    """The loop at its start or at the newest checkpoint, and the folder of a worker that `writes`."""
+    from runtime.training.folder import RunFolder
+
     if resume is None:
         loop = training.loop()
-        folder = RunFolder.begin(output, training, loop)  # last, when nothing else can fail
-    else:
-        folder = RunFolder.resume(resume, training)
-    with folder:
-        if resume is not None:
-            loop = training.loop(folder.checkpoints, resume=True)
-            _note_damaged(loop)
-        with calls.failures():
-            return _train(training, loop, folder, calls, quiet, as_json)
+        # Last, when nothing else can fail.
+        return loop, RunFolder.begin(output, training, loop) if writes else None
+    if not writes:
+        loop = training.loop(RunFolder.checkpoints_of(resume), resume=True)
+        loop.folder = None
+        return loop, None
+    folder = RunFolder.resume(resume, training)
+    try:
+        loop = training.loop(folder.checkpoints, resume=True)
+    except BaseException:
+        folder.__exit__()
+        raise
+    _note_damaged(loop)
+    return loop, folder
+
+
+def _work(training: Training, loop: Loop) -> int:
+    """The part of a worker that neither speaks nor writes."""
+    from runtime.training.loop import Ending
+    from runtime.training.not_finite import NotFinite
+
+    with collected_signals() as caught:
+        loop.stop = lambda: bool(caught)
+        try:
+            loop.run()
+        except NotFinite as error:
+            _end_not_finite(training, loop, error)
+    return 130 if loop.ending is Ending.INTERRUPTED else 0
+
+
+def _end_not_finite(training: Training, loop: Loop, error: NotFinite) -> NoReturn:
+    """Raise the explanation, which all workers look for."""
+    with together(training.collective):
+        raise training.explain_not_finite(loop, error) from error
+    raise AssertionError
 
 
 def _note_measured_whole(training: Training) -> None:
@@ -210,7 +292,9 @@ def _note_damaged(loop: Loop) -> None:
         note(f"note: {error.diagnostics[0].place} is damaged; the run resumes from an earlier checkpoint")
 
 
-def _resumed(model: ModelOptions, folder: Path, options: Options, output: Path | None) -> Training:
+def _resumed(
+    model: ModelOptions, folder: Path, options: Options, output: Path | None, workers: Collective | None
+) -> Training:
     """The training of a run with the options that it was started with."""
     from runtime.data.fitted import read_fitted
 
@@ -219,7 +303,7 @@ def _resumed(model: ModelOptions, folder: Path, options: Options, output: Path |
     if model.weights is not None:
         raise click.UsageError("a resumed run has its own weights; without --resume, --weights starts a new run")
     run = read_run(folder)
-    training = set_up_training(run.recorded_model(model), run.recorded_options(options))
+    training = set_up_training(run.recorded_model(model), run.recorded_options(options), collective=workers)
     training.fitted = read_fitted(folder)  # read, since the data may have changed
     return training
 
@@ -240,8 +324,9 @@ def _announce(facts: dict[str, Any]) -> None:
     examples = ", ".join(f"{count:,} {part}" for part, count in facts["examples"].items() if count)
     where = facts["backend"] if facts["device"] == "cpu" else f"{facts['backend']} on {facts['device']}"
     size = f"{facts['parameters']:,} parameters"
+    shared = f" over {facts['workers']} workers" if facts["workers"] > 1 else ""
     compiled = ", update compiled by numba" if facts["compiles_update"] else ""
-    note(f"{facts['model']}: {size}, {examples} examples, batches of {facts['batch']}, {where}{compiled}")
+    note(f"{facts['model']}: {size}, {examples} examples, batches of {facts['batch']}{shared}, {where}{compiled}")
 
 
 def _dry_run(training: Training, as_json: bool, quiet: bool) -> int:
@@ -253,8 +338,10 @@ def _dry_run(training: Training, as_json: bool, quiet: bool) -> int:
     try:
         loop.run()
     except NotFinite as error:
-        raise training.explain_not_finite(loop, error) from error
+        _end_not_finite(training, loop, error)
     row = {name: values[-1] for name, values in loop.position.history.items() if name != "epoch"}
+    if training.collective is not None and training.collective.rank:
+        return 0
     if as_json:
         print_json(row)
     else:
@@ -297,7 +384,7 @@ def _train(
                 loop.run()
         except NotFinite as error:
             note(f"the last good checkpoint is in {folder.checkpoints}")
-            raise training.explain_not_finite(loop, error) from error
+            _end_not_finite(training, loop, error)
         if loop.ending is not Ending.INTERRUPTED:  # from here on a signal no longer interrupts the run
             with stage("weights and compiled model written"):
                 compiled = folder.finish(training, training.trained(loop))

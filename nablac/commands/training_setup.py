@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from runtime.renames import Rename
     from runtime.training.run_options import Options
     from runtime.training.training_run import Training
+    from runtime.workers.collective import Collective
 
 _SHOWN = 5  # of the rows and files that were skipped; the run's skipped.txt lists them all
 
@@ -26,12 +27,13 @@ def set_up_training(
     evaluated: bool = False,
     fine_tunes: bool = False,
     tokenizer: Path | None = None,
+    collective: Collective | None = None,
 ) -> Training:
     """The training that the options describe; what they leave open is left to the train block.
 
     With `evaluated` the weights have to be complete. Otherwise initial values are drawn for parameters that only the
     loss reads, with a note, and with `fine_tunes` for those that are `fresh`. The file `tokenizer` replaces the
-    tokenizer that the weights were trained with.
+    tokenizer that the weights were trained with. `collective` are the workers that share each batch.
     """
     from compiler.elaborate.models import TextSource
     from compiler.elaborate.presets import parse_settings
@@ -46,7 +48,7 @@ def set_up_training(
     with stage(f"{model.file}: read"):
         program = load(model.file)
     source = TextSource(program, choose_model(program, model.model), model.preset, hypers, DType(model.dtype))
-    training = Training(source, options, folder=model.data_folder)
+    training = Training(source, options, folder=model.data_folder, collective=collective)
     check_rename(model)
     if model.weights is not None:
         fresh = (model.fresh or training.spec.settings.fresh) if fine_tunes else ()

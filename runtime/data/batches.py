@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compiler.model_spec import FIRST
 from runtime.data.examples import Examples
 from runtime.data.padding import Padding
 from runtime.data.stored_rows import blocks
@@ -37,7 +38,11 @@ class _Consecutive(Sequence["Array"]):
 
 
 class Batches:
-    """One part of the examples in batches, some of which may be smaller; `padding` is that of rows of tokens."""
+    """One part of the examples in batches, some of which may be smaller; `padding` is that of rows of tokens.
+
+    With the `share` (worker, workers) it is the worker's part of each batch, which may be empty: consecutive examples,
+    cut, padded and augmented as in the whole batch.
+    """
 
     def __init__(
         self,
@@ -48,8 +53,10 @@ class Batches:
         shuffle: bool = False,
         seed: int = 0,
         padding: Padding | None = None,
+        share: tuple[int, int] | None = None,
     ) -> None:
         self.examples, self.rows = examples, examples.parts[part]
+        self.share = share
         self.size, self.shuffle, self.seed = size, shuffle, seed
         self.augmented = part == "training" and bool(examples.augmentations)
         self.padding = padding or Padding.of_examples(examples) if examples.padded else None
@@ -153,6 +160,17 @@ class Batches:
         return known
 
     def _batch(self, rows: Array, epoch: int, number: int) -> dict[str, Array]:
+        if self.share is None:
+            return self._whole_batch(rows, epoch, number)
+        worker, workers = self.share
+        first, end = (len(rows) * index // workers for index in (worker, worker + 1))
+        if self.padding is None and not self.augmented:
+            batch = self._whole_batch(rows[first:end], epoch, number)
+        else:  # by the longest row of the whole batch, and by its draws
+            batch = {name: array[first:end] for name, array in self._whole_batch(rows, epoch, number).items()}
+        return {**batch, FIRST: np.array(first, np.int64)}
+
+    def _whole_batch(self, rows: Array, epoch: int, number: int) -> dict[str, Array]:
         batch = {name: array[rows] for name, array in self.examples.arrays.items()}
         if self.padding is not None:
             batch = self.padding.trim(batch)

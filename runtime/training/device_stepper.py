@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from runtime.backends import device_named
-from runtime.training.onnx_steppers import names_of, runner_of
+from runtime.training.onnx_steppers import file_names, graph_runner
 from runtime.training.steppers import StepperSetup
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ class DeviceStepper:
 
     def __init__(self, setup: StepperSetup, device: str) -> None:
         target = device_named(device).target
-        self.runner = runner_of(setup.step, target, device=device, threads=setup.loops.threads)
-        self.evaluator = runner_of(setup.evaluation, target, device=device, threads=setup.loops.threads)
+        self.runner = graph_runner(setup.step, target, device=device, threads=setup.loops.threads)
+        self.evaluator = graph_runner(setup.evaluation, target, device=device, threads=setup.loops.threads)
         self.averages = setup.averages
-        self.outputs, updates = names_of(setup.step)
-        names, _ = names_of(setup.evaluation)
+        self.outputs, updates = file_names(setup.step)
+        names, _ = file_names(setup.evaluation)
         self.evaluated = {name: names[name] for name in setup.evaluated}
         # On a CPU a value is the array's own memory.
         current = {path: self.runner.value(np.array(setup.state.pop(path))) for path in list(setup.state)}

@@ -66,7 +66,7 @@ class RunFolder:
 
     def __init__(self, path: Path, higher_is_better: Collection[str] = ()) -> None:
         self.path, self.higher_is_better = path, higher_is_better
-        self.checkpoints = path / "checkpoints"
+        self.checkpoints = self.checkpoints_of(path)
         self._events: EventWriter | None = None
         self._lock = FileLock(path / _LOCK, thread_local=False)
         try:
@@ -77,6 +77,11 @@ class RunFolder:
             raise NablacError(Diagnostic(codes.E841, message, place=str(path), hint=hint)) from None
         except OSError as error:
             raise Unwritable(path, error) from error
+
+    @staticmethod
+    def checkpoints_of(path: Path) -> Path:
+        """The folder of the checkpoints of a run."""
+        return path / "checkpoints"
 
     def __enter__(self) -> RunFolder:
         return self

@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compiler.model_spec import RATE, SEED, STEP
+from compiler.training.data_parallel import EXAMPLES
 from runtime.data.batches import Batches
 from runtime.initialization import key
 from runtime.training.checkpoints import BEST, Position, newest_checkpoint, save_checkpoint, write_state
 from runtime.training.means import Means
 from runtime.training.not_finite import NotFinite, ReplayedStep, non_finite_paths
+from runtime.workers.collective import By
 
 if TYPE_CHECKING:
     from compiler.types import Array
     from grammar.diagnostics import NablacError
     from runtime.training.steppers import Stepper
+    from runtime.workers.collective import Collective
 
 
 class Ending(Enum):
@@ -83,6 +86,7 @@ class Loop:
     ending: Ending | None = None  # None while it goes on
     stop_reason: str = ""  # in the words of the callback that ended it
     partial_epoch: dict[str, float] = field(default_factory=dict)  # measurements of an unfinished last epoch
+    collective: Collective | None = None  # of the workers that share each batch; the first of them writes
     damaged: list[NablacError] = field(default_factory=list)  # newer checkpoints than the one that it resumes from
 
     def __post_init__(self) -> None:
@@ -135,16 +139,17 @@ class Loop:
                 raise NotFinite(f"the loss is {outputs['loss']}", position)
             position.step = step
             position.batch += 1
-            self.measured.add(position.sums, outputs, len(next(iter(batch.values()))))
+            self.measured.add(position.sums, outputs, int(outputs.get(EXAMPLES) or _examples(batch)))
             self.events.batch(position, batches, self.measured.of(position.sums))
             if self.stop():
                 self.ending = Ending.INTERRUPTED
             elif self.settings.max_seconds is not None and time.monotonic() - started > self.settings.max_seconds:
                 self.ending = Ending.TIME_UP
+            is_due = self._agree(time.monotonic() - self._saved > self.settings.checkpoint_seconds)
             if self.ending is not None:
                 self.save(self._finite_state())
                 return False
-            if time.monotonic() - self._saved > self.settings.checkpoint_seconds:
+            if is_due:
                 self.save(self._finite_state())
         return True
 
@@ -160,6 +165,7 @@ class Loop:
         # Reported before it is saved: a run that is killed in between repeats the epoch and its report.
         self.events.epoch(position, {**row, "seconds": seconds})
         self.save(state)
+        self._agree()
 
     def _measured_row(self) -> dict[str, float]:
         """The measurements of the current epoch, and of the validation part."""
@@ -217,15 +223,39 @@ class Loop:
     def evaluate(self, batches: Batches, step: int | None = None) -> dict[str, float]:
         """The loss and the metrics of a part, as if it were one batch, with the current `step` or the given one."""
         step = max(self.updates, 1) if step is None else step
-        sums: dict[str, float] = {}
+        sums: dict[str, Any] = {}
+        numbers: list[int] = []
         for number, batch in enumerate(_first(batches.epoch(0), self._count(batches))):
+            if not _examples(batch):  # a worker's share of a small batch
+                continue
             feeds = self.feeds(step, draws=f"evaluation {step} {number}")
             outputs = self.stepper.evaluate({**batch, **feeds})
-            self.validated.add(sums, outputs, len(next(iter(batch.values()))))
+            self.validated.add(sums, outputs, _examples(batch))
+            numbers.append(number)
+        if self.collective is not None:
+            sums = self.validated.merged(self.collective.gather((numbers, sums)))
         return self.validated.of(sums)
+
+    def _agree(self, saves: bool = False) -> bool:
+        """End at every worker where one of them ends; returns whether one of them `saves`."""
+        if self.collective is not None:
+            endings = list(Ending)
+            numbers = np.array([-1.0 if self.ending is None else endings.index(self.ending), saves])
+            self.collective.reduce(numbers, By.MAX)
+            self.ending = endings[int(numbers[0])] if numbers[0] >= 0 else None
+            return bool(numbers[1])
+        return saves
+
+    @property
+    def writes(self) -> bool:
+        """Whether this worker keeps what all have, in a folder or in memory."""
+        return self.collective is None or self.collective.rank == 0
 
     def save(self, state: dict[str, Array]) -> None:
         """Write a checkpoint, or keep the state in memory if there is no folder."""
+        if not self.writes:
+            self._saved = time.monotonic()
+            return
         if self.folder is not None:
             save_checkpoint(self.folder, state, self.position, self.settings.keep)
         else:
@@ -234,7 +264,8 @@ class Loop:
 
     def last_good_state(self) -> tuple[dict[str, Array], Position] | None:
         """The last saved state, which is finite; None before the first."""
-        return self._saved_state if self.folder is None else newest_checkpoint(self.folder)
+        saved = self._saved_state if self.folder is None else newest_checkpoint(self.folder)
+        return saved if self.collective is None else self.collective.gather(saved)[0]
 
     def replay(self, stepper: Stepper, position: Position) -> Iterator[ReplayedStep]:
         """Repeat the steps of an epoch from a position on, with a stepper that has the state of that position."""
@@ -274,6 +305,11 @@ class Loop:
     def _count(self, batches: Batches) -> int:
         limit = self.settings.limit_batches
         return len(batches) if limit is None else min(len(batches), limit)
+
+
+def _examples(batch: Mapping[str, Array]) -> int:
+    """The number of examples in a batch."""
+    return len(next(iter(batch.values())))
 
 
 def _copied(state: Mapping[str, Array]) -> dict[str, Array]:

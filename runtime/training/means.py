@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,6 +52,32 @@ class Means:
                     better = max if kind == "max" else min
                     sums[name] = value if before is None or math.isnan(value) else better(before, value)
         sums[_EXAMPLES] = sums.get(_EXAMPLES, 0.0) + examples
+
+    def merged(self, shares: Sequence[tuple[Sequence[int], Mapping[str, Any]]]) -> dict[str, Any]:
+        """The sums of workers, each with the numbers of the batches of which it had a share, as those of one.
+
+        Rows are in the order of the batches, and of the workers within each.
+        """
+        merged: dict[str, Any] = {}
+        known = [(numbers, sums) for numbers, sums in shares if sums]
+        for name, kind in self.kinds.items():
+            values = [sums[name] for _, sums in known]
+            if not values:
+                continue
+            if isinstance(values[0], list):
+                order = np.argsort([number for numbers, _ in known for number in numbers], kind="stable")
+                rows = [block for value in values for block in value]
+                merged[name] = [rows[index] for index in order]
+            elif kind in ("max", "min"):
+                better = np.fmax if kind == "max" else np.fmin
+                merged[name] = float(better.reduce(values))
+            elif kind == "last" or np.ndim(values[0]):
+                merged[name] = values[0]
+            else:
+                merged[name] = sum(values)
+        if known:
+            merged[_EXAMPLES] = sum(sums[_EXAMPLES] for _, sums in known)
+        return merged
 
     def of(self, sums: Mapping[str, Any]) -> dict[str, float]:
         """The measures of all batches; NablacError for one whose arrays cannot be concatenated."""

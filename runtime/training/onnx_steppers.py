@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 # ONNX has Col2Im, the fastest gradient of many convolutions, from this opset on; no other runtime reads the graph.
-_OPSET = 18
+OPSET = 18
 
 
-def runner_of(graph: Graph, target: Target = ORT_CPU, lowest: int = LOWEST_OPSET, **settings: Any) -> OnnxRunner:
-    """A session of a graph whose weights are fed."""
+def graph_runner(graph: Graph, target: Target = ORT_CPU, lowest: int = LOWEST_OPSET, **settings: Any) -> OnnxRunner:
+    """A session of a graph, as its file for a target; `settings` are those of the runner."""
     # Memory as it is needed: a large step takes as long, and up to a third less memory than with one planned block.
     model = export(graph, lowest=lowest, weights=None, target=target)
     return OnnxRunner(model.SerializeToString(), plans_memory=False, **settings)
 
 
-def names_of(graph: Graph) -> tuple[dict[str, str], dict[str, str]]:
+def file_names(graph: Graph) -> tuple[dict[str, str], dict[str, str]]:
     """The file's names of outputs and of updates: in the graph an output and an update may have the same name."""
     names = end_names(graph)
     outputs = dict(zip(graph.outputs, names, strict=False))
@@ -45,10 +45,10 @@ class InPlaceOnnxStepper(InPlaceStepper):
     def __init__(self, setup: StepperSetup, split: SplitGraphs) -> None:
         update = InPlaceUpdate(split.update, setup.state, setup.loops, setup.compiles_update)
         arrays, gradients = update.arrays, update.gradients
-        outputs, self.buffers = names_of(split.gradient)
+        outputs, self.buffers = file_names(split.gradient)
         self.outputs = {name: end for name, end in outputs.items() if name not in gradients}
         # Waiting threads of onnxruntime would take the processors from the update.
-        runner = runner_of(split.gradient, lowest=_OPSET, threads=setup.loops.threads, spins=False)
+        runner = graph_runner(split.gradient, lowest=OPSET, threads=setup.loops.threads, spins=False)
         self.binding = Binding(
             runner,
             {path: array for path, array in arrays.items() if path in runner.inputs},
@@ -68,8 +68,8 @@ class OnnxStepper:
     """Training on a CPU by one graph, written for `target`: two copies of what changes are read and written in turn."""
 
     def __init__(self, setup: StepperSetup, target: Target = ORT_CPU) -> None:
-        self.runner = runner_of(setup.step, target, threads=setup.loops.threads)
-        self.outputs, updates = names_of(setup.step)
+        self.runner = graph_runner(setup.step, target, threads=setup.loops.threads)
+        self.outputs, updates = file_names(setup.step)
         current = {path: np.array(setup.state.pop(path), order="C") for path in list(setup.state)}
         following = {path: current[path].copy() if path in updates else current[path] for path in current}
         self.states = current, following
@@ -115,7 +115,7 @@ class OnnxEvaluator:
 
     def __init__(self, setup: StepperSetup, state: Mapping[str, Array]) -> None:
         self.graph, self.threads = setup.evaluation, setup.loops.threads
-        names, _ = names_of(setup.evaluation)
+        names, _ = file_names(setup.evaluation)
         self.evaluated = {name: names[name] for name in setup.evaluated}
         read = {op.path for op in stored_operators(setup.evaluation)}
         self.averages = {path: setup.averages.get(path, path) for path in state if path in read}
@@ -124,7 +124,7 @@ class OnnxEvaluator:
     @cached_property
     def runner(self) -> OnnxRunner:
         """The session of the evaluation."""
-        return runner_of(self.graph, threads=self.threads)
+        return graph_runner(self.graph, threads=self.threads)
 
     def prepare(self) -> None:
         """Create the session."""

@@ -54,6 +54,7 @@ class Choices:
     jit: bool | None = None
     memory_budget: int | None = None
     threads: int | None = None
+    sync_batch_norm: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Record:
     model_file: str  # relative to the run's folder, since both may be moved together
     text: str
     examples: str
+    workers: int = 1
 
     def data_folder(self, run: Path) -> Path:
         """The folder where relative paths of data begin: that of the model's file, even if moved with the run."""
@@ -106,6 +108,8 @@ class Record:
                 Diagnostic(codes.E841, f"the model has changed since {run} began", place=str(run), hint=hint)
             )
         self.check_examples(other.examples, run, f"other data needs a new run{begun}")
+        if max(self.workers, other.workers) > 1:  # whose sums are rounded in another order anyway
+            return
         for change, remedy in self.surroundings.changes(other.surroundings):
             message = f"{run} would not be reproduced: {change}"
             hint = f"{remedy}{_from_its_weights(run)}"
@@ -138,6 +142,7 @@ def record_of(training: Training, run: Path) -> Record:
         options.jit,
         options.memory_budget,
         options.threads,
+        options.sync_batch_norm,
     )
     length = Length(options.epochs, options.patience, options.keep)
     folder = training.context.folder
@@ -150,6 +155,7 @@ def record_of(training: Training, run: Path) -> Record:
         model_file,
         fingerprint(source.program),
         digest(training.data),
+        training.collective.size if training.collective is not None else 1,
     )
 
 
@@ -163,6 +169,7 @@ def describe(training: Training) -> dict[str, Any]:
         "device": training.options.device,
         "compiles_update": training.compiles_update(training.steps_of_run),
         "batch": training.batch,
+        "workers": training.collective.size if training.collective is not None else 1,
         "epochs": settings.epochs,
         "memory_budget": training.memory_budget,
         "seed": training.seed,

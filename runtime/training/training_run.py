@@ -16,6 +16,7 @@ from compiler.model_spec import SEED, ModelSource, ModelSpec
 from compiler.operators.leaves import Input
 from compiler.passes.pipeline import optimize
 from compiler.targets import NUMPY, Target
+from compiler.training.data_parallel import OverWorkers, batch_dims, draw_by_place
 from compiler.training.flat_updates import flat_update
 from compiler.training.gradients import gradient_name
 from compiler.training.losses import loss_graph, measured_loss, training_of, whole_graph
@@ -38,6 +39,7 @@ from runtime.numpy_chains import LoopSettings
 from runtime.training.checkpoints import Position, best_state, newest_checkpoint
 from runtime.training.loop import Loop, Settings
 from runtime.training.loop_choice import pays_to_compile
+from runtime.training.loop_settings import check_shared, settings_of
 from runtime.training.means import Means
 from runtime.training.memory_budget import batch_sizes as sizes_of_batch
 from runtime.training.memory_budget import known_sizes
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from compiler.types import Array
     from runtime.data.fitted import Fitted
     from runtime.data.padding import Padding
+    from runtime.workers.collective import Collective
 
 _OF_LOSS = frozenset({"step", "step_graph", "split_graphs", "loss_graph", "_measured_loss"})
 
@@ -82,6 +85,7 @@ class Training:
     keeps_raw: bool = False  # whether the examples keep their numbers before scaling too
     sizes: Mapping[str, int] | None = None  # of the named dims in a batch; by default those of the data
     without_budget: bool = False  # whether its steps take any amount of memory
+    collective: Collective | None = None  # of the workers that share each batch; None where there is one
     raw: bool = False  # whether batches are in raw units, which the graphs scale by the `known` state
 
     @cached_property
@@ -137,7 +141,8 @@ class Training:
         """The training step as a graph, before optimisation."""
         budget = self.memory_budget
         sizes = self.batch_sizes if budget is not None else None  # first, since the data may need masks
-        return training_step(self._masked(self.elaborated), budget, sizes)
+        workers = OverWorkers(self.options.sync_batch_norm) if self.collective is not None else None
+        return training_step(self._masked(self.elaborated), budget, sizes, workers)
 
     @cached_property
     def batch_sizes(self) -> Mapping[str, int]:
@@ -154,7 +159,9 @@ class Training:
 
     @cached_property
     def _measured_loss(self) -> tuple[Graph, dict[str, Measure]]:
-        return measured_loss(self._masked(self.inference))
+        model = self._masked(self.inference)
+        graph, measures = measured_loss(model)
+        return (graph if self.collective is None else draw_by_place(graph, batch_dims(model))), measures
 
     @cached_property
     def step_graph(self) -> Graph:
@@ -249,7 +256,9 @@ class Training:
         update = optimize(split.apart, NUMPY)
         read = {node.op.label for node in update if isinstance(node.op, Input)} | self.step.measured.outputs.keys()
         outputs = {name: value for name, value in split.measured.outputs.items() if name in read}
-        gradient = self.within_budget(optimize(replace(split.measured, outputs=outputs), self._target), update)
+        gradient = replace(split.measured, outputs=outputs)
+        if self.collective is None:  # otherwise it is cut into segments first
+            gradient = self.within_budget(optimize(gradient, self._target), update)
         names = {path: gradient_name(path) for path in self.step.trained}
         return SplitGraphs(gradient, flat_update(update, names, self.step.states))
 
@@ -259,9 +268,15 @@ class Training:
         What it compiles depends on how many `steps` it will run.
         """
         on_cpu = self.options.device == "cpu"
+        if self.collective is not None:
+            check_shared(self.step, self.options, self.memory_budget, self.collective.size)
         split = self.split_graphs if on_cpu else None
         step = self.step_graph if split is None else self.step.measured
         setup = self._stepper_setup(state, step, split, self.compiles_update(steps))
+        if self.collective is not None and split is not None:
+            from runtime.training.worker_steppers import worker_stepper
+
+            return worker_stepper(setup, split, self.collective, batch_dims(self.elaborated), self.options.backend)
         if self.options.backend == "numpy":
             return NumpyStepper(setup) if split is None else InPlaceNumpyStepper(setup, split)
         if not on_cpu:
@@ -319,7 +334,9 @@ class Training:
     def batches(self, part: str) -> Batches:
         """The batches of a part of the examples; those of the training part are shuffled."""
         shuffle = part == "training" and self.spec.settings.shuffle
-        return Batches(self.data, part, self.batch, shuffle=shuffle, seed=self.seed, padding=self.padding)
+        workers = self.collective
+        share = (workers.rank, workers.size) if workers is not None else None
+        return Batches(self.data, part, self.batch, shuffle=shuffle, seed=self.seed, padding=self.padding, share=share)
 
     @cached_property
     def padding(self) -> Padding | None:
@@ -332,25 +349,7 @@ class Training:
 
     def settings(self) -> Settings:
         """The loop's settings: the command's, else the block's, else the defaults."""
-        block, options = self.spec.settings, self.options
-        monitor = block.monitor or ""
-        metric = self.spec.metric_of(monitor)
-        mode = block.mode or self.spec.best.get(metric or "", "min")  # a metric without a known mode has been refused
-        return Settings(
-            epochs=options.epochs if options.epochs is not None else block.epochs,
-            patience=options.patience if options.patience is not None else block.patience,
-            plateau=block.plateau,
-            plateau_factor=block.plateau_factor,
-            min_change=block.min_change,
-            accumulate=block.accumulate,
-            monitor=monitor,
-            higher_is_better=mode == "max",
-            seed=self.seed,
-            limit_batches=options.limit_batches,
-            max_seconds=options.max_seconds,
-            checkpoint_seconds=options.checkpoint_seconds,
-            keep=options.keep,
-        )
+        return settings_of(self.spec, self.options, self.seed)
 
     @property
     def higher_is_better(self) -> frozenset[str]:
@@ -389,6 +388,7 @@ class Training:
             Means(self._measured_loss[1]),
             folder,
             position,
+            collective=self.collective,
         )
         loop.damaged = damaged
         if validation is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from compiler.operators.all_reduce import AllReduce
 from compiler.operators.barrier import Barrier
 from compiler.operators.casting import Cast, StopGradient
 from compiler.types import DType
@@ -24,6 +25,8 @@ CASES = (
     case("of a scalar", Cast(DType.F64), x=integers((), 9), oracle=lambda x: x.double()),
     case("a barrier", Barrier(), x=(2, 3), after=(4,), oracle=lambda x, after: x + 0 * after.sum()),
     case("a barrier before a scalar", Barrier(), x=(), after=(), oracle=lambda x, after: x + 0 * after),
+    case("over one worker", AllReduce(), x=(2, 3), oracle=lambda x: x + 0),
+    case("over one worker, alike", AllReduce(alike=True), x=(), oracle=lambda x: x + 0),
     case("no gradient", StopGradient(), x=(2, 3), oracle=lambda x: x.detach()),
 )
 

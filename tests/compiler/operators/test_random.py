@@ -105,3 +105,14 @@ def test_a_scan_adds_up_in_both_directions() -> None:
         for results in (run(graph, feeds), OnnxRunner(export(graph).SerializeToString()).run(feeds)):
             np.testing.assert_allclose(results["ys"], expected, rtol=1e-12)
             np.testing.assert_allclose(results["last"], s, rtol=1e-12)
+
+
+@pytest.mark.parametrize("draw", [RandomUniform, RandomNormal])
+def test_a_draw_from_an_index_on_is_a_part_of_the_whole(draw: type[RandomUniform] | type[RandomNormal]) -> None:
+    key, first = np.array(3, np.int64), np.array(2, np.int64)
+    whole, part = draw((7, 5)).compute(key), draw((4, 5)).compute(key, first)
+    np.testing.assert_array_equal(part, whole[2:6])
+    labels = [Input(name, TensorType(DType.I64))() for name in ("key", "first")]
+    graph = Graph({"key": labels[0], "first": labels[1]}, {"y": draw((4, 5))(*labels)})
+    (y,) = OnnxRunner(export(graph).SerializeToString(), threads=1).run({"key": key, "first": first}).values()
+    np.testing.assert_allclose(y, part, rtol=1e-5, atol=1e-6)

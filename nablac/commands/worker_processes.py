@@ -1,0 +1,122 @@
+"""The workers of `mpirun nablac train`: one of them speaks and writes, and all end together."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
+from nablac.commands.output import note, show_error
+
+if TYPE_CHECKING:
+    from runtime.training.training_run import Training
+    from runtime.workers.collective import Collective
+    from runtime.workers.mpi import MpiCollective
+
+_OF_THE_MACHINE = frozenset({"processor", "blas", "blas_threads", "threads", "numba"})
+
+
+def connect(timeout: float) -> MpiCollective | None:
+    """The workers that a launcher has started; None where this process is the only one."""
+    from runtime.workers.environment import launched_workers
+
+    if launched_workers() == 1:
+        return None
+    from runtime.workers.mpi import MpiCollective
+
+    collective = MpiCollective(timeout, _say_lost)
+    return collective if collective.size > 1 else None
+
+
+def _say_lost(seconds: float) -> None:
+    message = f"a worker has not answered for {seconds:g} seconds: all workers end"
+    hint = "the last checkpoint is good: `nablac train --resume RUN` continues from it, on any number of workers"
+    show_error(NablacError(Diagnostic(codes.E891, message, hint=hint)))
+
+
+@contextmanager
+def together(collective: Collective | None) -> Iterator[None]:
+    """What all workers do alike: where any of them fails in the block, the first one says so, and all end."""
+    if collective is None:
+        yield
+        return
+    error: Exception | None = None
+    try:
+        yield
+    except (NablacError, OSError, MemoryError) as caught:
+        error = caught
+    errors = collective.gather(_diagnostics(error) if error is not None else None)
+    worker = next((rank for rank, other in enumerate(errors) if other is not None), None)
+    if worker is None:
+        return
+    if collective.rank == 0:
+        if worker:
+            note(f"worker {worker + 1} of {collective.size}:")
+        show_error(NablacError(*errors[worker]))
+    collective.gather(None)  # the launcher ends all when one of them ends
+    sys.exit(NablacError(*errors[worker]).exit_code)
+
+
+def _diagnostics(error: Exception) -> tuple[Diagnostic, ...]:
+    if isinstance(error, NablacError):
+        return tuple(error.diagnostics)
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return (Diagnostic(codes.E916, f"the operating system refuses: {reason.lower()}"),)
+
+
+@contextmanager
+def alone(collective: Collective | None) -> Iterator[None]:
+    """What workers do by themselves: one that fails says so, and ends all of them, which wait for it."""
+    try:
+        yield
+    except Exception as error:
+        if collective is None:
+            raise
+        note(f"worker {collective.rank + 1} of {collective.size} failed, and all end:")
+        if isinstance(error, (NablacError, OSError, MemoryError)):
+            show_error(NablacError(*_diagnostics(error)))
+        else:
+            traceback.print_exc()
+        sys.stderr.flush()
+        cast("MpiCollective", collective).abort(1)
+
+
+def check_alike(training: Training, collective: Collective) -> None:
+    """NablacError where a worker has another version, file, data or options, or has no example of its own."""
+    from runtime.training.run_record import record_of
+
+    count = len(training.data.parts["training"])
+    if count < collective.size:
+        message = f"there are {collective.size} workers, and {count} examples to train on"
+        raise NablacError(Diagnostic(codes.E890, message, hint=f"start at most {count}: `mpirun -n {count}`"))
+    first, *others = collective.gather(_facts(asdict(record_of(training, Path()))))
+    for rank, facts in enumerate(others, 2):
+        for name, value in facts.items():
+            if value != first[name]:
+                shown = "" if isinstance(value, _Hash) else f": {value}, and not {first[name]}"
+                message = f"worker {rank} of {collective.size} has another {name} than the first{shown}"
+                hint = "all workers need the same version of nablac, file, data and options"
+                raise NablacError(Diagnostic(codes.E890, message, hint=hint))
+
+
+class _Hash(str):
+    """A hash, which says nothing to a reader."""
+
+
+def _facts(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What has to be the same at every worker, by the words for it."""
+    versions = {name: value for name, value in record["surroundings"].items() if name not in _OF_THE_MACHINE}
+    versions |= {name: _Hash(versions[name]) for name in ("code", "library")}
+    renamed = {"nablac": "version of nablac", "code": "code of nablac", "library": "standard library"}
+    return {
+        **{renamed.get(name, f"version of {name}"): value for name, value in versions.items()},
+        "model file": _Hash(record["text"]),
+        **{f"`--{name.replace('_', '-')}`": value for name, value in {**record["choices"], **record["length"]}.items()},
+        "data": _Hash(record["examples"]),  # last, since options choose it
+    }

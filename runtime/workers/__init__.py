@@ -1,0 +1,1 @@
+"""Several workers that train one model: what they tell each other, and the engines that carry it."""

@@ -1,0 +1,144 @@
+"""`mpirun nablac train`: several processes train as one, say what is wrong once, and leave good checkpoints."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.paths import ROOT
+
+pytest.importorskip("mpi4py", reason="the mpi extra is not installed")
+MPIRUN = Path(sys.executable).parent / "mpirun"
+pytestmark = pytest.mark.skipif(not MPIRUN.exists(), reason="the mpi extra is not installed")
+
+MODEL = """
+model M {
+    input x: [batch, 2]
+    y = x -> Dense(16) -> tanh -> Dropout(0.2) -> Dense(1)
+    output y
+}
+train M {
+    data csv("d.csv") -> columns(inputs: ["a", "b"], targets: "c")
+    target t: [batch, 1]
+    loss rmse(y, t)
+    optimizer adam(lr: 0.01); epochs 3; seed 4; batch 8; validation 0.2; clip_norm 0.5
+}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "m.model").write_text(MODEL)
+    rows = np.random.default_rng(0).normal(size=(203, 2))
+    lines = [f"{a},{b},{a * b}" for a, b in rows]
+    (tmp_path / "d.csv").write_text("\n".join(["a,b,c", *lines]) + "\n")
+    return tmp_path
+
+
+def command(workers: int, *arguments: str) -> list[str]:
+    launcher = [str(MPIRUN), "--allow-run-as-root", "--oversubscribe", "-n", str(workers)] if workers > 1 else []
+    return [*launcher, sys.executable, "-m", "nablac", "train", *arguments]
+
+
+def train(folder: Path, workers: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command(workers, *arguments), cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+def results(run: Path) -> tuple[dict[str, list[float]], dict[str, np.ndarray]]:
+    from safetensors.numpy import load_file
+
+    return json.loads((run / "history.json").read_text()), load_file(run / "weights.safetensors")
+
+
+def check_same(run: Path, other: Path, tolerance: float) -> None:
+    (history, weights), (other_history, other_weights) = results(run), results(other)
+    for name, values in history.items():
+        np.testing.assert_allclose(other_history[name], values, rtol=tolerance, err_msg=name)
+    for path, array in weights.items():
+        np.testing.assert_allclose(other_weights[path], array, rtol=tolerance, atol=tolerance, err_msg=path)
+
+
+@pytest.mark.parametrize(("backend", "dtype", "tolerance"), [("numpy", "f64", 1e-12), ("ort", "f32", 2e-5)])
+def test_workers_have_the_result_of_one_and_resume_on_another_number(
+    folder: Path, backend: str, dtype: str, tolerance: float
+) -> None:
+    options = ("m.model", "--backend", backend, "--dtype", dtype)
+    alone = train(folder, 1, *options, "--batch", "24", "-o", "alone")
+    assert alone.returncode == 0, alone.stderr
+    shared = train(folder, 3, *options, "-o", "shared")
+    assert shared.returncode == 0, shared.stderr
+    assert "batches of 24 over 3 workers" in shared.stderr and shared.stderr.count("epoch 3/3") == 1
+    check_same(folder / "alone", folder / "shared", tolerance)
+    for workers in (2, 1):
+        epochs = str(6 - workers)
+        resumed = train(folder, workers, "--resume", "shared", "--epochs", epochs)
+        assert resumed.returncode == 0, resumed.stderr
+        assert train(folder, 1, "--resume", "alone", "--epochs", epochs).returncode == 0
+        check_same(folder / "alone", folder / "shared", tolerance)
+
+
+def test_a_mistake_is_reported_once_before_the_first_step(folder: Path) -> None:
+    for arguments, code in ((["none.model"], "E901"), (["m.model", "--overfit", "2", "--batch", "1"], "E890")):
+        done = train(folder, 3, *arguments, "-o", "run")
+        assert done.returncode != 0 and done.stderr.count("error[") == 1 and f"error[{code}]" in done.stderr
+        assert "Traceback" not in done.stderr and not (folder / "run").exists()
+
+
+def test_workers_with_different_seeds_are_refused(folder: Path) -> None:
+    script = 'exec "$0" -m nablac train m.model --seed $OMPI_COMM_WORLD_RANK -o run'
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    launcher = command(2)[: command(2).index(sys.executable)]
+    done = subprocess.run(
+        [*launcher, "sh", "-c", script, sys.executable],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode != 0 and done.stderr.count("error[") == 1
+    assert "error[E890]: worker 2 of 2 has another `--seed` than the first: 1, and not 0" in done.stderr
+    assert not (folder / "run").exists()
+
+
+@pytest.mark.parametrize(("number", "message"), [(signal.SIGKILL, "signal 9"), (signal.SIGSTOP, "error[E891]")])
+def test_a_lost_worker_ends_the_run_and_the_run_resumes(folder: Path, number: int, message: str) -> None:
+    arguments = command(2, "m.model", "-o", "run", "--epochs", "2000", "--worker-timeout", "3")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        arguments, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (folder / "run" / "history.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        os.kill(_workers_of(process.pid)[-1], number)
+        printed, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode != 0 and message in printed and "Traceback" not in printed
+    assert printed.count("error[") <= 1
+    done = len(json.loads((folder / "run" / "history.json").read_text())["loss"])
+    resumed = train(folder, 1, "--resume", "run", "--epochs", str(done + 1))
+    assert resumed.returncode == 0, resumed.stderr
+
+
+def _workers_of(launcher: int) -> list[int]:
+    """The Python processes below a launcher, by their numbers."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+            program = (status.parent / "cmdline").read_text()
+        except OSError:
+            continue
+        if int(fields[1]) == launcher and "nablac" in program:
+            found.append(int(status.parent.name))
+    return sorted(found)
