@@ -32,8 +32,8 @@ The files are what these commands write, with `--target portable` or without it:
 - *refused*: an error, a crash, or no result within {limit} s of the processor, in which case no fixed sizes were tried;
   the reasons are at the end.
 - **wrong**: other numbers, without a word. Do not use this client for such a model.
-- *not run*: left out, as the time of the run was limited: of gradients, training steps and decode steps most in the
-  slow clients (tract, IREE, TVM, tinygrad, pnnx).
+- *not run*: the file that is written now was not run there, as the time of the run was limited: of gradients, training
+  steps and decode steps most in other clients than OpenVINO, OpenCV and MNN.
 
 Versions: {versions}.
 """

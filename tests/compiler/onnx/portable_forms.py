@@ -33,7 +33,9 @@ def forms_of(model: onnx.ModelProto) -> set[str]:
             forms.add("unsigned constants")
         if array.dtype.kind == "i" and array.size and abs(array.astype(float)).max() > 2**31:
             forms.add("integers beyond 32 bits")
-    dtypes = {name: onnx.helper.np_dtype_to_tensor_dtype(array.dtype) for name, array in constants.items()}
+    dtypes: dict[str, int] = {
+        name: onnx.helper.np_dtype_to_tensor_dtype(array.dtype) for name, array in constants.items()
+    }
     for part in parts_of(model.graph):
         scalars: set[str] = set()
         for value in (*part.input, *part.value_info, *part.output):

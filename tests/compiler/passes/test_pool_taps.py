@@ -73,4 +73,5 @@ def _with_nan(items: np.ndarray) -> np.ndarray:
 def _by_torch(pool: Pool, items: np.ndarray) -> Any:
     x = torch.tensor(items, requires_grad=True)
     pool(x).sum().backward()
+    assert x.grad is not None
     return x.grad.numpy()
