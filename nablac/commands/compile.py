@@ -24,7 +24,7 @@ from nablac.commands.options import (
 from nablac.commands.output import is_verbose, note, print_json, skip_without_kernels, stage
 from nablac.commands.output_suffixes import check_suffix
 from nablac.commands.pass_report import PassReport, section
-from nablac.commands.quantization import choices_of, comparison, quantization_options, quantized, say_comparison
+from nablac.commands.quantized_file import choices_of, comparison, quantization_options, quantized, say_comparison
 from nablac.commands.target_options import target_options
 from nablac.commands.target_report import say_what_leaves, target_facts
 from runtime.atomic_files import resolve_link, scratch

@@ -19,10 +19,10 @@ from compiler.passes.quantize_static import quantize_static, values_to_measure
 from compiler.quantization_schemes import DYNAMIC, FOUR_BITS, STATIC, Choices, Scheme, check_target
 from compiler.targets import EXPORT_TARGETS, ORT_CPU
 from grammar.diagnostics import NablacError
-from runtime.calibration import Calibration
 from runtime.initialization import initialize
 from runtime.numpy_executor import NumpyRunner
 from runtime.onnx_session import OnnxRunner
+from runtime.value_ranges import Calibration
 from tests.models import elaborate
 
 PERCEPTRON = """model M {

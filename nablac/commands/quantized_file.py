@@ -173,8 +173,8 @@ def _calibrated(known: KnownWeights, options: ModelOptions, choices: Choices, da
     from compiler.passes.quantize_static import quantize_static, values_to_measure
     from grammar import codes
     from grammar.diagnostics import Diagnostic, NablacError
-    from runtime.calibration import Calibration
     from runtime.evaluation.part_outputs import outputs_of
+    from runtime.value_ranges import Calibration
 
     judge = Judge.of(options, data)
     if judge is None:
