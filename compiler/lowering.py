@@ -24,7 +24,7 @@ class Emit(Protocol):
         """Write a node of one result; returns its name."""
 
     def many(self, results: int, onnx_type: str, *operands: str | Array | None, **attributes: Any) -> tuple[str, ...]:
-        """Write a node of several results; returns their names."""
+        """Write a node of several results; returns their names. `domain`, if it is passed, is that of the operator."""
 
     def sizes(self, sizes: Sequence[Size]) -> str:
         """The name of an i64 vector of the sizes: an initializer, or computed from the inputs' shapes."""

@@ -55,6 +55,7 @@ class Target(Record):
     reduces_apart: bool = True  # reduces axes that do not lie beside each other at once
     repeats_steps: bool = True  # runs recurrences; otherwise short ones are written step by step
     stacks_any_sizes: bool = True  # a Scan stacks items of unknown sizes, or of unknown number
+    multiplies_integers: bool = False  # runs products of 8 and 4 bits, onnxruntime's own operators among them
     differentiates_scans: bool = True  # runs the backward recurrences of a gradient
 
     @property
@@ -75,7 +76,7 @@ class Target(Record):
 
 
 NUMPY = Target("numpy", "the NumPy runtime", has_views=True, scales_channels=False)
-ORT_CPU = Target("ort-cpu", "onnxruntime on a CPU", kernels="ort-cpu")
+ORT_CPU = Target("ort-cpu", "onnxruntime on a CPU", kernels="ort-cpu", multiplies_integers=True)
 ORT_CUDA = Target(
     "ort-cuda",
     "onnxruntime on an NVIDIA GPU",

@@ -279,6 +279,7 @@ E914 = Code("E914", "a device or a pipe instead of a file")
 E915 = Code("E915", "metadata that nablac did not write")
 E916 = Code("E916", "an error of the operating system")
 E917 = Code("E917", "an update that reads the batch")
+E918 = Code("E918", "a model that cannot be quantised as asked")
 
 # Warnings
 

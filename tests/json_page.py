@@ -56,6 +56,7 @@ OUTPUTS: dict[str, dict[str, Any]] = {  # by command: what `--json` prints, by t
     "fmt": {"": fmt.FormatJson},
     "compile": {
         "": compile.CompileJson,
+        "--quantize": compile.QuantizedFileJson,
         "--train": training_step.TrainingStepJson,
         "--train --split": split_step.SplitStepJson,
         "--decode": decode_step.DecodeStepJson,

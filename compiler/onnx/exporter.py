@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from compiler.graph import Graph
 from compiler.lazy import LazyModule
 from compiler.onnx.device import leaving_nodes
+from compiler.onnx.lowered import domains
 from compiler.onnx.opsets import best_opset, check_opset, needed_opset
 from compiler.onnx.writer import Writer
 from compiler.passes.pipeline import Stage, run_stage
@@ -56,7 +57,9 @@ def export(
 
     def write(opset: int) -> onnx.ModelProto:
         model = onnx.ModelProto(ir_version=IR_VERSION, opset_import=[onnx.helper.make_opsetid("", opset)])
-        Writer(graph, opset, target=target).write(model.graph, weights, largest, fed, shares_tables)
+        writer = Writer(graph, opset, target=target)
+        writer.write(model.graph, weights, largest, fed, shares_tables)
+        model.opset_import.extend(onnx.helper.make_opsetid(domain, 1) for domain in sorted(domains(writer.nodes)))
         return model
 
     def nodes(model: onnx.ModelProto) -> tuple[int, int]:

@@ -35,6 +35,7 @@ class LoweredNode:
     metadata: Sequence[tuple[str, str]] = ()
     doc: str = ""
     kept: bool = False
+    domain: str = ""  # of the operator; the empty one is ONNX's own
 
     @property
     def layer(self) -> str:
@@ -68,6 +69,8 @@ class LoweredNode:
     def write_to(self, node: onnx.NodeProto) -> None:
         """Fill in an empty node of ONNX's, which may be part of a model: of very many nodes, copies take memory."""
         node.op_type, node.name = self.onnx_type, self.name
+        if self.domain:
+            node.domain = self.domain
         node.input.extend(self.operands)
         node.output.extend(self.results)
         for name, value in sorted(self.attributes.items()):
@@ -141,6 +144,12 @@ def state_defaults(nodes: Iterable[LoweredNode], opset: int) -> None:
         node.attributes = {**default_attributes(node.onnx_type, opset), **node.attributes}
         for body in node.bodies:
             state_defaults(body.nodes, opset)
+
+
+def domains(nodes: Iterable[LoweredNode]) -> set[str]:
+    """The domains of the operators of nodes, those of nested graphs included, besides ONNX's own."""
+    inner = (domains(body.nodes) for node in nodes for body in node.bodies)
+    return {node.domain for node in nodes if node.domain}.union(*inner)
 
 
 def count(nodes: Iterable[LoweredNode]) -> int:

@@ -70,10 +70,11 @@ class Writer:
         inputs = [self._operand(operand) for operand in operands]
         while inputs and not inputs[-1]:
             inputs.pop()
+        domain = attributes.pop("domain", "")
         source = self.current.origin if self.current is not None else None
         name = self.unique(f"{source.path.replace('.', '/')}/{onnx_type}" if source and source.path else onnx_type)
         outputs = (name,) if results == 1 else tuple(self.unique(f"{name}:{index}") for index in range(results))
-        node = LoweredNode(onnx_type, inputs, list(outputs), attributes, name)
+        node = LoweredNode(onnx_type, inputs, list(outputs), attributes, name, domain=domain)
         if source is not None:
             self._trace(node, source)
         self.nodes.append(node)

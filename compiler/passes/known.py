@@ -25,6 +25,11 @@ def is_weight(value: Value) -> bool:
     return leaves is not None and any(isinstance(leaf.op, Stored) for leaf in leaves)
 
 
+def weight_leaves(value: Value) -> list[Node]:
+    """The stored tensors and constants that a known value depends on."""
+    return _leaves(value) or []
+
+
 def bytes_of(value: Value) -> int | None:
     """The bytes that a value takes; None where its size depends on the inputs."""
     size = value.type.elements

@@ -178,7 +178,7 @@ class _Arrays(LazyWeights):
 
     def __getitem__(self, path: str) -> Array:
         value = self.derived.get(path)
-        return _computed(value, self.weights) if value is not None else self.weights[path]
+        return compute_known(value, self.weights) if value is not None else self.weights[path]
 
     def shape(self, path: str) -> tuple[int, ...]:
         value = self.derived.get(path)
@@ -191,7 +191,7 @@ class _Arrays(LazyWeights):
         return len(self.paths)
 
 
-def _computed(value: Value, weights: Mapping[str, Array]) -> Array:
+def compute_known(value: Value, weights: Mapping[str, Array]) -> Array:
     """A known value, by the operators' own kernels; nothing that is no longer needed is kept."""
     nodes = Graph({}, {"value": value}).nodes
     last = {operand: node for node in nodes for operand in node.operands}

@@ -24,6 +24,15 @@ from nablac.commands.options import (
 from nablac.commands.output import is_verbose, note, print_json, skip_without_kernels, stage
 from nablac.commands.output_suffixes import check_suffix
 from nablac.commands.pass_report import PassReport, section
+from nablac.commands.quantized_file import (
+    ComparisonJson,
+    QuantizationJson,
+    choices_of,
+    comparison,
+    quantization_options,
+    quantized,
+    say_comparison,
+)
 from nablac.commands.target_options import target_options
 from nablac.commands.target_report import TargetJson, say_what_leaves, target_facts
 from runtime.atomic_files import resolve_link, scratch
@@ -32,6 +41,8 @@ if TYPE_CHECKING:
     import onnx
 
     from compiler.passes.known_weights import KnownWeights
+    from compiler.passes.quantize import Quantized
+    from compiler.quantization_schemes import Choices
     from compiler.targets import Target
     from nablac.model import Model
     from runtime.text.tokenizers import Tokenizer
@@ -48,7 +59,7 @@ class CompileJson(TargetJson):
     nodes: Annotated[int, "operators"]
     parameters: Annotated[int, "numbers that are trained"]
     buffers: Annotated[int, "numbers that a layer keeps, such as running means"]
-    weights: Annotated[str, "`folded`, or `named` as in the model"]
+    weights: Annotated[str, "`folded`, `named` as in the model, or the scheme of `--quantize`"]
     computed_weights: Annotated[int, "tensors that were folded"]
     computed_from: Annotated[int, "weights that they were folded from"]
     bytes: Annotated[int, "of all files written"]
@@ -58,6 +69,13 @@ class CompileJson(TargetJson):
     uncompared: Annotated[list[str], "outputs that are NaN everywhere on random inputs"]
 
 
+class QuantizedFileJson(CompileJson):
+    """A model as one file, with integers for weights."""
+
+    quantization: Annotated[QuantizationJson, "beside the same model in floats"]
+
+
+_STEPS = 5  # of integers of 8 bits, by which results may differ that were rounded to them on the way
 _LARGE = 256 << 20  # bytes of weights; larger models are verified at one set of sizes, since each runs the whole model
 
 
@@ -105,6 +123,7 @@ def _known_passes(context: click.Context, parameter: click.Parameter, names: tup
     help="Store every weight by its own name, and compute what depends on weights alone at each run.",
 )
 @memory_budget_option
+@quantization_options
 @click.option("--no-verify", is_flag=True, help="Skip the comparison with the NumPy runtime.")
 @weight_options
 @output_options
@@ -120,6 +139,10 @@ def command(
     disabled_passes: tuple[str, ...],
     keep_weights: bool,
     memory_budget: int | None,
+    quantize: str | None,
+    calibrate: str | None,
+    exclude: tuple[str, ...],
+    reduce_range: bool,
     no_verify: bool,
     as_json: bool,
     quiet: bool,
@@ -145,6 +168,9 @@ def command(
     With --decode, a folder is written: `step.onnx` takes the next tokens and the state cached from earlier ones, and
     `start.onnx`, if the model needs one, runs once per text. `nablac generate` runs such a folder.
 
+    With --quantize, weights are stored as integers of 8 or 4 bits. Of a run, the file is judged on the held-out data
+    as `nablac eval` judges it, and its figures are printed beside those of the file in floats.
+
     \b
     Example:
       nablac compile lstm -o lstm.onnx
@@ -157,6 +183,10 @@ def command(
     observe = PassReport() if is_verbose() else None
     click.get_current_context().with_resource(pass_settings(disabled_passes, observe))
     file_options = FileOptions(opset, not no_verify, as_json, quiet, EXPORT_TARGETS[target_name], keep_weights)
+    choices = choices_of(quantize, calibrate, exclude, reduce_range, options, file_options)
+    if choices is not None and (as_step or as_decode):
+        other = "--train" if as_step else "--decode"
+        raise click.UsageError(f"--quantize is of whole models: it does not go with {other}")
     if as_step and as_decode:
         raise click.UsageError("--train and --decode write different files: choose one")
     if as_step and tokenizer is not None:
@@ -191,7 +221,8 @@ def command(
         from nablac.commands.decode_step import write_decode
 
         return write_decode(model, path, texts, file_options)
-    return _write_model(model, path, texts, options.seed, file_options)
+    quantization = (options, choices, calibrate) if choices is not None else None
+    return _write_model(model, path, texts, options.seed, file_options, quantization)
 
 
 def _tokenizer(model: Model, file: Path | None) -> Tokenizer | None:
@@ -206,8 +237,18 @@ def _tokenizer(model: Model, file: Path | None) -> Tokenizer | None:
     return model.fitted.tokenizer if model.fitted is not None else None
 
 
-def _write_model(model: Model, path: Path, tokenizer: Tokenizer | None, seed: int, file_options: FileOptions) -> int:
-    """Write a model to `path`, after verifying it if that is asked for; returns the exit status."""
+def _write_model(
+    model: Model,
+    path: Path,
+    tokenizer: Tokenizer | None,
+    seed: int,
+    file_options: FileOptions,
+    quantization: tuple[ModelOptions, Choices, str | None] | None = None,
+) -> int:
+    """Write a model to `path`, after verifying it if that is asked for; returns the exit status.
+
+    With `quantization`, the options of the model, the choices and the data to calibrate with, it is one of integers.
+    """
     from compiler.onnx.exporter import export
     from runtime.onnx_file import check, move, save
     from runtime.text.tokenizers import KEY
@@ -224,20 +265,35 @@ def _write_model(model: Model, path: Path, tokenizer: Tokenizer | None, seed: in
         with section(_title(model, file_options.target)), stage("exported"):
             weights = model.draw_weights()  # without a comparison each is read once, when it is written
             known = model.for_target(file_options.target, keep_weights=file_options.keep_weights, weights=weights)
-            proto = export(
-                known.graph,
-                opset=file_options.opset,
-                weights=known.weights,
-                metadata=metadata,
-                largest=0,
-                target=file_options.target,
-            )
+            floats, integers = known, None
+            if quantization is not None:
+                integers = quantized(known, *quantization)
+                known = integers.known
+
+            def exported(known: KnownWeights) -> onnx.ModelProto:
+                return export(
+                    known.graph,
+                    opset=file_options.opset,
+                    weights=known.weights,
+                    metadata=metadata,
+                    largest=0,
+                    target=file_options.target,
+                )
+
+            proto = exported(known)
         with stage("written"):  # weights from their arrays
             drafts = save(proto, folder / resolve_link(path).name, known.weights)
         with stage("checked"):
             check(proto, drafts)
         with stage("verified") if file_options.verify else nullcontext():
-            report = _verified(model, known, drafts[0], seed) if file_options.verify else None
+            report = _verified(model, known, drafts[0], seed, integers) if file_options.verify else None
+        compared: ComparisonJson | None = None
+        if quantization is not None and (report is None or report.agrees):
+            with stage("compared with the file of floats"):
+                before = folder / f"floats of {path.name}"
+                save(exported(floats), before, floats.weights)
+                compared = comparison(quantization[0], before, drafts[0])
+                before.unlink()
         written = move(drafts, path) if report is None or report.agrees else []
     if report is not None and not report.agrees:
         worst = report.worst
@@ -247,16 +303,24 @@ def _write_model(model: Model, path: Path, tokenizer: Tokenizer | None, seed: in
     for name in report.uncompared if report is not None else ():
         note(f"warning: `{name}` is NaN everywhere on random inputs: it was not compared")
     facts = _facts(model, known, proto, path, written, report, file_options.target)
+    if integers is not None and quantization is not None and compared is not None:
+        scheme = quantization[1].scheme.name
+        facts["weights"] = scheme
+        beside = QuantizationJson(scheme=scheme, floats=list(integers.kept), **compared)
+        facts = QuantizedFileJson(**facts, quantization=beside)
     if file_options.as_json:
         print_json(facts)
     if file_options.as_json or file_options.quiet:
         return 0
+    form = facts["weights"] if integers is not None else _form_of_weights(known)
     buffers = f" and {facts['buffers']:,} in buffers" if facts["buffers"] else ""
     click.echo(
         f"{path}: {model.name}, {facts['nodes']} nodes, {facts['parameters']:,} parameters{buffers}, "
-        f"{_form_of_weights(known)}, opset {facts['opset']}, IR {facts['ir']}, {facts['bytes']:,} bytes, "
+        f"{form}, opset {facts['opset']}, IR {facts['ir']}, {facts['bytes']:,} bytes, "
         f"for {facts['target']}"
     )
+    if integers is not None and compared is not None:
+        say_comparison(compared, integers)
     say_what_leaves(file_options.target, facts["leaving"])
     if report is not None:
         note(f"verified against the NumPy runtime: worst relative difference {report.worst.error:.1e}")
@@ -313,13 +377,19 @@ def _facts(
     }
 
 
-def _verified(model: Model, known: KnownWeights, draft: Path, seed: int) -> Report | None:
-    """Compare the written file with the NumPy runtime; None, with a note, if onnxruntime lacks a kernel."""
+def _verified(model: Model, known: KnownWeights, draft: Path, seed: int, integers: Quantized | None) -> Report | None:
+    """Compare the written file with the NumPy runtime; None, with a note, if onnxruntime lacks a kernel.
+
+    A model of integers is compared with its own graph: where a number is rounded otherwise, by a step of its scale.
+    """
     from runtime.verification import compare, sample_sizes
 
     sizes, weights = list(sample_sizes(model.graph)), model.read_weights()
     if sum(array.nbytes for array in weights.values()) > _LARGE:
         sizes = sizes[-1:]
     with skip_without_kernels(draft):
+        if integers is not None:
+            tolerance = _STEPS / 255
+            return compare(known.graph, draft, known.weights, sizes=sizes, seed=seed, tolerance=tolerance, edges=False)
         return compare(model.graph, draft, weights, sizes=sizes, seed=seed, text=model.elaborated, folded=known)
     return None

@@ -1,0 +1,152 @@
+"""Weights as integers: symmetric around 0, with a scale for each channel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from compiler.graph import Value
+from compiler.lazy import LazyModule
+from compiler.lazy_weights import LazyWeights, shape_of
+from compiler.operators.leaves import Derived, Stored
+from compiler.operators.packed_products import pack
+from compiler.passes.known import is_weight, weight_leaves
+from compiler.passes.known_weights import KnownWeights, compute_known
+from compiler.quantization_schemes import Choices
+from compiler.types import DType, TensorType
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from compiler.types import Array
+else:
+    np = LazyModule("numpy")
+
+FULL, REDUCED = 127, 63  # the largest integer: of 8 bits without -128, and of 7
+LEAST = 256  # numbers of a weight that is worth it
+
+
+def to_integers(w: Array, axes: Sequence[int], largest: int = FULL) -> tuple[Array, Array]:
+    """A weight as i8, and its scales in f32, with the shape of `w` along `axes`, and 1 along the others.
+
+    The number of largest magnitude of a channel becomes `largest` or its negative. A channel of zeros has the scale 1.
+    """
+    others = tuple(axis for axis in range(w.ndim) if axis not in axes)
+    most = np.abs(w.astype(np.float32)).max(axis=others, keepdims=True, initial=0.0)
+    scales = np.where(most == 0, np.float32(1), most / np.float32(largest))
+    scales = np.maximum(scales, np.finfo(np.float32).tiny).astype(np.float32)  # where the quotient would become 0
+    return np.clip(np.rint(w / scales), -largest, largest).astype(np.int8), scales
+
+
+def range_to_scale(low: float, high: float) -> tuple[Array, Array]:
+    """The scale in f32 and the zero point in u8 of numbers between two, which are widened to contain 0.
+
+    0 is represented exactly, so that padding is. Where all numbers are 0 the scale is 1.
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = max((high - low) / 255, float(np.finfo(np.float32).tiny)) if high > low else 1.0
+    zero = np.clip(np.rint(-low / scale), 0, 255)
+    return np.asarray(scale, np.float32), np.asarray(zero, np.uint8)
+
+
+class IntegerWeights:
+    """The weights of a graph that become integers, each stored once for each of its forms."""
+
+    def __init__(self, known: KnownWeights, choices: Choices) -> None:
+        self.known, self.choices = known, choices
+        self.largest = REDUCED if choices.reduced else FULL
+        self.arrays: dict[str, Array] = {}
+        self.sources: dict[str, tuple[str, ...]] = {}
+        self.kept: dict[str, None] = {}  # paths of weights that stay floats
+        self.converted: dict[str, None] = {}  # and of those that do not
+        self._stored: dict[tuple[Value, str], tuple[Value, ...]] = {}
+        self._taken = {node.op.path for node in known.graph if isinstance(node.op, Stored)}
+        self._taken.update(known.graph.inputs, known.graph.outputs)
+
+    def is_worth_it(self, value: Value) -> bool:
+        """Whether a value is a weight that the choices allow to become integers."""
+        if value.type.dtype != DType.F32 or value.type.rank < 2 or not is_weight(value):
+            return False
+        paths = self.paths(value)
+        if any(path not in self.known.weights or path in self.known.graph.updates for path in paths):
+            return False
+        names = [name for path in paths for name in (path, *self.known.derived.get(path, ()))]
+        excluded = any(map(self.choices.keeps, names))
+        if excluded or np.prod(value.type.numeric_shape) < LEAST:
+            self.kept.update(dict.fromkeys(paths))
+            return False
+        self.converted.update(dict.fromkeys(paths))
+        return True
+
+    def paths(self, value: Value) -> list[str]:
+        """The paths of the stored tensors that a weight depends on."""
+        return [leaf.op.path for leaf in weight_leaves(value) if isinstance(leaf.op, Stored)]
+
+    def integers(self, value: Value, axes: Sequence[int], order: Sequence[int] | None = None) -> tuple[Value, Value]:
+        """A weight as i8, and its scales, a vector or an array along `axes`; its axes in another `order`, if one is.
+
+        `axes` are those of the weight before that.
+        """
+
+        def form(w: Array) -> tuple[Array, ...]:
+            q, scales = to_integers(w, axes, self.largest)
+            shape = [w.shape[axis] for axis in axes]
+            return (q if order is None else q.transpose(order)), scales.reshape(shape)
+
+        q, scales = self._form(value, f"int8 {axes} {order}", ("int8", "scale"), form)
+        return q, scales
+
+    def packed(self, value: Value) -> tuple[Value, Value]:
+        """A matrix as bytes of two integers of 4 bits, and its scales."""
+        block = self.choices.block
+        packed, scales = self._form(value, "int4", ("int4", "scale"), lambda w: pack(w, block))
+        return packed, scales
+
+    def _form(self, value: Value, key: str, suffixes: tuple[str, ...], form: Any) -> tuple[Value, ...]:
+        stored = self._stored.get((value, key))
+        if stored is None:
+            arrays = form(compute_known(value, self.known.weights))
+            pairs = zip(suffixes, arrays, strict=True)
+            stored = tuple(self.store(value, suffix, array) for suffix, array in pairs)
+            self._stored[value, key] = stored
+        return stored
+
+    def store(self, value: Value, suffix: str, array: Array) -> Value:
+        """A tensor that was computed from a weight."""
+        paths = self.paths(value)
+        path, number = f"{paths[0]}.{suffix}", 1
+        while path in self._taken:
+            number += 1
+            path = f"{paths[0]}.{suffix}_{number}"
+        self._taken.add(path)
+        self.arrays[path] = np.ascontiguousarray(array)
+        roots = [root for source in paths for root in self.known.derived.get(source, (source,))]
+        self.sources[path] = tuple(dict.fromkeys(roots))
+        type = TensorType(DType.of(array), array.shape)
+        return Derived(path, type, None, self.sources[path])()
+
+    def weights(self) -> Mapping[str, Array]:
+        """All tensors that the changed graph may read."""
+        return _Both(self.arrays, self.known.weights)
+
+
+class _Both(LazyWeights):
+    """Arrays, and behind them the weights that are computed when they are read."""
+
+    def __init__(self, arrays: Mapping[str, Array], weights: Mapping[str, Array]) -> None:
+        self.arrays, self.others = arrays, weights
+
+    def __getitem__(self, path: str) -> Array:
+        return self.arrays[path] if path in self.arrays else self.others[path]
+
+    def __contains__(self, path: object) -> bool:
+        return path in self.arrays or path in self.others
+
+    def __iter__(self) -> Any:
+        return iter((*self.arrays, *self.others))
+
+    def __len__(self) -> int:
+        return len(self.arrays) + len(self.others)
+
+    def shape(self, path: str) -> tuple[int, ...]:
+        return self.arrays[path].shape if path in self.arrays else shape_of(self.others, path)

@@ -1,0 +1,107 @@
+"""`nablac compile --quantize`: what it writes, prints and refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+
+from tests.command_line import invoke
+
+SPEC = """model Net(units = 64) {
+    input x: [batch, 2]
+    logits = x -> Dense(units, activation: relu) -> Dense(units, activation: relu) -> Dense(3)
+    output logits
+}
+train Net {
+    target kind: i64[batch]
+    loss cross_entropy(logits, kind)
+    epochs 20
+    validation 0.3
+    data csv("rows.csv") -> standardize() -> columns(inputs: ["a", "b"], targets: ["kind"])
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a trained classifier, whose largest product has 64 x 64 weights."""
+    folder = tmp_path_factory.mktemp("quantized")
+    rows = [f"{step % 7},{step % 5},{(step % 7 + step % 5) // 4}" for step in range(90)]
+    (folder / "rows.csv").write_text("a,b,kind\n" + "\n".join(rows) + "\n")
+    (folder / "net.model").write_text(SPEC)
+    ended = invoke("train", "net.model", "-o", "run", "-q", folder=folder)
+    assert ended.exit_code == 0, ended.output
+    return folder
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int8-static", "int4"])
+def test_the_accuracy_before_and_after_is_reported(folder: Path, scheme: str) -> None:
+    ended = invoke("compile", "run", "--quantize", scheme, "-o", f"{scheme}.onnx", "--json", folder=folder)
+    assert ended.exit_code == 0, ended.output
+    facts = json.loads(ended.stdout)["quantization"]
+    judged = json.loads(invoke("eval", "run", "--part", "validation", "--json", folder=folder).stdout)
+    accuracy = facts["figures"]["kind accuracy"]
+    assert accuracy["before"] == pytest.approx(judged["figures"]["kind"]["accuracy"])
+    assert (facts["scheme"], facts["part"], facts["examples"]) == (scheme, "validation", judged["examples"])
+    assert facts["bytes_after"] == (folder / f"{scheme}.onnx").stat().st_size < facts["bytes_before"]
+    again = invoke("eval", f"{scheme}.onnx", "--data", "rows.csv", "--json", folder=folder)
+    whole = invoke("eval", "run", "--part", "all", "--json", folder=folder)
+    both = [json.loads(each.stdout)["figures"]["kind"]["accuracy"] for each in (again, whole)]
+    assert abs(both[0] - both[1]) < 0.1, "a quantised file is judged like any other"
+
+
+def test_the_report_names_what_stays_a_float(folder: Path) -> None:
+    ended = invoke("compile", "run", "--quantize", "int8", "--exclude", "dense.*", "-o", "some.onnx", folder=folder)
+    assert ended.exit_code == 0, ended.output
+    assert "  1 weights as integers: " in ended.stdout and "  in floats: " in ended.stdout
+    assert "kind accuracy" in ended.stdout and "on 27 examples (validation)" in ended.stdout
+
+
+def test_data_to_calibrate_with_may_be_other_data(folder: Path) -> None:
+    (folder / "few.csv").write_text("a,b,kind\n1,2,0\n3,4,1\n")
+    ended = invoke(
+        "compile", "run", "--quantize", "int8-static", "--calibrate", "few.csv", "-o", "few.onnx", folder=folder
+    )
+    assert ended.exit_code == 0, ended.output
+    assert "calibrated on 2 examples" in ended.stderr
+    scales = {tensor.name for tensor in onnx.load(folder / "few.onnx").graph.initializer}
+    assert any(name.endswith(".int8") for name in scales)
+
+
+def test_of_a_spec_no_accuracy_is_measured(folder: Path) -> None:
+    ended = invoke("compile", "net.model", "--quantize", "int8", "-o", "drawn.onnx", folder=folder)
+    assert ended.exit_code == 0, ended.output
+    assert "the accuracy was not measured: only a run has data that is held out; name its folder" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--exclude", "x"), "--exclude is of a quantised model: it needs --quantize"),
+        (("--quantize", "int8", "--calibrate", "x"), "--quantize int8 needs no data: --calibrate is for int8-static"),
+        (("--quantize", "int8", "--dtype", "f16"),
+         "--quantize makes integers of f32: it does not go with --dtype f16"),
+        (("--quantize", "int8", "--keep-weights"),
+         "--quantize stores weights in another form: it does not go with --keep-weights"),
+        (("--quantize", "int8", "--train"), "--quantize is of whole models: it does not go with --train"),
+        (("--quantize", "int8", "--decode"), "--quantize is of whole models: it does not go with --decode"),
+        (("--quantize", "int8", "--target", "portable"),
+         "error[E918]: `--target portable` has no kernels for models in int8"),
+        (("--quantize", "int8", "--exclude", "head.*"), "error[E918]: `head.*` matches no weight of the model"),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together_is_refused(folder: Path, options: tuple[str, ...], message: str) -> None:
+    ended = invoke("compile", "run", *options, "-o", "refused.onnx", folder=folder)
+    assert ended.exit_code == 2
+    assert message in ended.stderr.replace("\n", " ")
+    assert not (folder / "refused.onnx").exists()
+
+
+def test_a_spec_has_no_data_to_calibrate_with(folder: Path) -> None:
+    ended = invoke("compile", "net.model", "--quantize", "int8-static", "-o", "refused.onnx", folder=folder)
+    assert ended.exit_code == 2
+    assert "error[E918]: there is no data to measure ranges on" in ended.stderr
+    assert "name the folder of a run, or some data: `--calibrate DATA`" in ended.stderr
