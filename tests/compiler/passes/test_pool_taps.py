@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from benchmarks.client_cases import Built
 from compiler.operators.pooling import MaxPoolIndices
@@ -18,6 +17,8 @@ from compiler.targets import PORTABLE
 from runtime.numpy_executor import run
 from runtime.onnx_session import OnnxRunner
 from tests.models import elaborate
+
+torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
 
 NUMBERS = np.array([-np.inf, np.finfo(np.float32).min, 0, 1, np.inf], np.float32)
 ROWS = np.array([*itertools.product(NUMBERS, repeat=4)], np.float32)[:, None]
