@@ -213,15 +213,14 @@ class _Excuses:
     def _overflows_before_scale(self, ours: str, feeds: Feeds, expected: Array, actual: Array) -> bool:
         """Whether the model differs from finite inputs only where NumPy gets no finite number with unfolded weights.
 
-        If such inputs overflow at all, numbers that overflow with folded weights are excused as well: what a sum of
-        them is depends on its order.
+        There it has to compute what NumPy does with folded weights. Where neither gets a finite number, and the model
+        none either, a sum overflows in each of them, and which infinity or NaN it is depends on its order.
         """
         if self.folded is None or not all(map(_is_finite, feeds.arrays.values())):
             return False
         known = NumpyRunner(self.folded.graph, self.folded.weights).run(feeds.arrays)[ours]
-        finite = np.isfinite(expected.astype(np.float64))
-        overflows = ~finite.all() & ~np.isfinite(known.astype(np.float64))
-        with_folded = np.where(overflows, actual, np.where(finite, expected, known))
+        finite, of_folded, of_model = (np.isfinite(array.astype(np.float64)) for array in (expected, known, actual))
+        with_folded = np.where(finite, expected, np.where(of_folded | of_model, known, actual))
         return relative_error(actual, with_folded) <= self.tolerance
 
     def _passes_agree(self, ours: str, feeds: Feeds, expected: Array) -> bool:

@@ -49,6 +49,13 @@ def invoke(*arguments: str | Path, folder: Path | None = None, stdin: str | byte
     raise AssertionError("main always exits")
 
 
+def succeed(*arguments: str | Path, folder: Path | None = None) -> Ended:
+    """The same for a command that has to succeed."""
+    done = invoke(*arguments, folder=folder)
+    assert done.exit_code == 0, done.output
+    return done
+
+
 def surroundings(**changed: str) -> dict[str, str]:
     """The environment of a process that runs this checkout."""
     return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **changed}

@@ -17,7 +17,7 @@ from runtime.search.study_record import StudyRecord
 from runtime.training.checkpoints import Position
 from runtime.training.folder import is_own
 from runtime.training.run_record import Record
-from tests.command_line import invoke
+from tests.command_line import invoke, succeed
 from tests.json_page import shown
 from tests.nablac import tuned
 from tests.paths import ROOT
@@ -68,8 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("tune", "net.model", "--skip-broken", "--search", "random", "--trials", "1", "--epochs", "1", "-o", "study"),
         ("eval", "run", "--report", "report"),
     ):
-        done = invoke(*line, folder=path)
-        assert done.exit_code == 0, done.output
+        succeed(*line, folder=path)
     return path
 
 
@@ -142,8 +141,7 @@ def test_a_run_works_without_what_may_be_deleted(folder: Path, tmp_path: Path) -
         ("compare", "run", folder / "run"),
         ("train", "--resume", "run", "--epochs", "5"),
     ):
-        done = invoke(*line, folder=tmp_path)
-        assert done.exit_code == 0, done.output
+        succeed(*line, folder=tmp_path)
     shutil.rmtree(run / "checkpoints")
     assert invoke("eval", "run", folder=tmp_path).exit_code == 0
     assert invoke("compare", "run", folder / "run", folder=tmp_path).exit_code == 0

@@ -72,20 +72,21 @@ def _are_distinct(names: Any) -> bool:
     return not isinstance(names, list) or len(set(names)) == len(names)
 
 
-def _names(value: Any) -> list[str]:
-    return list(value) if isinstance(value, list) else [value]
+def listed_names(value: Any) -> list[str]:
+    """The names in an argument that is one or several."""
+    return [str(name) for name in value] if isinstance(value, list) else [str(value)]
 
 
 def _known_are_inputs(arguments: dict[str, Any]) -> bool:
-    known, predicted = _names(arguments["known"]), _names(arguments["target"]) or _names(arguments["columns"])
+    known, target, columns = (listed_names(arguments[name]) for name in ("known", "target", "columns"))
+    predicted = target or columns
     return len(set(known)) == len(known) and not set(known) & set(predicted)
 
 
 def lags_of(columns: str | list[str], steps: int | list[int]) -> dict[str, tuple[str, int]]:
     """The columns that `lag` adds: of which column, and how many rows before."""
-    names = columns if isinstance(columns, list) else [columns]
     counts = steps if isinstance(steps, list) else [steps]
-    return {f"{name}_lag{step}": (name, step) for name in names for step in counts}
+    return {f"{name}_lag{step}": (name, step) for name in listed_names(columns) for step in counts}
 
 
 _FILE = Parameter(TEXT)
@@ -299,12 +300,10 @@ def _check_repeated(session: Session, stages: Sequence[DataStage]) -> None:
         kind, parts, is_set = stage.name, [f"`{stage.name}`"], "appears"
         if stage.name in SCALES or stage.name == "fill":
             kind = "scaling" if stage.name in SCALES else stage.name
-            columns = stage.arguments["columns"]
-            parts = [f"`{name}`" for name in ([columns] if isinstance(columns, str) else columns)] or ["every column"]
+            parts = [f"`{name}`" for name in listed_names(stage.arguments["columns"])] or ["every column"]
             is_set = "is scaled" if stage.name in SCALES else "is filled"
         elif stage.name == "categories" or (stage.name == "tokens" and stage.arguments["columns"]):
-            columns = stage.arguments["columns"]
-            kind, parts = "numbering", [f"`{name}`" for name in ([columns] if isinstance(columns, str) else columns)]
+            kind, parts = "numbering", [f"`{name}`" for name in listed_names(stage.arguments["columns"])]
             is_set = "is numbered"
         elif stage.name == "lag":
             parts, is_set = [f"`{name}`" for name in lags_of(**stage.arguments)], "is added"

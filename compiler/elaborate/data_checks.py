@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import Any
+from collections.abc import Collection
 
-from compiler.elaborate.data import A_TEXT, EXAMPLES, PAIRS, ROWS, SCALES, SOURCES, STAGES
+from compiler.elaborate.data import A_TEXT, EXAMPLES, PAIRS, ROWS, SCALES, SOURCES, STAGES, listed_names
 from compiler.elaborate.session import Session
 from compiler.model_spec import DataStage
 from grammar import codes
@@ -59,15 +58,11 @@ def check_scaled_columns(session: Session, stages: tuple[DataStage, ...], names:
     if creator is None:
         return
     parameters = ("inputs", "targets") if creator.name == "columns" else ("columns", "target", "known")
-    columns = {name for parameter in parameters for name in _names(creator.arguments[parameter])}
+    columns = {name for parameter in parameters for name in listed_names(creator.arguments[parameter])}
     known = {*columns, "input", "target", "known", *names}
     for stage in stages:
-        for column in _names(stage.arguments["columns"]) if stage.name in SCALES else ():
+        for column in listed_names(stage.arguments["columns"]) if stage.name in SCALES else ():
             if column not in known:
                 hint = did_you_mean(column, known) or f"the choices are {', '.join(sorted(columns))}"
                 message = f"there is no column `{column}` to scale"
                 session.report(session.fault(codes.E822, message, stage.span, hint=hint))
-
-
-def _names(value: Any) -> Iterator[str]:
-    yield from value if isinstance(value, list) else (value,)

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from compiler.elaborate.data import listed_names
+
 if TYPE_CHECKING:
     from grammar.source import Span
 
@@ -28,8 +30,7 @@ class Categories:
     @staticmethod
     def of(arguments: Mapping[str, Any], span: Span | None = None) -> Categories:
         """The request of a stage with these arguments."""
-        names = arguments["columns"]
-        columns = tuple(map(str, names)) if isinstance(names, list) else (str(names),)
+        columns = tuple(listed_names(arguments["columns"]))
         return Categories(columns, arguments["rare"], bool(arguments["empty"]), span)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.model_spec import EXAMPLE_WEIGHT, DataStage
+from compiler.model_spec import EXAMPLE_WEIGHT, DataStage, mask_name
 from compiler.types import DType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
@@ -91,7 +91,7 @@ def weighed(examples: Examples, weights: Array | None, context: Context, dtype: 
         target, labels = _labels(examples, stage)
         known = context.fitted.class_weights if context.fitted is not None else ()
         by_class = known or _weights_of_classes(examples, target, labels, stage)
-        table = np.array([*by_class, 1.0])  # the last is that of labels to ignore, and of classes not known then
+        table = np.array([*by_class, 1.0])  # the last is that of labels to ignore, or missing, and of classes not known
         total = total * table[np.where((labels < 0) | (labels >= len(by_class)), len(by_class), labels)]
     training = total[examples.parts["training"]]
     if len(training) and not training.any():
@@ -102,7 +102,7 @@ def weighed(examples: Examples, weights: Array | None, context: Context, dtype: 
 
 
 def _labels(examples: Examples, stage: DataStage) -> tuple[str, Array]:
-    """The target that has a class for each example, and its number."""
+    """The target that has a class for each example, and its number; -1 where it is missing."""
     labels: dict[str, Array] = {}
     for name in examples.targets:
         array = examples.arrays[name]
@@ -112,7 +112,12 @@ def _labels(examples: Examples, stage: DataStage) -> tuple[str, Array]:
             labels[name] = _by_blocks(array, lambda rows: rows.reshape(-1).astype(np.int64))
     single = {name: numbers for name, numbers in labels.items() if len(numbers) == len(examples)}
     if len(single) == 1:
-        return next(iter(single.items()))
+        ((name, numbers),) = single.items()
+        mask = examples.arrays.get(mask_name(name))
+        if mask is not None:
+            there = _by_blocks(mask, lambda rows: rows.reshape(len(rows), -1).max(axis=1))
+            numbers = np.where(there > 0, numbers, -1)
+        return name, numbers
     has = "no target has one class" if not single else f"{' and '.join(f'`{name}`' for name in single)} have a class"
     message = f"`weights(classes: ...)` weighs examples by their class, and {has} for each example"
     raise NablacError(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def fill_examples(examples: Examples, data: Rows, context: Context, span: Span | None) -> Examples:
-    """Examples without missing numbers; those whose target is missing are left out, with a note.
+    """Examples without missing numbers; those without a target that counts are left out, with a note.
 
     NablacError for what goes by the order of rows, which such examples do not have.
     """

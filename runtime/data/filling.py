@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from compiler.elaborate.data import listed_names
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 
@@ -37,8 +38,7 @@ class Fill:
     @staticmethod
     def of(arguments: Mapping[str, Any], span: Span | None = None) -> Fill:
         """The request of a stage with these arguments."""
-        names = arguments["columns"]
-        columns = tuple(map(str, names)) if isinstance(names, list) else (str(names),)
+        columns = tuple(listed_names(arguments["columns"]))
         return Fill(arguments["method"], columns, arguments["flag"], span)
 
 

@@ -47,13 +47,11 @@ class Stage:
 class Fitted:
     """Scalings by the names of inputs and targets, classes by the names of columns, the tokenizer of texts.
 
-    `tokenizers` are those of columns of texts in a table; columns may share one.
-
     `labels` are the names of the target's classes in order; `columns` are the columns of a table in each input, and
     `targets` those in each target. `stages` begin with the source; they are empty if the data was arrays, and in files
-    of earlier versions. `fills` are the means by column that stand for missing numbers, `dates` how
-    the dates of a column are written that features are of. `known` are the inputs that take the rows to predict, and
-    `class_weights` what examples of each class weigh.
+    of earlier versions. `fills` are the means by column that stand for missing numbers, `dates` how the dates of a
+    column are written that features are of. `known` are the inputs that take the rows to predict, and `class_weights`
+    what examples of each class weigh. `tokenizers` are those of columns of texts in a table, which may share one.
     """
 
     scalings: Mapping[str, Scaling] = field(default_factory=dict)
@@ -153,7 +151,7 @@ def facts_of(fitted: Fitted) -> dict[str, Any]:
         "fills": dict(fitted.fills),
         "dates": dict(fitted.dates),
         "known": fitted.known,
-        **({"class_weights": list(fitted.class_weights)} if fitted.class_weights else {}),
+        "class_weights": fitted.class_weights,
         "tokenizers": [
             {"columns": columns, "tokenizer": json.loads(tokenizer.to_json())}
             for tokenizer, columns in sharing_columns(fitted.tokenizers)

@@ -35,6 +35,7 @@ class LargeRows(Rows):
     blocks: Blocks = field(default=lambda names, report: iter(()))
     by: tuple[str, ...] = ()  # the columns that tell series apart
     state: FileState | None = None  # of the file, when it was first looked at
+    ends: Mapping[Key, int] | None = None  # the line of each series after which its rows are to be predicted
 
     def split_by(self, columns: tuple[str, ...], report: Report, span: Span | None) -> Rows:
         """The same table, with several series."""
@@ -75,6 +76,8 @@ class LargeRows(Rows):
         once = _Once(report)
         for block in self._read(sources, once):
             rows = writer.of_series(block, split, once, span) if self.by else block
+            writer.seen += len(rows.lines)
+            rows = self._before_ends(rows, list(writer.indices))
             rows = replace(rows, calendars=self.calendars, fills=self.fills, lags=self.lags, earlier=earlier)
             read = rows.read_columns(names, once, span, texts, closed=True, inputs=inputs)
             if order is not None:
@@ -84,6 +87,26 @@ class LargeRows(Rows):
         if not writer.seen:
             raise NablacError(Diagnostic(codes.E823, f"{self.path} has no rows", span))
         return writer.written(texts or {})
+
+    def without_rows_to_predict(self, names: Sequence[str]) -> tuple[Rows, int]:
+        """The same table, of which no row after the last one with any of `names` in its series is read."""
+        ends, later, split = dict[Key, int](), Counter[Key](), SeriesSplit(self.by)
+        for block in self._read([*names, *self.by], _Silent()) if names else ():
+            series = split.parts(block, _Silent()) if self.by else [((), np.arange(len(block.lines)), [])]
+            for key, chosen, _ in series:
+                rows = block.take(chosen)
+                first = rows.first_to_predict(names, 0, len(chosen))
+                ends[key] = rows.lines[first - 1] if first else ends.get(key, 0)
+                later[key] = len(chosen) - first + (0 if first else later[key])
+        return (replace(self, ends=ends), later.total()) if later.total() else (self, 0)
+
+    def _before_ends(self, rows: Rows, keys: Sequence[Key]) -> Rows:
+        """The rows that are not to be predicted; `keys` are those of the series."""
+        if self.ends is None:
+            return rows
+        ends = np.array([self.ends[key] for key in keys] if self.by else [self.ends[()]])
+        kept = np.flatnonzero(np.array(rows.lines) <= ends[rows.series if rows.series is not None else 0])
+        return replace(rows.take(kept), series=rows.series[kept] if rows.series is not None else None)
 
     def _sources(self, names: Sequence[str], dated: bool) -> list[str]:
         """The columns of the file that columns are made of, and those of series and dates."""
@@ -137,7 +160,7 @@ class _Writer:
         self.series: list[Array] = []
         self.indices: dict[Key, int] = {}
         self.last: Counter[int] = Counter()  # the number of the last row of each series
-        self.seen = 0
+        self.seen = 0  # rows of the file that are of some series
 
     def of_series(self, block: Rows, split: SeriesSplit, report: Report, span: Span | None) -> Rows:
         """The rows of a block that are of some series, with their numbers in it."""
@@ -151,7 +174,6 @@ class _Writer:
 
     def add(self, rows: Rows, numbers: Array, kept: Array) -> None:
         """Write the rows at the indices `kept`, whose numbers are known."""
-        self.seen += len(rows.lines)
         self.numbers.add(numbers)
         self.lines.add(np.array(rows.lines, np.int64)[kept])
         if self.numbered:

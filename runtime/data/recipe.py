@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from compiler.elaborate.data import SOURCES, TABLES
+from compiler.elaborate.data import SOURCES, TABLES, listed_names
 from compiler.model_spec import WEIGHTS, DataStage, ModelSpec
 from compiler.output_meanings import Kind, Meaning, output_meanings
 from runtime.atomic_files import write_bytes
@@ -51,10 +51,7 @@ class Recipe:
     def series_columns(self) -> tuple[str, ...]:
         """The columns that told the series of the training data apart; none where it was one series."""
         stage = self.stage("by")
-        if stage is None:
-            return ()
-        columns = stage.arguments["columns"]
-        return tuple(map(str, columns)) if isinstance(columns, list) else (str(columns),)
+        return tuple(listed_names(stage.arguments["columns"])) if stage is not None else ()
 
     def columns_of(self, name: str) -> tuple[str, ...]:
         """The columns of an input or a target in the table; empty if it has none."""

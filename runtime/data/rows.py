@@ -17,7 +17,7 @@ from runtime.data.csv_file import PLAIN, Format, Report
 from runtime.data.csv_file import Table as CsvTable
 from runtime.data.filling import Fill, fill_of, flagged
 from runtime.data.lags import EarlierRows, Lag, lag_of
-from runtime.data.read_rows import ReadRows
+from runtime.data.read_rows import ReadRows, spans_of
 from runtime.data.scaling import Scale
 
 if TYPE_CHECKING:
@@ -99,6 +99,32 @@ class Rows:
             series=None,
             keys=(),
         )
+
+    def lacks(self, name: str, row: int) -> bool:
+        """Whether a cell of a column of the table has no number; what cannot be read is for its reader to report."""
+        if name in self.refused:
+            return False
+        return bool(np.isnan(self.stored[name][row])) if name in self.stored else is_missing(self.cells[name][row])
+
+    def first_to_predict(self, names: Sequence[str], first: int, end: int) -> int:
+        """Where those rows at the end of the rows from `first` to `end` begin that lack all `names`."""
+        if not names:
+            return end
+        for row in range(end - 1, first - 1, -1):
+            if not all(self.lacks(name, row) for name in names):
+                return row + 1
+        return first
+
+    def without_rows_to_predict(self, names: Sequence[str]) -> tuple[Rows, int]:
+        """The table without the rows at the end of each series that lack all `names`, and how many they are."""
+        spans = spans_of(self.series, len(self.lines))
+        firsts = [self.first_to_predict(names, first, end) for first, end in spans]
+        count = sum(end - row for row, (_, end) in zip(firsts, spans, strict=True))
+        if not count:
+            return self, 0
+        kept = np.concatenate([np.arange(first, row) for row, (first, _) in zip(firsts, spans, strict=True)])
+        series = self.series[kept] if self.series is not None else None
+        return replace(self.take(kept), series=series, keys=self.keys), count
 
     def texts_of(self, name: str, span: Span | None) -> Sequence[str]:
         """The cells of a column as texts; NablacError where there is no such column."""

@@ -11,11 +11,6 @@ from runtime.data.examples import Examples, Text
 from runtime.data.rows import Rows
 
 
-def names_of(value: Any) -> list[str]:
-    """The names in an argument that is one or several."""
-    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
-
-
 def check_kind(data: Any, kind: type, stage: DataStage) -> None:
     """NablacError (E823) for data that a stage does not work on."""
     if not isinstance(data, kind):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from compiler.elaborate.data import listed_names
 from compiler.model_spec import EXAMPLE_WEIGHT, WEIGHTS, DataStage
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
@@ -27,7 +28,7 @@ from runtime.data.merged_classes import check_categories, merge_rare
 from runtime.data.read_rows import ReadRows
 from runtime.data.rows import Rows
 from runtime.data.scaling import Scale
-from runtime.data.stage_arguments import check_kind, date_formats, names_of
+from runtime.data.stage_arguments import check_kind, date_formats
 from runtime.data.stored_rows import StoredRows, change_rows
 from runtime.data.text_cells import rows_with_texts, text_inputs
 from runtime.data.tokenized_examples import tokenize_examples
@@ -44,7 +45,7 @@ Step = Callable[[Any, DataStage, Context], Any]
 def by(data: Rows, stage: DataStage, context: Context) -> Rows:
     """Tell several series in one table apart: no window spans two, and each is split into its own parts."""
     check_kind(data, Rows, stage)
-    names = names_of(stage.arguments["columns"])
+    names = listed_names(stage.arguments["columns"])
     if isinstance(data, LargeRows):
         return data.split_by(tuple(names), context, stage.span)
     return split_series(data, names, context, stage.span)
@@ -101,7 +102,7 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
     There may be no `targets`, as for an autoencoder, whose loss compares an output with the inputs.
     """
     check_kind(data, Rows, stage)
-    inputs, targets = names_of(stage.arguments["inputs"]), names_of(stage.arguments["targets"])
+    inputs, targets = listed_names(stage.arguments["inputs"]), listed_names(stage.arguments["targets"])
     texts = text_inputs(data, inputs, targets, stage.span)
     check_categories(data, targets, stage.span)
     for name in targets:
@@ -174,7 +175,7 @@ def _add_scale(
     """Request a scaling; it is fitted when the training part and the model's types are known."""
     if isinstance(data, Text):
         check_kind(data, Examples, stage)
-    scale = Scale(kind, low, high, tuple(names_of(stage.arguments["columns"])), stage.span)
+    scale = Scale(kind, low, high, tuple(listed_names(stage.arguments["columns"])), stage.span)
     return replace(data, scales=(*data.scales, scale))
 
 
@@ -245,7 +246,9 @@ def augment(data: Examples, stage: DataStage, context: Context) -> Examples:
 
 
 # Those that read a table in blocks where it is larger than memory is to hold.
-ON_LARGE_TABLES = frozenset({"by", "fill", "calendar", "lag", "columns", "window", "standardize", "min_max", "split"})
+ON_LARGE_TABLES = frozenset(
+    {"by", "fill", "calendar", "lag", "columns", "window", "standardize", "min_max", "split", "weights"}
+)
 STAGES: dict[str, Step] = {
     "by": by,
     "fill": fill,

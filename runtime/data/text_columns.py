@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from compiler.elaborate.data import listed_names
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 
@@ -34,8 +35,7 @@ class TextColumns:
     @staticmethod
     def of(arguments: Mapping[str, Any], span: Span | None = None) -> TextColumns:
         """The request of a stage with these arguments; those of a run may lack the `kind`."""
-        names = arguments["columns"]
-        columns = tuple(map(str, names)) if isinstance(names, list) else (str(names),)
+        columns = tuple(listed_names(arguments["columns"]))
         sizes = int(arguments["length"]), int(arguments["most"])
         return TextColumns(columns, *sizes, arguments.get("kind", "words"), bool(arguments["empty"]), span)
 

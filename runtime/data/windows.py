@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from compiler.elaborate.data import listed_names
 from compiler.model_spec import EXAMPLE_WEIGHT, DataStage
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
@@ -20,10 +21,9 @@ from runtime.data.examples import Examples, Series, cuts, joined_parts, window_p
 from runtime.data.file_rows import Scratch, most_in_memory
 from runtime.data.filling import filled, gaps_of, interpolated, means_of
 from runtime.data.known_columns import with_known, without_rows_to_predict
-from runtime.data.large_tables import LargeRows
 from runtime.data.read_rows import ReadRows
 from runtime.data.rows import Rows
-from runtime.data.stage_arguments import check_kind, date_formats, names_of
+from runtime.data.stage_arguments import check_kind, date_formats
 from runtime.data.stored_rows import StoredRows, blocks, change_rows, join_columns, pick_rows
 from runtime.data.target_gaps import has_target, missing_entries, note_gaps
 from runtime.data.text_cells import check_window_columns
@@ -47,13 +47,13 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         hint = "a longer `length` reaches further back"
         raise NablacError(Diagnostic(codes.E823, message, data.lags[0].span, hint=hint))
     arguments = stage.arguments
-    inputs = names_of(arguments["columns"])
-    targets = names_of(arguments["target"]) or inputs
-    known = names_of(arguments["known"])
+    inputs = listed_names(arguments["columns"])
+    targets = listed_names(arguments["target"]) or inputs
+    known = listed_names(arguments["known"])
     names = list(dict.fromkeys([*inputs, *targets, *known]))
     check_window_columns(data, names)
     beside = [name for name in weight_column(context) if name not in names]
-    if known and not isinstance(data, LargeRows):
+    if known:
         data = without_rows_to_predict(data, targets, context)
     read = data.read([*names, *beside], context, stage.span, order=DateOrder(context))
     weights = weights_of_rows(read, [*names, *beside], data.path, context)

@@ -13,7 +13,6 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.calendar_features import calendar_of, calendar_requests
 from runtime.data.filling import fill_of, filled, flagged, gaps_of, requests
-from runtime.data.known_columns import first_to_predict, is_missing_at
 from runtime.data.table_blocks import Block
 from runtime.prediction.beyond import dates_after
 from runtime.prediction.findings import Findings
@@ -46,7 +45,7 @@ class RowsAhead:
             yield block
             return
         count = len(block.rows.lines)
-        first = first_to_predict(block.rows, self._telling(block), 0, count)
+        first = block.rows.first_to_predict(self._telling(block), 0, count)
         if first:
             yield from self.blocks
             self.blocks = []
@@ -164,7 +163,7 @@ class RowsAhead:
             rows = block.rows
             if name not in rows.cells:
                 return True
-            if any(not is_missing_at(rows, name, row) for row in range(min(count, len(rows.lines)))):
+            if any(not rows.lacks(name, row) for row in range(min(count, len(rows.lines)))):
                 return True
             count -= len(rows.lines)
         return False
@@ -185,7 +184,7 @@ class RowsAhead:
             if flagged(fills, name) is not None or fill_of(fills, name) is not None or name not in block.rows.cells:
                 continue
             for row, line in enumerate(block.rows.lines):
-                if is_missing_at(block.rows, name, row):
+                if block.rows.lacks(name, row):
                     message = f"column `{name}`: the cell is empty, and the model reads it of the rows that it predicts"
                     hint = f"`{name}` is known ahead: fill in the cell, or train with `fill`"
                     raise NablacError(Diagnostic(codes.E884, message, place=f"{block.rows.path}:{line}", hint=hint))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nablac.commands.table_series import series_of
-from tests.command_line import invoke
+from tests.command_line import invoke, succeed
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -112,8 +112,7 @@ def test_from_a_table_to_dated_predictions(
     text: str, file: str, said: list[str], first: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / file).write_text(text, encoding="utf-8")
-    done = invoke("init", file, folder=tmp_path)
-    assert done.exit_code == 0, done.output
+    done = succeed("init", file, folder=tmp_path)
     assert "note: forecasts the next " in done.stderr
     spec = f"{Path(file).stem}.model"
     written = (tmp_path / spec).read_text("utf-8")

@@ -13,15 +13,9 @@ import numpy as np
 import pytest
 
 import nablac
-from tests.command_line import Ended, invoke
+from tests.command_line import invoke, succeed
 from tests.nablac.evaluated import figures_of
 from tests.nablac.hourly import FIRST, LATER, PAST, SPEC, STATIONS, column, rows_of, waves, write_table
-
-
-def succeed(*arguments: str | Path, folder: Path) -> Ended:
-    done = invoke(*arguments, folder=folder)
-    assert done.exit_code == 0, done.output
-    return done
 
 
 @pytest.fixture(scope="module")

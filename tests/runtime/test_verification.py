@@ -23,6 +23,7 @@ from compiler.operators.powers import Exp
 from compiler.operators.reductions import Max, Mean, Prod, Sum
 from compiler.operators.shaping import Concat, Flip, Reshape, Transpose, Unsqueeze
 from compiler.operators.slicing import Slice
+from compiler.passes.known_weights import KnownWeights
 from compiler.passes.pipeline import optimize
 from compiler.types import DType
 from runtime.feeds import edge_feeds
@@ -41,6 +42,9 @@ model M() {
     output best = argmax(h, axis: -1)
 }
 """
+
+
+BESIDE = "concat([(maximum(minimum(x, 1e30), -1e30) * {}, x * 1e20])"  # of which some numbers overflow in any case
 
 
 def tampered(proto: onnx.ModelProto, kind: str, to: str) -> bytes:
@@ -238,6 +242,29 @@ class TestEdges:
         report = compare(right, export(wrong, weights=weights).SerializeToString(), weights)
         of_nan = {each.output: each.excuse for each in report.comparisons if each.feeds == "NaN" and each.error}
         assert not report.agrees and (of_nan["y"] or "").startswith("`lstm`") and of_nan["c"] is None, of_nan
+
+    @pytest.mark.parametrize(
+        ("text", "folded", "model", "agrees"),
+        [
+            ("(x * 1e30) * 1e-30", "x", "x", True),
+            ("(x * 1e30) * 1e-30", "x", "minimum(x, 1e6)", False),
+            ("concat([x, x * 1e20]) * 1", "concat([x, x * 1e20])", "concat([x, x * 1e20])", True),
+            # What overflows with the scale in the weights alone is a fault, beside what overflows in the text too
+            (BESIDE.format("1e-20) * 1e20"), BESIDE.format("1e20) * 1e-20"), "", False),
+            # a sum of infinities in another order
+            ("(x * 1e20 + x * 1e20) - x * 1e20 + (x - x)", "x * 1e20 + (x - x)", "", True),
+        ],
+    )
+    def test_an_overflow_before_a_scale_excuses_nothing_else(
+        self, text: str, folded: str, model: str, agrees: bool
+    ) -> None:
+        graphs = [elaborate(f"model M {{\n input x: [batch]\n output y = {each}\n}}\n") for each in (text, folded)]
+        exported = elaborate(f"model M {{\n input x: [batch]\n output y = {model or folded}\n}}\n")
+        known = KnownWeights(graphs[1], {}, {})
+        report = compare(graphs[0], export(exported).SerializeToString(), {}, folded=known)
+        assert all(each.error < 1e-4 for each in report.comparisons if each.feeds == "random")
+        (limits,) = (each for each in report.comparisons if each.feeds == "limits of the dtype")
+        assert (limits.error < 1e-4 or limits.excuse is not None) == agrees, limits
 
     def test_what_no_random_number_meets_is_fed(self) -> None:
         g = elaborate(

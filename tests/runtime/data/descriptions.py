@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from compiler.model_spec import WEIGHTS
+from compiler.types import DType
 from grammar.diagnostics import NablacError
 from runtime.data.context import Context
 from runtime.data.examples import Examples
@@ -30,7 +32,8 @@ def load(
     given = Context(folder, **context)  # type: ignore[arg-type]
     types = {name: value.type for name, value in elaborated.graph.inputs.items()}
     targets = {name: value.type for name, value in elaborated.training.targets.items()}
-    wanted = Requirements(types, targets, frozenset(targets if measured else ()))
+    weight = DType.F32 if any(stage.name == WEIGHTS for stage in elaborated.training.data) else None
+    wanted = Requirements(types, targets, frozenset(targets if measured else ()), weight)
     return load_examples(elaborated.training.data, given, wanted)
 
 

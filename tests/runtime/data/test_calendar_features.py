@@ -17,7 +17,7 @@ from grammar.diagnostics import NablacError
 from runtime.data.calendar_features import Calendar
 from runtime.data.examples import fitted_to
 from runtime.data.fitted import facts_of, parse_facts
-from tests.command_line import invoke
+from tests.command_line import invoke, succeed
 from tests.runtime.data.descriptions import load, refused
 
 FORMAT = "%Y-%m-%d %H:%M:%S"
@@ -211,12 +211,10 @@ def test_predictions_have_the_features_of_their_dates(tmp_path: Path, way: str) 
     write("s.csv", "%Y-%m-%d %H:%M")
     write("later.csv", way)
     (tmp_path / "m.model").write_text(SPEC)
-    done = invoke("train", tmp_path / "m.model", "-o", tmp_path / "run", "-q")
-    assert done.exit_code == 0, done.output
+    succeed("train", tmp_path / "m.model", "-o", tmp_path / "run", "-q")
     done = invoke("run", tmp_path / "run", tmp_path / "later.csv", "-q")
     assert done.exit_code == 2 and "`nablac predict` makes `hour_sin` of the table, as training did" in done.output
-    done = invoke("predict", tmp_path / "run", tmp_path / "later.csv", "--steps", "4", "--json", "-q")
-    assert done.exit_code == 0, done.output
+    done = succeed("predict", tmp_path / "run", tmp_path / "later.csv", "--steps", "4", "--json", "-q")
     rows: list[dict[str, Any]] = json.loads(done.stdout)
     assert [row["time"] for row in rows] == [datetime(2024, 1, 2, 6 + h).strftime(way) for h in range(4)] * 2
     predicted = np.reshape([row["predicted_v"] for row in rows], (2, 4))
@@ -229,6 +227,5 @@ def test_predictions_have_the_features_of_their_dates(tmp_path: Path, way: str) 
             for of in known[:, end - 4 : end]
         ]
         np.save(tmp_path / "x.npy", np.array(windows, np.float32))
-        done = invoke("run", tmp_path / "run", tmp_path / "x.npy", "--json", "-q")
-        assert done.exit_code == 0, done.output
+        done = succeed("run", tmp_path / "run", tmp_path / "x.npy", "--json", "-q")
         np.testing.assert_allclose(expected, json.loads(done.stdout)["y"], rtol=1e-5)

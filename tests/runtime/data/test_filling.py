@@ -16,7 +16,7 @@ from grammar.diagnostics import NablacError
 from runtime.data.examples import fitted_to
 from runtime.data.filling import Fill, filled, gaps_of, interpolated
 from runtime.data.fitted import facts_of, parse_facts
-from tests.command_line import invoke
+from tests.command_line import succeed
 from tests.runtime.data.descriptions import load, refused
 
 INPUTS = "x: f64[batch, time, 2]"
@@ -252,23 +252,19 @@ def test_predictions_fill_what_is_missing_as_in_training(tmp_path: Path) -> None
         rows = [f"2024-01-01 {row % 24:02d}:00,{s},{cell(s, row)}" for row in range(40) for s in (0, 1)]
         (tmp_path / name).write_text("\n".join(["hour,station,v", *rows]) + "\n")
     (tmp_path / "m.model").write_text(FORECASTER)
-    done = invoke("train", tmp_path / "m.model", "-o", tmp_path / "run", "-q")
-    assert done.exit_code == 0, done.output
+    succeed("train", tmp_path / "m.model", "-o", tmp_path / "run", "-q")
     forecasts = {}
     for model in ("run", "run/model.onnx"):
-        done = invoke("predict", tmp_path / model, tmp_path / "s.csv", "--keep", "none", "--json", "-q")
-        assert done.exit_code == 0, done.output
+        done = succeed("predict", tmp_path / model, tmp_path / "s.csv", "--keep", "none", "--json", "-q")
         forecasts[model] = json.loads(done.stdout)
     assert [row["station"] for row in forecasts["run"]] == ["0", "0", "1", "1"]
     numbers = {model: [row["predicted_v"] for row in rows] for model, rows in forecasts.items()}
     np.testing.assert_allclose(numbers["run"], numbers["run/model.onnx"], rtol=1e-4, atol=1e-5)
     windows = np.stack([np.stack([by_hand[s][-6:], missing[s, -6:]], axis=1) for s in (0, 1)]).astype(np.float32)
     np.save(tmp_path / "x.npy", windows)
-    done = invoke("run", tmp_path / "run", tmp_path / "x.npy", "--json", "-q")
-    assert done.exit_code == 0, done.output
+    done = succeed("run", tmp_path / "run", tmp_path / "x.npy", "--json", "-q")
     np.testing.assert_allclose(numbers["run"], np.ravel(json.loads(done.stdout)["y"]), rtol=1e-5)
-    done = invoke("eval", tmp_path / "run", "--backtest", "--json", "-q")
-    assert done.exit_code == 0, done.output
+    done = succeed("eval", tmp_path / "run", "--backtest", "--json", "-q")
     column = json.loads(done.stdout)["figures"]["next"]["columns"]["v"]
     held_out = [(s, row) for s in (0, 1) for row in range(30, 39)]
     judged = [(s, at) for s, row in held_out for at in (row, row + 1) if not missing[s, at]]
@@ -299,12 +295,10 @@ def test_predictions_interpolate_within_each_window(tmp_path: Path) -> None:
     (tmp_path / "m.model").write_text(INTERPOLATING)
 
     def said(*arguments: object) -> Any:
-        done = invoke(*arguments, "--json", "-q")
-        assert done.exit_code == 0, done.output
+        done = succeed(*arguments, "--json", "-q")
         return json.loads(done.stdout)
 
-    done = invoke("train", tmp_path / "m.model", "-o", tmp_path / "run", "-q")
-    assert done.exit_code == 0, done.output
+    succeed("train", tmp_path / "m.model", "-o", tmp_path / "run", "-q")
 
     def run(windows: list[list[float]]) -> list[float]:
         np.save(tmp_path / "x.npy", np.array(windows, np.float32)[:, :, None])
@@ -341,10 +335,8 @@ def test_a_backtest_interpolates_as_the_windows_of_examples(tmp_path: Path) -> N
     cells = ["" if row % 3 == 1 else repr(value) for row, value in enumerate(generator.normal(size=60).tolist())]
     write(tmp_path, "v,t\n" + "".join(f"{v},{t}\n" for v, t in zip(cells, generator.normal(size=60), strict=True)))
     (tmp_path / "m.model").write_text(INTERPOLATING.replace("length: 4", 'length: 4, target: "t"'))
-    done = invoke("train", tmp_path / "m.model", "-o", tmp_path / "run", "-q")
-    assert done.exit_code == 0, done.output
-    done = invoke("eval", tmp_path / "run", "--backtest", "--json", "-q")
-    assert done.exit_code == 0, done.output
+    succeed("train", tmp_path / "m.model", "-o", tmp_path / "run", "-q")
+    done = succeed("eval", tmp_path / "run", "--backtest", "--json", "-q")
     facts = json.loads(done.stdout)["figures"]["next"]
     of_examples, of_backtest = facts["columns"]["t"], facts["backtest"]["columns"]["t"]
     assert of_examples["count"] == of_backtest["count"] == 15

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from grammar.diagnostics import NablacError
 from runtime.data.examples import Examples, fitted_to
 from runtime.data.fitted import facts_of, parse_facts
-from tests.command_line import invoke
+from tests.command_line import succeed
 from tests.models import spec_of
 from tests.runtime.data.descriptions import load, refused
 
@@ -249,5 +249,4 @@ def test_check_needs_no_data_for_them(tmp_path: Path) -> None:
         "train M { target t: [batch, 1]; loss mse(y, t)\n"
         'data csv("s.csv") -> standardize("p") -> window("v", length: 2, known: "p") }\n'
     )
-    done = invoke("check", tmp_path / "m.model")
-    assert done.exit_code == 0, done.output
+    succeed("check", tmp_path / "m.model")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from runtime.data.lags import EarlierRows
 from runtime.prediction.predictor import Predictor
-from tests.command_line import invoke
+from tests.command_line import invoke, succeed
 from tests.runtime.data.descriptions import load, refused
 
 INPUTS, TARGET = "x: f64[batch, 2]", "t: f64[batch, 1]"
@@ -197,12 +197,10 @@ def test_predictions_read_the_earlier_rows_of_their_series(
     write(tmp_path, table(29, "0.5"))
     write(tmp_path, table(10, ""), "later.csv")
     (tmp_path / "m.model").write_text(MODEL)
-    done = invoke("train", tmp_path / "m.model", "-o", tmp_path / "run", "-q")
-    assert done.exit_code == 0, done.output
+    succeed("train", tmp_path / "m.model", "-o", tmp_path / "run", "-q")
     monkeypatch.setattr(Predictor, "batch", lambda *_: most)
     for model in ("run", "run/model.onnx"):
-        done = invoke("predict", tmp_path / model, tmp_path / "later.csv", "--json", "-q")
-        assert done.exit_code == 0, done.output
+        done = succeed("predict", tmp_path / model, tmp_path / "later.csv", "--json", "-q")
         predicted = json.loads(done.stdout)
         order = [(s, row) for row in range(3, 10) for s in (0, 1)] + [(1, 10), (0, 10)]
         assert [row["station"] for row in predicted] == [str(s) for s, _ in order]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compiler.model_spec import EXAMPLE_WEIGHT
 from runtime.data import filling, scaling, stored_rows, table_blocks, windows
 from runtime.data.file_rows import VARIABLE
 from tests.runtime.data.descriptions import load, refused
@@ -19,20 +20,22 @@ from tests.runtime.data.test_stored_rows import assert_same
 COUNT = 400
 
 
-def table(gaps: bool = False) -> dict[str, list[object]]:
-    """Hourly rows of two stations, one after the other or in turns."""
+def table(gaps: bool = False, ahead: int = 0) -> dict[str, list[object]]:
+    """Hourly rows of two stations in turns; of the last ones, `ahead`, only `c` and the time are known."""
     generator = np.random.default_rng(2)
-    values = generator.normal(20, 5, (3, COUNT))
+    values = np.concatenate([generator.normal(20, 5, (3, COUNT)), generator.uniform(0, 2, (1, COUNT))])
     rows: dict[str, list[object]] = {
         "time": [f"2024-01-{1 + row // 48:02d} {row // 2 % 24:02d}:00" for row in range(COUNT)],
         "station": [("north", "south")[row % 2] for row in range(COUNT)],
-        **{name: [float(number) for number in column] for name, column in zip("abc", values, strict=True)},
+        **{name: [float(number) for number in column] for name, column in zip("abcw", values, strict=True)},
         "kind": [("oak", "elm", "ash")[number] for number in generator.integers(0, 3, COUNT)],
     }
     if gaps:
         for name in "ab":
             for row in generator.integers(10, COUNT - 10, 30):
                 rows[name][row] = None
+    for name in ("a", "b", "w"):
+        rows[name][COUNT - ahead :] = [None] * ahead
     return rows
 
 
@@ -67,6 +70,7 @@ FORMATS: dict[str, tuple[str, Callable[[Path, dict[str, list[object]]], None]]] 
     "parquet": ('parquet("t.parquet")', write_parquet),
 }
 WINDOW = "x: f32[batch, 6, 2]", "t: f32[batch, 2, 1]"
+WITH_KNOWN = "x: f32[batch, 6, 2]; input k: f32[batch, 2, 2]", "t: f32[batch, 2, 1]"
 PIPES: dict[str, tuple[str, str, str]] = {
     "columns": ('standardize() -> columns(inputs: ["a", "b"], targets: "c")', "x: f32[batch, 2]", "t: f32[batch, 1]"),
     "classes": ('columns(inputs: ["a", "b"], targets: "kind")', "x: f32[batch, 2]", "t: i64[batch]"),
@@ -102,6 +106,22 @@ PIPES: dict[str, tuple[str, str, str]] = {
         'fill("interpolate") -> standardize() -> window(["a", "b"], target: "c", length: 6, horizon: 2)',
         *WINDOW,
     ),
+    "windows with known columns": (
+        'by("station") -> calendar("time", features: "hour") -> fill("forward") -> standardize()'
+        ' -> window(["a", "b"], target: "b", length: 6, horizon: 2, known: ["c", "hour_cos"])',
+        *WITH_KNOWN,
+    ),
+    "known columns of one series": (
+        'calendar("time", features: "hour") -> fill("interpolate") -> weights(column: "w") -> min_max()'
+        ' -> window(["a", "b"], target: ["b"], length: 6, horizon: 2, known: ["c", "hour_cos"], stride: 2)',
+        *WITH_KNOWN,
+    ),
+    "weighed rows": (
+        'fill("mean", columns: ["a", "b"]) -> weights(column: "w") -> standardize(["a", "b"])'
+        ' -> columns(inputs: ["a", "c"], targets: "b")',
+        "x: f32[batch, 2]",
+        "t: f32[batch, 1]",
+    ),
 }
 
 
@@ -119,16 +139,23 @@ def on_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return limit
 
 
+@pytest.mark.parametrize("masks", [False, True])
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("pipe", PIPES)
-def test_tables(tmp_path: Path, form: str, pipe: str, on_disk: Callable[[], None]) -> None:
+def test_tables(tmp_path: Path, form: str, pipe: str, masks: bool, on_disk: Callable[[], None]) -> None:
     source, write = FORMATS[form]
     stages, inputs, target = PIPES[pipe]
-    write(tmp_path / source.split('"')[1], table(gaps="fill(" in stages))
-    in_memory = load(tmp_path, f"{source} -> {stages}", inputs, target, validation=0.2, test=0.1)
+    if masks and "fill(" not in stages:
+        pytest.skip("only stages that fill leave entries of targets missing")
+    write(tmp_path / source.split('"')[1], table("fill(" in stages, ahead=50 if "known:" in stages else 0))
+    notes: tuple[dict[str, list[str]], ...] = ({}, {})
+    settings = {"validation": 0.2, "test": 0.1, "masks": masks}
+    in_memory = load(tmp_path, f"{source} -> {stages}", inputs, target, notes=notes[0], **settings)
     on_disk()
-    stored = load(tmp_path, f"{source} -> {stages}", inputs, target, validation=0.2, test=0.1)
+    stored = load(tmp_path, f"{source} -> {stages}", inputs, target, notes=notes[1], **settings)
     assert_same(in_memory, stored)
+    told, of_stored = ({message: sorted(places) for message, places in each.items()} for each in notes)
+    assert told == of_stored
     assert in_memory.lines is not None and stored.lines is not None
     assert in_memory.lines[:].tolist() == stored.lines[:].tolist()
     assert (in_memory.starts is None) == (stored.starts is None)
@@ -143,6 +170,43 @@ def test_windows_that_are_larger_than_their_table(tmp_path: Path, monkeypatch: p
     in_memory = load(tmp_path, f'csv("t.csv") -> {stages}', inputs, target, validation=0.2)
     monkeypatch.setattr(windows, "most_in_memory", lambda: 1)
     assert_same(in_memory, load(tmp_path, f'csv("t.csv") -> {stages}', inputs, target, validation=0.2))
+
+
+AHEAD = """s,v,p,w
+a,1,10,1
+a,2,20,2
+b,,60,3
+a,3,30,4
+b,,70,5
+a,,40,
+b,,80,
+"""
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_rows_to_predict_are_left_out_of_each_series(tmp_path: Path, stored: bool, on_disk: Callable[[], None]) -> None:
+    """One at the end of `a`, whose weight is not there either, and all of `b`."""
+    (tmp_path / "t.csv").write_text(AHEAD)
+    if stored:
+        on_disk()
+    data = 'csv("t.csv") -> by("s") -> weights(column: "w") -> window("v", length: 1, horizon: 1, known: "p")'
+    notes: dict[str, list[str]] = {}
+    examples = load(
+        tmp_path, data, "x: f32[batch, 1, 1]; input k: f32[batch, 1, 1]", "t: f32[batch, 1, 1]", notes=notes
+    )
+    arrays = {name: array[:].ravel().tolist() for name, array in examples.arrays.items()}
+    assert arrays == {"x": [1, 2], "k": [20, 30], "t": [2, 3], EXAMPLE_WEIGHT: [2, 4]}
+    assert list(notes) == ["4 rows at the ends of series are to be predicted, and left out, since nothing is in `v`"]
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_table_of_rows_to_predict_alone(tmp_path: Path, stored: bool, on_disk: Callable[[], None]) -> None:
+    (tmp_path / "t.csv").write_text("v,p\n" + ",1\n" * 9)
+    if stored:
+        on_disk()
+    data = 'csv("t.csv") -> window("v", length: 1, horizon: 1, known: "p")'
+    message = refused(tmp_path, data, inputs="x: f32[batch, 1, 1]; input k: f32[batch, 1, 1]")
+    assert message == "E823 : 0 rows are too few for windows of 1 and a horizon of 1"
 
 
 MISTAKES: dict[str, tuple[str, str, str]] = {

@@ -17,7 +17,7 @@ from runtime.data.arrays import from_arrays
 from runtime.training.run_options import Options
 from runtime.training.trained import Trained
 from runtime.training.training_run import Training
-from tests.command_line import invoke
+from tests.command_line import invoke, succeed
 from tests.models import text_source
 from tests.runtime.training.test_accumulation import ADDS_UP
 
@@ -212,8 +212,7 @@ def test_a_loss_that_has_no_weighted_form_is_refused(loss: str) -> None:
 def test_an_exported_step_names_the_weights_among_its_inputs(tmp_path: Path) -> None:
     text = MODEL.format(loss="mse(y, t)", batch=4, every=1, stages='weights(column: "w")')
     (tmp_path / "m.model").write_text(text)
-    done = invoke("compile", "--train", tmp_path / "m.model", "-o", tmp_path / "m.onnx", "--json", "-q")
-    assert done.exit_code == 0, done.output
+    done = succeed("compile", "--train", tmp_path / "m.model", "-o", tmp_path / "m.onnx", "--json", "-q")
     assert json.loads(done.stdout)["inputs"] == ["x", "t", "b", "l", EXAMPLE_WEIGHT]
 
 

@@ -183,14 +183,41 @@ def test_every_way_to_take_a_step_masks_alike(options: dict[str, Any], tmp_path:
         np.testing.assert_allclose(value, expected[path], rtol=1e-12)
 
 
-def test_a_file_for_validation_may_lack_other_targets_than_that_for_training(tmp_path: Path) -> None:
-    write(tmp_path, np.nan_to_num(T))
-    write(tmp_path, T, "v.csv")
-    run = training(tmp_path, stages='\n    validation "v.csv"')
+@pytest.mark.parametrize("weighed", [False, True])
+@pytest.mark.parametrize("files", ["validation", "training", "both"])
+def test_a_file_for_validation_may_lack_other_targets_than_that_for_training(
+    files: str, weighed: bool, tmp_path: Path
+) -> None:
+    shifted = np.roll(T, 1, axis=1)
+    for name, targets, lacks in (("t.csv", T, "training"), ("v.csv", shifted, "validation")):
+        write(tmp_path, targets if files in (lacks, "both") else np.nan_to_num(targets), name)
+    stages = ' -> weights(column: "w")' if weighed else ""
+    run = training(tmp_path, stages=f'{stages}\n    validation "v.csv"')
     weights, history = trained(run)
-    there = ~np.isnan(T[KEPT])
-    y = X[KEPT] @ weights["dense.W"] + weights["dense.b"]
-    assert history["val_mae"][-1] == pytest.approx(abs(y - T[KEPT])[there].mean(), rel=1e-10)
+    t = shifted if files != "training" else np.nan_to_num(shifted)
+    there = ~np.isnan(t)
+    errors = X @ weights["dense.W"] + weights["dense.b"] - t
+    counts = there * W[:, None] if weighed else there
+    assert history["val_mae"][-1] == pytest.approx(abs(errors[there]).mean(), rel=1e-10)
+    assert history["val_loss"][-1] == pytest.approx(np.nansum(counts * errors**2) / counts.sum(), rel=1e-10)
+
+
+def test_missing_labels_have_no_weight_of_a_class(tmp_path: Path) -> None:
+    """Nor do they count as examples of the class that stands in for them."""
+    cells = [("0", 1), ("1", 2), ("NA", 3), ("1", 4), ("1", ""), ("NA", 6)]
+    (tmp_path / "t.csv").write_text("a,ill,v\n" + "".join(f"1,{ill},{v}\n" for ill, v in cells))
+    run = Training(text_source(TWO_KINDS, tmp_path, dtype=DType.F64))
+    assert run.data.class_weights == pytest.approx((4 / (2 * 1), 4 / (2 * 3)))
+    assert run.data.arrays[EXAMPLE_WEIGHT].tolist() == pytest.approx([2, 2 / 3, 1, 2 / 3, 2 / 3, 1])
+
+
+TWO_KINDS = """
+model M { input x: f64[batch, 1]
+  output y = x -> Dense(2) }
+train M { target ill: f64[batch, 1], v: f64[batch, 1]
+  loss binary_cross_entropy(y[:, 0:1], ill) + mse(y[:, 1:], v)
+  data csv("t.csv") -> fill("mean") -> weights(classes: "balanced") -> columns(inputs: "a", targets: ["ill", "v"]) }
+"""
 
 
 def test_scalings_are_those_of_the_entries_that_are_there(tmp_path: Path) -> None:
