@@ -25,7 +25,7 @@ from runtime.data.read_rows import ReadRows
 from runtime.data.rows import Rows
 from runtime.data.stage_arguments import check_kind, date_formats
 from runtime.data.stored_rows import StoredRows, blocks, change_rows, join_columns, pick_rows
-from runtime.data.target_gaps import has_target, missing_entries, note_gaps
+from runtime.data.target_gaps import has_target, missing_entries, note_gaps, without_targets
 from runtime.data.text_cells import check_window_columns
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     begin = shift or length  # of the target, counted from the window's start
     rows = max(length, begin + horizon)
     spans = read.spans
+    if known and not spans:  # all rows are to be predicted
+        raise without_targets(targets, data.path, stage.span)
     whole = table
     means: Mapping[str, float] = {}
     if data.fills:

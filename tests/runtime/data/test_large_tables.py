@@ -246,6 +246,16 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         'csv("t.csv") -> calendar("a", features: "hour") -> columns(inputs: "b", targets: "b")',
         "E823 : the dates in column `a` of HERE/t.csv may be read in two ways: `1/1/2024`",
     ),
+    "no target in any row": (
+        "a,b\n" + "1,\n" * 300,
+        'csv("t.csv") -> fill("mean") -> columns(inputs: "a", targets: "b")',
+        "E823 : no row of HERE/t.csv has a value of `b`: there is nothing to learn from, or to judge by",
+    ),
+    "all rows to be predicted": (
+        "s,a,b\n" + "x,1,\n" * 300,
+        'csv("t.csv") -> by("s") -> fill("forward") -> window(["a", "b"], length: 2, target: "b", known: "a")',
+        "E823 : no row of HERE/t.csv has a value of `b`: there is nothing to learn from, or to judge by",
+    ),
 }
 
 
