@@ -137,7 +137,7 @@ def _writer(format: str, texts: list[str], moments: list[datetime]) -> Callable[
     def zulu(moment: datetime) -> str:
         return f"{padded(moment)[:-5]}Z"
 
-    ways = [padded, *([with_colon, zulu] if "%z" in format else []), unpadded]
+    ways: list[Callable[[datetime], str]] = [padded, *([with_colon, zulu] if "%z" in format else []), unpadded]
     if any(name in format for name in ("%a", "%A", "%b", "%B", "%p")):
         ways += [_cased(way, change) for way in ways for change in (str.lower, str.upper)]
     return next(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import pytest
 from compiler.model_spec import EXAMPLE_WEIGHT
 from runtime.data import filling, scaling, stored_rows, table_blocks, windows
 from runtime.data.file_rows import VARIABLE
+from runtime.data.stages import ON_LARGE_TABLES
+from tests.paths import ROOT
 from tests.runtime.data.descriptions import load, refused
 from tests.runtime.data.test_stored_rows import assert_same
 
@@ -292,3 +295,17 @@ def test_a_day_past_the_first_rows_says_how_dates_are_written(tmp_path: Path, on
     stored = load(tmp_path, data, "x: f32[batch, 1]", "t: f32[batch, 1]")
     assert_same(in_memory, stored)
     assert stored.dates == in_memory.dates == {"when": "%d/%m/%Y %H:%M"}
+
+
+@pytest.mark.parametrize("stage", ['categories("a")', 'tokens(columns: "a", length: 4)'])
+def test_what_needs_all_rows_is_refused_and_listed(tmp_path: Path, stage: str, on_disk: Callable[[], None]) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n" + "x,1\n" * 300)
+    on_disk()
+    name = stage.partition("(")[0]
+    assert refused(tmp_path, f'csv("t.csv") -> {stage} -> columns(inputs: "a", targets: "b")') == (
+        f"E913 : `{name}` needs all rows of HERE/t.csv in memory, and the file is too large for that"
+    )
+    (page,) = (ROOT / "specs" / "diagnostics").glob("E913-*.md")
+    listed, others = page.read_text().partition("Two stages need all rows")[2].split("All others (")
+    assert f"`{name}(" in listed
+    assert set(re.findall(r"`(\w+)`", others.partition(" read it")[0])) == ON_LARGE_TABLES
