@@ -241,7 +241,7 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "a quote that is never closed": (
         "a,b\n" + "1,2\n" * 300 + '1,"2\n' * 1,
         'csv("t.csv") -> columns(inputs: "a", targets: "b")',
-        "E821 HERE/t.csv:302: this cannot be read as CSV: this quote is never closed",
+        "E821 HERE/t.csv:302: this cannot be read as CSV: this quote is never closed, in column `b`",
     ),
     "no rows": ("a,b\n", 'csv("t.csv") -> columns(inputs: "a", targets: "b")', "E823 : HERE/t.csv has no rows"),
     "dates that may be read in two ways": (
