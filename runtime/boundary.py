@@ -12,6 +12,7 @@ import os
 import re
 import stat
 import sys
+import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -229,11 +230,30 @@ def refuse_other_kinds(
         raise BrokenFile(Diagnostic(code, f"this is {kind}; expected {what}", place=location, hint=hint))
 
 
+class GzipReader(gzip.GzipFile):
+    """The content of a gzip file, whose errors say what is wrong with it."""
+
+    def __init__(self, file: BinaryIO, location: str) -> None:
+        super().__init__(fileobj=file)
+        self.location = location
+
+    def read(self, size: int | None = -1) -> bytes:
+        """At most `size` bytes; NablacError for a file that is cut off or damaged."""
+        try:
+            return super().read(size)
+        except EOFError:
+            message = "this gzip file is cut off: it ends before its content does"
+        except (gzip.BadGzipFile, zlib.error):
+            message = "this gzip file is damaged"
+        hint = "copy or download it again; `gzip -t FILE` checks it"
+        raise BrokenFile(Diagnostic(codes.E821, message, place=self.location, hint=hint))
+
+
 def gunzip(content: bytes, location: str, largest: int = LARGEST_TEXT) -> bytes:
     """The content of a gzip file of one or several members, within the limits of size."""
     most = min(largest, max(PACKED_FREE, MOST_RATIO * len(content)))
     unpacked = bytearray()
-    with translate_errors(location, "a gzip file"), gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+    with translate_errors(location, "a gzip file"), GzipReader(io.BytesIO(content), location) as file:
         while part := file.read(_CHUNK):
             unpacked += part
             if len(unpacked) > most:

@@ -14,8 +14,17 @@ from grammar.source import Source
 from grammar.visible import shell_word
 from nablac.commands.forecast_spec import forecast_remarks, forecast_spec, possible_keys
 from nablac.commands.input_columns import InputColumns, is_input, is_text, listed
-from nablac.commands.table_columns import Column, UserTable, in_comment, quoted, read_user_table
+from nablac.commands.table_columns import (
+    Column,
+    UserTable,
+    format_of_dates,
+    in_comment,
+    quoted,
+    read_user_table,
+    unread_dates,
+)
 from nablac.commands.table_series import SeriesOfTable, date_columns, series_of
+from runtime.data.csv_file import Format
 
 
 @dataclass(frozen=True)
@@ -26,7 +35,9 @@ class FirstSpec:
     remarks: tuple[str, ...]
 
 
-def spec_for_table(path: Path, target: str | None, content: bytes, *, forecasts: bool | None = None) -> FirstSpec:
+def spec_for_table(
+    path: Path, target: str | None, content: bytes, format: Format, *, forecasts: bool | None = None
+) -> FirstSpec:
     """A spec that predicts the column `target`, or the last one of numbers or classes.
 
     Where the table has series in time, as `series_of` finds them, it forecasts the next rows, and else predicts the
@@ -35,11 +46,16 @@ def spec_for_table(path: Path, target: str | None, content: bytes, *, forecasts:
     the rows is kept if it is all there is to predict from. NablacError if nothing is left, or if there are no series to
     forecast.
     """
-    table = read_user_table(path, content)
+    table = read_user_table(path, content, format)
     series = series_of(table.cells, possible_keys(table)) if forecasts is not False else None
     if series is None and forecasts:
         message = f"{path} has no column of dates that go forward, in all rows or in each of several series"
         hint = "sort the rows by date; series are told apart by a column with the same cell in all rows of each"
+        unread = next(iter(unread_dates(table.columns)), None)
+        if unread is not None and not date_columns(table.cells):
+            message = f"the dates in column `{unread.name}` of {path} are in a form that `init` does not read"
+            message = f"{message}: `{table.cells[unread.name][0].strip():.40}`"
+            hint = f"write a spec of your own, and say how they are written: {format_of_dates(unread)}"
         raise NablacError(Diagnostic(codes.E823, message, place=str(path), hint=hint))
     if series is not None:
         numbers = [column for column in table.columns if column.is_numeric and column.name not in series.keys]
@@ -48,7 +64,7 @@ def spec_for_table(path: Path, target: str | None, content: bytes, *, forecasts:
         else:
             series = None
     if series is None:
-        text, remarks = _of_rows(table, target, [] if forecasts is False else date_columns(table.cells))
+        text, remarks = _of_rows(table, target, forecasts=forecasts is not False)
     return FirstSpec(print_file(parse(Source(str(path.with_suffix(".model")), text))), tuple(remarks))
 
 
@@ -64,8 +80,8 @@ def _of_series(
     return forecast_spec(table, series, chosen, read, _model_name(table.path), _comments(remarks)), remarks
 
 
-def _of_rows(table: UserTable, target: str | None, dates: list[str]) -> tuple[str, list[str]]:
-    """A spec that predicts a column from the others in its row, and remarks, also on `dates` that it does not use."""
+def _of_rows(table: UserTable, target: str | None, *, forecasts: bool) -> tuple[str, list[str]]:
+    """A spec that predicts a column from the others in its row, and remarks; without `forecasts` none on dates."""
     path = table.path
     usable = [column for column in table.columns if column.is_usable]
     chosen = _target(table, usable, target)
@@ -80,7 +96,11 @@ def _of_rows(table: UserTable, target: str | None, dates: list[str]) -> tuple[st
         message = f"{path} has no column of numbers, classes or texts to predict `{chosen.name}` from"
         raise NablacError(Diagnostic(codes.E823, message, place=str(path), hint="`--target` chooses another column"))
     why = "does not go forward in all rows, nor within several series: each row is taken for an example"
+    dates = date_columns(table.cells) if forecasts else []
     remarks = [f"`{in_comment([name])}` {why}" for name in dates]
+    for column in unread_dates(table.columns) if forecasts and not dates else ():
+        cell, how = in_comment([table.cells[column.name][0][:40]]), format_of_dates(column)
+        remarks.append(f"if `{in_comment([column.name])}` holds dates (`{cell}`), say how they are written: {how}")
     remarks += _left_out([column for column in others if column not in inputs])
     if gaps := [f"`{in_comment([column.name])}`" for column in inputs if column.has_gaps]:
         remarks.append(f"missing cells take the mean of their column: {', '.join(gaps)}")
@@ -92,9 +112,13 @@ def _of_rows(table: UserTable, target: str | None, dates: list[str]) -> tuple[st
 def _left_out(columns: list[Column]) -> list[str]:
     reasons = {
         "it numbers the rows": [column.name for column in columns if column.is_numeric and column.numbers_rows],
-        "texts or empty": [column.name for column in columns if not column.is_numeric or not column.numbers_rows],
+        "texts or empty": [
+            column.name for column in columns if not (column.is_numeric and column.numbers_rows) and not column.misfit
+        ],
     }
-    return [f"left out ({reason}): {in_comment(names)}" for reason, names in reasons.items() if names]
+    remarks = [f"left out ({reason}): {in_comment(names)}" for reason, names in reasons.items() if names]
+    misfits = [column for column in columns if column.misfit]
+    return [*remarks, *(f"left out: {in_comment([column.name])}, for {column.misfit}" for column in misfits)]
 
 
 def _target(table: UserTable, usable: list[Column], target: str | None) -> Column:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import click
 from click.shell_completion import CompletionItem
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean_file
+from grammar.file_kinds import ENCODINGS
 from grammar.visible import shell_word
 from nablac.commands.completions import matching_paths
 from nablac.commands.options import output_options
 from nablac.commands.output import note, print_json
+
+if TYPE_CHECKING:
+    from runtime.data.csv_file import Format
 
 
 class InitJson(TypedDict):
@@ -41,8 +45,19 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 @click.argument("table", metavar="[TABLE.csv]", required=False, shell_complete=_complete)
 @click.option("--target", metavar="COLUMN", help="Predict this column of TABLE.csv.  [default: the last one]")
 @click.option("--rows", is_flag=True, help="Take each row for an example, also where the table has dates.")
+@click.option("--header/--no-header", default=None, help="Whether the first row of TABLE.csv is names.")
+@click.option("--encoding", type=click.Choice(ENCODINGS), metavar="NAME", help="The encoding of TABLE.csv.")
 @output_options
-def command(what: str, table: str | None, target: str | None, rows: bool, as_json: bool, quiet: bool) -> int:
+def command(
+    what: str,
+    table: str | None,
+    target: str | None,
+    rows: bool,
+    header: bool | None,
+    encoding: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
     """Write a first spec.
 
     Writes a small spec to start from, with its data in the folder data: a forecast of a series, a classifier of images,
@@ -55,13 +70,20 @@ def command(what: str, table: str | None, target: str | None, rows: bool, as_jso
       nablac init forecast
       nablac train forecast.model --epochs 3
     """
+    from runtime.data.csv_file import Format
+
     remarks: tuple[str, ...] = ()
+    format = Format(header=header, encoding=encoding or "", command=True)
+    if what in DATA and table is None and (header is not None or encoding):
+        raise click.UsageError(
+            "--header and --encoding are those of a table: `nablac init TABLE.csv --encoding cp1252`"
+        )
     if what in DATA and table is None:
         files = _of_template(what, target, rows)
     elif table is None:
-        files, remarks = _of_table(Path(what), target, False if rows else None)
+        files, remarks = _of_table(Path(what), target, format, False if rows else None)
     elif what == "forecast" and not rows:
-        files, remarks = _of_table(Path(table), target, True)
+        files, remarks = _of_table(Path(table), target, format, True)
     else:
         raise click.UsageError("a table goes with `forecast` alone: `nablac init forecast TABLE.csv`, without --rows")
     for path in files:
@@ -97,7 +119,9 @@ def _of_template(kind: str, target: str | None, rows: bool) -> dict[Path, bytes]
     return {Path(f"{kind}.model"): spec, Path("data", DATA[kind]): data}
 
 
-def _of_table(table: Path, target: str | None, forecasts: bool | None) -> tuple[dict[Path, bytes], tuple[str, ...]]:
+def _of_table(
+    table: Path, target: str | None, format: Format, forecasts: bool | None
+) -> tuple[dict[Path, bytes], tuple[str, ...]]:
     """The spec for a table, which is beside it, and remarks on what it takes the table for."""
     from nablac.commands.first_spec import spec_for_table
     from runtime.data.source_files import content_of
@@ -107,7 +131,7 @@ def _of_table(table: Path, target: str | None, forecasts: bool | None) -> tuple[
     if not table.exists():
         hint = did_you_mean_file(str(table), matching_paths("", (".csv", ".csv.gz")))
         raise NablacError(Diagnostic(codes.E820, "there is no such file", place=str(table), hint=hint))
-    spec = spec_for_table(table, target, content_of(table), forecasts=forecasts)
+    spec = spec_for_table(table, target, content_of(table), format, forecasts=forecasts)
     return {table.with_suffix(".model"): spec.text.encode()}, spec.remarks
 
 

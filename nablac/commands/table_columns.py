@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,7 +17,11 @@ from runtime.data.dates import are_dates
 from runtime.data.rows import is_missing
 from runtime.data.text_lines import decoded_lines
 
-_SAMPLE = 2_000  # rows whose cells are looked at
+_SAMPLE = 2_000  # rows whose cells are tried as dates
+_MOST_MISFITS = 20  # one cell in so many may be no number, before the column is one of texts
+_LEAST_DATES = 8  # different ones
+_LONGEST_DATE = 40  # characters
+_DATED = re.compile(r"\d\D+\d|^\d{8}\D\d|\d{4}\D+$")  # as in 3 May 2024, 20240503T1200
 _MOST_ROWS = 200_000  # whose dates are
 _MOST_CLASSES = 20  # of a column that is taken for classes
 _IDENTIFIER = re.compile(r"(?i:^(unnamed: 0|index)?$|(^|[\W_])id$)|[a-z]I[Dd]$")  # names of columns
@@ -36,6 +40,8 @@ class Column:
     has_gaps: bool
     values: frozenset[str]
     has_sentences: bool = False  # whether most cells hold several words
+    misfit: str = ""  # a cell that is no number, where nearly all others are
+    looks_dated: bool = False  # whether its cells might be dates, though none that can be read
 
     @property
     def is_classes(self) -> bool:
@@ -63,7 +69,9 @@ class UserTable:
         """The arguments of `csv(...)` that say the dialect, each after a comma."""
         options = f", separator: {quoted(self.format.separator)}" if self.format.separator != "," else ""
         options += ', decimal: ","' if self.format.decimal == "," else ""
-        return options + (", header: false" if self.format.header is False else "")
+        if self.format.header is not None:
+            options += f", header: {'true' if self.format.header else 'false'}"
+        return options + (f", encoding: {quoted(self.format.encoding)}" if self.format.encoding else "")
 
 
 class _Strict:
@@ -76,28 +84,62 @@ class _Strict:
         """What is changed on reading, which training says too."""
 
 
-def read_user_table(path: Path, content: bytes) -> UserTable:
-    """The table; NablacError for one that training would refuse, or without rows."""
-    format = _format_of(content)
-    lines = decoded_lines(io.BytesIO(content), str(path), "a CSV file")
+def read_user_table(path: Path, content: bytes, given: Format) -> UserTable:
+    """The table, in a dialect that its cells show beside what is `given`.
+
+    NablacError for one that training would refuse, or without rows.
+    """
+    format = _format_of(content, given)
+    lines = decoded_lines(io.BytesIO(content), str(path), "a CSV file", format.encoding, format.encoding_hint)
     table = next(read_blocks(lines, str(path), format, _Strict(), _MOST_ROWS))
     if not table.lines:
         raise NablacError(Diagnostic(codes.E823, f"{path} has no rows", place=str(path)))
     cells = dict(zip(table.names, table.cells, strict=True))
-    columns = tuple(_column(name, column, format) for name, column in cells.items())
+    columns = tuple(_column(name, column, table.lines, format) for name, column in cells.items())
     return UserTable(path, format, columns, cells)
 
 
-def _column(name: str, cells: list[str], format: Format) -> Column:
-    sample = [cell.strip() for cell in cells[:_SAMPLE]]
-    numbers = [cell for cell in sample if not is_missing(cell)]
-    is_numeric = bool(numbers) and all(format.number(cell) is not None for cell in numbers)
-    has_gaps = any(is_missing(cell) if is_numeric else not cell.strip() for cell in dict.fromkeys(cells))
-    present = numbers if is_numeric else [cell for cell in sample if cell]
+def _column(name: str, cells: list[str], lines: list[int], format: Format) -> Column:
+    texts = [cell.strip() for cell in cells]
+    numbers = [cell for cell in texts if not is_missing(cell)]
+    others = [] if format.numbers(numbers) is not None else [cell for cell in numbers if format.number(cell) is None]
+    is_numeric = bool(numbers) and not others
+    has_gaps = any(is_missing(cell) if is_numeric else not cell for cell in dict.fromkeys(texts))
+    present = numbers if is_numeric else [cell for cell in texts if cell]
     numbers_rows = not has_gaps and _numbers_rows(name, present)
-    has_spaces = 2 * sum(" " in cell for cell in present) > len(present)
-    has_sentences = not is_numeric and has_spaces and not are_dates(present[:3])
-    return Column(name, is_numeric, numbers_rows, has_gaps, frozenset(present), has_sentences)
+    has_sentences = not is_numeric and 2 * sum(" " in cell for cell in present) > len(present)
+    sample = present[:: max(1, len(present) // _SAMPLE)]
+    may_be_dates = not is_numeric and bool(present) and (has_sentences or _looks_dated(sample))
+    dated = may_be_dates and are_dates(sample)
+    misfit = ""
+    if others and _MOST_MISFITS * len(others) <= len(numbers):
+        misfit = f"`{' '.join(others[0].split())[:40]}` on line {lines[texts.index(others[0])]} is not a number"
+    return Column(
+        name,
+        is_numeric,
+        numbers_rows,
+        has_gaps,
+        frozenset(present),
+        has_sentences and not dated,
+        misfit,
+        may_be_dates and not dated and not misfit and _looks_dated(sample),
+    )
+
+
+def _looks_dated(cells: list[str]) -> bool:
+    """Whether cells are as long as dates, and have digits in two parts at least."""
+    return bool(cells) and all(len(cell) <= _LONGEST_DATE and _DATED.search(cell) for cell in cells)
+
+
+def unread_dates(columns: Sequence[Column]) -> list[Column]:
+    """The columns that might have dates in a form that cannot be read without its format: nearly all cells differ."""
+    return [column for column in columns if column.looks_dated and len(column.values) >= _LEAST_DATES]
+
+
+def format_of_dates(column: Column) -> str:
+    """How a spec says in what form the dates of a column are; the form itself is the user's to write."""
+    example = "`%d-%b-%Y %I:%M %p` is 31-Dec-2024 11:59 PM"
+    return f"`calendar({quoted(in_comment([column.name]))}, ..., format: ...)`, where {example}"
 
 
 def _numbers_rows(name: str, cells: list[str]) -> bool:
@@ -109,16 +151,17 @@ def _numbers_rows(name: str, cells: list[str]) -> bool:
     return counts or _IDENTIFIER.search(name.strip()) is not None
 
 
-def _format_of(content: bytes) -> Format:
+def _format_of(content: bytes, given: Format) -> Format:
     """The dialect by the first lines: the separator that is most often in the first one, and what numbers look like."""
-    lines = content.lstrip()[:100_000].decode("utf-8", "replace").splitlines() or [""]
+    lines = content.lstrip()[:100_000].decode(given.encoding or "utf-8", "replace").splitlines() or [""]
     separator = max(_SEPARATORS, key=lines[0].count)
     cells = [cell.strip() for row in csv.reader(lines, delimiter=separator) for cell in row] if separator != "," else []
     has_commas = any(map(_COMMA.fullmatch, cells)) and not any(map(_POINT.fullmatch, cells))
     format = Format(separator, "," if has_commas else ".")
     first = [cell.strip() for cell in next(csv.reader(lines[:1], delimiter=separator), [])]
     has_data = any(are_dates([cell]) for cell in first) and any(format.number(cell) is not None for cell in first)
-    return Format(format.separator, format.decimal, False if has_data else None)
+    header = given.header if given.header is not None else False if has_data else None
+    return replace(given, separator=format.separator, decimal=format.decimal, header=header)
 
 
 def quoted(text: str) -> str:

@@ -131,7 +131,8 @@ def format_of(cells: Sequence[str], column: str, path: str, span: Span | None) -
     if not ways:
         shown = f": `{texts[0][:40]}`" if texts else ""
         message = f"column `{column}` of {path} holds no dates{shown}"
-        hint = "as in `2024-12-31`, `31.12.2024` or `2024-12-31 23:59`"
+        hint = "as in `2024-12-31`, `31.12.2024` or `2024-12-31 23:59`; others are read as you say: "
+        hint += '`format: "%d-%b-%Y %I:%M %p"` reads `31-Dec-2024 11:59 PM`'
         raise NablacError(Diagnostic(codes.E823, message, span, hint=hint))
     first, moments = ways[0]
     other = next((format for format, others in ways[1:] if others != moments), None)

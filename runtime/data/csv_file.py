@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 _OTHER_SEPARATORS = (";", "\t", "|", ",")
+_QUOTES = 'a quote at the beginning of a cell needs one at its end; a quote within is written twice: `"5"" long"`'
 _AT_ONCE = 1 << 10  # rows that are turned into columns together
 _COMMA = re.compile(r"[+-]?\d[\d.]*,\d+|[+-]?,\d+")
 
@@ -173,13 +174,14 @@ def read_blocks(lines: Iterable[str], path: str, format: Format, report: Report,
 
     `lines` include their line breaks.
     """
-    rows = _records(lines, path, format)
+    names: list[str] = []
+    rows = _records(lines, path, format, names)
     first = next((row for row in rows if row[1]), None)
     if first is None:
         raise NablacError(Diagnostic(codes.E823, f"{path} is empty", place=path))
     line, cells = first
     named = _is_header(cells, f"{path}:{line}", format, report)
-    names = [name.strip() for name in cells] if named else [str(column) for column in range(len(cells))]
+    names += [name.strip() for name in cells] if named else [str(column) for column in range(len(cells))]
     _check_names(names, f"{path}:{line}")
     table = Table(names, [[] for _ in names], [], [], named)
     blank: list[int] = []
@@ -229,20 +231,43 @@ def _report_blank(lines: list[int], names: list[str], path: str, report: Report)
             report.note(f"{path}:{line}", "a blank line is skipped")
 
 
-def _records(lines: Iterable[str], path: str, format: Format) -> Iterator[tuple[int, list[str]]]:
-    """Rows with the line at which each begins; a blank line has no cells."""
-    reader = csv.reader(lines, delimiter=format.separator, strict=True)
+def _records(lines: Iterable[str], path: str, format: Format, names: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Rows with the line at which each begins; a blank line has no cells. Errors name the column, once it is known."""
+    record: list[str] = []  # the lines of a row
+
+    def remembered() -> Iterator[str]:
+        for line in lines:
+            record.append(line)
+            yield line
+
+    reader = csv.reader(remembered(), delimiter=format.separator, strict=True)
     begin = 1
     while True:
         try:
             row = next(reader, None)
         except csv.Error as error:
-            message = f"this cannot be read as CSV: {_reason(error)}"
-            raise NablacError(Diagnostic(codes.E821, message, place=f"{path}:{begin}")) from None
+            column = _broken_cell("".join(record), format.separator)
+            of_name = f", in column `{names[column]}`" if column is not None and column < len(names) else ""
+            message = f"this cannot be read as CSV: {_reason(error)}{of_name}"
+            raise NablacError(Diagnostic(codes.E821, message, place=f"{path}:{begin}", hint=_QUOTES)) from None
         if row is None:
             return
         yield begin, row if any(row) or len(row) > 1 else []
         begin = reader.line_num + 1
+        record.clear()
+
+
+def _broken_cell(row: str, separator: str) -> int | None:
+    """The index of the first cell of a row that is too long, or whose quote is not closed."""
+    index, start, is_quoted = 0, 0, False
+    for at, sign in enumerate(row):
+        if sign == '"':
+            is_quoted = not is_quoted
+        elif sign == separator and not is_quoted:
+            index, start = index + 1, at + 1
+        if at - start > csv.field_size_limit():
+            return index
+    return index if is_quoted else None
 
 
 def _reason(error: csv.Error) -> str:
@@ -253,7 +278,7 @@ def _reason(error: csv.Error) -> str:
     if "expected after" in message:
         return "there is text after a closing quote; a quote inside a cell is written twice"
     if "field limit" in message:
-        return f"a cell has more than {csv.field_size_limit():,} characters; a quote may be unclosed"
+        return f"a cell has more than {csv.field_size_limit():,} characters"
     return message
 
 

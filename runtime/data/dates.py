@@ -31,10 +31,10 @@ class Continued:
     descends: bool = False  # whether it runs backwards
 
 
-def continued(cells: Sequence[Any]) -> Continued | None:
+def continued(cells: Sequence[Any], format: str = "") -> Continued | None:
     """How the last cells of a column go on; None where they are neither dates nor numbers of one step.
 
-    Cells are texts, numbers, or dates as Python has them.
+    Cells are texts, numbers, or dates as Python has them. `format` is how dates are written, where it is known.
     """
     if len(cells) < 2 or any(cell is None for cell in cells):
         return None
@@ -48,7 +48,7 @@ def continued(cells: Sequence[Any]) -> Continued | None:
     if not all(isinstance(cell, str) for cell in cells):
         return None
     texts = [cell.strip() for cell in cells]
-    return _of_dates(texts) or _of_quarters(texts) or _of_counts(texts)
+    return _of_dates(texts, format) or _of_quarters(texts) or _of_counts(texts)
 
 
 def moments(texts: Sequence[str]) -> list[datetime] | None:
@@ -60,19 +60,19 @@ def moments(texts: Sequence[str]) -> list[datetime] | None:
     return None
 
 
-def are_dates(cells: Sequence[Any]) -> bool:
-    """Whether all cells are dates or times, in any order: as Python has them, or texts of one form."""
+def are_dates(cells: Sequence[Any], format: str = "") -> bool:
+    """Whether all cells are dates or times, in any order: as Python has them, or texts of one form, as of `format`."""
     if all(isinstance(cell, date) for cell in cells):
         return bool(cells)
     if not all(isinstance(cell, str) for cell in cells):
         return False
-    return any(True for _ in readings([cell.strip() for cell in cells]))
+    return any(True for _ in _readings([cell.strip() for cell in cells], format))
 
 
-def _of_dates(texts: list[str]) -> Continued | None:
+def _of_dates(texts: list[str], known: str) -> Continued | None:
     """As the first way of writing dates that fits all; one in which every step is the same goes first."""
     candidates: list[Continued] = []
-    for format, moments in readings(texts):
+    for format, moments in _readings(texts, known):
         write = _writer(format, texts, moments)
         way = _by_step(moments, write) if write is not None else None
         if way is not None:
@@ -88,16 +88,33 @@ def readings(texts: list[str]) -> Iterator[tuple[str, list[datetime]]]:
         if time or (between == " " and not zone)
     )
     for format in (*whole, *_MONTHS) if texts else ():
-        try:
-            yield format, [datetime.strptime(text, format) for text in texts]
-        except ValueError:
-            continue
+        moments = _read(texts, format)
+        if moments is not None:
+            yield format, moments
+
+
+def _readings(texts: list[str], known: str) -> Iterator[tuple[str, list[datetime]]]:
+    """The reading by the format that is known, where it fits; else as `readings`."""
+    moments = _read(texts, known) if known and texts else None
+    if moments is None:
+        yield from readings(texts)
+    else:
+        yield known, moments
+
+
+def _read(texts: list[str], format: str) -> list[datetime] | None:
+    """The moments that texts of one format are; None where one of them is not."""
+    try:
+        return [datetime.strptime(text, format) for text in texts]
+    except ValueError:
+        return None
 
 
 def _writer(format: str, texts: list[str], moments: list[datetime]) -> Callable[[datetime], str] | None:
     """What writes dates as the texts are; None where none of the ways does.
 
-    Digits of a fraction, zeros before short numbers, and the colon of a time zone may be there or not.
+    Digits of a fraction, zeros before short numbers, and the colon of a time zone may be there or not, and names of
+    months and days may be in capitals or small letters.
     """
     if format == "%Y%m%d" and any(len(text) != 8 for text in texts):
         return None
@@ -120,10 +137,16 @@ def _writer(format: str, texts: list[str], moments: list[datetime]) -> Callable[
     def zulu(moment: datetime) -> str:
         return f"{padded(moment)[:-5]}Z"
 
-    ways = [padded, *([with_colon, zulu] if "%z" in format else []), unpadded]
+    ways: list[Callable[[datetime], str]] = [padded, *([with_colon, zulu] if "%z" in format else []), unpadded]
+    if any(name in format for name in ("%a", "%A", "%b", "%B", "%p")):
+        ways += [_cased(way, change) for way in ways for change in (str.lower, str.upper)]
     return next(
         (way for way in ways if all(way(moment) == text for moment, text in zip(moments, texts, strict=True))), None
     )
+
+
+def _cased(write: Callable[[datetime], str], change: Callable[[str], str]) -> Callable[[datetime], str]:
+    return lambda moment: change(write(moment))
 
 
 def _of_quarters(texts: list[str]) -> Continued | None:

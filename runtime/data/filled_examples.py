@@ -15,7 +15,7 @@ from runtime.data.examples import Examples
 from runtime.data.filling import fill_of, filled, flagged, means_of
 from runtime.data.rows import Rows
 from runtime.data.stored_rows import change_rows, pick_rows
-from runtime.data.target_gaps import has_target, missing_entries, note_gaps
+from runtime.data.target_gaps import has_target, missing_entries, note_gaps, without_targets
 
 if TYPE_CHECKING:
     from grammar.source import Span
@@ -33,7 +33,7 @@ def fill_examples(examples: Examples, data: Rows, context: Context, span: Span |
                 message = f'column `{name}`: `fill("{fill.method}")` goes by the order of the rows of a series'
                 hint = 'rows of `columns(...)` have none: use `fill("mean")`, or `window(...)`'
                 raise NablacError(Diagnostic(codes.E823, message, fill.span, hint=hint))
-    examples = _with_targets(examples, data.path, context).split(context)
+    examples = _with_targets(examples, data.path, context, span).split(context)
     means: dict[str, float] = {}
     arrays = dict(examples.arrays)
     training = examples.parts["training"]
@@ -49,12 +49,18 @@ def fill_examples(examples: Examples, data: Rows, context: Context, span: Span |
     return replace(examples, arrays=arrays, fills=means)
 
 
-def _with_targets(examples: Examples, path: str, context: Context) -> Examples:
-    """The examples that are learnt from, though some of their targets may be missing: see `has_target`."""
+def _with_targets(examples: Examples, path: str, context: Context, span: Span | None) -> Examples:
+    """The examples that are learnt from, though some of their targets may be missing: see `has_target`.
+
+    NablacError where there are none.
+    """
     if not examples.targets or examples.lines is None:
         return examples
     some, every = missing_entries(examples.arrays[examples.targets[0]])
     kept = has_target(some, every, context.masks)
+    if every.all():
+        names = [name for target in examples.targets for name in examples.columns.get(target, (target,))]
+        raise without_targets(names, path, span)
     note_gaps(some, kept, "row", path, context)
     if kept.all():
         return examples

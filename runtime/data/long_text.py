@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,7 +9,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from grammar.file_kinds import GZIP, kind_of
-from runtime.boundary import BEGINNING, MOST_RATIO, PACKED_FREE, open_regular, refuse_packed, translate_errors
+from runtime.boundary import (
+    BEGINNING,
+    MOST_RATIO,
+    PACKED_FREE,
+    GzipReader,
+    open_regular,
+    refuse_packed,
+    translate_errors,
+)
 from runtime.data.file_rows import most_in_memory
 from runtime.data.source_files import FileState, file_state, unchanged
 from runtime.data.text_lines import decoded_parts
@@ -101,7 +108,7 @@ class _Unpacked:
         self.location = location
         self.packed = os.fstat(file.fileno()).st_size
         self.unpacked = 0
-        self.file = gzip.GzipFile(fileobj=file)
+        self.file = GzipReader(file, location)
 
     def read(self, size: int, /) -> bytes:
         """At most `size` bytes; none at the end of the file."""

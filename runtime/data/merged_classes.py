@@ -34,6 +34,7 @@ def merge_rare(examples: Examples, data: Rows, context: Context) -> Examples:
         return examples
     examples = examples.split(context)
     arrays, classes = dict(examples.arrays), dict(examples.classes)
+    untrained: dict[int, list[str]] = {}  # columns without a rare class, by how many examples one has at the most
     for array, names in examples.columns.items():
         for at, name in enumerate(names):
             request = categories_of(data.categories, name)
@@ -45,16 +46,20 @@ def merge_rare(examples: Examples, data: Rows, context: Context) -> Examples:
             kept = seen >= request.rare
             kept[0] = False  # of UNSEEN itself
             if not (seen[~kept]).any():
-                context.note(data.path, _untrained(name, request.rare))
+                untrained.setdefault(request.rare, []).append(name)
             numbers = np.where(kept, np.cumsum(kept), 0)
             changed[:, at] = numbers[column]
             arrays[array] = changed
             classes[name] = (UNSEEN, *(text for text, keeps in zip(classes[name], kept, strict=True) if keeps))
+    for rare, columns in untrained.items():
+        context.note(data.path, _untrained(columns, rare))
     return replace(examples, arrays=arrays, classes=classes)
 
 
-def _untrained(name: str, rare: int) -> str:
+def _untrained(columns: Sequence[str], rare: int) -> str:
+    listed = ", ".join(f"`{name}`" for name in columns)
+    counted = "1 example" if rare == 1 else f"{rare} examples"
     return (
-        f"no training example has a class of `{name}` with fewer than {rare} examples: its entry for unseen ones is not"
-        " trained (a larger `rare` trains it)"
+        f"every class of {listed} in the training rows has at least {counted}, so nothing is learnt about new classes,"
+        f" and what is predicted for one is by chance (a larger `rare` than {rare} learns it from rare classes)"
     )

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 _MOST_LISTED = 12
 # What to do about a cell of an input that is none of the classes
+_FILLS = (
+    "with `-> fill(...)` in the data that a model is trained on, it takes missing cells; "
+    "`--skip-broken` skips such rows, and reports how many"
+)
 _KEEPS = 'train with `categories(columns: "{}"{})`, which has an entry for {} ones; `--skip-broken` skips such rows'
 
 
@@ -292,9 +296,13 @@ class Rows:
                 kept[row] = False
                 what = f"none of the classes {_list(list(known))}" if known else "not a number"
                 shown = f"`{_shorten(cell)}` is {what}" if cell.strip() else "the cell is empty"
-                hint = self._hint_of_class(name, cell, known, is_input) if known else self.format.hint(cell)
+                hint = self._hint_of_class(name, cell, known, is_input) if known else self._hint_of_number(cell)
                 report.report_broken(f"{self.path}:{self.lines[row]}", f"column `{name}`: {shown}", hint)
         return numbers
+
+    def _hint_of_number(self, cell: str) -> str | None:
+        """What to do about a cell that is no number."""
+        return _FILLS if is_missing(cell) else self.format.hint(cell)
 
     def _hint_of_class(self, name: str, cell: str, known: Mapping[str, float], is_input: bool) -> str | None:
         """What keeps the rows of a cell of no class; None for a target."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 import sys
@@ -19,7 +18,15 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import GZIP, PARQUET, kind_of
 from runtime.atomic_files import is_stream
-from runtime.boundary import BEGINNING, LARGEST_JSON, BrokenFile, check_table, open_regular, translate_errors
+from runtime.boundary import (
+    BEGINNING,
+    LARGEST_JSON,
+    BrokenFile,
+    GzipReader,
+    check_table,
+    open_regular,
+    translate_errors,
+)
 from runtime.data.csv_file import Format, Report, read_blocks, read_table
 from runtime.data.parquet_file import arrow_rows, arrow_values, cell_text, open_parquet, require_pyarrow
 from runtime.data.rows import Rows
@@ -191,7 +198,7 @@ def _opened(path: str) -> Iterator[tuple[BinaryIO, bytes]]:
         file, beginning = _with_beginning(raw)
         if kind_of(beginning) == GZIP:
             with translate_errors(path, "a gzip file"):
-                file, beginning = _with_beginning(gzip.GzipFile(fileobj=file))  # type: ignore[arg-type]
+                file, beginning = _with_beginning(GzipReader(file, path))  # type: ignore[arg-type]
         yield file, beginning
 
 

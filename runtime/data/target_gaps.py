@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.model_spec import mask_name
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.examples import Examples
 from runtime.data.stored_rows import StoredRows, blocks, change_rows
 
 if TYPE_CHECKING:
     from compiler.types import Array
+    from grammar.source import Span
 
 
 def missing_entries(array: Array | StoredRows, columns: Sequence[int] | None = None) -> tuple[Array, Array]:
@@ -35,6 +38,13 @@ def has_target(some: Array, every: Array, masks: bool) -> Array:
     filled numbers, or judged by them.
     """
     return ~(every if masks else some)
+
+
+def without_targets(names: Sequence[str], path: str, span: Span | None) -> NablacError:
+    """The error for data in whose rows no target has a value; `names` are their columns."""
+    listed = ", ".join(f"`{name}`" for name in names)
+    message = f"no row of {path} has a value of {listed}: there is nothing to learn from, or to judge by"
+    return NablacError(Diagnostic(codes.E823, message, span))
 
 
 def note_gaps(some: Array, kept: Array, what: str, path: str, context: Context) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -25,7 +25,7 @@ from runtime.data.read_rows import ReadRows
 from runtime.data.rows import Rows
 from runtime.data.stage_arguments import check_kind, date_formats
 from runtime.data.stored_rows import StoredRows, blocks, change_rows, join_columns, pick_rows
-from runtime.data.target_gaps import has_target, missing_entries, note_gaps
+from runtime.data.target_gaps import has_target, missing_entries, note_gaps, without_targets
 from runtime.data.text_cells import check_window_columns
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     length, horizon, shift, stride = arguments["length"], arguments["horizon"], arguments["shift"], arguments["stride"]
     begin = shift or length  # of the target, counted from the window's start
     rows = max(length, begin + horizon)
-    spans = read.spans
+    spans = _spans_of(read, targets if known else (), data.path, stage)
     whole = table
     means: Mapping[str, float] = {}
     if data.fills:
@@ -130,6 +130,13 @@ def _too_few(count: int, length: int, horizon: int, stage: DataStage) -> NablacE
     rows_are = "1 row is" if count == 1 else f"{count} rows are"
     message = f"{rows_are} too few for windows of {length} and a horizon of {horizon}"
     return NablacError(Diagnostic(codes.E823, message, stage.span, hint="use a shorter window or more data"))
+
+
+def _spans_of(read: ReadRows, targets: Sequence[str], path: str, stage: DataStage) -> list[tuple[int, int]]:
+    """The rows of each series; NablacError where all are to be predicted, and lack these `targets`."""
+    if targets and not read.spans:
+        raise without_targets(targets, path, stage.span)
+    return read.spans
 
 
 def _columns_of(rows: Array | StoredRows, columns: list[int]) -> Array | StoredRows:

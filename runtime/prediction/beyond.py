@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from runtime.data.dates import are_dates, continued
 from runtime.prediction.findings import Findings
 from runtime.prediction.series_rows import SeriesRows
 from runtime.prediction.table_rows import Columns, Keep
@@ -36,7 +35,7 @@ def columns_beyond(series: SeriesRows, length: int, keep: Keep, count: int, find
 def dates_after(series: SeriesRows, name: str) -> Callable[[int], Any] | None:
     """How the dates of a column go on from the last row: those of the table, then by its step; None if by none."""
     later = series.later.get(name, [])
-    how = continued(series.last(name))
+    how = series.continued(name)
     if how is None:
         return None
     return lambda step: later[step - 1] if step <= len(later) else how.after(step - len(later))
@@ -45,15 +44,15 @@ def dates_after(series: SeriesRows, name: str) -> Callable[[int], Any] | None:
 def _date_column(series: SeriesRows, unknown: set[str], count: int) -> str | None:
     """The column that says when a row is: the first that goes on, or whose dates the table has."""
     names = [name for name in series.values if name not in unknown]
-    going_on = (name for name in names if continued(series.last(name)) is not None)
-    of_table = (name for name in names if len(series.later.get(name, ())) >= count and are_dates(series.last(name)))
+    going_on = (name for name in names if series.continued(name) is not None)
+    of_table = (name for name in names if len(series.later.get(name, ())) >= count and series.has_dates(name))
     return next(going_on, None) or next(of_table, None)
 
 
 def _dates(series: SeriesRows, name: str, count: int, findings: Findings) -> list[Any] | None:
     """The dates of a column in the rows after the last; None where there are none, with a note."""
     later = series.later.get(name, [])
-    how = continued(series.last(name))
+    how = series.continued(name)
     if how is None or len(later) >= count:
         return later[:count]
     if how.descends:
@@ -71,7 +70,7 @@ def _note_undated(series: SeriesRows, unknown: set[str], findings: Findings) -> 
     """Note the first column of dates, none of which goes on: there may be several series in the file."""
     for name in series.values:
         last = series.last(name)
-        if name not in unknown and len(set(map(str, last))) > 1 and are_dates(last):
+        if name not in unknown and len(set(map(str, last))) > 1 and series.has_dates(name):
             message = f"the dates in `{name}` do not go on by one step, so the forecast has none"
             one = "" if series.name else "; all rows of a file are read as one series"
             findings.note(series.place, f"{message}{one}")

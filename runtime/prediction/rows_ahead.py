@@ -12,13 +12,14 @@ import numpy as np
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.calendar_features import calendar_of, calendar_requests
+from runtime.data.dates import are_dates, continued
 from runtime.data.filling import fill_of, filled, flagged, gaps_of, requests
 from runtime.data.table_blocks import Block
 from runtime.prediction.beyond import dates_after
 from runtime.prediction.findings import Findings
 from runtime.prediction.predictor import Predictor
-from runtime.prediction.series_rows import SeriesRows
-from runtime.prediction.table_rows import numbers_of
+from runtime.prediction.series_rows import LOOKED_AT, SeriesRows
+from runtime.prediction.table_rows import dated_rows, numbers_of
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -65,6 +66,32 @@ class RowsAhead:
             self.series.place = self.blocks[0].rows.path
         for name in self.series.values:
             self.series.later[name] = [value for block in self.blocks for value in block.values[name]]
+        for block in self.blocks:
+            self._check_dates(block)
+        self._check_dates_beside()
+
+    def _check_dates_beside(self) -> None:
+        """NablacError for rows to predict without a date, in a column of dates that goes on and that nothing reads."""
+        series = self.series
+        beside = [name for name in series.values if name not in {*series.names, *series.targets, *series.formats}]
+        for name in beside:
+            past, later = series.values[name][-LOOKED_AT:], series.later[name]
+            if continued(past) is None or not are_dates(past):
+                continue
+            if not are_dates([*past, *later]):
+                lines = [f"{block.rows.path}:{line}" for block in self.blocks for line in block.rows.lines]
+                for place, cell in zip(lines, later, strict=True):
+                    if not are_dates([past[-1], cell]):
+                        what = f"`{str(cell)[:40]}` is not a date as the others are" if cell else "the cell is empty"
+                        self.findings.report_broken(place, f"column `{name}`: {what}")
+            return
+
+    def _check_dates(self, block: Block) -> None:
+        """NablacError for rows to predict without a date, or whose dates go back."""
+        rows = dated_rows(block, self.predictor)
+        read = rows.read_columns([request.names[0] for request in rows.calendars], self.findings, None)
+        if self.series.order is not None:
+            self.series.order.check(rows, read.kept)
 
     @cached_property
     def from_table(self) -> list[str]:

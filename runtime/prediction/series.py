@@ -88,7 +88,7 @@ class Forecast:
 
     def __init__(self, of: Forecasting, name: str = "") -> None:
         self.of = of
-        self.series = SeriesRows.of(of.predictor, name)
+        self.series = SeriesRows.of(of.predictor, of.findings, name)
         self.ahead = RowsAhead(of.predictor, self.series, of.findings)
         if not of.window.beyond:
             message = "the model looks at no row beyond its window: it predicts none"
@@ -221,7 +221,7 @@ class Past:
 
     def __init__(self, of: Forecasting, name: str = "") -> None:
         self.of = of
-        self.series = SeriesRows.of(of.predictor, name)
+        self.series = SeriesRows.of(of.predictor, of.findings, name)
         self.ahead = RowsAhead(of.predictor, self.series, of.findings)
         self.passed = 0  # rows that were dropped
         self.done = 0  # the first window that is not predicted yet, counted from the rows that are held

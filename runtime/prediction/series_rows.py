@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.date_order import DateOrder
+from runtime.data.dates import Continued, are_dates, continued
 from runtime.data.filling import filled, gaps_of, requests
 from runtime.data.table_blocks import Block
 from runtime.prediction.findings import Findings
@@ -39,6 +42,8 @@ class SeriesRows:
     place: str = ""
     name: str = ""  # where a table has several
     later: dict[str, list[Any]] = field(default_factory=dict)
+    formats: Mapping[str, str] = field(default_factory=dict)  # of the dates in columns that training read
+    order: DateOrder | None = None  # in which their dates go forward
 
     @property
     def what(self) -> str:
@@ -46,15 +51,17 @@ class SeriesRows:
         return f"the series `{self.name}`" if self.name else "the series"
 
     @staticmethod
-    def of(predictor: Predictor, name: str = "") -> SeriesRows:
+    def of(predictor: Predictor, findings: Findings, name: str = "") -> SeriesRows:
         """A series without rows, as a model reads it."""
         names = input_columns(predictor)
         targets = {column for columns in predictor.recipe.fitted.targets.values() for column in columns}
-        return SeriesRows(names, targets, np.empty((0, len(names))), np.empty((0, len(names)), bool), name=name)
+        none, formats = np.empty((0, len(names))), predictor.recipe.fitted.dates
+        order = DateOrder(findings, several=bool(name))
+        return SeriesRows(names, targets, none, none.astype(bool), name=name, formats=formats, order=order)
 
     def add(self, block: Block, predictor: Predictor, findings: Findings) -> None:
         """Add rows; what the model reads of them is filled as in training."""
-        table = numbers_of(block, self.names, predictor, findings)
+        table = numbers_of(block, self.names, predictor, findings, self.order)
         fitted = predictor.recipe.fitted
         fills = requests(fitted.stages)
         before = self.numbers[-1] if len(self.numbers) else None
@@ -78,6 +85,14 @@ class SeriesRows:
     def last(self, name: str) -> list[Any]:
         """The last cells of a column, with those of the rows to predict that the table has."""
         return [*self.values[name], *self.later.get(name, ())][-LOOKED_AT:]
+
+    def continued(self, name: str) -> Continued | None:
+        """How the last cells of a column go on; dates as training read them."""
+        return continued(self.last(name), self.formats.get(name, ""))
+
+    def has_dates(self, name: str) -> bool:
+        """Whether the last cells of a column are dates or times, as training read them or in any other form."""
+        return are_dates(self.last(name), self.formats.get(name, ""))
 
     def check_length(self, length: int) -> None:
         """NablacError where the last `length` rows are not there, or have a gap."""

@@ -11,10 +11,11 @@ import numpy as np
 from runtime.data.by_series import Key, SeriesSplit
 from runtime.data.calendar_features import calendar_requests
 from runtime.data.categories import category_requests
+from runtime.data.date_order import DateOrder
 from runtime.data.examples import Examples
 from runtime.data.filling import filled, requests
 from runtime.data.lags import EarlierRows, Lag, lag_requests
-from runtime.data.rows import Table
+from runtime.data.rows import Rows, Table
 from runtime.data.table_blocks import Block
 from runtime.prediction.answers import Answers
 from runtime.prediction.findings import Findings
@@ -39,10 +40,12 @@ def input_columns(predictor: Predictor) -> list[str]:
     return list(dict.fromkeys(column for name in predictor.types for column in columns.get(name, ())))
 
 
-def numbers_of(block: Block, names: list[str], predictor: Predictor, findings: Findings) -> Table:
+def numbers_of(
+    block: Block, names: list[str], predictor: Predictor, findings: Findings, order: DateOrder | None = None
+) -> Table:
     """Columns of a block as numbers, classes by those of the training; rows that are broken are left out.
 
-    Missing cells are NaN where the training filled them.
+    Missing cells are NaN where the training filled them. `order` looks at the dates of the rows.
     """
     fitted = predictor.recipe.fitted
     fills = requests(fitted.stages)
@@ -50,7 +53,17 @@ def numbers_of(block: Block, names: list[str], predictor: Predictor, findings: F
     calendars = calendar_requests(fitted.stages, fitted.dates)
     lags, categories = lag_requests(fitted.stages), category_requests(fitted.stages)
     rows = replace(block.rows, fills=fills, calendars=calendars, lags=lags, categories=categories)
-    return rows.read_columns(names, findings, None, classes, closed=True, inputs=names)
+    table = rows.read_columns(names, findings, None, classes, closed=True, inputs=names)
+    if order is not None:
+        order.check(dated_rows(block, predictor), table.kept)
+    return table
+
+
+def dated_rows(block: Block, predictor: Predictor) -> Rows:
+    """The rows of a block with the dates that training read, as far as the table has them."""
+    fitted = predictor.recipe.fitted
+    calendars = calendar_requests(fitted.stages, fitted.dates)
+    return replace(block.rows, calendars=tuple(request for request in calendars if request.column in block.rows.cells))
 
 
 def examples_at(block: Block, kept: Array, table: Table) -> Examples:
@@ -68,8 +81,9 @@ def predict_rows(
     texts = TextFeeds.of(fitted, predictor.types)
     names = [name for name in read if name not in texts.columns.values()]
     fills, lags = requests(fitted.stages), lag_requests(fitted.stages)
+    order = DateOrder(findings) if lags else None
     for block in _with_earlier_rows(blocks, lags, predictor.recipe.series_columns, findings) if lags else blocks:
-        table = numbers_of(block, names, predictor, findings)
+        table = numbers_of(block, names, predictor, findings, order)
         rows, table = texts.with_texts(block.rows, table, fitted, findings) if texts.columns else (block.rows, table)
         if not len(table.kept):
             continue

@@ -165,3 +165,54 @@ def test_a_file_that_is_there_is_not_touched(there: str, tmp_path: Path) -> None
     assert done.exit_code == 2 and f"error[E904]: {there} is there already" in done.stderr
     assert [path for path in sorted(tmp_path.rglob("*")) if path.is_file()] == [tmp_path / there]
     assert (tmp_path / there).read_text() == "mine"
+
+
+def test_classes_are_those_of_the_whole_table(tmp_path: Path) -> None:
+    """Also where the first thousands of rows have one, and a class that is rare."""
+    rows = [f"{row % 7}.5,{'a' if row < 5000 else 'c' if row == 5500 else 'b'}" for row in range(6000)]
+    (tmp_path / "t.csv").write_text("x,kind\n" + "\n".join(rows) + "\n")
+    done = invoke("init", "t.csv", folder=tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "# one of 3 classes" in (tmp_path / "t.model").read_text()
+
+
+def test_a_cell_that_makes_a_column_no_numbers_is_named(tmp_path: Path) -> None:
+    rows = [f"{row}.5,{'none at all' if row == 2500 else row},{row}.25" for row in range(3000)]
+    (tmp_path / "t.csv").write_text("a,b,y\n" + "\n".join(rows) + "\n")
+    done = invoke("init", "t.csv", folder=tmp_path)
+    assert "note: left out: b, for `none at all` on line 2502 is not a number\n" in done.stderr
+
+
+def test_the_encoding_can_be_said(tmp_path: Path) -> None:
+    rows = [f"{row},5;{row}" for row in range(20)]
+    (tmp_path / "t.csv").write_bytes("\n".join(["größe;y", *rows]).encode("cp1252"))
+    done = invoke("init", "t.csv", folder=tmp_path)
+    assert done.stderr == (
+        "error[E821]: this is not UTF-8 text: byte 2\n --> t.csv:1\n"
+        "help: if it is in another encoding, such as that of Windows, say so: `--encoding 'cp1252'`\n"
+    )
+    assert invoke("init", "t.csv", "--encoding", "cp1252", folder=tmp_path).exit_code == 0
+    assert 'decimal: ",", encoding: "cp1252"' in (tmp_path / "t.model").read_text()
+
+
+def test_a_first_row_of_names_and_numbers_is_what_is_said(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("\n".join(["a,1", *(f"{row}.5,{row}" for row in range(20))]))
+    done = invoke("init", "t.csv", folder=tmp_path)
+    assert "help: `--header` reads it as names, `--no-header` as data\n" in done.stderr
+    assert invoke("init", "t.csv", "--header", folder=tmp_path).exit_code == 0
+    assert 'csv("t.csv", header: true)' in (tmp_path / "t.model").read_text()
+    assert invoke("init", "images", "--header", folder=tmp_path).exit_code == 2
+
+
+def test_dates_in_another_form_are_named(tmp_path: Path) -> None:
+    rows = [f"{day:02d}-Feb-2024 {hour:02d}:00 AM,{day}.5,{hour}.25" for day in range(1, 20) for hour in range(1, 12)]
+    (tmp_path / "t.csv").write_text("time,a,y\n" + "\n".join(rows) + "\n")
+    how = '`calendar("time", ..., format: ...)`, where `%d-%b-%Y %I:%M %p` is 31-Dec-2024 11:59 PM\n'
+    done = invoke("init", "forecast", "t.csv", folder=tmp_path)
+    assert done.stderr == (
+        "error[E823]: the dates in column `time` of t.csv are in a form that `init` does not read: "
+        "`01-Feb-2024 01:00 AM`\n --> t.csv\n"
+        f"help: write a spec of your own, and say how they are written: {how}"
+    )
+    done = invoke("init", "t.csv", folder=tmp_path)
+    assert f"note: if `time` holds dates (`01-Feb-2024 01:00 AM`), say how they are written: {how}" in done.stderr

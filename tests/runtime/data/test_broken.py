@@ -236,3 +236,13 @@ def test_what_pairs_leaves_out_is_noted(tmp_path: Path) -> None:
         "a message whose translation is marked fuzzy is skipped": ["b.po:7"],
         "a message with markup is skipped": ["b.po:15"],
     }
+
+
+@pytest.mark.parametrize("cell", ["", "NA"])
+def test_a_missing_cell_has_the_hint_that_fills_it(tmp_path: Path, cell: str) -> None:
+    (tmp_path / "t.csv").write_text(f"a,t\n1,2\n{cell},4\n")
+    with pytest.raises(NablacError) as caught:
+        load(tmp_path, 'csv("t.csv") -> columns(inputs: "a", targets: "t")', "x: f32[batch, 1]")
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.place == f"{tmp_path}/t.csv:3"
+    assert diagnostic.hint is not None and "`-> fill(...)`" in diagnostic.hint and "`--skip-broken`" in diagnostic.hint

@@ -42,10 +42,20 @@ def test_rare_classes_share_the_first_entry(tmp_path: Path, rare: str) -> None:
     assert list(examples.classes["city"]) == classes
     assert examples.arrays["city"].tolist() == numbers
     untrained = (
-        "no training example has a class of `city` with fewer than 1 examples: its entry for unseen ones is not trained"
-        " (a larger `rare` trains it)"
+        "every class of `city` in the training rows has at least 1 example, so nothing is learnt about new classes, and"
+        " what is predicted for one is by chance (a larger `rare` than 1 learns it from rare classes)"
     )
     assert notes == ({untrained: [f"{tmp_path}/c.csv"]} if rare == ", rare: 1" else {})
+
+
+def test_columns_without_rare_classes_have_one_note(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text("city,shop,t\n" + "Rome,1,1\nOslo,2,2\n" * 3)
+    notes: dict[str, list[str]] = {}
+    data = 'csv("c.csv") -> categories(["city", "shop"]) -> columns(inputs: ["city", "shop"], targets: "t")'
+    load(tmp_path, data, "city: i64[batch]; input shop: i64[batch]", TARGET, notes=notes)
+    ((note, places),) = notes.items()
+    assert note.startswith("every class of `city`, `shop` in the training rows has at least 2 examples, so")
+    assert places == [f"{tmp_path}/c.csv"]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)

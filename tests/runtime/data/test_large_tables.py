@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import pytest
 from compiler.model_spec import EXAMPLE_WEIGHT
 from runtime.data import filling, scaling, stored_rows, table_blocks, windows
 from runtime.data.file_rows import VARIABLE
+from runtime.data.stages import ON_LARGE_TABLES
+from tests.paths import ROOT
 from tests.runtime.data.descriptions import load, refused
 from tests.runtime.data.test_stored_rows import assert_same
 
@@ -237,13 +240,23 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "a quote that is never closed": (
         "a,b\n" + "1,2\n" * 300 + '1,"2\n' * 1,
         'csv("t.csv") -> columns(inputs: "a", targets: "b")',
-        "E821 HERE/t.csv:302: this cannot be read as CSV: this quote is never closed",
+        "E821 HERE/t.csv:302: this cannot be read as CSV: this quote is never closed, in column `b`",
     ),
     "no rows": ("a,b\n", 'csv("t.csv") -> columns(inputs: "a", targets: "b")', "E823 : HERE/t.csv has no rows"),
     "dates that may be read in two ways": (
         "a,b\n" + "".join(f"{1 + row % 12}/{1 + row // 12}/2024,{row}\n" for row in range(120)),
         'csv("t.csv") -> calendar("a", features: "hour") -> columns(inputs: "b", targets: "b")',
         "E823 : the dates in column `a` of HERE/t.csv may be read in two ways: `1/1/2024`",
+    ),
+    "no target in any row": (
+        "a,b\n" + "1,\n" * 300,
+        'csv("t.csv") -> fill("mean") -> columns(inputs: "a", targets: "b")',
+        "E823 : no row of HERE/t.csv has a value of `b`: there is nothing to learn from, or to judge by",
+    ),
+    "all rows to be predicted": (
+        "s,a,b\n" + "x,1,\n" * 300,
+        'csv("t.csv") -> by("s") -> fill("forward") -> window(["a", "b"], length: 2, target: "b", known: "a")',
+        "E823 : no row of HERE/t.csv has a value of `b`: there is nothing to learn from, or to judge by",
     ),
 }
 
@@ -281,3 +294,17 @@ def test_a_day_past_the_first_rows_says_how_dates_are_written(tmp_path: Path, on
     stored = load(tmp_path, data, "x: f32[batch, 1]", "t: f32[batch, 1]")
     assert_same(in_memory, stored)
     assert stored.dates == in_memory.dates == {"when": "%d/%m/%Y %H:%M"}
+
+
+@pytest.mark.parametrize("stage", ['categories("a")', 'tokens(columns: "a", length: 4)'])
+def test_what_needs_all_rows_is_refused_and_listed(tmp_path: Path, stage: str, on_disk: Callable[[], None]) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n" + "x,1\n" * 300)
+    on_disk()
+    name = stage.partition("(")[0]
+    assert refused(tmp_path, f'csv("t.csv") -> {stage} -> columns(inputs: "a", targets: "b")') == (
+        f"E913 : `{name}` needs all rows of HERE/t.csv in memory, and the file is too large for that"
+    )
+    (page,) = (ROOT / "specs" / "diagnostics").glob("E913-*.md")
+    listed, others = page.read_text().partition("Two stages need all rows")[2].split("All others (")
+    assert f"`{name}(" in listed
+    assert set(re.findall(r"`(\w+)`", others.partition(" read it")[0])) == ON_LARGE_TABLES

@@ -117,7 +117,17 @@ FAULTS: dict[str, tuple[str, bytes, str]] = {
     "an open quote": (
         "t.csv",
         b'a,b\n1,2\n3,"4\n',
-        "E821 FILE:3: this cannot be read as CSV: this quote is never closed",
+        "E821 FILE:3: this cannot be read as CSV: this quote is never closed, in column `b`",
+    ),
+    "a cell without an end": (
+        "t.csv",
+        b"a,b,c\n1,2,3\n4," + b"x" * 140_000 + b",5\n",
+        "E821 FILE:3: this cannot be read as CSV: a cell has more than 131,072 characters, in column `b`",
+    ),
+    "a gzip file that is damaged": (
+        "t.csv.gz",
+        gzip.compress(b"a,b\n" + b"1,2\n" * 50)[:-8] + bytes(8),
+        "E821 FILE: this gzip file is damaged",
     ),
     "no text": ("t.csv", b"a,b\n1,2\n\xff,4\n", "E821 FILE:3: this is not UTF-8 text: byte 8"),
     "no text later": (
@@ -131,7 +141,7 @@ FAULTS: dict[str, tuple[str, bytes, str]] = {
     "half a gzip file": (
         "t.csv.gz",
         gzip.compress(b"a,b\n" + b"1,2\n" * 50)[:-20],
-        "E821 FILE: this cannot be read as ",
+        "E821 FILE: this gzip file is cut off: it ends before its content does",
     ),
     "no rows of JSON": ("t.jsonl", b"\n\n", "E823 FILE: FILE has no rows"),
     "a number in a line": (

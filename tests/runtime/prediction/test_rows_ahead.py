@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -156,6 +157,56 @@ def test_dates_go_on_by_themselves(later: int) -> None:
     columns = results(of_hours(inputs=("v", "hour")), table, steps=6)
     assert columns["predicted_v"] == [23002, 2, 1002, 3002, 4002, 5002]
     assert columns["time"] == HOURS[3:9]
+
+
+@pytest.mark.parametrize("later", [0, 1, 3])
+@pytest.mark.parametrize(
+    ("format", "change"),
+    [
+        ("%d-%b-%Y %I:%M %p", str),
+        ("%d-%b-%Y %I:%M %p", str.lower),
+        ("%d-%b-%Y %I:%M %p", str.upper),
+        ("%d.%m.%Y %Hh", str),
+        ("%Y%m%dT%H%M", str),
+        ("%m/%d/%Y %H:%M", str),  # which may be read in two ways
+    ],
+)
+def test_dates_go_on_as_training_reads_them(format: str, change: Callable[[str], str], later: int) -> None:
+    times = [change((datetime(2024, 2, 2, 20) + timedelta(hours=hour)).strftime(format)) for hour in range(6)]
+    predictor = of_hours()
+    fitted = replace(predictor.recipe.fitted, dates={"time": format})
+    predictor = replace(predictor, recipe=replace(predictor.recipe, fitted=fitted))
+    table = {"time": times[: 3 + later], "v": [0.0, 1.0, 2.0, *[None] * later]}
+    assert results(predictor, table) == {"time": times[3:], "step": [1, 2, 3], "predicted_v": [23002, 2, 1002]}
+
+
+# The dates of three past rows and of three to predict, and the diagnostic
+BAD_DATES: dict[str, tuple[str, str]] = {
+    "no date ahead": ("1 2 3 4 x 6", ":6: column `time`: `2024-02-x` is not a date as the others are"),
+    "two past rows swapped": ("2 1 3 4 5 6", ":3: column `time` goes back from `2024-02-2` to `2024-02-1`"),
+    "two later rows swapped": ("1 2 3 4 6 5", ":7: column `time` goes back from `2024-02-6` to `2024-02-5`"),
+    "later rows before the past": ("4 5 6 1 2 3", ":5: column `time` goes back from `2024-02-6` to `2024-02-1`"),
+}
+
+
+@pytest.mark.parametrize("known", [("hour",), ("p",)])
+@pytest.mark.parametrize("case", BAD_DATES)
+def test_dates_that_cannot_be_are_refused_as_in_training(tmp_path: Path, case: str, known: tuple[str, ...]) -> None:
+    """Also where the model reads the dates of past rows alone."""
+    days, message = BAD_DATES[case]
+    path = tmp_path / "t.csv"
+    rows = zip(days.split(), ["1", "2", "3", "", "", ""], strict=True)
+    path.write_text("time,v,p\n" + "".join(f"2024-02-{day},{v},1\n" for day, v in rows))
+    predictor = of_hours(known, ("v", "hour"), 2)
+    fitted = replace(predictor.recipe.fitted, dates={"time": "%Y-%m-%d"})
+    predictor = replace(predictor, recipe=replace(predictor.recipe, fitted=fitted))
+    assert refused(predictor, path)[0] == f"E821 {path}{message}"
+
+
+def test_a_date_that_training_did_not_read_is_not_lost() -> None:
+    table = table_of(3, 2, day=["2024-02-26", "2024-02-27", "2024-02-28", "soon", "2024-03-01"])
+    message, _ = refused(of_known(2, 2), table)
+    assert message == "E821 the table:4: column `day`: `soon` is not a date as the others are"
 
 
 def test_dates_of_the_table_need_no_common_step() -> None:
