@@ -91,7 +91,7 @@ MISTAKES = {
     'model(series=data["series"][:3, :, 0])': (
         "NablacError\n    model(series=data[\"series\"][:3, :, 0])\n\n"
         "error[E803]: `series`: expected f32[batch, time, 1], got an array of shape [3, 20]\n --> input `series`\n"
-        "  = it has 2 axes; the model expects 3\nhelp: where the axis `batch` is missing: `series[None]`"
+        "  = it has 2 axes; the model expects 3\nhelp: where axis 2, of size 1, is missing: `series[..., None]`"
     ),
     'nablac.compile(TEXT.replace("GRU(units)", "GRUU(units)"))': (
         'NablacError\n    nablac.compile(TEXT.replace("GRU(units)", "GRUU(units)"))\n\n'
