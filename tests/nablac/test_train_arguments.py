@@ -68,7 +68,11 @@ ARRAYS: dict[str, tuple[Any, str, str]] = {
     "a misspelt name": ({**DATA, "prize": ROWS}, "E802", "did you mean `price`?"),
     "a list": ([1, 2], "E823", "expected a dict of arrays by input and target name, got a list of 2"),
     "a file": ("line.csv", "E823", "`nablac train --data FILE` reads files"),
-    "numbers for names": ({1: ROWS}, "E823", "expected a dict of arrays by input and target name, got a dict with the key 1"),
+    "numbers for names": (
+        {1: ROWS},
+        "E823",
+        "expected a dict of arrays by input and target name, got a dict with the key 1",
+    ),
     "ragged rows": ({**DATA, "x": [[1, 2], [3]]}, "E823", "`x` is not an array"),
 }
 
