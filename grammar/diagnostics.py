@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import PurePath
+from types import FrameType
 from typing import Annotated, Any, NotRequired, TypedDict, cast
 
 from grammar.codes import Code
@@ -16,6 +17,8 @@ from grammar.limits import MOST_ERRORS
 from grammar.record import ValueRecord
 from grammar.source import Span
 from grammar.visible import shortened, visible
+
+_PACKAGES = frozenset(("grammar", "compiler", "runtime", "nablac"))
 
 TAB_WIDTH = 4
 MOST_SHOWN = MOST_ERRORS  # several files together may have more
@@ -126,19 +129,26 @@ class NablacError(Exception):
         super().__init__("\n\n".join(diagnostic.render() for diagnostic in diagnostics))
 
     def _render_traceback_(self, *_: object) -> list[str]:
-        """What IPython and notebooks show instead of a traceback: the user's line, and the diagnostics."""
-        from itertools import takewhile
+        """What IPython and notebooks show instead of a traceback: the user's calls, and the diagnostics."""
         from traceback import StackSummary, walk_tb
 
-        root = str(PurePath(__file__).parents[1])  # of all that is nablac's
-        before = takewhile(lambda call: not call[0].f_code.co_filename.startswith(root), walk_tb(self.__traceback__))
-        line = "".join(StackSummary.extract(iter([*before][-1:])).format())
-        return [f"{type(self).__name__}\n{line}\n{self}"]
+        calls = [call for call in walk_tb(self.__traceback__) if not _is_ours(call[0])]
+        lines = "".join(StackSummary.extract(iter(calls)).format())
+        return [f"{type(self).__name__}\n{lines}\n{self}"]
 
     @property
     def exit_code(self) -> int:
         """The highest exit status of its diagnostics."""
         return max((diagnostic.exit_code for diagnostic in self.diagnostics), default=1)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    """Whether a call is in nablac's code, or in IPython's, which runs the cell."""
+    package = frame.f_globals.get("__name__", "").partition(".")[0]
+    if package in ("IPython", "ipykernel"):
+        return True
+    root = str(PurePath(__file__).parents[1])  # of the packages in a checkout, and of `nablac` in an installation
+    return package in _PACKAGES and frame.f_code.co_filename.startswith(root)
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from grammar import codes
@@ -86,6 +87,7 @@ class CallbackCalls:
 
     def check(self, folder: Path | None = None) -> None:
         """Raise what a callback has raised, with a note on the unfinished run in `folder`."""
+        __tracebackhide__ = True  # as in `fit`
         if self._raised is not None:
             if folder is not None:
                 self._raised.add_note(f"the run is saved: `train(folder={str(folder)!r}, resume=True)` continues it")
@@ -102,7 +104,7 @@ class CallbackCalls:
                 self._stop(str(stop))
             except Exception as error:
                 if self._raised is None:
-                    self._raised = error
+                    self._raised = error.with_traceback(_below(error.__traceback__))
                 self._stop(f"a callback raised {type(error).__name__}")
                 break
         for name, tracker in list(self._trackers.items()):
@@ -119,6 +121,11 @@ class CallbackCalls:
         if self._loop is not None:
             self._loop.ending = Ending.CALLBACK
             self._loop.stop_reason = self._loop.stop_reason or reason
+
+
+def _below(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback without the call in this file; itself where a callback could not even be called."""
+    return trace.tb_next or trace if trace is not None else None
 
 
 def _handler(callback: Any, method: str) -> Callable[..., Any] | None:

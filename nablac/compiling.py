@@ -16,6 +16,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Source
 from nablac.arguments import float_type, plain
 from nablac.model import Model
+from nablac.spec_names import model_named, shipped_specs
 
 
 def compile(
@@ -30,14 +31,14 @@ def compile(
     device: str = "cpu",
     **hypers: Any,
 ) -> Model:
-    """Compile a `.model` file, or the text of one, to a model ready to be called.
+    """Compile a `.model` file, the text of one, or a spec that comes with nablac, by its name, as "forecaster".
 
     NablacError holds every mistake in the text. `dtype` is a float type, by nablac's or NumPy's name. `hypers` override
     the model's hyperparameters; a text is read as the language reads it.
     """
     text = str(path_or_text)
     is_text = isinstance(path_or_text, str) and ("\n" in text or "{" in text or not text.strip())
-    program = program_of(Source("<text>", text)) if is_text else load_program(text)
+    program = program_of(Source("<text>", text)) if is_text else load_program(_spec_named(path_or_text))
     return from_program(
         program,
         model=model,
@@ -51,6 +52,17 @@ def compile(
     )
 
 
+def _spec_named(path: str | Path) -> str:
+    """The file of a spec; NablacError for the folder of a run, which `load` reads."""
+    from runtime.training.trained import RECORD
+
+    file = model_named(Path(path))
+    if (file / RECORD).is_file():
+        message, hint = f"{file} is the folder of a run", f"`nablac.load({str(file)!r})` reads it"
+        raise NablacError(Diagnostic(codes.E902, message, place=str(file), hint=hint))
+    return str(path if file == Path(path) else file)
+
+
 def load(
     path: str | Path,
     weights: str | Path | None = None,
@@ -62,7 +74,7 @@ def load(
     `path` may be the folder of a run instead, for the trained model.
     """
     if not Path(path).is_dir():
-        if not Path(path).exists():
+        if not Path(path).exists() and str(path) not in shipped_specs():
             raise NablacError(Diagnostic(codes.E901, f"there is no run or file {path}", place=str(path)))
         if weights is None:
             raise NablacError(

@@ -7,6 +7,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
+
 _FIXED_WIDTH = (
     "font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace; "
     "line-height: 1.3; white-space: pre; overflow-x: auto; margin: 0"
@@ -27,10 +30,16 @@ class Picture(str):
     """An SVG picture as text."""
 
     def save(self, path: str | Path) -> None:
-        """Write it to a file, atomically; NablacError if that fails."""
+        """Write it to an SVG file, atomically; NablacError for the suffix of another format, and if that fails."""
+        from nablac.output_suffixes import is_foreign
         from runtime.atomic_files import write_bytes
 
-        write_bytes(Path(path), self.encode())
+        target = Path(path)
+        if is_foreign(target, (".svg",)):
+            message = f"a picture is saved as SVG, which no `{target.suffix}` file holds"
+            hint = f"name it {target.with_suffix('.svg')}: browsers and many programs convert it"
+            raise NablacError(Diagnostic(codes.E904, message, place=str(target), hint=hint))
+        write_bytes(target, self.encode())
 
     def _repr_html_(self) -> str:
         return as_image(self)

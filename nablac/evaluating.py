@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from warnings import warn
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from nablac.arguments import call_by_name
 
 if TYPE_CHECKING:
+    from compiler.model_spec import ModelSpec
     from runtime.data.examples import Examples
     from runtime.training.run_record import Record
     from runtime.training.training_run import Training
@@ -24,6 +27,20 @@ class Split:
     options: dict[str, Any] = field(default_factory=dict)
     record: Record | None = None
     run: Path | None = None
+    arrays: Examples | None = None  # instead of the data of the train block
+
+    def examples(self, model: ModelSpec) -> Examples | None:
+        """The arrays of the training; None for the data of the train block, and NablacError if it names none."""
+        from compiler.elaborate.data import SOURCES
+
+        if self.arrays is None and model.training is not None:
+            if not model.training.data or model.training.data[0].name not in SOURCES:
+                message = "the train block names no data"
+                if self.run is not None:
+                    message = f"{self.run} was trained on arrays, which a run does not keep"
+                hint = call_by_name("evaluate", model)
+                raise NablacError(Diagnostic(codes.E824, message, place=model.graph.name, hint=hint))
+        return self.arrays
 
     def check(self, examples: Examples) -> None:
         """NablacError if the data has changed since the run began."""
@@ -38,7 +55,15 @@ def evaluate(training: Training, part: str | None, split: Split) -> dict[str, fl
     """The loss and the metrics of a part of the data, whose split is checked."""
     data = training.data
     split.check(data)
+    warn_of_notes(training)
     return training.evaluate(choose_part(data, part))
+
+
+def warn_of_notes(training: Training) -> None:
+    """Warn of what was changed or skipped in reading arrays."""
+    if training.examples is not None:
+        for message in training.context.notes:
+            warn(f"note: {message}", stacklevel=4)
 
 
 def choose_part(data: Examples, part: str | None) -> str:

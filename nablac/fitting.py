@@ -7,17 +7,18 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from warnings import warn
 
 from nablac.callback_calls import CallbackCalls, callbacks_of, history_of
+from nablac.evaluating import warn_of_notes
 from nablac.notebook_progress import NotebookProgress, in_notebook
 from nablac.run_progress import Progress
 from nablac.trackers.tracker_entries import trackers_of
 from runtime.data.fitted import read_fitted
-from runtime.training.folder import RunFolder
+from runtime.training.folder import RUN, RunFolder
 from runtime.training.loop import Ending
 from runtime.training.not_finite import NotFinite
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from runtime.training.loop import Loop
     from runtime.training.trained import Trained
     from runtime.training.training_run import Training
+
+
+_RUN = replace(RUN, resume=lambda folder: f"train(folder={str(folder)!r}, resume=True)", another="folder")
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ def fit(
 
     Then raises what a callback has raised, or KeyboardInterrupt. NablacError if training cannot continue.
     """
+    __tracebackhide__ = True  # from an error of the user's callback: IPython and pytest show the frames beside it
     callbacks = callbacks_of(watching.callbacks)
     with ExitStack() as stack:
         run = None
@@ -55,9 +60,10 @@ def fit(
             training.fitted = read_fitted(folder)
             run = stack.enter_context(RunFolder.resume(folder, training))
         loop = training.loop(run.checkpoints if run is not None else None, resume)
+        warn_of_notes(training)
         trackers = trackers_of(watching.trackers, _warn)
         if folder is not None and not resume:
-            run = stack.enter_context(RunFolder.begin(folder, training, loop))
+            run = stack.enter_context(RunFolder.begin(folder, training, loop, _RUN))
         calls = CallbackCalls(callbacks, trackers, _warn)
         with calls.failures():
             _run(training, loop, run, calls, watching.progress)

@@ -88,6 +88,7 @@ class Model(TrainableModel):
     def weights(self) -> dict[str, Array]:
         """All parameters and buffers by path, including those that only the loss reads.
 
+        NablacError for another array that does not fit: by its path, its shape, or its kind of numbers.
         An array that takes the place of another counts from the next call on. One that is changed in place does so on
         the NumPy backend, which from now on computes nothing from weights before a call.
         """
@@ -100,10 +101,12 @@ class Model(TrainableModel):
         """The contents of `weights`, for a caller that changes none of them."""
         if self._weights is None:
             from compiler.training.losses import whole_graph
+            from nablac.model_weights import ModelWeights
             from runtime.initialization import initialize
 
             trained = self._trained.weights if self._trained is not None else {}
-            self._weights = {**trained, **initialize(whole_graph(self.spec), self.seed, trained)}
+            drawn = initialize(whole_graph(self.spec), self.seed, trained)
+            self._weights = ModelWeights(self.name, {**trained, **drawn})
         return self._weights
 
     def draw_weights(self) -> Mapping[str, Array]:
@@ -199,11 +202,13 @@ class Model(TrainableModel):
         step = self._trained.step if self._trained is not None else None
         save_trained(path, Trained(self.read_weights(), self.fitted, step))
 
-    def __call__(self, **inputs: Any) -> dict[str, Array]:
+    def __call__(self, *unnamed: Never, **inputs: Any) -> dict[str, Array]:
         """Run the model on arrays by input name; NablacError if one is missing or does not fit."""
         from runtime.stopped import StoppedByData
         from runtime.table_lookups import outside_of_table
 
+        if unnamed:
+            raise self._signature.not_by_name(len(unnamed))
         arrays, sizes = self._signature.check(self._seeded(inputs), held=self.read_weights())
         self._tables.check(arrays, sizes)
         try:
@@ -257,7 +262,7 @@ class Model(TrainableModel):
             unfed = {key: kept for key, kept in self._runners.items() if not key}
             self._runners = {**unfed, fed: runner}
         outputs, updates = runner.run(feeds, sizes, weights)
-        weights.update(updates)
+        dict.update(weights, updates)  # which fit
         return outputs
 
     @cached_property
@@ -382,6 +387,7 @@ class Model(TrainableModel):
         the model was compiled in, which is inference unless `compile` was told otherwise.
         """
         from compiler.training.gradients import gradient_graph
+        from nablac.model_weights import ModelWeights
         from runtime.initialization import initialize
         from runtime.training.trained import in_raw_data
 
@@ -390,7 +396,8 @@ class Model(TrainableModel):
         differentiated = Model(
             ModelSpec(graph, self.hypers, mode=spec.mode), seed=self.seed, backend=self.backend, device=self.device
         )
-        differentiated._weights = initialize(differentiated.graph, self.seed, self.read_weights())
+        weights = initialize(differentiated.graph, self.seed, self.read_weights())
+        differentiated._weights = ModelWeights(differentiated.name, weights)
         return differentiated
 
     def _seeded(self, inputs: Mapping[str, Any]) -> dict[str, Any]:

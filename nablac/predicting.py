@@ -7,11 +7,15 @@ from dataclasses import fields, replace
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Protocol
 
+from compiler.lazy import LazyModule
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from nablac.arguments import check_float_inputs
 from runtime.foreign_arrays import from_torch
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from compiler.graph import Graph
     from compiler.types import Array
     from compiler.units import Unit
@@ -20,6 +24,10 @@ if TYPE_CHECKING:
     from runtime.prediction.predictions import Predictions
     from runtime.prediction.predictor import Predictor
     from runtime.text.tokenizers import Tokenizer
+else:
+    np = LazyModule("numpy")
+
+_MOST_LISTED = 8  # columns in a hint
 
 
 class Trained(Protocol):
@@ -80,12 +88,35 @@ def predictions(model: Trained, inputs: Sequence[Any], skip_broken: bool, option
         hint = did_you_mean(unknown, known) or f"there are {', '.join(known)}"
         raise NablacError(Diagnostic(codes.E402, f"`predict` has no option `{unknown}`", place=unknown, hint=hint))
     findings = Findings(skip_broken)
-    parts = list(predict(predictor_of(model), _inputs(inputs), Request(**options), findings))
+    predictor = predictor_of(model)
+    by_name = _calls_by_name(predictor)
+    predictor = replace(predictor, without_recipe=f"as after training on arrays: {by_name}")
+    parts = list(predict(predictor, _inputs(inputs, predictor, by_name), Request(**options), findings))
     return Predictions.of(parts, findings.lines())
 
 
-def _inputs(inputs: Sequence[Any]) -> Inputs:
-    """Names of files, or the columns of one mapping or data frame; NablacError for anything else."""
+def _calls_by_name(predictor: Predictor) -> str:
+    """How a prediction, or else the model, is called with columns or arrays by name."""
+    columns = [column for name in predictor.types for column in predictor.recipe.columns_of(name) or (name,)]
+    entries = ", ".join(f'"{column}": ...' for column in columns[:_MOST_LISTED])
+    more = ", ..." if len(columns) > _MOST_LISTED else ""
+    keywords = ", ".join(f"{name}=..." for name in predictor.types)
+    return f"`predict({{{entries}{more}}})` takes columns or arrays by name, as `model({keywords})` takes arrays"
+
+
+def _inputs(inputs: Sequence[Any], predictor: Predictor, by_name: str) -> Inputs:
+    """Names of files, or the columns of one mapping or data frame; NablacError for anything else.
+
+    And for integers as a float input of arrays, as in a call.
+    """
+    taken = _files_or_columns(inputs, by_name)
+    recipe = predictor.recipe
+    if isinstance(taken, Mapping) and recipe.stage("columns") is None and recipe.stage("window") is None:
+        check_float_inputs(predictor.types, taken, {name: np.asarray(taken[name]) for name in taken})
+    return taken
+
+
+def _files_or_columns(inputs: Sequence[Any], by_name: str) -> Inputs:
     if len(inputs) == 1 and not isinstance(inputs[0], (str, PathLike)):
         (table,) = inputs
         if isinstance(table, Mapping):
@@ -94,5 +125,5 @@ def _inputs(inputs: Sequence[Any]) -> Inputs:
             return {str(name): table[name] for name in table.columns}
     if not all(isinstance(path, (str, PathLike)) for path in inputs):
         message = "an input is the name of a file, a dict of columns, or a data frame"
-        raise NablacError(Diagnostic(codes.E823, message, place="inputs"))
+        raise NablacError(Diagnostic(codes.E823, message, place="inputs", hint=by_name))
     return [str(fspath(path)) for path in inputs]

@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
-from nablac.arguments import arrays_of, plain
+from nablac.arguments import arrays_of, not_by_name, plain
 from nablac.model_views import ModelViews
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class TrainableModel(ModelViews):
     def train(
         self,
         data: Arrays | None = None,
-        *,
+        *unnamed: Never,
         folder: str | Path | None = None,
         resume: bool = False,
         callbacks: AnyCallback | Sequence[AnyCallback] = (),
@@ -80,10 +80,13 @@ class TrainableModel(ModelViews):
         Afterwards the model has the best weights and works in raw units, also where Ctrl-C or an error of a callback
         ends the run: these are raised once the run is saved. NablacError if training cannot continue.
         """
+        __tracebackhide__ = True  # as in `fit`
         from nablac.evaluating import Split
         from nablac.fitting import Watching, fit
         from runtime.training.run_options import options_of
 
+        if unnamed:
+            raise not_by_name(f"{1 + len(unnamed)} arguments without names", "train", self.spec)
         own = {"backend": self.backend, "device": self.device, "seed": self.seed}
         asked = {"backend": backend, "device": device, "seed": seed}
         options = {
@@ -103,7 +106,8 @@ class TrainableModel(ModelViews):
             "memory_budget": plain(memory_budget),
         }
         training = self._training_on(data, options_of(options), drawn_anew=True)
-        split = Split({name: options[name] for name in ("validation", "seed", "overfit", "skip_broken")})
+        names = ("validation", "seed", "overfit", "skip_broken")
+        split = Split({name: options[name] for name in names}, arrays=training.examples)
 
         def take(trained: Trained) -> None:
             self._take(trained)
@@ -115,7 +119,7 @@ class TrainableModel(ModelViews):
     def evaluate(
         self,
         data: Arrays | str | Path | None = None,
-        *,
+        *unnamed: Never,
         part: str | None = None,
         batch: int | None = None,
         skip_broken: bool = False,
@@ -130,6 +134,8 @@ class TrainableModel(ModelViews):
         from nablac.evaluating import Split, evaluate
         from runtime.training.run_options import Options
 
+        if unnamed:
+            raise not_by_name(f"{1 + len(unnamed)} arguments without names", "evaluate", self.spec)
         split = self._split or Split()
         file = str(data) if isinstance(data, (str, PathLike)) else None
         own = Options(backend=self.backend, device=self.device, seed=self.seed, batch=plain(batch))
@@ -140,6 +146,8 @@ class TrainableModel(ModelViews):
             options = options if file is None else replace(options, data=file)
         options = replace(options, skip_broken=skip_broken or options.skip_broken)
         training = self._training_on(None if file else data, options)
+        if data is None:
+            training.examples = split.examples(self.spec)
         return evaluate(training, part, split if data is None else Split())
 
     def _training_on(self, data: Arrays | str | Path | None, options: Options, drawn_anew: bool = False) -> Training:
@@ -157,5 +165,6 @@ class TrainableModel(ModelViews):
             start = Trained(self.read_weights(), self.fitted, step)
         training = Training(self._source, options, start, folder=self._folder)
         if data is not None:
-            training.examples = from_arrays(arrays_of(data), "data")
+            method = "train" if drawn_anew else "evaluate"
+            training.examples = from_arrays(arrays_of(data, self.spec, method), "data")
         return training

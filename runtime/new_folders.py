@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,20 +14,28 @@ from runtime.atomic_files import Unwritable
 
 @dataclass(frozen=True)
 class FolderKind:
-    """What a folder is of, such as a run: its name in messages, the file by which it is told, and its error code."""
+    """What a folder is of, such as a run: its name in messages, the file by which it is told, and its error code.
+
+    `resume` is the call or option that resumes a folder, and `another` the one that names another.
+    """
 
     name: str
     record: str
     code: Code
+    resume: Callable[[Path], str] = lambda folder: f"--resume {shell_word(folder)}"
+    another: str = "-o"
 
 
 def new_folder(path: Path | None, base: Path, kind: FolderKind) -> Path:
     """`path`, or the next number under `base`; NablacError for anything but an empty folder that is there already."""
     target = path or _next(base)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        message, hint = f"{target} already exists and is not empty", f"use another `-o` for a new {kind.name}"
+        message, hint = (
+            f"{target} already exists and is not empty",
+            f"use another `{kind.another}` for a new {kind.name}",
+        )
         if (target / kind.record).is_file():
-            hint = f"`--resume {shell_word(target)}` resumes this {kind.name}; {hint}"
+            hint = f"`{kind.resume(target)}` resumes this {kind.name}; {hint}"
         raise NablacError(Diagnostic(kind.code, message, place=str(target), hint=hint))
     return target
 

@@ -102,6 +102,12 @@ class Signature:
             raise NablacError(*wrong)
         return arrays, sizes
 
+    def not_by_name(self, count: int) -> NablacError:
+        """The error for arrays that a call passes without names."""
+        names = ", ".join(f"{name}={name}" for name in self.inputs if name != SEED)
+        message = f"{self.name} takes its inputs by name, and the call has {count} without one"
+        return NablacError(Diagnostic(codes.E801, message, place="the call", hint=f"`model({names})`"))
+
     @cached_property
     def _limits(self) -> tuple[Limit, ...]:
         return limits(self._graph) if self._graph is not None else ()
@@ -126,8 +132,8 @@ class Signature:
         if array.ndim != type.rank:
             message = _expected(name, type, array)
             shown, hint = f"it has {_axes(array.ndim)}; the model expects {type.rank}", None
-            if array.ndim == type.rank - 1 and isinstance(type.shape[0], Dim):
-                hint = f"where the axis `{type.shape[0]}` is missing: `{name}[None]`"
+            if array.ndim == type.rank - 1:
+                hint = _missing_axis(name, array.shape, type.shape)
             raise NablacError(Diagnostic(codes.E803, message, place=f"input `{name}`", note=shown, hint=hint))
         for axis, (size, actual) in enumerate(zip(type.shape, array.shape, strict=True)):
             if isinstance(size, int) and size != actual:
@@ -233,16 +239,26 @@ def _convert(name: str, argument: Any, type: TensorType) -> Array:
         raise NablacError(Diagnostic(codes.E803, message, place=f"input `{name}`", note=reason)) from None
     if array.dtype == wanted:
         return array
+    check_same_kind(name, argument, array, type)
+    try:
+        return convert(array, wanted)
+    except CannotConvert as error:
+        message, note = f"`{name}` is {type}, and {error.reason}", f"at index {list(error.index or ())}"
+        raise NablacError(Diagnostic(codes.E804, message, place=f"input `{name}`", note=note)) from None
+
+
+def check_same_kind(name: str, argument: Any, array: Array, type: TensorType) -> None:
+    """NablacError for an argument, read as `array`, of another kind than the input: integers for floats, say.
+
+    Numbers in lists have no dtype, and integers there count as floats.
+    """
     given_kind, wanted_kind = kind_of(array.dtype), type.dtype.kind
+    if given_kind == wanted_kind:
+        return
     plain = isinstance(argument, (list, tuple, int, float)) and _is_plain(argument)
-    agree = given_kind == wanted_kind or (given_kind, wanted_kind) == ("int", "float")
-    if (plain and (agree or not array.size)) or given_kind == wanted_kind:
-        try:
-            return convert(array, wanted)
-        except CannotConvert as error:
-            message, note = f"`{name}` is {type}, and {error.reason}", f"at index {list(error.index or ())}"
-            raise NablacError(Diagnostic(codes.E804, message, place=f"input `{name}`", note=note)) from None
-    hint = f"convert it: `array.astype({wanted.name!r})`" if given_kind else None
+    if plain and ((given_kind, wanted_kind) == ("int", "float") or not array.size):
+        return
+    hint = f"convert it: `array.astype({type.dtype.numpy.name!r})`" if given_kind else None
     if given_kind is None:
         hint = "a tensor holds numbers; turn texts into tokens first" if array.dtype.kind in "US" else None
     message = f"`{name}`: expected {type}, got {name_of(array.dtype)}"
@@ -263,6 +279,18 @@ def _is_plain(argument: Any) -> bool:
 
 def _is_known(size: Size, sizes: Mapping[str, int]) -> bool:
     return isinstance(size, int) or symbols(size) <= sizes.keys()
+
+
+def _missing_axis(name: str, shape: tuple[int, ...], wanted: tuple[Size, ...]) -> str | None:
+    """A hint at the first axis of size 1 with which the shape agrees with what is wanted; None if there is none."""
+    last = len(shape)
+    for axis, size in enumerate(wanted):
+        whole = (*shape[:axis], 1, *shape[axis:])
+        if all(isinstance(other, Dim) or other == actual for other, actual in zip(wanted, whole, strict=True)):
+            index = "..., None" if 0 < axis == last else ", ".join([":"] * axis + ["None"])
+            what = f"the axis `{size}`" if isinstance(size, Dim) else f"axis {axis}, of size 1,"
+            return f"where {what} is missing: `{name}[{index}]`"
+    return None
 
 
 def _axes(number: int) -> str:

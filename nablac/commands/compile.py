@@ -22,7 +22,6 @@ from nablac.commands.options import (
     weight_options,
 )
 from nablac.commands.output import is_verbose, note, print_json, skip_without_kernels, stage
-from nablac.commands.output_suffixes import check_suffix
 from nablac.commands.pass_report import PassReport, section
 from nablac.commands.quantized_file import (
     ComparisonJson,
@@ -35,6 +34,7 @@ from nablac.commands.quantized_file import (
 )
 from nablac.commands.target_options import target_options
 from nablac.commands.target_report import TargetJson, say_what_leaves, target_facts
+from nablac.output_suffixes import check_suffix
 from runtime.atomic_files import resolve_link, scratch
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from grammar import codes
 from nablac.commands.model_setup import choose_model, set_up_model
 from nablac.commands.options import ModelOptions, model_options, output_options, weight_options
 from nablac.commands.output import FileJson, TextJson, note, print_json
-from nablac.commands.output_suffixes import check_suffix
+from nablac.output_suffixes import check_suffix
 
 if TYPE_CHECKING:
     from compiler.graph import Graph

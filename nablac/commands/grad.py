@@ -11,9 +11,9 @@ from compiler.targets import EXPORT_TARGETS, ORT_CPU
 from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import ModelOptions, model_options, output_options, weight_options
 from nablac.commands.output import FileJson, TextJson, note, print_json
-from nablac.commands.output_suffixes import check_suffix
 from nablac.commands.target_options import target_options
 from nablac.commands.target_report import TargetJson, say_what_leaves, target_facts
+from nablac.output_suffixes import check_suffix
 
 
 class GradientFileJson(TargetJson):

@@ -17,8 +17,9 @@ from compiler.types import FLOATS
 from grammar.diagnostics import NablacError
 from grammar.record import ValueRecord
 from grammar.visible import shell_word
-from nablac.commands.named_models import ModelFile, is_shipped, names_in_file
+from nablac.commands.named_models import ModelFile, names_in_file
 from nablac.commands.output import remember
+from nablac.spec_names import is_shipped
 from runtime.backends import BACKENDS, device_named
 from runtime.training.option_ranges import LEAST, MOST_VALIDATION
 

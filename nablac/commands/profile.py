@@ -16,8 +16,8 @@ from nablac.commands.options import (
     weight_options,
 )
 from nablac.commands.output import note, print_json
-from nablac.commands.output_suffixes import check_suffix
 from nablac.commands.training_setup import seed_of_step, set_up_step
+from nablac.output_suffixes import check_suffix
 from runtime.profiling.timing import RUNS
 
 

@@ -47,10 +47,7 @@ def from_arrays(arrays: Mapping[str, Array | StoredRows], location: str, context
     """Arrays of equal lengths as examples; an example that is not finite is an error, or skipped by `context`."""
     lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     if not arrays or len(set(lengths.values())) > 1 or not all(lengths.values()):
-        listed = ", ".join(f"`{name}` {list(arrays[name].shape)}" for name in arrays) or "nothing"
-        raise NablacError(
-            Diagnostic(codes.E823, f"arrays must have the same length, one example per index: {listed}", place=location)
-        )
+        raise no_examples({name: array.shape for name, array in arrays.items()}, location)
     kept = np.ones(max(lengths.values()), bool)
     for name, array in arrays.items():
         if kind_of(array.dtype) != "float":
@@ -67,3 +64,13 @@ def from_arrays(arrays: Mapping[str, Array | StoredRows], location: str, context
         raise NablacError(Diagnostic(codes.E823, "every example is broken", place=location))
     rows = np.flatnonzero(kept)
     return Examples({name: array if kept.all() else pick_rows(array, rows) for name, array in arrays.items()})
+
+
+def no_examples(shapes: Mapping[str, tuple[int, ...]], location: str) -> NablacError:
+    """The error for arrays that hold no examples, or of different numbers of them."""
+    listed = ", ".join(f"`{name}` {list(shape)}" for name, shape in shapes.items()) or "nothing"
+    empty = bool(shapes) and all(shape[:1] == (0,) for shape in shapes.values())
+    message = "arrays must have the same length, one example per index"
+    if empty:
+        message = "there are no examples: axis 0 counts them, and it is 0"
+    return NablacError(Diagnostic(codes.E823, f"{message}: {listed}", place=location))

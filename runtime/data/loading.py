@@ -106,6 +106,8 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
         name, type = assignment.name, types[assignment.name]
         columns[name] = assignment.columns
         known += [name] if assignment.source in examples.known else []
+        if assignment.source != name and not (examples.inputs or examples.targets):
+            context.note(str(span) if span is not None else "data", f"`{assignment.source}` is read as `{name}`")
         check_kind(assignment, type, examples, span)
         whole, missing = assignment.array, None
         tokenizer = examples.tokenizers.get(assignment.source)

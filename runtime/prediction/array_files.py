@@ -14,6 +14,7 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Source, Span
 from runtime.boundary import read_file
+from runtime.data.arrays import no_examples
 from runtime.data.context import Context
 from runtime.data.digits import digits
 from runtime.data.examples import Examples
@@ -58,9 +59,7 @@ def predict_arrays(predictor: Predictor, arrays: Mapping[str, Array], path: str,
     taken = {name: arrays[source] for name, source in named.items()}
     counts = {len(array) if array.ndim else 0 for array in taken.values()}
     if len(counts) != 1 or counts == {0}:
-        listed = ", ".join(f"`{name}` {list(array.shape)}" for name, array in taken.items())
-        message = f"arrays must have the same length, one example per index: {listed}"
-        raise NablacError(Diagnostic(codes.E823, message, place=path))
+        raise no_examples({name: array.shape for name, array in taken.items()}, path)
     (count,) = counts
     beside = {
         name: array

@@ -186,7 +186,7 @@ def _unfit(predictor: Predictor, inputs: Inputs) -> NablacError:
     recipe = predictor.recipe
     place = _TABLE if isinstance(inputs, Mapping) else str(inputs[0])
     if recipe.source is None:
-        return no_recipe(predictor.name)
+        return no_recipe(predictor.name, predictor.without_recipe)
     if recipe.fitted.tokenizer is not None and text_input(predictor) is None:
         message, hint = (
             "the model tells the tokens of texts",

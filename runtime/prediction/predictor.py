@@ -44,6 +44,7 @@ class Predictor:
     run: Callable[[Feeds], Feeds]
     longest: Mapping[str, int] = field(default_factory=dict)
     least: Mapping[str, int] = field(default_factory=dict)
+    without_recipe: str | None = None  # what to do instead where the recipe says nothing of the data
 
     @staticmethod
     def of_runner(runner: OnnxRunner, seed: int = 0, tokenizer: Tokenizer | None = None) -> Predictor:
@@ -105,7 +106,8 @@ def _hint_of(metadata: Mapping[str, str]) -> str:
     return COMPILE_AGAIN if "nablac.model" in metadata else "nablac has not compiled it: feed arrays with `nablac run`"
 
 
-def no_recipe(name: str, hint: str = COMPILE_AGAIN) -> NablacError:
+def no_recipe(name: str, hint: str | None = None) -> NablacError:
     """The error for a model without a recipe."""
+    hint = hint or COMPILE_AGAIN
     message = f"{name} does not say what data it was trained on"
     return NablacError(Diagnostic(codes.E880, message, place=name, hint=hint))

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from runtime.training.loop import Loop
 
 WEIGHTS, _LOCK = "weights.safetensors", "lock"
-_RUN = FolderKind("run", RECORD, codes.E843)
+RUN = FolderKind("run", RECORD, codes.E843)
 _OWN = frozenset((RECORD, WEIGHTS, _LOCK, DATA, TOKENS, SPEC, IMPORTED, "checkpoints", "skipped.txt")) | {
     *("history.csv", "history.json", "curves.svg", "model.onnx")
 }
@@ -92,12 +92,12 @@ class RunFolder:
         self._lock.release()
 
     @staticmethod
-    def begin(path: Path | None, training: Training, loop: Loop) -> RunFolder:
+    def begin(path: Path | None, training: Training, loop: Loop, kind: FolderKind = RUN) -> RunFolder:
         """Create a folder with everything that defines the run: `path`, or the next number under `runs/<model>`.
 
         It is created atomically and contains a first checkpoint, so that a killed run can always be resumed.
         """
-        target = new_folder(path, Path("runs") / training.name.lower(), _RUN)
+        target = new_folder(path, Path("runs") / training.name.lower(), kind)
         make_parent(target)
         with scratch(target) as draft:
             (draft / "checkpoints").mkdir()

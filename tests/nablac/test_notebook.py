@@ -91,7 +91,7 @@ MISTAKES = {
     'model(series=data["series"][:3, :, 0])': (
         "NablacError\n    model(series=data[\"series\"][:3, :, 0])\n\n"
         "error[E803]: `series`: expected f32[batch, time, 1], got an array of shape [3, 20]\n --> input `series`\n"
-        "  = it has 2 axes; the model expects 3\nhelp: where the axis `batch` is missing: `series[None]`"
+        "  = it has 2 axes; the model expects 3\nhelp: where axis 2, of size 1, is missing: `series[..., None]`"
     ),
     'nablac.compile(TEXT.replace("GRU(units)", "GRUU(units)"))': (
         'NablacError\n    nablac.compile(TEXT.replace("GRU(units)", "GRUU(units)"))\n\n'
@@ -106,3 +106,59 @@ def test_a_mistake_is_shown_with_the_line_of_the_cell_and_no_other(line: str, ex
     (output,) = executed[line]
     assert output.output_type == "error"
     assert LINE.sub("", "\n".join(output.traceback)) == MISTAKES[line]
+
+
+NESTED = '''
+import numpy as np
+import nablac
+
+TEXT = """model M { input x: [batch, 2]; output y = x -> Dense(1) }
+train M { target t: [batch, 1]; loss mse(y, t); epochs 1 }"""
+ROWS = np.ones((4, 2), np.float32)
+
+def inner(model):
+    return model(ROWS)
+
+def outer():
+    return inner(nablac.compile(TEXT))
+
+def broken(epoch, metrics):
+    return metrics["los"]
+
+def mistaken(epoch, metrics):
+    return outer()
+
+def train(callback):
+    nablac.compile(TEXT).train({"x": ROWS, "t": ROWS[:, :1]}, callbacks=callback, progress=False)
+'''
+IN_CELL = re.compile(r'File ".*", line (\d+), in (\S+)')
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
+
+
+@pytest.fixture(scope="module")
+def nested() -> list[str]:
+    """The tracebacks of three cells: a mistake, one within a callback, and an error of a callback itself."""
+    nbformat = pytest.importorskip("nbformat", reason="pip install -e '.[dev]'")
+    nbclient = pytest.importorskip("nbclient", reason="pip install -e '.[dev]'")
+    pytest.importorskip("ipykernel", reason="pip install -e '.[dev]'")
+    notebook = nbformat.v4.new_notebook()
+    sources = NESTED, "outer()", "train(mistaken)", "train(broken)"
+    notebook.cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", allow_errors=True).execute()
+    return [COLOUR.sub("", "\n".join(cell.outputs[-1].traceback)) for cell in notebook.cells[1:]]
+
+
+def test_a_mistake_within_functions_is_shown_with_all_calls_of_the_user(nested: list[str]) -> None:
+    message = (
+        "\n\nerror[E801]: M takes its inputs by name, and the call has 1 without one\n --> the call\nhelp: `model(x=x)`"
+    )
+    assert nested[0].endswith(message) and nested[1].endswith(message)
+    assert IN_CELL.findall(nested[0]) == [("1", "<module>"), ("12", "outer"), ("9", "inner")]
+    inside = [("1", "<module>"), ("21", "train"), ("18", "mistaken"), ("12", "outer"), ("9", "inner")]
+    assert IN_CELL.findall(nested[1]) == inside
+
+
+def test_an_error_of_a_callback_is_shown_without_the_calls_of_nablac(nested: list[str]) -> None:
+    cells = re.findall(r"^Cell In\[\d+\], line (\d+)", nested[2], re.MULTILINE)
+    assert cells == ["1", "21", "15"]
+    assert "nablac/" not in nested[2] and nested[2].endswith("KeyError: 'los'")

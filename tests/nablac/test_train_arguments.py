@@ -66,9 +66,13 @@ def test_a_wrong_option_is_refused(case: str) -> None:
 ARRAYS: dict[str, tuple[Any, str, str]] = {
     "an unknown name": ({**DATA, "zz": ROWS}, "E802", "the model has no input or target `zz`"),
     "a misspelt name": ({**DATA, "prize": ROWS}, "E802", "did you mean `price`?"),
-    "a list": ([1, 2], "E823", "expected a dict of arrays by input and target name, got [1, 2]"),
+    "a list": ([1, 2], "E823", "expected a dict of arrays by input and target name, got a list of 2"),
     "a file": ("line.csv", "E823", "`nablac train --data FILE` reads files"),
-    "numbers for names": ({1: ROWS}, "E823", "expected a dict of arrays by input and target name, got {1: "),
+    "numbers for names": (
+        {1: ROWS},
+        "E823",
+        "expected a dict of arrays by input and target name, got a dict with the key 1",
+    ),
     "ragged rows": ({**DATA, "x": [[1, 2], [3]]}, "E823", "`x` is not an array"),
 }
 

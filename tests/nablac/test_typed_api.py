@@ -52,7 +52,7 @@ REVEALED = [
 ERRORS = [
     ("epochs=", 'Argument "epochs" to "train" of "TrainableModel" has incompatible type "str"; expected "int | None"'),
     ("epoch=", 'Argument "epoch" to "train" of "TrainableModel" has incompatible type "int"; expected "Never"'),
-    ("}, 3)", 'Too many positional arguments for "train" of "TrainableModel"'),
+    ("}, 3)", 'Argument 2 to "train" of "TrainableModel" has incompatible type "int"; expected "Never"'),
     ("keep=", 'Argument "keep" to "predict" of "Model" has incompatible type'),
     ("batches=", 'Unexpected keyword argument "batches" for "evaluate" of "TrainableModel"'),
 ]
