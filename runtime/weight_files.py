@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compiler.onnx.stored_tensors import WEIGHTS
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean_file
 from grammar.file_kinds import HDF5, NPZ, ONNX, PICKLE, SAFETENSORS, ZIP, kind_of
@@ -28,6 +29,7 @@ from runtime.boundary import (
     require_room,
     translate_errors,
 )
+from runtime.metadata import read_entry, text_lists
 from runtime.numpy_files import read_npz
 from runtime.safetensors_faults import fault_of
 
@@ -125,7 +127,17 @@ def _read_initializers(path: Path) -> dict[str, Array]:
         require_room(sum(map(_bytes_of, outside)), str(path))
         if outside:
             load_external_data_for_model(model, str(path.parent))
-        return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    own = read_entry({entry.key: entry.value for entry in model.metadata_props}, WEIGHTS, None, text_lists)
+    if own is None:  # of another exporter
+        return tensors
+    folded = next((name for name in own if own[name]), None)
+    if folded is not None:
+        message = f"its weights are folded: `{folded}` is computed from {', '.join(own[folded])}"
+        raise _unreadable(
+            path, message, "compile with `--keep-weights`, or take the weights that it was compiled from"
+        )
+    return {name: array for name, array in tensors.items() if name in own}  # without our constants
 
 
 def _check_beside(path: Path, name: str) -> None:

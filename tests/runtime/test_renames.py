@@ -26,6 +26,7 @@ RULES = {
     "a hole met twice": ("{a}.{a}.w -> {a}", "x.x.w", "x"),
     "a hole met twice, unequal": ("{a}.{a}.w -> {a}", "x.y.w", None),
     "a hole holds no dot": ("{a}.w -> {a}", "x.y.w", None),
+    "a star holds nothing": ("constant* -> x*", "constant", "x"),
     "a star holds dots": ("*.w -> net.*.W", "x.y.w", "net.x.y.W"),
     "stars and holes": ("*.{i}.* -> {i}/*/*", "a.1.b", "1/a/b"),
     "a regular expression": (r"/layer_(\d+)\.w/ -> layers.\1.W", "layer_3.w", "layers.3.W"),

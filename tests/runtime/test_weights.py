@@ -253,6 +253,13 @@ def exported(folder: Path, *, beside: str | None = None) -> Path:
     return file
 
 
+FOLDED = (
+    "error[E705]: its weights are folded: `conv2d.W.folded` is computed from "
+    "conv2d.W, batch_norm.gamma, batch_norm.running_variance\n --> /m.onnx\n"
+    "help: compile with `--keep-weights`, or take the weights that it was compiled from"
+)
+
+
 class TestOtherFormats:
     @pytest.mark.parametrize("kind", ["npz", "compressed npz", "onnx", "onnx with a file beside it"])
     def test_weights_are_read(self, kind: str, tmp_path: Path) -> None:
@@ -267,11 +274,20 @@ class TestOtherFormats:
         assert read_metadata(file) == {}
 
     def test_a_model_of_nablac_is_read_again(self, tmp_path: Path) -> None:
-        model = nablac.compile("model M { input x: [n, 2]; output y = x -> Dense(3) }\n")
-        (tmp_path / "m.onnx").write_bytes(model.onnx(keep_weights=True).SerializeToString())
+        model = nablac.compile("model M { input x: [n, 2, 5]; output y = reshape(x, [n, 10]) -> Dense(3) }\n")
+        proto = model.onnx(keep_weights=True)
+        assert len(proto.graph.initializer) > len(model.weights)  # the shape is a constant
+        (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
         found = load_weights(tmp_path / "m.onnx", model.graph)
         assert found.keys() == model.weights.keys()
         assert all(np.array_equal(found[name], array) for name, array in model.weights.items())
+
+    def test_folded_weights_are_refused(self, tmp_path: Path) -> None:
+        text = "model M { input x: [n, 2, 8, 8]; output y = x -> Conv2D(3, 3, bias: false) -> BatchNorm() }\n"
+        nablac.compile(text).to_onnx(tmp_path / "m.onnx")
+        with pytest.raises(NablacError) as caught:
+            read_tensors(tmp_path / "m.onnx")
+        assert text_of(caught).replace(str(tmp_path), "") == FOLDED
 
     @pytest.mark.parametrize("location", ["../w.data", "/etc/hostname"])
     def test_weights_elsewhere_are_not_read(self, location: str, tmp_path: Path) -> None:
