@@ -134,9 +134,7 @@ def _read_initializers(path: Path) -> dict[str, Array]:
     folded = next((name for name in own if own[name]), None)
     if folded is not None:
         message = f"its weights are folded: `{folded}` is computed from {', '.join(own[folded])}"
-        raise _unreadable(
-            path, message, "compile with `--keep-weights`, or take the weights that it was compiled from"
-        )
+        raise _unreadable(path, message, "compile with `--keep-weights`, or take the weights that it was compiled from")
     return {name: array for name, array in tensors.items() if name in own}  # without our constants
 
 
