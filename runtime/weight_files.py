@@ -47,6 +47,7 @@ _EXTENDED = {  # by their names in `ml_dtypes`
 }
 _MOST_SHOWN = 3  # files of a folder that are listed
 _READ = (".safetensors", ".npz", ".onnx")  # the files that are read
+_OTHERS = (".onnx", ".pt", ".pth", ".bin", ".ckpt")  # not read as .safetensors, whose faults they would be told
 _FROM_KERAS = "in Keras: `numpy.savez(path, **{w.path: w.numpy() for w in model.weights})`, and load the .npz file"
 _INDEX = ".index.json"  # the end of the name of an index of several files
 
@@ -221,13 +222,22 @@ def _kind_of(path: Path) -> str:
         raise _unreadable(path, what, _FROM_KERAS)
     if kind in (PICKLE, ZIP) or path.suffix in (".pkl", ".pickle"):
         load = f"torch.load({str(path)!r}, weights_only=True)"
-        save = f"safetensors.torch.save_file({load}, {str(path.with_suffix('.safetensors'))!r})"
+        save = f"safetensors.torch.save_file({load}, {str(_converted(path))!r})"
         hint = f'if you trust it: `python -c "import torch, safetensors.torch; {save}"`, and load that file'
         raise _unreadable(path, "this is a pickled checkpoint, and reading one runs whatever code it holds", hint)
     if not head:
         raise _unreadable(path, "the file is empty", "it may be truncated: download or write it again")
     refuse_other_kinds(head, "a .safetensors, .npz or .onnx file", str(path), codes.E705, but=(SAFETENSORS,))
+    if path.suffix in _OTHERS and head[8:9] != b"{":
+        message = "its first bytes are not those of a .safetensors, .npz or .onnx file, nor of a checkpoint of PyTorch"
+        raise _unreadable(path, message, "it may be damaged: download or write it again")
     return SAFETENSORS  # which its reader finds fault with
+
+
+def _converted(path: Path) -> Path:
+    """The name of a file's conversion, which is not its own."""
+    own = path.suffix == ".safetensors"
+    return path.with_stem(f"{path.stem}-converted") if own else path.with_suffix(".safetensors")
 
 
 def _is_keras(path: Path) -> bool:

@@ -188,6 +188,23 @@ class TestMistakes:
         assert caught.value.diagnostics[0].code == code
         assert message in text_of(caught)
 
+    @pytest.mark.parametrize("name", ["bad.onnx", "bad.pt"])
+    def test_a_file_of_no_kind_is_not_called_a_safetensors_file(self, name: str, tmp_path: Path) -> None:
+        (tmp_path / name).write_bytes(b"\xf3" * 100)
+        with pytest.raises(NablacError) as caught:
+            read_tensors(tmp_path / name)
+        assert text_of(caught).replace(str(tmp_path), "") == (
+            "error[E705]: its first bytes are not those of a .safetensors, .npz or .onnx file, nor of a checkpoint of "
+            f"PyTorch\n --> /{name}\nhelp: it may be damaged: download or write it again"
+        )
+
+    def test_a_pickle_is_not_converted_to_its_own_name(self, tmp_path: Path) -> None:
+        (tmp_path / "x.safetensors").write_bytes(pickle.dumps({"w": 1}))
+        with pytest.raises(NablacError) as caught:
+            read_tensors(tmp_path / "x.safetensors")
+        hint = caught.value.diagnostics[0].hint
+        assert hint is not None and str(tmp_path / "x-converted.safetensors") in hint
+
     def test_a_file_cut_anywhere_is_told(self, tmp_path: Path) -> None:
         content = saved(tmp_path, dense__W=GOOD["dense.W"], dense__b=GOOD["dense.b"]).read_bytes()
         file = tmp_path / "cut.safetensors"
