@@ -30,7 +30,7 @@ MOST_LINE = 2_000  # characters of a line that are considered
 class SpanJson(TypedDict):
     """Where a text stands; lines and columns count from 1."""
 
-    file: Annotated[str, "its name; of standard input `stdin`"]
+    file: Annotated[str, "its name; of standard input `<stdin>`"]
     line: Annotated[int, "of its first character"]
     column: Annotated[int, "of its first character"]
     end_line: Annotated[int, "of the character behind it"]
@@ -49,7 +49,7 @@ class DiagnosticJson(TypedDict):
     code: Annotated[str, "`nablac explain CODE` has its page"]
     severity: Annotated[str, "`error` or `warning`"]
     message: Annotated[str, "what is wrong, in a line"]
-    file: NotRequired[Annotated[str, "the name of the text; of standard input `stdin`"]]
+    file: NotRequired[Annotated[str, "the name of the text; of standard input `<stdin>`"]]
     line: NotRequired[Annotated[int, "of the first character, from 1"]]
     column: NotRequired[Annotated[int, "of the first character, from 1"]]
     end_line: NotRequired[Annotated[int, "of the character behind the last"]]

@@ -48,6 +48,6 @@ def unit_kinds(value: Any) -> dict[str, str]:
     return kinds
 
 
-def column_names(value: Any) -> dict[str, tuple[str, ...]]:
+def text_lists(value: Any) -> dict[str, tuple[str, ...]]:
     """Lists of texts by name; raises TypeError or ValueError for anything else."""
     return {name: tuple(columns) for name, columns in read_as(dict[str, list[str]], value).items()}

@@ -4,7 +4,7 @@ A rule is `theirs -> ours` or `theirs=ours`. On the left
 
 - `{name}` matches any text without dots and slashes, and `{name}` on the right is replaced by that text; `{name-1}` and
   `{name+1}` count: they are the number that `{name}` matches, minus or plus another;
-- `*` matches any text, dots included, and the `*`s on the right are replaced by these texts in order;
+- `*` matches any text or none, dots included, and the `*`s on the right are replaced by these texts in order;
 - `/layer_(\\d+)\\.w/ -> layers.\\1.W`, with slashes, is a regular expression and its replacement. It is matched in
   linear time, and has no lookaround, conditions or flags. `\\g<1-1>` counts.
 
@@ -189,7 +189,7 @@ def _pattern(theirs: str, counted: set[str]) -> str:
         if hole["offset"]:
             raise re.error("counting belongs to the right side")
         if hole["star"]:
-            parts.append("(.+?)")
+            parts.append("(.*?)")
         elif not name or name[0].isdigit():
             parts.append("([^./]+)")
         else:

@@ -171,6 +171,16 @@ class Entry:
             return first
         return np.split(first, self.parts, axis=self.layout.axis)[self.part]
 
+    def split_fault(self, arrays: Mapping[str, Array]) -> str | None:
+        """Why the entry cannot be split into equal parts, if it is split."""
+        if self.parts == 1:
+            return None
+        array, axis = self.layout.arrange(self.name, arrays[self.name]), self.layout.axis
+        shown = f"`{self.name}`, {list(array.shape)}, cannot be split into {self.parts} equal parts"
+        if not self.layout.can_split(array):
+            return f"{shown} along axis {axis}: it has {array.ndim} {'axis' if array.ndim == 1 else 'axes'}"
+        return f"{shown} along axis {axis}, of size {array.shape[axis]}" if array.shape[axis] % self.parts else None
+
 
 def _others(array: Array, layout: Layout) -> tuple[int, list[int]]:
     """The number of axes, and the sizes of those that are not joined."""
@@ -183,6 +193,7 @@ class Renamed:
 
     entries: dict[str, Entry]
     unused: tuple[str, ...]  # texts of rules, and names of collections
+    other_ranks: tuple[str, ...] = ()  # for each rule that an entry fits but for its number of axes, a message
 
 
 @dataclass
@@ -240,7 +251,7 @@ def apply_renames(
     """
     gathered, used, budget = _Gathered(location), set[int](), Budget()
     for name, rank in ranks.items():
-        number, assignment = _choose(name, rank, rules, is_known, budget)
+        number, assignment = choose(name, rank, rules, is_known, budget)
         if assignment is None:
             gathered.add(name, Entry((name,)), adds=False)
             continue
@@ -252,10 +263,26 @@ def apply_renames(
             else:
                 entry = Entry((name,), rule.layout, part, parts, rule=rule.text)
                 gathered.add(path, entry, adds=rule.added[part])
-    return Renamed(gathered.entries(), _unused(rules, used))
+    others = _other_ranks(ranks, [rule for number, rule in enumerate(rules) if number not in used], budget)
+    unused = tuple(text for text in _unused(rules, used) if text not in others)
+    return Renamed(gathered.entries(), unused, tuple(others.values()))
 
 
-def _choose(
+def _other_ranks(ranks: Mapping[str, int], rules: Sequence[Rename], budget: Budget) -> dict[str, str]:
+    """Why rules with an order of axes do not apply to entries of these names, by the texts of the rules."""
+    messages: dict[str, str] = {}
+    for rule in rules:
+        needed = len(rule.layout.permutation)
+        if not needed or rule.collection is not None:
+            continue
+        for name, rank in ranks.items():
+            if rank != needed and next(rule.assignments(name, needed, budget), None) is not None:
+                messages[rule.text] = f"`{rule.text}` is for entries with {needed} axes, and `{name}` has {rank}"
+                break
+    return messages
+
+
+def choose(
     name: str, rank: int, rules: Sequence[Rename], is_known: Callable[[str], bool], budget: Budget
 ) -> tuple[int, Assignment | None]:
     """The rule that applies to an entry, by its number, and what it assigns; see `apply_renames`."""

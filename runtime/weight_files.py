@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compiler.onnx.stored_tensors import WEIGHTS
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean_file
 from grammar.file_kinds import HDF5, NPZ, ONNX, PICKLE, SAFETENSORS, ZIP, kind_of
@@ -28,6 +29,7 @@ from runtime.boundary import (
     require_room,
     translate_errors,
 )
+from runtime.metadata import read_entry, text_lists
 from runtime.numpy_files import read_npz
 from runtime.safetensors_faults import fault_of
 
@@ -45,6 +47,7 @@ _EXTENDED = {  # by their names in `ml_dtypes`
 }
 _MOST_SHOWN = 3  # files of a folder that are listed
 _READ = (".safetensors", ".npz", ".onnx")  # the files that are read
+_OTHERS = (".onnx", ".pt", ".pth", ".bin", ".ckpt")  # not read as .safetensors, whose faults they would be told
 _FROM_KERAS = "in Keras: `numpy.savez(path, **{w.path: w.numpy() for w in model.weights})`, and load the .npz file"
 _INDEX = ".index.json"  # the end of the name of an index of several files
 
@@ -125,7 +128,15 @@ def _read_initializers(path: Path) -> dict[str, Array]:
         require_room(sum(map(_bytes_of, outside)), str(path))
         if outside:
             load_external_data_for_model(model, str(path.parent))
-        return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    own = read_entry({entry.key: entry.value for entry in model.metadata_props}, WEIGHTS, None, text_lists)
+    if own is None:  # of another exporter
+        return tensors
+    folded = next((name for name in own if own[name]), None)
+    if folded is not None:
+        message = f"its weights are folded: `{folded}` is computed from {', '.join(own[folded])}"
+        raise _unreadable(path, message, "compile with `--keep-weights`, or take the weights that it was compiled from")
+    return {name: array for name, array in tensors.items() if name in own}  # without our constants
 
 
 def _check_beside(path: Path, name: str) -> None:
@@ -211,13 +222,22 @@ def _kind_of(path: Path) -> str:
         raise _unreadable(path, what, _FROM_KERAS)
     if kind in (PICKLE, ZIP) or path.suffix in (".pkl", ".pickle"):
         load = f"torch.load({str(path)!r}, weights_only=True)"
-        save = f"safetensors.torch.save_file({load}, {str(path.with_suffix('.safetensors'))!r})"
+        save = f"safetensors.torch.save_file({load}, {str(_converted(path))!r})"
         hint = f'if you trust it: `python -c "import torch, safetensors.torch; {save}"`, and load that file'
         raise _unreadable(path, "this is a pickled checkpoint, and reading one runs whatever code it holds", hint)
     if not head:
         raise _unreadable(path, "the file is empty", "it may be truncated: download or write it again")
     refuse_other_kinds(head, "a .safetensors, .npz or .onnx file", str(path), codes.E705, but=(SAFETENSORS,))
+    if path.suffix in _OTHERS and head[8:9] != b"{":
+        message = "its first bytes are not those of a .safetensors, .npz or .onnx file, nor of a checkpoint of PyTorch"
+        raise _unreadable(path, message, "it may be damaged: download or write it again")
     return SAFETENSORS  # which its reader finds fault with
+
+
+def _converted(path: Path) -> Path:
+    """The name of a file's conversion, which is not its own."""
+    own = path.suffix == ".safetensors"
+    return path.with_stem(f"{path.stem}-converted") if own else path.with_suffix(".safetensors")
 
 
 def _is_keras(path: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from compiler.types import DType, TensorType, TypeMismatch
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, nearest
 from runtime.atomic_files import atomic_write
+from runtime.foreign_names import foreign_layers, foreign_names
 from runtime.initialization import stored_operators
 from runtime.rename_rules import read_renames
 from runtime.renames import Entry, Rename, Renamed, apply_renames
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Rename", "fit_weights", "load_weights", "read_metadata", "read_renames", "read_tensors", "save_weights"]
 
 _MOST_IDLE = 5  # rules without effect that are listed
+_MOST_SHOWN = 3  # entries that are shown for all
 _MOST_UNKNOWN = 20  # entries that are not the model's, each with a diagnostic
 _USUAL_ORDERS = ((3, 2, 0, 1), (2, 1, 0), (4, 3, 0, 1, 2))  # of the axes of Keras's kernels, as PyTorch has them
 
@@ -95,9 +97,11 @@ def fit_weights(
             fitted[path] = np.require(array, type.dtype.numpy, ["C", "W"])
     idle = _idle_rules(renamed)
     if wrong:
-        raise NablacError(*wrong, *([_idle_diagnostic(idle, list(arrays), location)] if idle is not None else []))
-    if idle is not None:
-        say(f"note: {location}: {idle}")
+        unmatched = [_idle_diagnostic(idle, list(arrays), location)] if idle is not None else []
+        turned = [Diagnostic(codes.E706, message, place=location) for message in renamed.other_ranks]
+        raise NablacError(*dict.fromkeys(wrong), *turned, *unmatched)
+    for message in (*renamed.other_ranks, *([idle] if idle is not None else [])):
+        say(f"note: {location}: {message}")
     return fitted
 
 
@@ -112,6 +116,17 @@ def _strangers(
     wrong: list[Diagnostic] = []
     missing = [path for path in wanted if path not in sources]
     unknown = [path for path in sources if path not in wanted]
+    ranks = {entry.name: arrays[entry.name].ndim for path in unknown if (entry := sources[path]).rule is None}
+    foreign = foreign_names(ranks, wanted.__contains__)
+    layers = foreign_layers(ranks, wanted.__contains__) if foreign is None else None
+    if foreign is not None:
+        renamed = {path for paths in foreign.paths.values() for path in paths}
+        missing = [path for path in missing if path not in renamed]
+        unknown = [path for path in unknown if path not in foreign.paths]
+        hint = f"`--rename {foreign.rules}` makes parameters of {model} of them"
+        wrong.append(Diagnostic(codes.E702, _of_a_framework(foreign.paths), place=location, hint=hint))
+    elif layers is not None:
+        wrong.append(Diagnostic(codes.E702, _of_a_framework(layers.paths), place=location, hint=layers.hint))
     for path in missing:
         message = f"`{path}`: {wanted[path]} is missing"
         wrong.append(
@@ -126,6 +141,11 @@ def _strangers(
         message = f"{len(unknown) - _MOST_UNKNOWN} more entries are not parameters of {model}"
         wrong.append(Diagnostic(codes.E702, message, place=location))
     return wrong
+
+
+def _of_a_framework(names: Collection[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in [*names][:_MOST_SHOWN]) + (", ..." if len(names) > _MOST_SHOWN else "")
+    return f"{len(names)} entries have names of another framework: {shown}"
 
 
 def _idle_rules(renamed: Renamed) -> str | None:
@@ -148,6 +168,9 @@ def _misfit(
     path: str, array: Array, type: TensorType, location: str, entry: Entry, arrays: Mapping[str, Array]
 ) -> Diagnostic | None:
     """Why an array does not fit a parameter, if it does not."""
+    fault = entry.split_fault(arrays)
+    if fault is not None:
+        return Diagnostic(codes.E706, fault, place=location, note=f"the rule is `{entry.rule}`")
     stored_type = _type_of(array)
     if array.shape != type.shape:
         hint = _axis_hint(array, type, entry) if entry.parts > 1 else _order_hint(path, type, entry, arrays)

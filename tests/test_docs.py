@@ -184,6 +184,16 @@ def test_a_command_of_the_readme_is_one(line: str) -> None:
     assert all((ROOT / file).exists() for file in files)
 
 
+def test_a_run_of_the_readme_has_the_name_of_a_spec() -> None:
+    models = {
+        name
+        for file in (ROOT / "specs").glob("*.model")
+        for name in re.findall(r"^model (\w+)", file.read_text(), re.M)
+    }
+    runs = {run for line in commands() for run in re.findall(r"runs/(\w+)/\d", line)}
+    assert len(runs) > 1 and runs <= {name.lower() for name in models}
+
+
 GUIDES = [ROOT / "CONTRIBUTING.md", ROOT / "docs" / "architecture.md"]
 PATH = re.compile(r"`((?:grammar|compiler|runtime|nablac|specs|tests|docs|benchmarks|examples|\.ci)/[\w./-]*)`")
 

@@ -51,7 +51,7 @@ def preset_values(session: Session, defined: Defined, preset: str | None) -> dic
     presets = {declared.name.text: declared for declared in presets_of(defined)}
     session.charge(len(defined.syntax.body) * EXPRESSION, defined.syntax.name.span)
     if preset not in presets:
-        hint = did_you_mean(preset, presets) or (f"the choices are {', '.join(presets)}" if presets else "it has none")
+        hint = did_you_mean(preset, presets) or _choices(presets, "presets")
         raise NablacError(
             Diagnostic(
                 codes.E419, f"model {defined.name} has no preset `{preset}`", defined.syntax.name.span, hint=hint
@@ -79,6 +79,11 @@ def preset_values(session: Session, defined: Defined, preset: str | None) -> dic
     return values
 
 
+def _choices(names: Iterable[str], kind: str) -> str:
+    listed = ", ".join(names)
+    return f"the choices are {listed}" if listed else f"the model has no {kind}"
+
+
 @lru_cache(maxsize=256)
 def setting_expression(name: str, text: str) -> syntax.Expression:
     """The expression in `--set name=text`, parsed once, so that a range in it has one span in all modes."""
@@ -99,7 +104,7 @@ def outside_values(session: Session, defined: Defined, hypers: Mapping[str, Any]
     values: dict[str, Argument] = {}
     for name, value in hypers.items():
         if name not in names:
-            hint = did_you_mean(name, names) or (f"the choices are {', '.join(names)}" if names else "it has none")
+            hint = did_you_mean(name, names) or _choices(names, "hyperparameters")
             raise NablacError(
                 Diagnostic(
                     codes.E402,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from compiler.formulas.sections import Equation, Group, Section, every_equation, heading
 from grammar.expression_printer import PIPE, PRODUCT, print_expression
 from grammar.source import Span
+from specs import FOLDER
 
 
 def text_of(section: Section) -> str:
@@ -28,8 +30,10 @@ def print_source(group: Group, section: Section) -> str:
 
 
 def location(span: Span) -> str:
-    """The file and line of a span."""
-    return f"{span.source.name}:{span.line}"
+    """The file and line of a span; of a file that comes with nablac its path in the package."""
+    path = Path(span.source.name)
+    name = path.relative_to(FOLDER.parent).as_posix() if path.is_relative_to(FOLDER) else span.source.name
+    return f"{name}:{span.line}"
 
 
 def _head(section: Section) -> Iterator[str]:

@@ -14,6 +14,7 @@ from compiler.lazy import LazyModule
 from compiler.onnx.device import leaving_nodes
 from compiler.onnx.lowered import domains
 from compiler.onnx.opsets import best_opset, check_opset, needed_opset
+from compiler.onnx.stored_tensors import weights_metadata
 from compiler.onnx.writer import Writer
 from compiler.passes.pipeline import Stage, run_stage
 from compiler.targets import IR_VERSION, LARGEST_FILE, LOWEST_OPSET, ORT_CPU, Target
@@ -45,8 +46,8 @@ def export(
     (see `end_names`). The default opset is the lowest, from `lowest` on, that needs the fewest nodes, or at which fewer
     nodes leave the target's device. If the weights are larger than `largest` bytes together, the model contains
     references to them, and `runtime.onnx_file.save` writes their arrays. With `shares_tables`, for sessions of our own,
-    large tied tables are inputs with a default value (see `tied_tables`), of which onnxruntime warns. NablacError if
-    the graph cannot be exported.
+    large tied tables are inputs with a default value (see `tied_tables`), of which onnxruntime warns. A list of the
+    weights is added to `metadata`, unless that is None. NablacError if the graph cannot be exported.
     """
     graph = run_stage(graph, Stage.EXPORT, target)
     check_opset(graph, opset, target)
@@ -70,7 +71,9 @@ def export(
     model.producer_name = "nablac"
     model.producer_version = _version()
     model.doc_string = graph.doc or ""
-    onnx.helper.set_model_props(model, dict(metadata or {}))
+    if metadata is not None:  # a file that is kept
+        own = weights_metadata(graph) if weights is not None else {}
+        onnx.helper.set_model_props(model, {**own, **metadata})
     return model
 
 

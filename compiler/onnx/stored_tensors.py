@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from compiler.graph import Graph
 from compiler.lazy import LazyModule
 from compiler.lazy_weights import shape_of
 from compiler.onnx.clean_up.folding import SMALL
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 else:
     np = LazyModule("numpy")
     onnx = LazyModule("onnx")
+
+WEIGHTS = "nablac.weights"  # of the metadata
 
 
 class StoredTensors:
@@ -73,3 +77,13 @@ class StoredTensors:
             if array.dtype.kind != "u" or array.dtype.itemsize == 1:  # the language has no others without a sign
                 self._types[name] = TensorType(DType.of(array), array.shape)
         return name
+
+
+def weights_metadata(graph: Graph) -> dict[str, str]:
+    """The metadata that tells a file's weights from its constants: for each weight the paths that it was computed from.
+
+    A weight of the model's own has none.
+    """
+    stored = (node.op for node in graph if isinstance(node.op, Stored))
+    sources = {op.path: op.sources if isinstance(op, Derived) else () for op in stored}
+    return {WEIGHTS: json.dumps(sources)} if sources else {}

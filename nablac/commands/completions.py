@@ -92,3 +92,18 @@ def complete_passes(context: click.Context, parameter: click.Parameter, incomple
     from compiler.passes.pipeline import names_to_disable
 
     return [CompletionItem(name) for name in names_to_disable() if name.startswith(incomplete)]
+
+
+def complete_rules(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The rename rules that come with the library, and files."""
+    from runtime.rename_rules import shipped_rules
+
+    shipped = [name for name in shipped_rules() if name.startswith(incomplete)]
+    return [CompletionItem(name) for name in [*shipped, *matching_paths(incomplete, (".rules", ".txt"))]]
+
+
+def complete_trackers(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The trackers that installed packages offer."""
+    from nablac.trackers.tracker_entries import tracker_names
+
+    return [CompletionItem(name) for name in tracker_names() if name.startswith(incomplete)]

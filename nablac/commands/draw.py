@@ -239,5 +239,9 @@ def _draw_attention(
         return 0
     if maps.text:
         click.echo(maps.text)
-    note(f"{output}: {maps.layer}, {len(maps.rows)} tokens that attend to {len(maps.columns)}", quiet)
+    note(f"{output}: {maps.layer}, {_counted(len(maps.rows))} to {len(maps.columns)}", quiet)
     return 0
+
+
+def _counted(tokens: int) -> str:
+    return "1 token that attends" if tokens == 1 else f"{tokens} tokens that attend"

@@ -17,6 +17,7 @@ from compiler.types import FLOATS
 from grammar.diagnostics import NablacError
 from grammar.record import ValueRecord
 from grammar.visible import shell_word
+from nablac.commands.completions import complete_rules
 from nablac.commands.named_models import ModelFile, names_in_file
 from nablac.commands.output import remember
 from nablac.spec_names import is_shipped
@@ -248,6 +249,7 @@ def weight_options(command: F) -> F:
             "--rename",
             multiple=True,
             metavar="RULE",
+            shell_complete=complete_rules,
             help='Rename weights: a rule "theirs -> ours", or a file of rules, or the name of one that comes with the '
             "library, such as pytorch, keras or gpt2. Can be repeated.",
         ),

@@ -11,7 +11,7 @@ import click
 
 from compiler.elaborate.data import TABLES
 from grammar.visible import shell_word
-from nablac.commands.completions import RunPath
+from nablac.commands.completions import RunPath, complete_trackers
 from nablac.commands.options import (
     Finite,
     ModelOptions,
@@ -88,6 +88,7 @@ class TrainJson(TypedDict):
     "trackers",
     multiple=True,
     metavar="NAME",
+    shell_complete=complete_trackers,
     help="Report the run to a tracker of experiments, as mlflow or wandb. Can be repeated.",
 )
 @click.option(

@@ -12,7 +12,8 @@ from itertools import pairwise
 from nablac.drawing.outline import BORDER, Box, Group
 
 LINE, TITLE, PAD = 15.0, 18.0, 10.0  # heights of a line and a title, and the padding
-TITLE_SIZE, LINE_SIZE = 13.8, 11.0  # font sizes; titles are bold
+TITLE_SIZE, LINE_SIZE, NAME_SIZE = 14.4, 11.0, 10.0  # font sizes; titles are of 13, and wider since they are bold
+NAME_GAP = 4.0  # between an edge and its name
 ROW_GAP, BOX_GAP, POINT, LOOP_GAP = 34.0, 26.0, 14.0, 18.0
 LOOP_ABOVE = 4.0  # between two lines above the first row
 HEADER = 26.0  # height above the boxes of an open layer
@@ -59,6 +60,7 @@ class Line:
     points: list[tuple[float, float]]
     has_arrow: bool
     name: str = ""  # of what flows along it, where that could be confused
+    enters: bool = False  # from the border
 
 
 @dataclass
@@ -116,7 +118,9 @@ def lay_out(group: Group) -> Picture:
         sum(sizes[item.number][0] if isinstance(item, Box) else POINT for item in row) + BOX_GAP * (len(row) - 1)
         for row in layout.rows
     ]
-    width = max([*widths, 60.0]) + 2 * PAD
+    names = group.edge_names()
+    named = (2 * (text_width(name, NAME_SIZE) + 2 * NAME_GAP) for name in names.values())  # to one side of the middle
+    width = max([*widths, *named, 60.0]) + 2 * PAD
     picture = Picture(width, 0.0)
     positions: dict[int | Point, tuple[float, float, float]] = {}  # the middle, the top and the bottom
     y = ROW_GAP * 0.6
@@ -135,10 +139,9 @@ def lay_out(group: Group) -> Picture:
             x += box_width + BOX_GAP
         y += height + ROW_GAP
     picture.height = y - ROW_GAP * 0.4
-    names = group.edge_names()
     several = sum(source == BORDER for source, _ in names) > 1
     picture.edges = [
-        Line(_points(path, positions, picture, several), path[-1] is not None, names.get(edge, ""))
+        Line(_points(path, positions, picture, several), path[-1] is not None, names.get(edge, ""), path[0] is None)
         for edge, path in zip(group.edges, layout.paths, strict=True)
     ]
     _lay_out_loops(group, picture)

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from xml.sax.saxutils import escape, quoteattr
 
-from nablac.drawing.box_layout import HEADER, LINE, LINE_SIZE, PAD, Line, Picture, PositionedBox, lay_out, text_width
+from nablac.drawing.box_layout import (
+    HEADER,
+    LINE,
+    LINE_SIZE,
+    NAME_GAP,
+    NAME_SIZE,
+    PAD,
+    Line,
+    Picture,
+    PositionedBox,
+    lay_out,
+    text_width,
+)
 from nablac.drawing.outline import Group
 from runtime.charts.elements import FONT
 from runtime.charts.palette import DARK
@@ -34,7 +46,7 @@ MARGIN = 20
 def dark_style() -> str:
     """The style of a picture where the reader's browser is set to dark colours."""
     rules = [
-        ".surface{fill:#0f172a}.heading{fill:#f1f5f9}.edge{stroke:#64748b}.loop{stroke:#eab308}.name{fill:#cbd5e1}"
+        ".surface{fill:#0f172a}.heading{fill:#f1f5f9}.edge{stroke:#64748b}.loop{stroke:#eab308}.name{fill:#cbd5e1;stroke:#0f172a}"
     ]
     for kind, (fill, stroke, text) in DARK_COLORS.items():
         rules.append(f".{kind}>rect{{fill:{fill};stroke:{stroke}}}.{kind}>text{{fill:{text}}}")
@@ -62,8 +74,7 @@ def svg(group: Group, title: str) -> str:
 def _picture(picture: Picture) -> str:
     edges = map(_edge, picture.edges)
     boxes = map(_box, picture.boxes)
-    names = map(_edge_name, picture.edges)
-    return "".join([*edges, *map(_loop, picture.loops), *boxes, *names])
+    return "".join([*edges, *map(_loop, picture.loops), *boxes, _edge_names(picture.edges)])
 
 
 def curve(points: list[tuple[float, float]]) -> str:
@@ -79,18 +90,36 @@ def curve(points: list[tuple[float, float]]) -> str:
 
 def _edge(line: Line) -> str:
     arrow = ' marker-end="url(#arrow)"' if line.has_arrow else ""
-    return f'<path d="{curve(line.points)}" fill="none" stroke="#94a3b8" stroke-width="1.4" class="edge"{arrow}/>'
-
-
-def _edge_name(line: Line) -> str:
-    """The name of what flows along an edge, above its target."""
-    if not line.name:
-        return ""
-    (x, y), (to_x, to_y) = line.points[-2:]
+    x, y = line.points[0]
+    start = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="#64748b"/>' if line.enters else ""
     return (
-        f'<text x="{(x + 2 * to_x) / 3 + 4:.1f}" y="{(y + 2 * to_y) / 3:.1f}" font-size="10" fill="#334155" '
-        f'class="name">{escape(line.name)}</text>'
+        f'{start}<path d="{curve(line.points)}" fill="none" stroke="#94a3b8" stroke-width="1.4" class="edge"{arrow}/>'
     )
+
+
+def _edge_names(lines: list[Line]) -> str:
+    """The names of what flows along edges, above their targets, on the side that each comes from."""
+    taken: list[tuple[float, float, float]] = []  # left, right and baseline of the names so far
+    texts = []
+    for line in lines:
+        if not line.name:
+            continue
+        (x, y), (to_x, to_y) = line.points[-2:]
+        width, is_from_left = text_width(line.name, NAME_SIZE), x < to_x
+        edge, baseline = (x + 2 * to_x) / 3, (y + 2 * to_y) / 3
+        left = edge - NAME_GAP - width if is_from_left else edge + NAME_GAP
+        while any(
+            left < right and start < left + width and abs(baseline - other) < NAME_SIZE for start, right, other in taken
+        ):
+            baseline -= NAME_SIZE
+        taken.append((left, left + width, baseline))
+        x, anchor = (left + width, "end") if is_from_left else (left, "start")
+        texts.append(
+            f'<text x="{x:.1f}" y="{baseline:.1f}" text-anchor="{anchor}" font-size="{NAME_SIZE:g}" '
+            'fill="#334155" stroke="#ffffff" stroke-width="3" stroke-linejoin="round" paint-order="stroke" '
+            f'class="name">{escape(line.name)}</text>'
+        )
+    return "".join(texts)
 
 
 def _loop(corners: list[tuple[float, float]]) -> str:

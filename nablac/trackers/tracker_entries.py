@@ -48,6 +48,13 @@ def _factory(name: str) -> Callable[[], Any]:
     return make
 
 
+def tracker_names() -> list[str]:
+    """The names of the trackers that installed packages offer."""
+    from importlib.metadata import entry_points
+
+    return sorted({entry.name for entry in entry_points(group=GROUP)})
+
+
 def missing(tracker: str, package: str) -> NablacError:
     """The error where a package that a tracker needs is not installed."""
     message, hint = f"the tracker `{tracker}` needs {package}", f"pip install 'nablac[{tracker}]'"

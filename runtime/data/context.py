@@ -105,8 +105,21 @@ def _in_package(name: PackagePath, folder: Path, span: Span | None) -> Path:
         if folders:
             message = f"the package `{name.package}` has no file {name.path}"
             raise NablacError(Diagnostic(codes.E820, message, span))
-        raise NablacError(Diagnostic(codes.E820, f"there is no package `{name.package}`", span, hint=_EXAMPLES))
+        hint = _imported_as(name) or _EXAMPLES
+        raise NablacError(Diagnostic(codes.E820, f"there is no package `{name.package}`", span, hint=hint))
     return path
+
+
+def _imported_as(name: PackagePath) -> str | None:
+    """A hint to the name that Python imports, of a package by the name that it is installed by."""
+    from importlib.metadata import packages_distributions
+
+    def normal(text: str) -> str:
+        return text.lower().replace("_", "-")
+
+    own = (module for module, owners in packages_distributions().items() if normal(name.package) in map(normal, owners))
+    module = next((each for each in sorted(own) if each.isidentifier() and not each.startswith("_")), None)
+    return f"Python imports it as `{module}`: `package:{module}/{name.path}`" if module is not None else None
 
 
 def _check_within(name: PackagePath, span: Span | None) -> None:

@@ -24,7 +24,7 @@ from runtime.data.filling import fill_of, flagged, requests
 from runtime.data.lags import lag_of, lag_requests
 from runtime.data.scaling import Scaling
 from runtime.data.text_columns import request_of, text_requests
-from runtime.metadata import column_names, texts
+from runtime.metadata import text_lists, texts
 from runtime.text.tokenizers import Tokenizer, from_json, read_tokenizer
 from runtime.typed import read_as
 
@@ -187,11 +187,11 @@ def parse_facts(stored: Any, tokenizer: Tokenizer | None) -> Fitted:
     scalings = {name: _scaling(scaling["offset"], scaling["scale"]) for name, scaling in stored["scalings"].items()}
     fitted = Fitted(
         scalings,
-        column_names(stored["classes"]),
+        text_lists(stored["classes"]),
         tokenizer,
         tuple(texts(stored.get("labels", []))),
-        column_names(stored.get("columns", {})),
-        column_names(stored.get("targets", {})),
+        text_lists(stored.get("columns", {})),
+        text_lists(stored.get("targets", {})),
         tuple(map(_checked, read_as(list[Stage], stored.get("stages", [])))),
         read_as(dict[str, float], stored.get("fills", {})),
         read_as(dict[str, str], stored.get("dates", {})),

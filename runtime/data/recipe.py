@@ -19,7 +19,7 @@ from compiler.output_meanings import Kind, Meaning, output_meanings
 from runtime.atomic_files import write_bytes
 from runtime.boundary import LARGEST_JSON, read_file, reason_of
 from runtime.data.fitted import DATA, FILES, TOKENS, Fitted, Stage, facts_of, parse_facts, unreadable
-from runtime.metadata import CLASSES, COLUMNS, column_names, read_entry, texts
+from runtime.metadata import CLASSES, COLUMNS, read_entry, text_lists, texts
 from runtime.text.tokenizers import KEY as TOKENIZER
 from runtime.text.tokenizers import LEARNT, Tokenizer, from_json, read_tokenizer
 from runtime.text.words import KINDS as LISTED
@@ -166,7 +166,7 @@ def recipe_in(metadata: Mapping[str, str], another: Tokenizer | None = None) -> 
         if recipe is None or another is None:
             return recipe
         return replace(recipe, fitted=recipe.fitted.with_tokenizer(another))
-    columns: dict[str, tuple[str, ...]] = read_entry(metadata, COLUMNS, {}, column_names)
+    columns: dict[str, tuple[str, ...]] = read_entry(metadata, COLUMNS, {}, text_lists)
     labels: list[str] = read_entry(metadata, CLASSES, [], texts)
     if not columns and not labels and tokenizer is None:
         return None

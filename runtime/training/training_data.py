@@ -18,6 +18,7 @@ from compiler.training.losses import loss_graph
 from compiler.types import TensorType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from runtime.boundary import names_in
 from runtime.data.context import Context
 from runtime.data.examples import PARTS, Examples, fitted_to
 from runtime.data.loading import Requirements, load_examples, run_stages
@@ -123,7 +124,7 @@ def _all_examples(
         check_lookups(looked_up, examples, spec.span)
     else:
         if stages and options.data is not None:
-            stages = _of_file(stages, path_of(options.data))
+            stages = _of_file(stages, _existing(path_of(options.data)))
         examples = load(stages, context)
     for part, path in (("validation", spec.settings.validation), ("test", spec.settings.test)):
         if isinstance(path, str) and part not in context.fixed:
@@ -149,6 +150,14 @@ def _check_metrics(spec: TrainingSpec, inputs: Iterable[str], examples: Examples
 def path_of(name: str) -> str:
     """A path of the command line, which is relative to the current folder, not to the model's file."""
     return name if PackagePath.parse(name) is not None else os.path.realpath(name)
+
+
+def _existing(path: str) -> str:
+    """The path of `--data`; NablacError if there is no such file, where the train block is not to blame."""
+    if PackagePath.parse(path) is None and "*" not in path and not os.path.exists(path):
+        hint = did_you_mean(os.path.basename(path), names_in(Path(path).parent))
+        raise NablacError(Diagnostic(codes.E820, f"there is no file {path}", place="--data", hint=hint))
+    return path
 
 
 def _of_file(stages: Sequence[DataStage], path: str) -> Sequence[DataStage]:

@@ -31,6 +31,9 @@ LINES = [
     ("nablac train nothing --preset ", []),
     ("nablac explain e30", ["E301", "E302", "E303", "E304", "E305", "E306", "E307", "E308", "E309"]),
     ("nablac completion z", ["zsh"]),
+    ("nablac compile own.model --weights w --rename p", ["pytorch"]),
+    ("nablac train own.model --rename o", ["own.rules"]),
+    ("nablac train own.model --track ", ["mlflow", "wandb"]),
 ]
 MODEL = (
     "model Own(width = 3) {\n    input x: [batch, 4]\n    output x -> Dense(width)\n    preset large { width = 8 }\n}\n"
@@ -40,6 +43,7 @@ MODEL = (
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "own.model").write_text(MODEL)
+    (tmp_path / "own.rules").write_text("a -> b\n")
     (tmp_path / "runs/own/1").mkdir(parents=True)
     (tmp_path / "runs/own/1/run.json").write_text("{}")
     return tmp_path

@@ -103,6 +103,26 @@ def test_the_texts_of_a_box_fit_into_it(name: str, depth: int) -> None:
     check(lay_out(drawn), drawn)
 
 
+def spans_of_names(group: ElementTree.Element) -> list[tuple[float, float, float]]:
+    """The left, the right and the baseline of each name beside an edge of a picture."""
+    spans = []
+    for element in group.findall("{http://www.w3.org/2000/svg}text[@class='name']"):
+        x, y, width = float(element.attrib["x"]), float(element.attrib["y"]), text_width(element.text or "", 10.0)
+        left = x - width if element.attrib["text-anchor"] == "end" else x
+        spans.append((left, left + width, y))
+    return spans
+
+
+@pytest.mark.parametrize("name", ["transformer", "translate"])
+def test_names_beside_edges_lie_apart(name: str) -> None:
+    picture = ElementTree.fromstring(svg(close_below(outline(graph_of(name)), 9), name))
+    groups = [spans_of_names(group) for group in picture.iter("{http://www.w3.org/2000/svg}g")]
+    assert any(len(spans) > 1 for spans in groups)
+    for spans in groups:
+        for (left, right, y), (other_left, other_right, other_y) in combinations(spans, 2):
+            assert right <= other_left + 0.1 or other_right <= left + 0.1 or abs(y - other_y) > 9.8
+
+
 def edge_titles(text: str, depth: int = 9) -> set[tuple[str, str]]:
     """The edges of a model as pairs of the titles of their boxes."""
     whole = close_below(outline(elaborate(text)), depth)

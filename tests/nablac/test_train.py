@@ -392,7 +392,7 @@ def test_python_trains_too() -> None:
         (("--epochs", "0"), "0 is not in the range x>=1"),
         (("--resume", "/nowhere"), "error[E841]: /nowhere is not the folder of a nablac run"),
         (("--weights", "/nowhere.safetensors"), "error[E901]"),
-        (("--data", "/nowhere.csv"), "error[E820]: there is no file /nowhere.csv"),
+        (("--data", "/nowhere.csv"), "error[E820]: there is no file /nowhere.csv\n --> --data\n"),
         (("--model", "Nobody"), "error[E420]: there is no model `Nobody`"),
     ],
 )

@@ -26,6 +26,7 @@ RULES = {
     "a hole met twice": ("{a}.{a}.w -> {a}", "x.x.w", "x"),
     "a hole met twice, unequal": ("{a}.{a}.w -> {a}", "x.y.w", None),
     "a hole holds no dot": ("{a}.w -> {a}", "x.y.w", None),
+    "a star holds nothing": ("constant* -> x*", "constant", "x"),
     "a star holds dots": ("*.w -> net.*.W", "x.y.w", "net.x.y.W"),
     "stars and holes": ("*.{i}.* -> {i}/*/*", "a.1.b", "1/a/b"),
     "a regular expression": (r"/layer_(\d+)\.w/ -> layers.\1.W", "layer_3.w", "layers.3.W"),
@@ -211,6 +212,30 @@ class TestLayouts:
             "leaves it out\n\n"
             "error[E703]: `p` is f32[3, 4] by its rename rule, and f32[5, 5] in the model\n --> file\n"
             "  = the rule is `a -> p | p.q ^T axis: 0`; in the file `a` is f32[4, 6]",
+        ),
+        "parts of an axis that it does not have": (
+            ["a -> p | q axis: 5"],
+            {"a": np.zeros((5, 5), np.float32)},
+            "error[E702]: `a`, renamed to `q`, is not a parameter of test\n --> file\n"
+            "help: `--rename 'a -> none'` leaves it out\n\n"
+            "error[E706]: `a`, [5, 5], cannot be split into 2 equal parts along axis 5: it has 2 axes\n --> file\n"
+            "  = the rule is `a -> p | q axis: 5`",
+        ),
+        "parts that are not equal": (
+            ["a -> p | q"],
+            {"a": np.zeros((4, 7), np.float32)},
+            "error[E702]: `a`, renamed to `q`, is not a parameter of test\n --> file\n"
+            "help: `--rename 'a -> none'` leaves it out\n\n"
+            "error[E706]: `a`, [4, 7], cannot be split into 2 equal parts along axis -1, of size 7\n --> file\n"
+            "  = the rule is `a -> p | q`",
+        ),
+        "an order of more axes": (
+            ["a -> p axes: [1, 0, 2]"],
+            {"a": np.zeros((5, 5), np.float32)},
+            "error[E701]: `p`: f32[5, 5] is missing\n --> file\nhelp: `a` has its shape: `--rename 'a -> p'`\n\n"
+            "error[E702]: `a` is not a parameter of test\n --> file\n"
+            "help: `--rename 'a -> none'` leaves it out\n\n"
+            "error[E706]: `a -> p axes: [1, 0, 2]` is for entries with 3 axes, and `a` has 2\n --> file",
         ),
         "a kernel of Keras": (
             ["a -> p"],

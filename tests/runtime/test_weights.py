@@ -188,6 +188,23 @@ class TestMistakes:
         assert caught.value.diagnostics[0].code == code
         assert message in text_of(caught)
 
+    @pytest.mark.parametrize("name", ["bad.onnx", "bad.pt"])
+    def test_a_file_of_no_kind_is_not_called_a_safetensors_file(self, name: str, tmp_path: Path) -> None:
+        (tmp_path / name).write_bytes(b"\xf3" * 100)
+        with pytest.raises(NablacError) as caught:
+            read_tensors(tmp_path / name)
+        assert text_of(caught).replace(str(tmp_path), "") == (
+            "error[E705]: its first bytes are not those of a .safetensors, .npz or .onnx file, nor of a checkpoint of "
+            f"PyTorch\n --> /{name}\nhelp: it may be damaged: download or write it again"
+        )
+
+    def test_a_pickle_is_not_converted_to_its_own_name(self, tmp_path: Path) -> None:
+        (tmp_path / "x.safetensors").write_bytes(pickle.dumps({"w": 1}))
+        with pytest.raises(NablacError) as caught:
+            read_tensors(tmp_path / "x.safetensors")
+        hint = caught.value.diagnostics[0].hint
+        assert hint is not None and str(tmp_path / "x-converted.safetensors") in hint
+
     def test_a_file_cut_anywhere_is_told(self, tmp_path: Path) -> None:
         content = saved(tmp_path, dense__W=GOOD["dense.W"], dense__b=GOOD["dense.b"]).read_bytes()
         file = tmp_path / "cut.safetensors"
@@ -253,6 +270,13 @@ def exported(folder: Path, *, beside: str | None = None) -> Path:
     return file
 
 
+FOLDED = (
+    "error[E705]: its weights are folded: `conv2d.W.folded` is computed from "
+    "conv2d.W, batch_norm.gamma, batch_norm.running_variance\n --> /m.onnx\n"
+    "help: compile with `--keep-weights`, or take the weights that it was compiled from"
+)
+
+
 class TestOtherFormats:
     @pytest.mark.parametrize("kind", ["npz", "compressed npz", "onnx", "onnx with a file beside it"])
     def test_weights_are_read(self, kind: str, tmp_path: Path) -> None:
@@ -267,11 +291,20 @@ class TestOtherFormats:
         assert read_metadata(file) == {}
 
     def test_a_model_of_nablac_is_read_again(self, tmp_path: Path) -> None:
-        model = nablac.compile("model M { input x: [n, 2]; output y = x -> Dense(3) }\n")
-        (tmp_path / "m.onnx").write_bytes(model.onnx(keep_weights=True).SerializeToString())
+        model = nablac.compile("model M { input x: [n, 2, 5]; output y = reshape(x, [n, 10]) -> Dense(3) }\n")
+        proto = model.onnx(keep_weights=True)
+        assert len(proto.graph.initializer) > len(model.weights)  # the shape is a constant
+        (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
         found = load_weights(tmp_path / "m.onnx", model.graph)
         assert found.keys() == model.weights.keys()
         assert all(np.array_equal(found[name], array) for name, array in model.weights.items())
+
+    def test_folded_weights_are_refused(self, tmp_path: Path) -> None:
+        text = "model M { input x: [n, 2, 8, 8]; output y = x -> Conv2D(3, 3, bias: false) -> BatchNorm() }\n"
+        nablac.compile(text).to_onnx(tmp_path / "m.onnx")
+        with pytest.raises(NablacError) as caught:
+            read_tensors(tmp_path / "m.onnx")
+        assert text_of(caught).replace(str(tmp_path), "") == FOLDED
 
     @pytest.mark.parametrize("location", ["../w.data", "/etc/hostname"])
     def test_weights_elsewhere_are_not_read(self, location: str, tmp_path: Path) -> None:

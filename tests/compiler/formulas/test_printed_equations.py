@@ -141,3 +141,8 @@ def test_only_what_is_asked_for_is_differentiated() -> None:
     with pytest.raises(NablacError) as caught:
         gradient_equations(spec, ["nothing"])
     assert caught.value.diagnostics[0].code == "E614"
+
+
+def test_a_spec_of_the_library_has_a_short_name() -> None:
+    lines = text_of(gradient_equations(spec_of(load(SPECS / "mlp.model"), model="MLP", training=True))).splitlines()
+    assert "# logits = dense_2.y + dense_2.b    specs/mlp.model:7" in lines

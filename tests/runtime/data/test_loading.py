@@ -118,6 +118,7 @@ REFUSED = {
     ),
     'npz("series.csv")': "E821 HERE/series.csv: this cannot be read as an .npz file of plain arrays",
     'digits("series.csv")': "E821 HERE/series.csv:2: column `0`: `m0` is not a number",
+    'npz("package:ml-dtypes/x.npz")': "E820 : there is no package `ml-dtypes`",
     'npz("package:no_such_package/x.npz")': "E820 : there is no package `no_such_package`",
     'csv("empty.csv") -> window("value", length: 2)': "E823 : HERE/empty.csv has no rows",
     'csv("ragged.csv") -> window("value", length: 2)': "E821 HERE/ragged.csv:3: 3 cells, where the header names 2",
@@ -237,3 +238,9 @@ def test_an_error_on_the_way_is_raised_where_the_batch_is_asked_for() -> None:
     examples = Examples({"x": np.arange(4)}, ("x",), (), parts={"training": np.array([0, 9])})
     with pytest.raises(IndexError):
         list(Batches(examples, "training", 1).epoch(0))
+
+
+def test_a_package_by_the_name_that_it_is_installed_by_gets_the_name_that_it_is_imported_by(tmp_path: Path) -> None:
+    with pytest.raises(NablacError) as caught:
+        Context(tmp_path).path("package:ML-dtypes/x.npz", None)
+    assert caught.value.diagnostics[0].hint == "Python imports it as `ml_dtypes`: `package:ml_dtypes/x.npz`"
