@@ -101,7 +101,8 @@ def test_broken_data_is_reported_or_skipped(tmp_path: Path, monkeypatch: pytest.
     assert done.exit_code == 2 and not (tmp_path / "runs").exists()
     assert done.stderr == (
         f"error[E821]: column `passengers`: `nan` is not a number\n --> {tmp_path}/series.csv:32\n"
-        "help: `--skip-broken` skips such rows and files, and reports how many\n"
+        "help: with `-> fill(...)` in the data that a model is trained on, it takes missing cells; `--skip-broken` "
+        "skips such rows, and reports how many\n"
     )
     skipped = invoke("train", file, "--epochs", "1", "--skip-broken")
     assert skipped.exit_code == 0 and "1 broken rows or files skipped" in skipped.stderr
