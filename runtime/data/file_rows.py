@@ -15,7 +15,7 @@ from compiler.byte_sizes import bytes_of
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.table import cache_folder
-from runtime.data.stored_rows import StoredRows, row_blocks
+from runtime.data.stored_rows import StoredRows
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -142,16 +142,6 @@ class Scratch:
         hint = "make room there, or name a folder on a larger disk in the environment variable TMPDIR"
         note = error.strerror
         return NablacError(Diagnostic(codes.E913, message, place=self.path, note=note, hint=hint))
-
-
-def on_disk(array: Array | StoredRows, path: str, change: Callable[[Array], Array]) -> FileRows:
-    """The rows of an array after `change`, which sees some of them at a time, in their order, in a scratch file."""
-    scratch: Scratch | None = None
-    for rows in row_blocks(array):
-        changed = change(array[rows])
-        scratch = scratch or Scratch(changed.shape[1:], changed.dtype, path)
-        scratch.add(changed)
-    return (scratch or Scratch(array.shape[1:], array.dtype, path)).rows()
 
 
 def _folder() -> str | None:

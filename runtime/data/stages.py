@@ -68,9 +68,7 @@ def calendar(data: Rows, stage: DataStage, context: Context) -> Rows:
     format = known.get(column) or stage.arguments["format"] or data.date_format(column, stage.span)
     request = Calendar.of(stage.arguments, format)
     twice = next((name for name in request.names if name in data.cells or calendar_of(data.calendars, name)), None)
-    if twice is not None:
-        message = f"`calendar` adds a column `{twice}`, and there is one of this name"
-        raise NablacError(Diagnostic(codes.E823, message, stage.span, hint="give that in the file another name"))
+    _check_free(twice, stage)
     return replace(data, calendars=(*data.calendars, request))
 
 
@@ -81,10 +79,15 @@ def lag(data: Rows, stage: DataStage, context: Context) -> Rows:
     for name, _ in request.sources.values():
         data.texts_of(name, stage.span)
     twice = next((name for name in request.sources if name in data.cells), None)
-    if twice is not None:
-        message = f"`lag` adds a column `{twice}`, and there is one of this name"
-        raise NablacError(Diagnostic(codes.E823, message, stage.span, hint="give that in the file another name"))
+    _check_free(twice, stage)
     return replace(data, lags=(*data.lags, request))
+
+
+def _check_free(twice: str | None, stage: DataStage) -> None:
+    """NablacError for a column that a stage adds although there is one of its name."""
+    if twice is not None:
+        message = f"`{stage.name}` adds a column `{twice}`, and there is one of this name"
+        raise NablacError(Diagnostic(codes.E823, message, stage.span, hint="give that in the file another name"))
 
 
 def categories(data: Rows, stage: DataStage, context: Context) -> Rows:

@@ -168,14 +168,14 @@ def _with_targets(
 ) -> list[Array]:
     """The windows that are learnt from, though some of their targets may be missing: see `has_target`."""
     some, every = missing_entries(table, targets)
-    if not some.any():
+    if not starts or not some.any():
         return starts
-    lacking = [_count_within(some, here + begin, horizon) > 0 for here in starts]
-    without = [_count_within(every, here + begin, horizon) == horizon for here in starts]
-    kept = [has_target(*gaps, context.masks) for gaps in zip(lacking, without, strict=True)]
-    if starts:
-        note_gaps(np.concatenate(lacking), np.concatenate(kept), "window", path, context)
-    return [here[chosen] for here, chosen in zip(starts, kept, strict=True)]
+    begins = np.concatenate(starts) + begin
+    lacking = _count_within(some, begins, horizon) > 0
+    kept = has_target(lacking, _count_within(every, begins, horizon) == horizon, context.masks)
+    note_gaps(lacking, kept, "window", path, context)
+    ends = np.cumsum([len(here) for here in starts[:-1]], dtype=int)
+    return [here[chosen] for here, chosen in zip(starts, np.split(kept, ends), strict=True)]
 
 
 def _count_within(flags: Array, begin: Array, length: int) -> Array:
