@@ -27,9 +27,14 @@ _TRIES = 2  # of starting a cluster, which fails where a machine is so busy that
 _STORE = 200 * 2**20  # bytes of shared memory for the objects of a cluster that is started here
 _LONGEST_FOLDER = 40  # characters; Ray's sockets are below it, and have at most 107
 # Ray gives up on its own processes after 30 seconds, which a busy machine may need.
-_PATIENCE = {"agent_register_timeout_ms": 120_000, "worker_register_timeout_seconds": 120}
+_CONFIGURATION = {
+    "agent_register_timeout_ms": 120_000,
+    "worker_register_timeout_seconds": 120,
+    "worker_niceness": 0,  # workers are the command, and not beside it
+}
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # Ray prints what happens to workers on standard output
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # workers see the devices that the command sees
 }
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # RFC 9113, 3.4: empty settings
@@ -95,7 +100,7 @@ def connect(address: str | None = None, cpus: int | None = None) -> Iterator[Clu
 
 def _start(ray: Any, cpus: int, folder: str) -> Mapping[str, Any]:
     """Start a cluster of this machine."""
-    # Other users of the network cannot join it. Ray reads the token once in a process, and would else write one to a file.
+    # Others cannot join it. Ray reads the token once in a process, and would write one of its own to a file.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     reason = ""
     for _ in range(_TRIES):
@@ -107,7 +112,7 @@ def _start(ray: Any, cpus: int, folder: str) -> Mapping[str, Any]:
                 include_dashboard=False,
                 object_store_memory=_STORE,
                 _temp_dir=folder if len(folder) <= _LONGEST_FOLDER else None,
-                _system_config=_PATIENCE,
+                _system_config=_CONFIGURATION,
             )
         except Exception as error:  # Ray raises bare ones
             reason = _first_line(error)
