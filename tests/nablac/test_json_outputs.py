@@ -92,6 +92,7 @@ CASES = [  # command lines by command and form, in order: each may use what thos
     ("draw", "--attention TEXT", "draw attentive --attention abcd -o attention.svg"),
     ("profile", "", "profile labels.model --runs 2"),
     ("bench", "", "bench labels.model --rounds 1 --backend numpy --threads 1 --form 'as compiled'"),
+    ("plan", "", "plan labels.model"),
     ("verify", "", "verify labels.model"),
     ("explain", "CODE", "explain E303"),
     ("explain", "", "explain"),
