@@ -57,6 +57,7 @@ OUTPUTS: dict[str, dict[str, Any]] = {  # by command: what `--json` prints, by t
     "compile": {
         "": compile.CompileJson,
         "--quantize": compile.QuantizedFileJson,
+        "--dtype": compile.ConvertedFileJson,
         "--train": training_step.TrainingStepJson,
         "--train --split": split_step.SplitStepJson,
         "--decode": decode_step.DecodeStepJson,

@@ -63,6 +63,7 @@ CASES = [  # command lines by command and form, in order: each may use what thos
     ("compile", "", "compile forecast -o forecast.onnx"),
     ("compile", "", "compile tan.model --target ort-cuda -o tan.onnx"),
     ("compile", "--quantize", "compile images --quantize int8 --no-verify -o integers.onnx"),
+    ("compile", "--dtype", "compile images --dtype f16 --no-verify -o half.onnx"),
     ("compile", "--train", "compile --train labels.model -o step.onnx"),
     ("compile", "--train --split", "compile --train --split labels.model -o split"),
     ("compile", "--decode", "compile --decode text -o decode"),

@@ -53,6 +53,24 @@ def test_the_accuracy_before_and_after_is_reported(folder: Path, scheme: str) ->
     assert abs(both[0] - both[1]) < 0.1, "a quantised file is judged like any other"
 
 
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])  # of bf16 onnxruntime has no kernels on a CPU
+def test_another_float_type_is_judged_beside_that_of_the_training(folder: Path, dtype: str) -> None:
+    ended = invoke("compile", "run", "--dtype", dtype, "-o", f"{dtype}.onnx", "--json", folder=folder)
+    assert ended.exit_code == 0, ended.output
+    facts = json.loads(ended.stdout)["accuracy"]
+    judged = json.loads(invoke("eval", "run", "--part", "validation", "--json", folder=folder).stdout)
+    loss = facts["figures"]["kind log_loss"]
+    assert facts["figures"]["kind accuracy"]["before"] == pytest.approx(judged["figures"]["kind"]["accuracy"])
+    assert loss["before"] != loss["after"] == pytest.approx(loss["before"], rel=0.02)
+    assert ("seconds_before" in facts) == (dtype == "f16")
+    assert facts["bytes_after"] == (folder / f"{dtype}.onnx").stat().st_size < facts["bytes_before"]
+
+
+def test_the_float_type_of_the_training_is_compared_with_nothing(folder: Path) -> None:
+    ended = invoke("compile", "run", "--dtype", "f32", "-o", "same.onnx", "--json", folder=folder)
+    assert ended.exit_code == 0 and "accuracy" not in json.loads(ended.stdout)
+
+
 def test_the_report_names_what_stays_a_float(folder: Path) -> None:
     ended = invoke("compile", "run", "--quantize", "int8", "--exclude", "dense.*", "-o", "some.onnx", folder=folder)
     assert ended.exit_code == 0, ended.output
