@@ -95,7 +95,7 @@ class WorkerPlan:
 
     def to_json(self) -> PlanJson:
         """As `nablac plan --json` prints it."""
-        memory = {field.name: getattr(self.memory, field.name) for field in fields(self.memory)}
+        memory = self.memory
         return {
             "model": self.title,
             "workers": self.workers,
@@ -110,7 +110,15 @@ class WorkerPlan:
             "update_seconds": self.time.update,
             "waiting": self.waiting,
             "messages": list(self.messages),
-            "memory": PlanMemoryJson(**memory, total=self.memory.total),
+            "memory": {
+                "weights": memory.weights,
+                "gradients": memory.gradients,
+                "optimizer": memory.optimizer,
+                "activations": memory.activations,
+                "batch": memory.batch,
+                "reduction": memory.reduction,
+                "total": memory.total,
+            },
             "rows": [
                 {
                     "workers": row.workers,

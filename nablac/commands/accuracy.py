@@ -31,7 +31,7 @@ class FigureJson(TypedDict):
     after: Annotated[float, "of the written file"]
 
 
-class ComparisonJson(TypedDict):
+class AccuracyJson(TypedDict):
     """A file in smaller numbers, beside the same model in those that it was trained in."""
 
     bytes_before: Annotated[int, "of the file in those that it was trained in"]
@@ -114,7 +114,7 @@ def is_converted(options: ModelOptions) -> bool:
 
 def comparison(
     options: ModelOptions, before: tuple[KnownWeights, Path], after: tuple[KnownWeights, Path]
-) -> ComparisonJson:
+) -> AccuracyJson:
     """The bytes of two files, and the figures and times of both on the held-out data of a run, for `--json`.
 
     Each is a file with what it was written from, which the NumPy runtime runs where onnxruntime lacks a kernel.
@@ -123,10 +123,10 @@ def comparison(
     judge = Judge.of(options)
     part = judge.part() if judge is not None else None
     if judge is None or part is None:
-        return ComparisonJson(bytes_before=sizes[0], bytes_after=sizes[1], part=None, figures={})
+        return AccuracyJson(bytes_before=sizes[0], bytes_after=sizes[1], part=None, figures={})
     (old_run, old_is_file), (new_run, new_is_file) = _runner(*before), _runner(*after)
     (old, old_first), (new, new_first) = (judge.figures(part, run) for run in (old_run, new_run))
-    facts = ComparisonJson(
+    facts = AccuracyJson(
         bytes_before=sizes[0],
         bytes_after=sizes[1],
         part=part,
@@ -166,7 +166,7 @@ def _runner(known: KnownWeights, file: Path) -> tuple[Run, bool]:
     return run, isinstance(runner, OnnxRunner)
 
 
-def say_comparison(facts: ComparisonJson) -> None:
+def say_comparison(facts: AccuracyJson) -> None:
     """The figures and the times of a comparison, for a reader."""
     if facts["part"] is None:
         note("the accuracy was not measured: only a run has data that is held out; name its folder")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import click
 
 from compiler.targets import EXPORT_TARGETS, ORT_CPU
-from nablac.commands.accuracy import ComparisonJson, comparison, is_converted, say_comparison, trained_options
+from nablac.commands.accuracy import AccuracyJson, comparison, is_converted, say_comparison, trained_options
 from nablac.commands.completions import complete_passes
 from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import (
@@ -25,6 +25,7 @@ from nablac.commands.options import (
 from nablac.commands.output import is_verbose, note, print_json, skip_without_kernels, stage
 from nablac.commands.pass_report import PassReport, section
 from nablac.commands.quantized_file import (
+    ROUNDED,
     QuantizationJson,
     choices_of,
     quantization_options,
@@ -71,7 +72,7 @@ class CompileJson(TargetJson):
 class ConvertedFileJson(CompileJson):
     """A run's model as one file, in another float type than it was trained in."""
 
-    accuracy: Annotated[ComparisonJson, "beside the same model in the float type that it was trained in"]
+    accuracy: Annotated[AccuracyJson, "beside the same model in the float type that it was trained in"]
 
 
 class QuantizedFileJson(CompileJson):
@@ -80,7 +81,6 @@ class QuantizedFileJson(CompileJson):
     quantization: Annotated[QuantizationJson, "beside the same model in floats"]
 
 
-_STEPS = 5  # of integers of 8 bits, by which results may differ that were rounded to them on the way
 _LARGE = 256 << 20  # bytes of weights; larger models are verified at one set of sizes, since each runs the whole model
 
 
@@ -190,9 +190,10 @@ def command(
     click.get_current_context().with_resource(pass_settings(disabled_passes, observe))
     file_options = FileOptions(opset, not no_verify, as_json, quiet, EXPORT_TARGETS[target_name], keep_weights)
     choices = choices_of(quantize, calibrate, exclude, reduce_range, options, file_options)
-    if choices is not None and (as_step or as_decode):
-        other = "--train" if as_step else "--decode"
-        raise click.UsageError(f"--quantize is of whole models: it does not go with {other}")
+    if choices is not None and as_step:
+        raise click.UsageError("--quantize is of models that are only run: it does not go with --train")
+    if choices is not None and as_decode and choices.scheme.calibrated:
+        raise click.UsageError(f"--quantize {quantize} measures whole models: with --decode, choose int8 or int4")
     if as_step and as_decode:
         raise click.UsageError("--train and --decode write different files: choose one")
     if as_step and tokenizer is not None:
@@ -226,7 +227,7 @@ def command(
     if as_decode:
         from nablac.commands.decode_step import write_decode
 
-        return write_decode(model, path, texts, file_options)
+        return write_decode(model, path, texts, file_options, choices)
     quantization = (options, choices, calibrate) if choices is not None else None
     judged = options if quantization is not None or is_converted(options) else None
     return _write_model(model, path, texts, options.seed, file_options, quantization, judged)
@@ -298,7 +299,7 @@ def _write_model(
             check(proto, drafts)
         with stage("verified") if file_options.verify else nullcontext():
             report = _verified(model, known, drafts[0], seed, integers) if file_options.verify else None
-        compared: ComparisonJson | None = None
+        compared: AccuracyJson | None = None
         if judged is not None and (report is None or report.agrees):
             with stage("compared with the file before"):
                 before = save(exported(floats), folder / f"before {path.name}", floats.weights)
@@ -338,7 +339,7 @@ def _trained(options: ModelOptions, file_options: FileOptions) -> KnownWeights:
     return model.for_target(file_options.target, keep_weights=file_options.keep_weights, weights=model.read_weights())
 
 
-def _say_written(facts: CompileJson, form: str, compared: ComparisonJson | None, integers: Quantized | None) -> None:
+def _say_written(facts: CompileJson, form: str, compared: AccuracyJson | None, integers: Quantized | None) -> None:
     """The written file and what was compared, for a reader."""
     buffers = f" and {facts['buffers']:,} in buffers" if facts["buffers"] else ""
     click.echo(
@@ -417,7 +418,6 @@ def _verified(model: Model, known: KnownWeights, draft: Path, seed: int, integer
         sizes = sizes[-1:]
     with skip_without_kernels(draft):
         if integers is not None:
-            tolerance = _STEPS / 255
-            return compare(known.graph, draft, known.weights, sizes=sizes, seed=seed, tolerance=tolerance, edges=False)
+            return compare(known.graph, draft, known.weights, sizes=sizes, seed=seed, tolerance=ROUNDED, edges=False)
         return compare(model.graph, draft, weights, sizes=sizes, seed=seed, text=model.elaborated, folded=known)
     return None

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import click
 
 from compiler.quantization_schemes import SCHEMES, Choices
-from nablac.commands.accuracy import ComparisonJson, Judge
+from nablac.commands.accuracy import AccuracyJson, Judge
 from nablac.commands.options import FileOptions, ModelOptions
 from nablac.commands.output import note, stage
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 _ENOUGH = 512  # examples to calibrate with
+ROUNDED = 5 / 255  # steps of 8 bits, by which results may differ that were rounded to integers on the way
 
 
 def quantization_options(command: F) -> F:
@@ -86,21 +86,14 @@ def choices_of(
 
 def quantized(known: KnownWeights, options: ModelOptions, choices: Choices, data: str | None) -> Quantized:
     """The graph with integers, calibrated if the scheme needs that; NablacError where it cannot be made."""
-    from compiler.passes.quantize import quantize
-    from grammar import codes
-    from grammar.diagnostics import Diagnostic, NablacError
+    from compiler.passes.quantize import check_excluded, quantize
 
     if choices.scheme.calibrated:
         with stage("calibrated"):
             result = _calibrated(known, options, choices, data)
     else:
         result = quantize(known, choices)
-    paths = {*known.weights, *known.sources}
-    for pattern in choices.excluded:
-        if not any(fnmatchcase(path, pattern) for path in paths):
-            message = f"`{pattern}` matches no weight of the model"
-            hint = f"the weights are {', '.join(sorted(paths)[:8])}{', ...' if len(paths) > 8 else ''}"
-            raise NablacError(Diagnostic(codes.E918, message, place="exclude", hint=hint))
+    check_excluded(choices, {*known.weights, *known.sources})
     return result
 
 
@@ -129,14 +122,14 @@ def _calibrated(known: KnownWeights, options: ModelOptions, choices: Choices, da
     return quantize_static(known, choices, calibration.ranges)
 
 
-class QuantizationJson(ComparisonJson):
+class QuantizationJson(AccuracyJson):
     """What `--quantize` did."""
 
     scheme: Annotated[str, "`int8`, `int8-static` or `int4`"]
     floats: Annotated[list[str], "weights that stayed floats"]
 
 
-def say_integers(facts: ComparisonJson, result: Quantized) -> None:
+def say_integers(facts: AccuracyJson, result: Quantized) -> None:
     """What became an integer, and what stayed a float, for a reader."""
     before, after = facts["bytes_before"], facts["bytes_after"]
     click.echo(f"  {len(result.converted)} weights as integers: {before:,} bytes before, {after:,} after")
