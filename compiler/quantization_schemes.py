@@ -48,3 +48,18 @@ def check_target(scheme: Scheme, target: Target) -> None:
     message = f"`--target {target.name}` has no kernels for models in {scheme.name}"
     hint = f"choose {able}, or a smaller float: `--dtype f16`"
     raise NablacError(Diagnostic(codes.E918, message, place="quantize", hint=hint))
+
+
+def uncalibrated(name: str, excluded: tuple[str, ...], target: Target, keep_weights: bool = False) -> Choices:
+    """The choices of a scheme that needs no data; NablacError for any other, and for a target without its kernels."""
+    scheme = SCHEMES.get(name)
+    if scheme is None or scheme.calibrated:
+        able = " and ".join(f"`{other.name}`" for other in SCHEMES.values() if not other.calibrated)
+        message = f"there is no scheme `{name}`" if scheme is None else f"`{name}` needs data to measure ranges on"
+        hint = f"choose {able}" if scheme is None else f"`nablac compile RUN --quantize {name}`, or {able}"
+        raise NablacError(Diagnostic(codes.E918, message, place="quantize", hint=hint))
+    if keep_weights:
+        message = "integers take the place of weights, which `keep_weights` would keep by name"
+        raise NablacError(Diagnostic(codes.E918, message, place="quantize", hint="leave one of them out"))
+    check_target(scheme, target)
+    return Choices(scheme, excluded)

@@ -14,6 +14,8 @@ from compiler.lazy import LazyModule
 from compiler.model_spec import ModelSource, ModelSpec, SpecSource
 from compiler.passes.pipeline import optimize
 from compiler.targets import LARGEST_FILE, NUMPY, ORT_CPU, Target, target_named
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
 from nablac.trainable_model import TrainableModel
 from runtime.backends import check_backend
 
@@ -333,16 +335,34 @@ class Model(TrainableModel):
         *,
         keep_weights: bool = False,
         target: str | Target = ORT_CPU,
+        quantize: str | None = None,
+        exclude: Iterable[str] = (),
     ) -> list[Path]:
-        """Write the model to an ONNX file atomically; returns the files: its own, then that of weights beyond 2 GiB."""
+        """Write the model to an ONNX file atomically; returns the files: its own, then that of weights beyond 2 GiB.
+
+        With `quantize`, int8 or int4, weights are stored as integers, but for those whose paths match a pattern in
+        `exclude`.
+        """
         from compiler.onnx.exporter import export
+        from compiler.passes.quantize import check_excluded
+        from compiler.passes.quantize import quantize as quantized
+        from compiler.quantization_schemes import uncalibrated
         from grammar.file_kinds import ONNX
         from runtime.onnx_file import save
         from runtime.outputs import check_output
 
         check_output(path, ONNX)
-        known = self.for_target(target, keep_weights=keep_weights, weights=self.draw_weights())
         metadata, target = {**self.metadata, **(metadata or {})}, target_named(target)
+        choices = uncalibrated(quantize, tuple(exclude), target, keep_weights) if quantize is not None else None
+        known = self.for_target(target, keep_weights=keep_weights, weights=self.draw_weights())
+        if choices is not None:
+            check_excluded(choices, {*known.weights, *known.sources})
+            integers = quantized(known, choices)
+            if not integers.converted and not choices.excluded:
+                message = "no weight of the model becomes an integer"
+                hint = "integers take the place of matrices of at least 256 numbers in f32"
+                raise NablacError(Diagnostic(codes.E918, message, place=self.name, hint=hint))
+            known = integers.known
         proto = export(known.graph, opset=opset, weights=known.weights, metadata=metadata, largest=0, target=target)
         return save(proto, path, known.weights)
 

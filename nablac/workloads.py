@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from compiler.graph import Graph
@@ -13,6 +13,7 @@ from runtime.profiling.workload import Workload, batch_of, sizes_of_run
 
 if TYPE_CHECKING:
     from compiler.types import Array
+    from runtime.training.steppers import Stepper
     from runtime.training.training_run import Training
 
 
@@ -44,6 +45,36 @@ def inference(
 
 def training_steps(training: Training, asked: Mapping[str, int]) -> Workload:
     """Steps of a long training on one random batch, with the backend of its options; the state changes as in one."""
+    return random_steps(training, asked).workload
+
+
+@dataclass(frozen=True, eq=False)
+class RandomSteps:
+    """Steps on one random batch: the training with that batch's size, its stepper, and the feeds of a step."""
+
+    training: Training
+    stepper: Stepper
+    feeds: Mapping[str, Any]
+    sizes: Mapping[str, int]
+
+    @property
+    def workload(self) -> Workload:
+        """What is measured of them."""
+        training, stepper, feeds = self.training, self.stepper, self.feeds
+        return Workload(
+            training.name,
+            "training step",
+            training.options.backend,
+            training.options.device,
+            self.sizes,
+            training.step_graph,
+            training.step.measured,
+            lambda: stepper.step(feeds),
+        )
+
+
+def random_steps(training: Training, asked: Mapping[str, int]) -> RandomSteps:
+    """Steps of a long training on one random batch, with the sizes of named dims that are `asked`."""
     import numpy as np
 
     from compiler.training.losses import loss_graph
@@ -58,14 +89,4 @@ def training_steps(training: Training, asked: Mapping[str, int]) -> Workload:
     dtypes = {name: value.type.dtype.numpy for name, value in written.inputs.items()}
     counters = {"step": 1, "seed": training.seed, "rate": 1.0}
     feeds |= {name: np.array(value, dtypes[name]) for name, value in counters.items() if name in dtypes}
-    stepper = training.stepper(training.first_state(), LONG_RUN)
-    return Workload(
-        training.name,
-        "training step",
-        options.backend,
-        options.device,
-        sizes,
-        training.step_graph,
-        training.step.measured,
-        lambda: stepper.step(feeds),
-    )
+    return RandomSteps(training, training.stepper(training.first_state(), LONG_RUN), feeds, sizes)

@@ -8,7 +8,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from grammar import diagnostics
-from nablac import model_summary, run_comparison
+from nablac import model_summary, run_comparison, worker_plan
 from nablac.commands import (
     bench,
     bench_table,
@@ -57,6 +57,7 @@ OUTPUTS: dict[str, dict[str, Any]] = {  # by command: what `--json` prints, by t
     "compile": {
         "": compile.CompileJson,
         "--quantize": compile.QuantizedFileJson,
+        "--dtype": compile.ConvertedFileJson,
         "--train": training_step.TrainingStepJson,
         "--train --split": split_step.SplitStepJson,
         "--decode": decode_step.DecodeStepJson,
@@ -83,6 +84,7 @@ OUTPUTS: dict[str, dict[str, Any]] = {  # by command: what `--json` prints, by t
     },
     "profile": {"": profile_text.ProfileJson},
     "bench": {"": bench_table.BenchJson},
+    "plan": {"": worker_plan.PlanJson},
     "verify": {"": verify.VerifyJson},
     "explain": {"CODE": explain.ExplainJson, "": dict[str, str]},
     "doctor": {"": doctor.DoctorJson},
@@ -96,7 +98,19 @@ ABOUT = {  # of outputs that have no type of their own
 }
 OTHERS = {"EvalJson": float}  # the values under keys that a type does not name
 _MODULES = (
-    *(diagnostics, model_summary, run_comparison, bench, bench_table, check, compile, completion, decode_step, doctor),
+    *(
+        diagnostics,
+        model_summary,
+        run_comparison,
+        worker_plan,
+        bench,
+        bench_table,
+        check,
+        compile,
+        completion,
+        decode_step,
+        doctor,
+    ),
     *(draw, eval, explain, fmt, generate, grad, init, output, predict, run, split_step, target_report, train),
     *(training_step, tune, verify, backtest_json, class_figures, class_results, evaluation, number_figures),
     *(number_results, token_results, grouping, profile_text, timing, trial_results),

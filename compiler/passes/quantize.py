@@ -6,7 +6,8 @@ normalizations, softmax. Results are approximate, unlike those of any other pass
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
 
 from compiler.graph import Node, Operator, Value
 from compiler.lazy import LazyModule
@@ -26,6 +27,8 @@ from compiler.passes.known_weights import KnownWeights
 from compiler.quantization_schemes import Choices
 from compiler.rewrite import rewrite
 from compiler.types import DType
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
 from grammar.record import Record
 
 np = LazyModule("numpy")
@@ -46,6 +49,15 @@ def quantize(known: KnownWeights, choices: Choices) -> Quantized:
     weights = IntegerWeights(known, choices)
     changes = DynamicProducts(weights) if choices.scheme.multiplies_integers else PackedProducts(weights)
     return apply_changes(known, weights, changes.change)
+
+
+def check_excluded(choices: Choices, paths: Collection[str]) -> None:
+    """NablacError for a pattern of weights that stay floats which matches none of the weights."""
+    for pattern in choices.excluded:
+        if not any(fnmatchcase(path, pattern) for path in paths):
+            message = f"`{pattern}` matches no weight of the model"
+            hint = f"the weights are {', '.join(sorted(paths)[:8])}{', ...' if len(paths) > 8 else ''}"
+            raise NablacError(Diagnostic(codes.E918, message, place="exclude", hint=hint))
 
 
 def apply_changes(known: KnownWeights, weights: IntegerWeights, change: Change) -> Quantized:

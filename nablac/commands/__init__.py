@@ -39,6 +39,7 @@ COMMANDS = {  # each is a module of this package; the text is the first line of 
     "draw": "Draw a model as SVG, HTML, Mermaid or DOT.",
     "profile": "Show where the time of a model goes.",
     "bench": "Compare backends, threads and forms of a model.",
+    "plan": "Predict the speed of several workers.",
     "verify": "Compare the NumPy runtime with onnxruntime.",
     "explain": "Explain a diagnostic code.",
     "doctor": "Check the installation.",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import click
 
 from compiler.targets import EXPORT_TARGETS, ORT_CPU
+from nablac.commands.accuracy import AccuracyJson, comparison, is_converted, say_comparison, trained_options
 from nablac.commands.completions import complete_passes
 from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import (
@@ -24,13 +25,12 @@ from nablac.commands.options import (
 from nablac.commands.output import is_verbose, note, print_json, skip_without_kernels, stage
 from nablac.commands.pass_report import PassReport, section
 from nablac.commands.quantized_file import (
-    ComparisonJson,
+    ROUNDED,
     QuantizationJson,
     choices_of,
-    comparison,
     quantization_options,
     quantized,
-    say_comparison,
+    say_integers,
 )
 from nablac.commands.target_options import target_options
 from nablac.commands.target_report import TargetJson, say_what_leaves, target_facts
@@ -69,13 +69,18 @@ class CompileJson(TargetJson):
     uncompared: Annotated[list[str], "outputs that are NaN everywhere on random inputs"]
 
 
+class ConvertedFileJson(CompileJson):
+    """A run's model as one file, in another float type than it was trained in."""
+
+    accuracy: Annotated[AccuracyJson, "beside the same model in the float type that it was trained in"]
+
+
 class QuantizedFileJson(CompileJson):
     """A model as one file, with integers for weights."""
 
     quantization: Annotated[QuantizationJson, "beside the same model in floats"]
 
 
-_STEPS = 5  # of integers of 8 bits, by which results may differ that were rounded to them on the way
 _LARGE = 256 << 20  # bytes of weights; larger models are verified at one set of sizes, since each runs the whole model
 
 
@@ -168,8 +173,9 @@ def command(
     With --decode, a folder is written: `step.onnx` takes the next tokens and the state cached from earlier ones, and
     `start.onnx`, if the model needs one, runs once per text. `nablac generate` runs such a folder.
 
-    With --quantize, weights are stored as integers of 8 or 4 bits. Of a run, the file is judged on the held-out data
-    as `nablac eval` judges it, and its figures are printed beside those of the file in floats.
+    With --quantize, weights are stored as integers of 8 or 4 bits, with --dtype all numbers in another float type. Of a
+    run, the file is judged on the held-out data as `nablac eval` judges it, and its figures are printed beside those of
+    the file in the float type of the training.
 
     \b
     Example:
@@ -184,9 +190,10 @@ def command(
     click.get_current_context().with_resource(pass_settings(disabled_passes, observe))
     file_options = FileOptions(opset, not no_verify, as_json, quiet, EXPORT_TARGETS[target_name], keep_weights)
     choices = choices_of(quantize, calibrate, exclude, reduce_range, options, file_options)
-    if choices is not None and (as_step or as_decode):
-        other = "--train" if as_step else "--decode"
-        raise click.UsageError(f"--quantize is of whole models: it does not go with {other}")
+    if choices is not None and as_step:
+        raise click.UsageError("--quantize is of models that are only run: it does not go with --train")
+    if choices is not None and as_decode and choices.scheme.calibrated:
+        raise click.UsageError(f"--quantize {quantize} measures whole models: with --decode, choose int8 or int4")
     if as_step and as_decode:
         raise click.UsageError("--train and --decode write different files: choose one")
     if as_step and tokenizer is not None:
@@ -220,9 +227,10 @@ def command(
     if as_decode:
         from nablac.commands.decode_step import write_decode
 
-        return write_decode(model, path, texts, file_options)
+        return write_decode(model, path, texts, file_options, choices)
     quantization = (options, choices, calibrate) if choices is not None else None
-    return _write_model(model, path, texts, options.seed, file_options, quantization)
+    judged = options if quantization is not None or is_converted(options) else None
+    return _write_model(model, path, texts, options.seed, file_options, quantization, judged)
 
 
 def _tokenizer(model: Model, file: Path | None) -> Tokenizer | None:
@@ -244,10 +252,12 @@ def _write_model(
     seed: int,
     file_options: FileOptions,
     quantization: tuple[ModelOptions, Choices, str | None] | None = None,
+    judged: ModelOptions | None = None,
 ) -> int:
     """Write a model to `path`, after verifying it if that is asked for; returns the exit status.
 
     With `quantization`, the options of the model, the choices and the data to calibrate with, it is one of integers.
+    It is compared with the model of the `judged` options in the float type of its training.
     """
     from compiler.onnx.exporter import export
     from runtime.onnx_file import check, move, save
@@ -269,6 +279,8 @@ def _write_model(
             if quantization is not None:
                 integers = quantized(known, *quantization)
                 known = integers.known
+            elif judged is not None:
+                floats = _trained(judged, file_options)
 
             def exported(known: KnownWeights) -> onnx.ModelProto:
                 return export(
@@ -287,13 +299,13 @@ def _write_model(
             check(proto, drafts)
         with stage("verified") if file_options.verify else nullcontext():
             report = _verified(model, known, drafts[0], seed, integers) if file_options.verify else None
-        compared: ComparisonJson | None = None
-        if quantization is not None and (report is None or report.agrees):
-            with stage("compared with the file of floats"):
-                before = folder / f"floats of {path.name}"
-                save(exported(floats), before, floats.weights)
-                compared = comparison(quantization[0], before, drafts[0])
-                before.unlink()
+        compared: AccuracyJson | None = None
+        if judged is not None and (report is None or report.agrees):
+            with stage("compared with the file before"):
+                before = save(exported(floats), folder / f"before {path.name}", floats.weights)
+                compared = comparison(judged, (floats, before[0]), (known, drafts[0]))
+                for draft in before:
+                    draft.unlink()
         written = move(drafts, path) if report is None or report.agrees else []
     if report is not None and not report.agrees:
         worst = report.worst
@@ -308,23 +320,40 @@ def _write_model(
         facts["weights"] = scheme
         beside = QuantizationJson(scheme=scheme, floats=list(integers.kept), **compared)
         facts = QuantizedFileJson(**facts, quantization=beside)
+    elif compared is not None:
+        facts = ConvertedFileJson(**facts, accuracy=compared)
     if file_options.as_json:
         print_json(facts)
-    if file_options.as_json or file_options.quiet:
-        return 0
-    form = facts["weights"] if integers is not None else _form_of_weights(known)
+    if not (file_options.as_json or file_options.quiet):
+        form = facts["weights"] if integers is not None else _form_of_weights(known)
+        _say_written(facts, form, compared, integers)
+        say_what_leaves(file_options.target, facts["leaving"])
+        if report is not None:
+            note(f"verified against the NumPy runtime: worst relative difference {report.worst.error:.1e}")
+    return 0
+
+
+def _trained(options: ModelOptions, file_options: FileOptions) -> KnownWeights:
+    """A run's model in the float type that it was trained in, as it would be written."""
+    model = set_up_model(trained_options(options))
+    return model.for_target(file_options.target, keep_weights=file_options.keep_weights, weights=model.read_weights())
+
+
+def _say_written(facts: CompileJson, form: str, compared: AccuracyJson | None, integers: Quantized | None) -> None:
+    """The written file and what was compared, for a reader."""
     buffers = f" and {facts['buffers']:,} in buffers" if facts["buffers"] else ""
     click.echo(
-        f"{path}: {model.name}, {facts['nodes']} nodes, {facts['parameters']:,} parameters{buffers}, "
+        f"{facts['output']}: {facts['model']}, {facts['nodes']} nodes, {facts['parameters']:,} parameters{buffers}, "
         f"{form}, opset {facts['opset']}, IR {facts['ir']}, {facts['bytes']:,} bytes, "
         f"for {facts['target']}"
     )
-    if integers is not None and compared is not None:
-        say_comparison(compared, integers)
-    say_what_leaves(file_options.target, facts["leaving"])
-    if report is not None:
-        note(f"verified against the NumPy runtime: worst relative difference {report.worst.error:.1e}")
-    return 0
+    if compared is None:
+        return
+    if integers is not None:
+        say_integers(compared, integers)
+    else:
+        click.echo(f"  {compared['bytes_before']:,} bytes before, {compared['bytes_after']:,} after")
+    say_comparison(compared)
 
 
 def _title(model: Model, target: Target) -> str:
@@ -389,7 +418,6 @@ def _verified(model: Model, known: KnownWeights, draft: Path, seed: int, integer
         sizes = sizes[-1:]
     with skip_without_kernels(draft):
         if integers is not None:
-            tolerance = _STEPS / 255
-            return compare(known.graph, draft, known.weights, sizes=sizes, seed=seed, tolerance=tolerance, edges=False)
+            return compare(known.graph, draft, known.weights, sizes=sizes, seed=seed, tolerance=ROUNDED, edges=False)
         return compare(model.graph, draft, weights, sizes=sizes, seed=seed, text=model.elaborated, folded=known)
     return None

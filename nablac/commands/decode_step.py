@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,12 +12,16 @@ import click
 from nablac.commands.options import FileOptions
 from nablac.commands.output import note, print_json, skip_without_kernels
 from nablac.commands.pass_report import section
+from nablac.commands.quantized_file import ROUNDED
 from nablac.commands.target_report import TargetJson, say_what_leaves, target_facts
 from runtime.atomic_files import put_all, scratch
 
 if TYPE_CHECKING:
     import onnx
 
+    from compiler.passes.known_weights import KnownWeights
+    from compiler.passes.quantize import Quantized
+    from compiler.quantization_schemes import Choices
     from nablac.model import Model
     from runtime.text.tokenizers import Tokenizer
 
@@ -25,6 +30,7 @@ class DecodeStepJson(TargetJson):
     """The decode step as a folder of files."""
 
     output: Annotated[str, "the folder"]
+    weights: Annotated[str, "`floats`, or the scheme of `--quantize`"]
     nodes: Annotated[dict[str, int], "the operators of each file"]
     tokens: Annotated[str, "the input of the new tokens"]
     scores: Annotated[str, "the output of the scores"]
@@ -34,8 +40,17 @@ class DecodeStepJson(TargetJson):
     worst_error: Annotated[float | None, "relative to the whole model; null if not compared"]
 
 
-def write_decode(model: Model, output: Path, tokenizer: Tokenizer | None, file_options: FileOptions) -> int:
-    """Write `output`/step.onnx and, if something is computed once per text, `output`/start.onnx; the exit status."""
+def write_decode(
+    model: Model,
+    output: Path,
+    tokenizer: Tokenizer | None,
+    file_options: FileOptions,
+    choices: Choices | None = None,
+) -> int:
+    """Write `output`/step.onnx and, if something is computed once per text, `output`/start.onnx; the exit status.
+
+    With `choices`, their weights are integers, after the steps in floats are verified.
+    """
     from compiler.decode import decode
     from compiler.onnx.exporter import export
     from compiler.passes.known_weights import with_known_weights
@@ -72,10 +87,15 @@ def write_decode(model: Model, output: Path, tokenizer: Tokenizer | None, file_o
         note(f"not written: token by token, the scores differ by {worst:.1e} from those of the whole model")
         return 1
     protos: dict[str, onnx.ModelProto] = {}
+    knowns = {
+        name: with_known_weights(exported, weights, target, keep=file_options.keep_weights)
+        for name, exported in graphs.items()
+    }
+    integers = _quantized(knowns, choices) if choices is not None else {}
+    knowns |= {name: result.known for name, result in integers.items()}
     with scratch(output) as folder:  # both files are complete before either is moved to its name
-        for name, exported in graphs.items():
+        for name, known in knowns.items():
             with section(name):
-                known = with_known_weights(exported, weights, target, keep=file_options.keep_weights)
                 protos[name] = proto = export(
                     known.graph,
                     opset=file_options.opset,
@@ -84,7 +104,10 @@ def write_decode(model: Model, output: Path, tokenizer: Tokenizer | None, file_o
                     largest=0,
                     target=target,
                 )
-            check(proto, save(proto, folder / name, known.weights))
+            drafts = save(proto, folder / name, known.weights)
+            check(proto, drafts)
+            if integers and file_options.verify and not _agrees(known, drafts[0], name):
+                return 1
         put_all(folder, output)
     caches = {name: f"{dtype}[{', '.join(map(str, shape))}]" for name, (dtype, shape) in layout.caches.items()}
     sizes = {name: len(proto.graph.node) for name, proto in protos.items()}
@@ -92,6 +115,7 @@ def write_decode(model: Model, output: Path, tokenizer: Tokenizer | None, file_o
     if file_options.as_json:
         facts: DecodeStepJson = {
             **reported,
+            "weights": choices.scheme.name if choices is not None else "floats",
             "output": str(output),
             "nodes": sizes,
             "tokens": layout.tokens,
@@ -106,9 +130,41 @@ def write_decode(model: Model, output: Path, tokenizer: Tokenizer | None, file_o
         return 0
     for name, count in sizes.items():
         click.echo(f"{output / name}: {count} nodes, opset {protos[name].opset_import[0].version}, for {target.name}")
+    if choices is not None:
+        _say_integers(integers.values(), choices)
     say_what_leaves(target, reported["leaving"])
     state = f"{len(layout.states)} states, {len(layout.caches)} caches, {len(layout.context)} values of the start"
     note(f"one step takes `{layout.tokens}` and {state}; feed each `NAME.next` as `NAME` to the next step")
     if worst is not None:
         note(f"verified token by token against the whole model: worst relative difference {worst:.1e}")
     return 0
+
+
+def _quantized(knowns: Mapping[str, KnownWeights], choices: Choices) -> dict[str, Quantized]:
+    """The graphs with integers, by the names of their files; NablacError for a pattern that matches no weight."""
+    from compiler.passes.quantize import check_excluded, quantize
+
+    check_excluded(choices, {path for known in knowns.values() for path in (*known.weights, *known.sources)})
+    return {name: quantize(known, choices) for name, known in knowns.items()}
+
+
+def _agrees(known: KnownWeights, draft: Path, name: str) -> bool:
+    """Whether onnxruntime computes what the NumPy runtime does, but for numbers that are rounded otherwise."""
+    from runtime.verification import compare, sample_sizes
+
+    with skip_without_kernels(draft):
+        sizes = list(sample_sizes(known.graph))[-1:]
+        report = compare(known.graph, draft, known.weights, sizes=sizes, tolerance=ROUNDED, edges=False)
+        if not report.agrees:
+            note(f"not written: `{report.worst.output}` of {name} differs by {report.worst.error:.2g}")
+            return False
+    return True
+
+
+def _say_integers(results: Collection[Quantized], choices: Choices) -> None:
+    """What became an integer in both files, and what stayed a float, for a reader."""
+    converted = {path for result in results for path in result.converted}
+    kept = sorted({path for result in results for path in result.kept} - converted)
+    shown = f"; in floats: {', '.join(kept[:6])}{', ...' if len(kept) > 6 else ''}" if kept else ""
+    click.echo(f"  {len(converted)} weights as integers, {choices.scheme.name}{shown}")
+    note("the accuracy is that of the whole model: `nablac compile RUN --quantize` measures it")

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
+import nablac
+from grammar.diagnostics import NablacError
 from tests.command_line import invoke
 
 SPEC = """model Net(units = 64) {
@@ -53,6 +59,24 @@ def test_the_accuracy_before_and_after_is_reported(folder: Path, scheme: str) ->
     assert abs(both[0] - both[1]) < 0.1, "a quantised file is judged like any other"
 
 
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])  # of bf16 onnxruntime has no kernels on a CPU
+def test_another_float_type_is_judged_beside_that_of_the_training(folder: Path, dtype: str) -> None:
+    ended = invoke("compile", "run", "--dtype", dtype, "-o", f"{dtype}.onnx", "--json", folder=folder)
+    assert ended.exit_code == 0, ended.output
+    facts = json.loads(ended.stdout)["accuracy"]
+    judged = json.loads(invoke("eval", "run", "--part", "validation", "--json", folder=folder).stdout)
+    loss = facts["figures"]["kind log_loss"]
+    assert facts["figures"]["kind accuracy"]["before"] == pytest.approx(judged["figures"]["kind"]["accuracy"])
+    assert loss["before"] != loss["after"] == pytest.approx(loss["before"], rel=0.02)
+    assert ("seconds_before" in facts) == (dtype == "f16")
+    assert facts["bytes_after"] == (folder / f"{dtype}.onnx").stat().st_size < facts["bytes_before"]
+
+
+def test_the_float_type_of_the_training_is_compared_with_nothing(folder: Path) -> None:
+    ended = invoke("compile", "run", "--dtype", "f32", "-o", "same.onnx", "--json", folder=folder)
+    assert ended.exit_code == 0 and "accuracy" not in json.loads(ended.stdout)
+
+
 def test_the_report_names_what_stays_a_float(folder: Path) -> None:
     ended = invoke("compile", "run", "--quantize", "int8", "--exclude", "dense.*", "-o", "some.onnx", folder=folder)
     assert ended.exit_code == 0, ended.output
@@ -86,8 +110,9 @@ def test_of_a_spec_no_accuracy_is_measured(folder: Path) -> None:
          "--quantize makes integers of f32: it does not go with --dtype f16"),
         (("--quantize", "int8", "--keep-weights"),
          "--quantize stores weights in another form: it does not go with --keep-weights"),
-        (("--quantize", "int8", "--train"), "--quantize is of whole models: it does not go with --train"),
-        (("--quantize", "int8", "--decode"), "--quantize is of whole models: it does not go with --decode"),
+        (("--quantize", "int8", "--train"), "--quantize is of models that are only run: it does not go with --train"),
+        (("--quantize", "int8-static", "--decode"),
+         "--quantize int8-static measures whole models: with --decode, choose int8 or int4"),
         (("--quantize", "int8", "--target", "portable"),
          "error[E918]: `--target portable` has no kernels for models in int8"),
         (("--quantize", "int8", "--exclude", "head.*"), "error[E918]: `head.*` matches no weight of the model"),
@@ -105,3 +130,73 @@ def test_a_spec_has_no_data_to_calibrate_with(folder: Path) -> None:
     assert ended.exit_code == 2
     assert "error[E918]: there is no data to measure ranges on" in ended.stderr
     assert "name the folder of a run, or some data: `--calibrate DATA`" in ended.stderr
+
+
+TEXT = """model Next {
+    input tokens: i64[batch, T]
+    x = tokens -> Embedding(40, 32)
+    attention = MultiHeadAttention(2, causal: true)
+    output logits = x + attention(x) -> Dense(40)
+}
+"""
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int4"])
+def test_a_decode_step_scores_as_its_model_in_floats(tmp_path: Path, scheme: str) -> None:
+    (tmp_path / "next.model").write_text(TEXT)
+    scores, sizes = {}, {}
+    for name, options in (("floats", ()), (scheme, ("--quantize", scheme))):
+        ended = invoke("compile", "next.model", "--decode", *options, "-o", name, "--json", folder=tmp_path)
+        assert ended.exit_code == 0, ended.output
+        assert json.loads(ended.stdout)["weights"] == name
+        step = tmp_path / name / "step.onnx"
+        session = onnxruntime.InferenceSession(str(step), providers=["CPUExecutionProvider"])
+        feeds = {
+            slot.name: np.full([size if isinstance(size, int) else 1 for size in slot.shape], 7, np.int64)
+            if slot.type == "tensor(int64)"
+            else np.random.default_rng(0)
+            .normal(size=[size if isinstance(size, int) else 3 for size in slot.shape])
+            .astype("f")
+            for slot in session.get_inputs()
+        }
+        for slot in session.get_inputs():
+            if slot.type != "tensor(int64)":
+                feeds[slot.name] = feeds[slot.name][:1]  # a batch of 1, like the token's
+        scores[name], sizes[name] = session.run(["logits"], feeds)[0], step.stat().st_size
+    spread = np.abs(scores["floats"]).max()
+    difference = np.abs(scores[scheme] - scores["floats"]).max() / spread
+    assert 0 < difference < (0.05 if scheme == "int8" else 0.25)
+    assert sizes[scheme] < sizes["floats"]
+
+
+def test_python_writes_integers_too(folder: Path, tmp_path: Path) -> None:
+    model = nablac.load(folder / "run")
+    model.to_onnx(tmp_path / "floats.onnx")
+    model.to_onnx(tmp_path / "integers.onnx", quantize="int8")
+    model.to_onnx(tmp_path / "kept.onnx", quantize="int8", exclude=["*"])
+    floats, integers, kept = ((tmp_path / f"{name}.onnx").stat().st_size for name in ("floats", "integers", "kept"))
+    assert integers < floats == kept
+    feeds = {"x": np.array([[1, 2], [5, 3]], "f")}
+    ours, theirs = (
+        onnxruntime.InferenceSession(str(tmp_path / f"{name}.onnx")).run(None, feeds)[0]
+        for name in ("integers", "floats")
+    )
+    assert 0 < np.abs(ours - theirs).max() < 0.05 * np.abs(theirs).max()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"quantize": "int9"}, "there is no scheme `int9`"),
+        ({"quantize": "int8-static"}, "`int8-static` needs data to measure ranges on"),
+        ({"quantize": "int8", "exclude": ["head.*"]}, "`head.*` matches no weight of the model"),
+        ({"quantize": "int8", "keep_weights": True}, "integers take the place of weights"),
+        ({"quantize": "int8", "target": "portable"}, "`--target portable` has no kernels"),
+    ],
+)
+def test_python_refuses_what_cannot_be_written(
+    folder: Path, tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(NablacError, match=re.escape(message)):
+        nablac.load(folder / "run").to_onnx(tmp_path / "refused.onnx", **options)
+    assert not list(tmp_path.iterdir())
