@@ -80,9 +80,9 @@ class TuneJson(TypedDict):
 )
 @click.option(
     "--storage",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Share trials through this file, for studies on several machines.  [default: in the study's folder]",
+    metavar="FILE|URL",
+    help="Share trials through this file or database (sqlite:///FILE, postgresql://, mysql://, redis://), for studies "
+    "on several machines.  [default: in the study's folder]",
 )
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Write to this folder.  [default: studies/MODEL/N]"
@@ -144,7 +144,7 @@ def command(
             work(study, stop, progress.look, progress.epoch)
         else:
             seconds = max(0.0, ends - time.monotonic()) if ends is not None else None
-            run_workers(study.folder, jobs, seconds, lambda: bool(caught), progress.look)
+            run_workers(study, jobs, seconds, lambda: bool(caught), progress.look)
         progress.look()
     return _report(study, total, bool(caught), as_json, quiet)
 
@@ -189,8 +189,19 @@ def _begin(
     require_variables(setup.source)
     search = Search(parameters["search"], parameters["points"], parameters["seed"], kind)
     threads = options.threads or share_of_processors(jobs)
-    record, epochs = new_record(setup, search, nablac.__version__, parameters["storage"], trials, threads)
-    return begin_study(output, record, setup, epochs)
+    address, name = _storage(parameters["storage"])
+    record, epochs = new_record(setup, search, nablac.__version__, name, trials, threads)
+    return begin_study(output, record, setup, epochs, address)
+
+
+def _storage(storage: str | None) -> tuple[str | None, str | None]:
+    """The name of a storage from any folder, and the same without its password."""
+    from runtime.search.storage_urls import absolute, without_password
+
+    if storage is None:
+        return None, None
+    address = absolute(storage)
+    return address, without_password(address)
 
 
 def _given_threads() -> int | None:
@@ -215,11 +226,17 @@ def _of_run(folder: Path, parameters: dict[str, Any]) -> tuple[Path, Path]:
 def _resume(folder: Path, file: Path | None, output: Path | None, parameters: dict[str, Any]) -> OpenStudy:
     """Open a study to resume it; NablacError if the command contradicts it."""
     from runtime.search.resuming import resume_study
-    from runtime.search.study_record import cannot_resume, check_same
+    from runtime.search.study_record import cannot_resume, check_same, read_study
 
     if output is not None:
         raise click.UsageError("-o names a new study's folder; a resumed study continues in its own")
-    study = resume_study(folder, note)
+    address, name = _storage(parameters["storage"])
+    record = read_study(folder)
+    if name is not None and name != record.storage:
+        was = f"with --storage {record.storage}" if record.storage is not None else "without --storage"
+        message, hint = f"{folder} was begun {was}, not with {name}", "only the password of its URL may differ"
+        raise cannot_resume(folder, message, hint)
+    study = resume_study(folder, note, address)
     if file is not None and file.resolve() != study.setup.file.resolve():
         message = f"{folder} is a study of {study.setup.file}, not of {file}"
         raise cannot_resume(folder, message, f"`nablac tune --resume {shell_word(folder)}` resumes it")
@@ -232,9 +249,8 @@ def _requested(record: StudyRecord, parameters: dict[str, Any]) -> StudyRecord:
     from runtime.training.training_data import path_of
 
     requested: dict[str, Any] = {name: value for name, value in parameters.items() if was_given(name)}
-    for name in ("weights", "storage"):
-        if name in requested:
-            requested[name] = str(requested[name].resolve())
+    if "weights" in requested:
+        requested["weights"] = str(requested["weights"].resolve())
     if (threads := _given_threads()) is not None:
         requested["threads"] = threads
     if "data" in requested:
@@ -297,7 +313,7 @@ def _report(study: OpenStudy, total: int, interrupted: bool, as_json: bool, quie
         note(f"{of} failed, the first with {failed[0].message}")
     if not is_over:
         why = "stopped and saved" if interrupted else "the time is up"
-        note(f"{why} after {ended} of {total} trials; resume with:   nablac tune --resume {shell_word(study.folder)}")
+        note(f"{why} after {ended} of {total} trials; resume with:   {study.resume_command}")
     return status
 
 

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from compiler.search import choose_values
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.search.storages import storage_errors
 from runtime.search.suggestions import draw_from
 from runtime.search.trial_queue import BEST_EPOCH, EPOCHS, FOLDER, MESSAGE, SAME, SECONDS, TrialQueue
 from runtime.search.trial_run import Outcome, Pruned, Watch, run_trial
@@ -36,7 +37,7 @@ def work(
     of one trial's values are recorded, and the study continues.
     """
     waiting: dict[int, optuna.Trial] = {}  # for an earlier trial with the same values, which runs elsewhere
-    with TrialQueue(study.study, study.locks) as queue:
+    with storage_errors(study.address), TrialQueue(study.study, study.locks) as queue:
         while not stop():
             for number, trial in list(waiting.items()):
                 if _copy_results(study, trial, queue.twin(number)):
