@@ -260,6 +260,7 @@ E884 = Code("E884", "known values that are missing in the rows to predict")
 E890 = Code("E890", "workers that cannot train together")
 E891 = Code("E891", "a lost worker")
 E892 = Code("E892", "a loss that workers cannot share")
+E893 = Code("E893", "a Ray cluster that cannot be used")
 
 # Files and surroundings
 

@@ -135,6 +135,11 @@ def is_verbose() -> bool:
     return _verbosity["detail"]
 
 
+def wants_json() -> bool:
+    """Whether the command runs with `--json`."""
+    return bool(_color["json"])
+
+
 def is_quiet() -> bool:
     """Whether the command runs with `-q`."""
     return _verbosity["quiet"]

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+_of_a_thread: list[Callable[[int], None]] = []  # handlers of a command that runs in a thread, the innermost last
+
+
+def deliver(number: int) -> None:
+    """Handle a signal for the command that runs in a thread of this process, which has none itself."""
+    if _of_a_thread:
+        _of_a_thread[-1](number)
 
 
 @contextmanager
 def signals_handled_by(handle: Callable[[int], None]) -> Iterator[None]:
     """Call `handle` with the number of either signal within the block; restores the previous handlers after it."""
+    if threading.current_thread() is not threading.main_thread():
+        _of_a_thread.append(handle)
+        try:
+            yield
+        finally:
+            _of_a_thread.remove(handle)
+        return
     numbers = (signal.SIGINT, signal.SIGTERM)
     previous = {number: signal.signal(number, lambda number, frame: handle(number)) for number in numbers}
     try:

@@ -29,6 +29,7 @@ from nablac.commands.output import note, print_json, stage
 from nablac.commands.runs import read_run
 from nablac.commands.signals import collected_signals
 from nablac.commands.training_setup import note_batchwise_loss, note_data, set_up_training
+from nablac.commands.worker_options import WorkerOptions, train_on_ray, worker_options
 from nablac.commands.worker_processes import alone, check_alike, connect, together
 from nablac.run_progress import Progress
 
@@ -96,19 +97,7 @@ class TrainJson(TypedDict):
     default=None,
     help="Compile loops for elementwise operators; needs nablac[jit].  [default: those of the update, where it pays]",
 )
-@click.option(
-    "--sync-batch-norm",
-    is_flag=True,
-    help="Normalise by the examples of all workers: means and sums over a batch are of the whole batch.",
-)
-@click.option(
-    "--worker-timeout",
-    type=Finite(1),
-    default=600,
-    show_default=True,
-    metavar="SECONDS",
-    help="End all workers when one does not answer for this time.",
-)
+@worker_options
 @weight_options
 @fresh_option
 @output_options
@@ -129,8 +118,7 @@ def command(
     memory_budget: int | None,
     trackers: tuple[str, ...],
     jit: bool | None,
-    sync_batch_norm: bool,
-    worker_timeout: float,
+    shared: WorkerOptions,
     skip_broken: bool,
     as_json: bool,
     quiet: bool,
@@ -142,20 +130,25 @@ def command(
     model if FILE is left out.
 
     With `mpirun -n 4 nablac train FILE` four workers share each batch, which is four times as large: `--batch` is that
-    of a worker. A resumed run keeps the size of the whole batch, on any number of workers.
+    of a worker. `--engine ray --workers 4` starts the four, on this machine or a Ray cluster. A resumed run keeps the
+    size of the whole batch, on any number of workers.
 
     \b
-    Example:
+    Examples:
       nablac train forecaster --epochs 3
+      nablac train forecaster --workers 2 --engine ray
     """
     from nablac.callback_calls import CallbackCalls
     from nablac.trackers.tracker_entries import trackers_of
     from runtime.thread_limits import asked_threads, with_threads
     from runtime.training.run_options import Options
     from runtime.training.run_record import describe
-    from runtime.workers.environment import threads_of_worker
+    from runtime.workers.environment import launched_workers, threads_of_worker
 
-    workers = connect(worker_timeout)
+    shared.check(launched_workers())
+    if shared.starts_workers:
+        return train_on_ray(shared, max_time, trackers, resume)
+    workers = connect(shared.worker_timeout)
     speaks = workers is None or workers.rank == 0
     quiet = quiet or not speaks
 
@@ -176,7 +169,7 @@ def command(
         keep=keep,
         memory_budget=memory_budget,
         threads=asked_threads() if was_given("threads") else None,
-        sync_batch_norm=sync_batch_norm,
+        sync_batch_norm=shared.sync_batch_norm,
     )
     with together(workers):
         if resume is None:
@@ -185,7 +178,7 @@ def command(
                 training.options = replace(options, batch=training.batch * workers.size)
         else:
             training = _resumed(model, resume, options, output, workers)
-        threads = training.options.threads or (threads_of_worker() if workers is not None else None)
+        threads = training.options.threads or (threads_of_worker(workers.local_size) if workers is not None else None)
         click.get_current_context().with_resource(with_threads(threads))  # of a resumed run
         with stage("data read, and the step built"):
             training.data  # noqa: B018 - reads it
@@ -210,6 +203,8 @@ def command(
             loop, folder = _begin(training, output, resume, speaks)
             if folder is not None:
                 stack.enter_context(folder)
+                if workers is not None:
+                    workers.run_begun(folder.path)
         stack.enter_context(calls.failures())
         with alone(workers):
             if folder is None:

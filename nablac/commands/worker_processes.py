@@ -1,4 +1,4 @@
-"""The workers of `mpirun nablac train`: one of them speaks and writes, and all end together."""
+"""The workers of a training that are processes: one of them speaks and writes, and all end together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
@@ -16,16 +16,35 @@ from nablac.commands.output import note, show_error
 
 if TYPE_CHECKING:
     from runtime.training.training_run import Training
-    from runtime.workers.collective import Collective
-    from runtime.workers.mpi import MpiCollective
+    from runtime.workers.collective import Collective, Engine
 
 _OF_THE_MACHINE = frozenset({"processor", "blas", "blas_threads", "threads", "numba"})
 
 
-def connect(timeout: float) -> MpiCollective | None:
-    """The workers that a launcher has started; None where this process is the only one."""
+_joined: list[Engine] = []  # by which an engine runs the command in this process
+
+
+@contextmanager
+def joined(engine: Engine) -> Iterator[None]:
+    """Commands in the block are one of the engine's workers."""
+    _joined.append(engine)
+    try:
+        yield
+    finally:
+        _joined.remove(engine)
+
+
+def is_worker() -> bool:
+    """Whether an engine runs this command as one of its workers."""
+    return bool(_joined)
+
+
+def connect(timeout: float) -> Engine | None:
+    """The workers that an engine or a launcher has started; None where this process is the only one."""
     from runtime.workers.environment import launched_workers
 
+    if _joined:
+        return _joined[-1]
     if launched_workers() == 1:
         return None
     from runtime.workers.mpi import MpiCollective
@@ -71,7 +90,7 @@ def _diagnostics(error: Exception) -> tuple[Diagnostic, ...]:
 
 
 @contextmanager
-def alone(collective: Collective | None) -> Iterator[None]:
+def alone(collective: Engine | None) -> Iterator[None]:
     """What workers do by themselves: one that fails says so, and ends all of them, which wait for it."""
     try:
         yield
@@ -84,7 +103,7 @@ def alone(collective: Collective | None) -> Iterator[None]:
         else:
             traceback.print_exc()
         sys.stderr.flush()
-        cast("MpiCollective", collective).abort(1)
+        collective.abort(1)
 
 
 def check_alike(training: Training, collective: Collective) -> None:
@@ -94,7 +113,7 @@ def check_alike(training: Training, collective: Collective) -> None:
     count = len(training.data.parts["training"])
     if count < collective.size:
         message = f"there are {collective.size} workers, and {count} examples to train on"
-        raise NablacError(Diagnostic(codes.E890, message, hint=f"start at most {count}: `mpirun -n {count}`"))
+        raise NablacError(Diagnostic(codes.E890, message, hint=f"start at most {count}"))
     first, *others = collective.gather(_facts(asdict(record_of(training, Path()))))
     for rank, facts in enumerate(others, 2):
         for name, value in facts.items():

@@ -44,4 +44,4 @@ def check_shared(step: TrainingStep, options: Options, memory_budget: int | None
         refused = "an update that reads the batch"
     if refused is not None:
         message = f"{refused} is for a training with one worker, and this one has {workers}"
-        raise NablacError(Diagnostic(codes.E890, message, place=step.graph.name, hint="train it without `mpirun`"))
+        raise NablacError(Diagnostic(codes.E890, message, place=step.graph.name, hint="train it with one worker"))

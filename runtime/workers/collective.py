@@ -13,6 +13,8 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from compiler.types import Array
 
 Result = TypeVar("Result")
@@ -42,6 +44,18 @@ class Collective(Protocol):
 
     def gather(self, item: Any) -> list[Any]:
         """The items of all workers in their order, at each of them; it returns when all have called it."""
+
+
+class Engine(Collective, Protocol):
+    """A collective of processes that an engine has started, and may end."""
+
+    local_size: int  # the workers on this machine
+
+    def abort(self, status: int) -> None:
+        """End all workers at once, where the others cannot know that this one fails."""
+
+    def run_begun(self, folder: Path) -> None:
+        """The run's folder, in which there is a checkpoint."""
 
 
 class ThreadCollective:

@@ -21,9 +21,9 @@ def local_workers(environment: Mapping[str, str] = os.environ) -> int:
     return _number(environment, _LOCAL_SIZES)
 
 
-def threads_of_worker() -> int:
-    """The threads of a worker that shares this machine's processors with others."""
-    return max(1, processors() // local_workers())
+def threads_of_worker(workers: int) -> int:
+    """The threads of each of the workers that share this machine's processors."""
+    return max(1, processors() // workers)
 
 
 def _number(environment: Mapping[str, str], names: tuple[str, ...]) -> int:

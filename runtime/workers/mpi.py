@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.workers.collective import By
+from runtime.workers.environment import local_workers
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from compiler.types import Array
 
 _STAGGER = 1.0  # seconds that each worker waits longer than the one before it, so that one of them speaks
@@ -31,6 +34,7 @@ class MpiCollective:
         self._in_place = MPI.IN_PLACE
         self.rank: int = self._world.Get_rank()
         self.size: int = self._world.Get_size()
+        self.local_size = local_workers()
         self._waiting_since: float | None = None
         self._timeout, self._lost = timeout, lost
         threading.Thread(target=self._watch, daemon=True).start()
@@ -51,6 +55,9 @@ class MpiCollective:
     def abort(self, status: int) -> None:
         """End all workers at once, where the others cannot know that this one fails."""
         self._world.Abort(status)
+
+    def run_begun(self, folder: Path) -> None:
+        """Nothing: a launcher does not restart workers."""
 
     def _watch(self) -> None:
         """End this worker when it has waited for too long; MPI's calls cannot be interrupted."""
