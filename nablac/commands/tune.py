@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -63,14 +64,20 @@ class TuneJson(TypedDict):
 )
 @click.option(
     "--jobs",
+    "--workers",
+    "jobs",
     type=click.IntRange(1, _MOST_JOBS),
-    default=1,
-    show_default=True,
     metavar="K",
-    help="Run K trials at a time.",
+    help="Run K trials at a time.  [default: 1, or what the Ray cluster has processors for]",
+)
+@click.option("--engine", type=click.Choice(("ray",)), help="Run trials on a Ray cluster, by Ray Tune.")
+@click.option(
+    "--address",
+    metavar="HOST:PORT",
+    help="Join this Ray cluster; `auto` is that of this machine.  [default: RAY_ADDRESS, or start one here]",
 )
 @click.option("--prune", is_flag=True, help="Stop trials early that are worse than others at that epoch.")
-@click.option("--pruner", type=click.Choice(PRUNERS), help="The rule of --prune.  [default: median]")
+@click.option("--pruner", type=click.Choice(PRUNERS), help="The rule of --prune.  [default: median; ASHA, as `halving`, on Ray]")
 @click.option("--time", "minutes", type=Finite(0), metavar="MINUTES", help="Save and stop after this time.")
 @click.option(
     "--resume",
@@ -99,7 +106,9 @@ class TuneJson(TypedDict):
 def command(
     file: Path | None,
     trials: int | None,
-    jobs: int,
+    jobs: int | None,
+    engine: str | None,
+    address: str | None,
     minutes: float | None,
     resume: Path | None,
     output: Path | None,
@@ -111,28 +120,53 @@ def command(
 
     Ranges such as `16..128`, `log(1e-4..1e-1)` and `choice(...)` can be written instead of any value. Each trial is an
     ordinary run in the study's folder; the best one is written as a .model file, ready to train. Ctrl-C saves and
-    stops; --resume STUDY resumes, in any number of processes.
+    stops; --resume STUDY resumes, in any number of processes, with --engine ray or without.
 
     \b
-    Example:
+    Examples:
       nablac tune forecaster --search random --trials 2 --epochs 2
+      nablac tune forecaster --engine ray --workers 2 --prune
     """
-    from runtime.search.extra import require_optuna
+    from runtime.search.extra import require_optuna, require_ray_tune
 
+    if address is not None and engine is None:
+        raise click.UsageError("`--address` is for `--engine ray`")
     require_optuna()
+    if engine == "ray":
+        require_ray_tune()
+    from runtime.search.storages import storage_errors
+
+    ends = time.monotonic() + minutes * 60 if minutes is not None else None
+    if resume:
+        study = _resume(resume, file, output, parameters)
+    else:
+        study = _begin(file, output, trials, jobs, engine, parameters)
+    with storage_errors(study.address):
+        total, is_interrupted = _work(study, trials, jobs, engine, address, ends, quiet or as_json)
+        return _report(study, total, is_interrupted, as_json, quiet)
+
+
+def _work(
+    study: OpenStudy,
+    trials: int | None,
+    jobs: int | None,
+    engine: str | None,
+    address: str | None,
+    ends: float | None,
+    is_silent: bool,
+) -> tuple[int, bool]:
+    """Run the trials of a study; returns the number of all, and whether a signal has interrupted them."""
     from nablac.commands.trial_progress import TrialProgress
     from runtime.search.processes import run_workers
     from runtime.search.studies import plan
     from runtime.search.worker import work
     from runtime.thread_limits import with_threads
 
-    ends = time.monotonic() + minutes * 60 if minutes is not None else None
-    study = _resume(resume, file, output, parameters) if resume else _begin(file, output, trials, jobs, parameters)
     total = plan(study, trials)
-    if not quiet and not as_json:
+    if not is_silent:
         _announce(study, total)
     with (
-        TrialProgress(study, total, quiet or as_json) as progress,
+        TrialProgress(study, total, is_silent) as progress,
         with_threads(study.record.threads),
         collected_signals() as caught,
     ):
@@ -140,17 +174,29 @@ def command(
         def stop() -> bool:
             return bool(caught) or (ends is not None and time.monotonic() > ends)
 
-        if jobs == 1:
+        if engine == "ray":
+            from runtime.search.ray_engine import work_on_ray
+            from runtime.workers.ray_cluster import connect
+
+            address = address or os.environ.get("RAY_ADDRESS")
+            with connect(address, jobs * (study.record.threads or 1) if jobs is not None else None):
+                work_on_ray(study, jobs, stop, progress.look, progress.epoch)
+        elif jobs in (None, 1):
             work(study, stop, progress.look, progress.epoch)
         else:
             seconds = max(0.0, ends - time.monotonic()) if ends is not None else None
-            run_workers(study, jobs, seconds, lambda: bool(caught), progress.look)
+            run_workers(study, jobs or 1, seconds, lambda: bool(caught), progress.look)
         progress.look()
-    return _report(study, total, bool(caught), as_json, quiet)
+    return total, bool(caught)
 
 
 def _begin(
-    file: Path | None, output: Path | None, trials: int | None, jobs: int, parameters: dict[str, Any]
+    file: Path | None,
+    output: Path | None,
+    trials: int | None,
+    jobs: int | None,
+    engine: str | None,
+    parameters: dict[str, Any],
 ) -> OpenStudy:
     """Start a new study."""
     import nablac
@@ -160,6 +206,7 @@ def _begin(
     from runtime.search.study_record import Search, TrialOptions
     from runtime.search.suggestions import require_variables
     from runtime.search.trial_setup import TrialSetup
+    from runtime.thread_limits import processors
     from runtime.training.training_data import path_of
 
     if file is None:
@@ -169,7 +216,8 @@ def _begin(
     folder = None
     if file.is_dir():
         file, folder = _of_run(file, parameters)
-    kind = parameters["pruner"] or ("median" if parameters["prune"] else None)
+    rule = "halving" if engine == "ray" else "median"
+    kind = parameters["pruner"] or (rule if parameters["prune"] else None)
     options = TrialOptions(
         model=parameters["model"],
         preset=parameters["preset"],
@@ -188,7 +236,7 @@ def _begin(
     setup = TrialSetup(file, options, folder, say=note)
     require_variables(setup.source)
     search = Search(parameters["search"], parameters["points"], parameters["seed"], kind)
-    threads = options.threads or share_of_processors(jobs)
+    threads = options.threads or share_of_processors(processors() if engine == "ray" else jobs or 1)
     address, name = _storage(parameters["storage"])
     record, epochs = new_record(setup, search, nablac.__version__, name, trials, threads)
     return begin_study(output, record, setup, epochs, address)
