@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
@@ -131,19 +132,30 @@ def command(
 
     if address is not None and engine is None:
         raise click.UsageError("`--address` is for `--engine ray`")
+    address = address or os.environ.get("RAY_ADDRESS")
     require_optuna()
     if engine == "ray":
         require_ray_tune()
     from runtime.search.storages import storage_errors
 
     ends = time.monotonic() + minutes * 60 if minutes is not None else None
-    if resume:
-        study = _resume(resume, file, output, parameters)
-    else:
-        study = _begin(file, output, trials, jobs, engine, parameters)
-    with storage_errors(study.address):
+    with ExitStack() as stack:
+        if engine == "ray" and address is not None:  # before a folder is created: nobody may answer there
+            stack.enter_context(_cluster(address))
+        if resume:
+            study = _resume(resume, file, output, parameters)
+        else:
+            study = _begin(file, output, trials, jobs, engine, parameters)
+        stack.enter_context(storage_errors(study.address))
         total, is_interrupted = _work(study, trials, jobs, engine, address, ends, quiet or as_json)
         return _report(study, total, is_interrupted, as_json, quiet)
+
+
+def _cluster(address: str | None, cpus: int | None = None) -> AbstractContextManager[object]:
+    """A Ray cluster that is joined, or started."""
+    from runtime.workers.ray_cluster import connect
+
+    return connect(address, cpus)
 
 
 def _work(
@@ -175,11 +187,10 @@ def _work(
             return bool(caught) or (ends is not None and time.monotonic() > ends)
 
         if engine == "ray":
-            from runtime.search.ray_engine import work_on_ray
-            from runtime.workers.ray_cluster import connect
+            cpus = jobs * (study.record.threads or 1) if jobs is not None else None
+            with _cluster(None, cpus) if address is None else nullcontext():
+                from runtime.search.ray_engine import work_on_ray  # Ray reads its settings when it is imported
 
-            address = address or os.environ.get("RAY_ADDRESS")
-            with connect(address, jobs * (study.record.threads or 1) if jobs is not None else None):
                 work_on_ray(study, jobs, stop, progress.look, progress.epoch)
         elif jobs in (None, 1):
             work(study, stop, progress.look, progress.epoch)
