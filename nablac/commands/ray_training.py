@@ -25,7 +25,7 @@ from runtime.workers.ray_collective import EXCHANGE
 _START = 120.0  # seconds in which workers have to start
 _END = 10.0  # seconds in which the others have to end when one has failed
 _NAMING = 1.0  # seconds in which it is known which worker has died
-_RELEASE = 20.0  # seconds in which the processors of lost workers have to be free again
+_RELEASE = 20.0  # seconds in which the processors of workers are free again
 _RESTARTS = 3  # without a new checkpoint between them
 
 
@@ -59,7 +59,7 @@ def watch_training(training: RayTraining) -> int:
         folder, seen = training.folder, _checkpoints(training.folder)
         while True:
             try:
-                with _workers(size, training.threads) as workers:
+                with _workers(cluster, size, training.threads) as workers:
                     return _watch(workers, arguments, training.timeout)
             except _Lost as lost:
                 reason, folder = str(lost), lost.folder or folder
@@ -69,7 +69,7 @@ def watch_training(training: RayTraining) -> int:
                 raise _lost_worker(reason, folder)
             if restarts > _RESTARTS:
                 raise _lost_worker(f"{reason}, as after {_RESTARTS} restarts since the last checkpoint", folder)
-            size = _available(cluster, training)
+            size = min(cluster.free_cpus // training.threads, training.workers)
             if not size:
                 raise _lost_worker(f"{reason}, and the cluster has no processor for another", folder)
             again = "continues from its last checkpoint" if folder is not None else "starts again"
@@ -96,31 +96,30 @@ def _require_processors(cluster: Cluster, training: RayTraining) -> None:
         raise NablacError(Diagnostic(codes.E893, message, place="--workers", hint=hint))
 
 
-def _available(cluster: Cluster, training: RayTraining) -> int:
-    """As many workers as can be had, at most those that are asked for."""
-    deadline = time.monotonic() + _RELEASE
-    while (free := cluster.free_cpus // training.threads) < training.workers and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return min(free, training.workers)
-
-
 def _checkpoints(folder: Path | None) -> set[str]:
     """The names of a run's checkpoints."""
     return {path.name for path in RunFolder.checkpoints_of(folder).glob("step-*")} if folder is not None else set()
 
 
 @contextmanager
-def _workers(size: int, threads: int) -> Iterator[list[Any]]:
-    """The actors of the workers, which end with the block."""
+def _workers(cluster: Cluster, size: int, threads: int) -> Iterator[list[Any]]:
+    """The actors of the workers, which end with the block; after an error only when their processes have ended."""
     ray = require_ray()
     groups = {EXCHANGE: size, WATCH: 2}
     actor = ray.remote(num_cpus=threads, max_restarts=0, concurrency_groups=groups)(TrainingWorker)
+    free = cluster.free_cpus
     workers = [actor.remote(size) for _ in range(size)]
+    failed = True
     try:
         yield workers
+        failed = False
     finally:
         for worker in workers:
             ray.kill(worker)
+        deadline = time.monotonic() + _RELEASE
+        # One that hangs is killed after some seconds, and the first has the run's folder until then.
+        while failed and cluster.free_cpus < free and time.monotonic() < deadline:
+            time.sleep(0.1)
 
 
 def _tasks(workers: list[Any], arguments: list[str], timeout: float) -> list[Task]:

@@ -100,7 +100,7 @@ class TrainingWorker:
         from nablac.commands import main
         from nablac.commands.worker_processes import joined
 
-        collective = RayCollective(task.rank, peers, task.local_size, task.timeout, self._run_begun)
+        collective = RayCollective(task.rank, peers, self._exchange, task.local_size, task.timeout, self._run_begun)
         sys.argv = ["nablac", *task.arguments]
         os.environ.update(task.terminal.variables)
         status = 1

@@ -30,6 +30,7 @@ _LONGEST_FOLDER = 40  # characters; Ray's sockets are below it, and have at most
 _CONFIGURATION = {
     "agent_register_timeout_ms": 120_000,
     "worker_register_timeout_seconds": 120,
+    "gcs_rpc_server_reconnect_timeout_s": 20,  # after which a command ends whose cluster was killed
     "worker_niceness": 0,  # workers are the command, and not beside it
 }
 _SETTINGS = {
@@ -81,21 +82,32 @@ def connect(address: str | None = None, cpus: int | None = None) -> Iterator[Clu
     before = log.propagate, log.handlers[:]
     log.propagate, log.handlers = False, [logging.NullHandler()]  # what concerns a user is a diagnostic
     handler = signal.getsignal(signal.SIGTERM)
-    folder: str | None = None
     try:
-        if address is None:
-            folder = _new_folder()
-            found = _start(ray, cpus or processors(), folder)
-        else:
-            found = _join(ray, address)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)  # which Ray replaces
-        yield Cluster(found["address"], address is None)
+        with _started(ray, cpus or processors()) if address is None else _joined(ray, address) as found:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, handler)  # which Ray replaces
+            yield Cluster(found["address"], address is None)
+    finally:
+        log.propagate, log.handlers = before
+
+
+@contextmanager
+def _started(ray: Any, cpus: int) -> Iterator[Mapping[str, Any]]:
+    folder = tempfile.mkdtemp(prefix="nablac-ray-")
+    try:
+        yield _start(ray, cpus, folder)
     finally:
         ray.shutdown()
-        log.propagate, log.handlers = before
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _joined(ray: Any, address: str) -> Iterator[Mapping[str, Any]]:
+    found = _join(ray, address)
+    try:
+        yield found
+    finally:
+        ray.shutdown()
 
 
 def _start(ray: Any, cpus: int, folder: str) -> Mapping[str, Any]:
@@ -165,11 +177,6 @@ def _silence(host: str, port: int) -> str | None:
     except OSError as error:
         return (error.strerror or str(error)).lower()
     return None if len(frame) > 3 and frame[3] == 4 else "what answers there is not Ray"
-
-
-def _new_folder() -> str:
-    """A folder for the files of a cluster, which ends with it."""
-    return tempfile.mkdtemp(prefix="nablac-ray-")
 
 
 def _first_line(error: Exception) -> str:

@@ -33,10 +33,11 @@ class Exchange:
         self._rounds: dict[int, dict[int, Any]] = {}
         self._results: dict[int, tuple[int, Any]] = {}  # with the number of workers that have not fetched it
 
-    def combine(self, number: int, rank: int, item: Any, by: By | None) -> Any:
+    def combine(self, number: int, rank: int, item: Any, by: By | None, timeout: float | None = None) -> Any:
         """The reduction of the arrays of all workers, or all items without `by`, when the last one has come.
 
         Each worker calls it once in a round; sums are in the order of the workers, and so the same in every run.
+        Raises TimeoutError where one has not come for `timeout` seconds.
         """
         with self._changed:
             items = self._rounds.setdefault(number, {})
@@ -45,7 +46,8 @@ class Exchange:
                 del self._rounds[number]
                 self._results[number] = self._size, _combined([items[rank] for rank in range(self._size)], by)
                 self._changed.notify_all()
-            self._changed.wait_for(lambda: number in self._results)
+            if not self._changed.wait_for(lambda: number in self._results, timeout):
+                raise TimeoutError
             waiting, result = self._results.pop(number)
             if waiting > 1:
                 self._results[number] = waiting - 1, result
@@ -62,17 +64,23 @@ def _combined(items: list[Any], by: By | None) -> Any:
 
 
 class RayCollective:
-    """A worker among `peers`, the actors of all workers, whose method `combine` is that of an `Exchange`.
+    """A worker among `peers`, the actors of all workers, whose method `combine` is that of their `Exchange`.
 
     Its calls raise LostWorker where a peer has died, or one has not answered for `timeout` seconds.
     """
 
     def __init__(
-        self, rank: int, peers: list[Any], local_size: int, timeout: float, report: Callable[[Path], None]
+        self,
+        rank: int,
+        peers: list[Any],
+        own: Exchange,
+        local_size: int,
+        timeout: float,
+        report: Callable[[Path], None],
     ) -> None:
         self.rank, self.size, self.local_size = rank, len(peers), local_size
         self._combine_at = [peer.combine.options(concurrency_group=EXCHANGE).remote for peer in peers]
-        self._timeout, self._report = timeout, report
+        self._own, self._timeout, self._report = own, timeout, report
         self._number = 0
 
     def reduce(self, array: Array, by: By) -> None:
@@ -101,13 +109,14 @@ class RayCollective:
         """What the first workers make of an item each."""
         ray = require_ray()
         self._number += 1
-        calls = [
-            combine(self._number, self.rank, item, by) for combine, item in zip(self._combine_at, items, strict=False)
-        ]
+        number, rank = self._number, self.rank
+        # Without a call of this worker by itself, which would take longer than the sum.
+        calls = {at: self._combine_at[at](number, rank, item, by) for at, item in enumerate(items) if at != rank}
         try:
-            results: list[Any] = ray.get(calls, timeout=self._timeout)
-        except ray.exceptions.GetTimeoutError:
+            own = self._own.combine(number, rank, items[rank], by, self._timeout) if rank < len(items) else None
+            others = dict(zip(calls, ray.get(list(calls.values()), timeout=self._timeout), strict=True))
+        except (TimeoutError, ray.exceptions.GetTimeoutError):
             raise LostWorker(f"a worker has not answered for {self._timeout:g} seconds") from None
         except ray.exceptions.RayError:
             raise LostWorker("a worker has died") from None
-        return results
+        return [own if at == rank else others[at] for at in range(len(items))]

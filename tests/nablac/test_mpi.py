@@ -10,36 +10,20 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from tests.nablac.shared_training import MODEL, check_same, write_data
 from tests.paths import ROOT
 
 pytest.importorskip("mpi4py", reason="the mpi extra is not installed")
 MPIRUN = Path(sys.executable).parent / "mpirun"
 pytestmark = pytest.mark.skipif(not MPIRUN.exists(), reason="the mpi extra is not installed")
 
-MODEL = """
-model M {
-    input x: [batch, 2]
-    y = x -> Dense(16) -> tanh -> Dropout(0.2) -> Dense(1)
-    output y
-}
-train M {
-    data csv("d.csv") -> columns(inputs: ["a", "b"], targets: "c")
-    target t: [batch, 1]
-    loss rmse(y, t)
-    optimizer adam(lr: 0.01); epochs 3; seed 4; batch 8; validation 0.2; clip_norm 0.5
-}
-"""
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "m.model").write_text(MODEL)
-    rows = np.random.default_rng(0).normal(size=(203, 2))
-    lines = [f"{a},{b},{a * b}" for a, b in rows]
-    (tmp_path / "d.csv").write_text("\n".join(["a,b,c", *lines]) + "\n")
+    write_data(tmp_path / "d.csv")
     return tmp_path
 
 
@@ -53,20 +37,6 @@ def train(folder: Path, workers: int, *arguments: str) -> subprocess.CompletedPr
     return subprocess.run(
         command(workers, *arguments), cwd=folder, env=environment, capture_output=True, text=True, timeout=120
     )
-
-
-def results(run: Path) -> tuple[dict[str, list[float]], dict[str, np.ndarray]]:
-    from safetensors.numpy import load_file
-
-    return json.loads((run / "history.json").read_text()), load_file(run / "weights.safetensors")
-
-
-def check_same(run: Path, other: Path, tolerance: float) -> None:
-    (history, weights), (other_history, other_weights) = results(run), results(other)
-    for name, values in history.items():
-        np.testing.assert_allclose(other_history[name], values, rtol=tolerance, err_msg=name)
-    for path, array in weights.items():
-        np.testing.assert_allclose(other_weights[path], array, rtol=tolerance, atol=tolerance, err_msg=path)
 
 
 @pytest.mark.parametrize(("backend", "dtype", "tolerance"), [("numpy", "f64", 1e-12), ("ort", "f32", 2e-5)])
