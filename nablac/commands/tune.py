@@ -78,7 +78,9 @@ class TuneJson(TypedDict):
     help="Join this Ray cluster; `auto` is that of this machine.  [default: RAY_ADDRESS, or start one here]",
 )
 @click.option("--prune", is_flag=True, help="Stop trials early that are worse than others at that epoch.")
-@click.option("--pruner", type=click.Choice(PRUNERS), help="The rule of --prune.  [default: median; ASHA, as `halving`, on Ray]")
+@click.option(
+    "--pruner", type=click.Choice(PRUNERS), help="The rule of --prune.  [default: median, or halving (ASHA) on Ray]"
+)
 @click.option("--time", "minutes", type=Finite(0), metavar="MINUTES", help="Save and stop after this time.")
 @click.option(
     "--resume",

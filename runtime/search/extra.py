@@ -27,7 +27,7 @@ def require_optuna() -> None:
 
 def require_ray_tune() -> None:
     """NablacError if Ray is not installed, or without what Ray Tune needs."""
-    missing = [module for module in ("ray", "pandas", "pyarrow", "fsspec", "tensorboardX") if find_spec(module) is None]
+    missing = [module for module in ("ray", "pandas", "pyarrow", "fsspec", "pydantic") if find_spec(module) is None]
     if missing:
         message = f"a search on Ray needs the `ray` extra: {', '.join(missing)} is missing"
         hint = "pip install 'nablac[ray,tune]'"

@@ -96,8 +96,8 @@ class StudySearch(Searcher):  # type: ignore[misc]  # Ray's classes are untyped
 
     def _next(self, trial_id: str) -> Any:
         study = self._study
-        for number, trial in list(self._waiting.items()):
-            if copy_results(study.study, trial, self._queue.twin(number)):
+        for number, waiting in list(self._waiting.items()):
+            if copy_results(study.study, waiting, self._queue.twin(number)):
                 del self._waiting[number]
         while not self._stop() and self.error is None:
             trial = self._queue.claim()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,10 +40,8 @@ class RedisLocks:
 
         with self._guard:
             lock = self._acquired.pop(name)
-            try:
+            with suppress(LockError):
                 lock.release()
-            except LockError:
-                pass
 
     def _renew(self) -> None:
         """Renew what is acquired; a server that does not answer is reported by the calls that need it."""

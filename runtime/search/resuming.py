@@ -47,7 +47,8 @@ def new_record(
 ) -> tuple[StudyRecord, int]:
     """The record of a new study, whose folder is not known yet, and the epochs of a trial.
 
-    `version` is that of nablac, and `storage` a name without a password. NablacError if the monitored quantity is not measured.
+    `version` is that of nablac, and `storage` a name without a password. NablacError if the monitored quantity is not
+    measured.
     """
     training = setup.training(setup.source)
     examples = digest(training.data)

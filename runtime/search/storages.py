@@ -57,7 +57,7 @@ def storage_errors(address: str, *others: type[Exception]) -> Iterator[None]:
         return
     try:
         yield
-    except (SQLAlchemyError, StorageInternalError, *_redis_errors(address), *others) as error:
+    except _errors(address) + others as error:
         cause: BaseException = error
         if isinstance(error, StorageInternalError) and error.__cause__ is not None:
             cause = error.__cause__
@@ -71,9 +71,10 @@ def storage_errors(address: str, *others: type[Exception]) -> Iterator[None]:
         raise NablacError(Diagnostic(codes.E874, message, place="--storage", hint=hint)) from None
 
 
-def _redis_errors(address: str) -> tuple[type[Exception], ...]:
+def _errors(address: str) -> tuple[type[Exception], ...]:
+    """What the libraries of a storage raise."""
     if not address.startswith("redis"):
-        return ()
+        return SQLAlchemyError, StorageInternalError
     from redis.exceptions import RedisError
 
     return (RedisError,)

@@ -32,8 +32,8 @@ def work(
 ) -> None:
     """Work on a study until every trial has ended, or `stop` returns true; it is called after every batch.
 
-    `look` is called when a trial may have ended, here or elsewhere, and `epoch` after each epoch of a trial. NablacError for errors of the environment; errors
-    of one trial's values are recorded, and the study continues.
+    `look` is called when a trial may have ended, here or elsewhere, and `epoch` after each epoch of a trial.
+    NablacError for errors of the environment; errors of one trial's values are recorded, and the study continues.
     """
     waiting: dict[int, optuna.Trial] = {}  # for an earlier trial with the same values, which runs elsewhere
     with storage_errors(study.address), TrialQueue(study.study, study.locks) as queue:
