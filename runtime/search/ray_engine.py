@@ -21,6 +21,9 @@ from runtime.search.trial_queue import TrialQueue
 from runtime.workers.ray_cluster import require_ray
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runtime.search.locks import Locks
     from runtime.search.studies import OpenStudy
 
 _RETRIES = 2  # of a trial whose worker dies
@@ -54,6 +57,7 @@ def work_on_ray(
     with TrialQueue(study.study, study.locks) as queue:
         search = StudySearch(study, queue, stop, look, epoch)
         files = study.folder.resolve() / _FILES
+        _remove_leftovers(files, study.locks)
         try:
             with closing(search):
                 _tuner(
@@ -69,6 +73,14 @@ def work_on_ray(
                 files.rmdir()
         if search.error is not None:
             raise search.error
+
+
+def _remove_leftovers(files: Path, locks: Locks) -> None:
+    """Remove the files of Ray Tune's that killed commands have left: the folders of workers whose locks are free."""
+    for folder in files.iterdir() if files.is_dir() else ():
+        if locks.acquire(folder.name, wait=False):
+            shutil.rmtree(folder, ignore_errors=True)
+            locks.release(folder.name, is_last=True)
 
 
 def _tuner(
