@@ -31,6 +31,8 @@ EXTRAS = {
     "parquet": "pyarrow",
     "text": "tokenizers",
     "tune": "optuna",
+    "mpi": "mpi4py",
+    "ray": "ray",
     "mlflow": "mlflow-skinny",
     "wandb": "wandb",
     "oracle": "torch",

@@ -54,7 +54,7 @@ class _Lost(Exception):
 def watch_training(training: RayTraining) -> int:
     """Train; returns the exit status. Raises NablacError for a cluster that cannot be used, and for lost workers."""
     with connect(training.address) as cluster:
-        _require_processors(cluster, training)
+        require_processors(cluster, training)
         arguments, size, restarts = training.arguments, training.workers, 0
         folder, seen = training.folder, _checkpoints(training.folder)
         while True:
@@ -85,7 +85,7 @@ def _lost_worker(reason: str, folder: Path | None) -> NablacError:
     return NablacError(Diagnostic(codes.E891, f"{reason}: all workers end", hint=hint))
 
 
-def _require_processors(cluster: Cluster, training: RayTraining) -> None:
+def require_processors(cluster: Cluster, training: RayTraining) -> None:
     """NablacError where the cluster cannot run all workers at once."""
     needed, whose = training.workers * training.threads, "this machine" if cluster.is_own else "the cluster"
     each = f" with {training.threads} threads each" if training.threads > 1 else ""

@@ -34,9 +34,9 @@ class Terminal:
         streams = {"stdout": sys.stdout, "stderr": sys.stderr}
         names = ("NO_COLOR", "TERM", "COLORTERM", "NABLAC_DEBUG")
         variables = {name: os.environ[name] for name in names if name in os.environ}
-        if any(stream.isatty() for stream in streams.values()):
-            columns, lines = os.get_terminal_size(2 if sys.stderr.isatty() else 1)
-            variables |= {"COLUMNS": str(columns), "LINES": str(lines)}
+        sizes = [os.get_terminal_size(stream.fileno()) for stream in streams.values() if stream.isatty()]
+        if sizes and all(sizes[-1]):  # a terminal without a size has 0
+            variables |= {"COLUMNS": str(sizes[-1].columns), "LINES": str(sizes[-1].lines)}
         elif "COLUMNS" in os.environ:
             variables["COLUMNS"] = os.environ["COLUMNS"]
         for name, value in os.environ.items():

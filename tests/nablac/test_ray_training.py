@@ -11,10 +11,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from grammar.diagnostics import NablacError
+from nablac.commands.ray_training import RayTraining, require_processors
 from tests.command_line import invoke, succeed, surroundings
 from tests.nablac.shared_training import MODEL, check_same, write_data
 
@@ -143,11 +146,32 @@ def test_a_cluster_that_cannot_be_used_is_refused(folder: Path) -> None:
     assert done.exit_code == 2 and "connection refused" in done.stderr and not (folder / "runs").exists()
 
 
-def test_more_workers_than_processors_are_refused(folder: Path, address: str) -> None:
-    process = start(folder, "m.model", "--threads", "2", "--address", address)
-    printed, _ = process.communicate(timeout=120)
-    assert process.returncode == 2 and not (folder / "runs").exists()
-    assert "error[E893]: 2 workers with 2 threads each need 4 processors, and the cluster has 2" in printed
+@dataclass(frozen=True)
+class Lent:
+    cpus: int
+    free_cpus: int
+    is_own: bool = False
+
+
+@pytest.mark.parametrize(
+    ("workers", "threads", "cluster", "message"),
+    [
+        (2, 2, Lent(3, 3), "2 workers with 2 threads each need 4 processors, and the cluster has 3"),
+        (2, 1, Lent(8, 1), "2 workers need 2 processors, and the cluster has 8, 7 of them in use"),
+        (3, 1, Lent(2, 2, is_own=True), "3 workers need 3 processors, and this machine has 2"),
+        (2, 2, Lent(4, 4), None),
+    ],
+)
+def test_more_workers_than_processors_are_refused(
+    workers: int, threads: int, cluster: Lent, message: str | None
+) -> None:
+    training = RayTraining([], lambda folder: [], workers, 600.0, threads)
+    if message is None:
+        require_processors(cluster, training)
+    else:
+        with pytest.raises(NablacError) as refused:
+            require_processors(cluster, training)
+        assert str(refused.value).splitlines()[0] == f"error[E893]: {message}"
 
 
 @pytest.mark.parametrize(
