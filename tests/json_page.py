@@ -28,10 +28,10 @@ from nablac.commands import (
     predict,
     run,
     split_step,
+    study_report,
     target_report,
     train,
     training_step,
-    tune,
     verify,
 )
 from runtime.evaluation import (
@@ -64,7 +64,7 @@ OUTPUTS: dict[str, dict[str, Any]] = {  # by command: what `--json` prints, by t
     "run": {"": dict[str, Nested], "-o FILE": run.RunFileJson},
     "predict": {"": list[dict[str, Cell]], "-o FILE": predict.PredictFileJson},
     "train": {"": train.TrainJson, "--dry-run": dict[str, float]},
-    "tune": {"": tune.TuneJson},
+    "tune": {"": study_report.TuneJson},
     "eval": {"": eval.EvalJson},
     "compare": {"": run_comparison.ComparisonJson},
     "generate": {"": list[generate.AnswerJson]},
@@ -98,7 +98,7 @@ OTHERS = {"EvalJson": float}  # the values under keys that a type does not name
 _MODULES = (
     *(diagnostics, model_summary, run_comparison, bench, bench_table, check, compile, completion, decode_step, doctor),
     *(draw, eval, explain, fmt, generate, grad, init, output, predict, run, split_step, target_report, train),
-    *(training_step, tune, verify, backtest_json, class_figures, class_results, evaluation, number_figures),
+    *(training_step, study_report, verify, backtest_json, class_figures, class_results, evaluation, number_figures),
     *(number_results, token_results, grouping, profile_text, timing, trial_results),
 )
 _NAMES = {  # of types that a module imports for type checkers alone
