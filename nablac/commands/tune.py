@@ -244,7 +244,7 @@ def _begin(
 
 def _storage(storage: str | None) -> tuple[str | None, str | None]:
     """The name of a storage from any folder, and the same without its password."""
-    from runtime.search.storage_urls import absolute, without_password
+    from runtime.search.storages import absolute, without_password
 
     if storage is None:
         return None, None

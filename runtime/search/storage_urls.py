@@ -1,10 +1,9 @@
-"""Names of storages: paths of journals, and URLs of databases, whose passwords are neither printed nor stored."""
+"""URLs of the databases that store studies; their passwords are neither printed nor stored."""
 
 from __future__ import annotations
 
 import os
 from importlib.util import find_spec
-from pathlib import Path
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -26,15 +25,8 @@ _DRIVERS = {  # by kind and name, best first: the module, and what pip installs 
 _FORMS = "sqlite:///FILE, postgresql://USER:PASSWORD@HOST/DATABASE, mysql://..., redis://HOST, or a file"
 
 
-def is_url(storage: str) -> bool:
-    """Whether a storage is named by a URL, and not by the path of a journal."""
-    return "://" in storage
-
-
-def absolute(storage: str) -> str:
-    """The same storage named from any folder; NablacError for a URL that names none."""
-    if not is_url(storage):
-        return str(Path(storage).resolve())
+def absolute_url(storage: str) -> str:
+    """The URL of the same storage from any folder; NablacError for one that names none."""
     url = parse_url(storage)
     if url.get_backend_name() == "sqlite":
         url = url.set(database=os.path.realpath(str(url.database)))
@@ -42,9 +34,7 @@ def absolute(storage: str) -> str:
 
 
 def without_password(storage: str) -> str:
-    """The name as it is printed and stored."""
-    if not is_url(storage):
-        return storage
+    """The URL as it is printed and stored."""
     url = make_url(storage)
     bare = URL.create(url.drivername, url.username or None, None, url.host, url.port, url.database, url.query)
     return bare.difference_update_query(_secrets(url)).render_as_string(hide_password=False)

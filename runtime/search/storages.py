@@ -1,32 +1,24 @@
-"""Opening the storage of a study, a journal or a database, with the locks of its workers."""
+"""The storage of a study, a journal or a database, with the locks of its workers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import sqlalchemy
-from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalRedisBackend
-from sqlalchemy.exc import SQLAlchemyError
-
-from grammar import codes
-from grammar.diagnostics import Diagnostic, NablacError
-from runtime.boundary import reason_of
-from runtime.search.database_locks import MysqlLocks, PostgresLocks
-from runtime.search.journal import locks_of, open_journal, refusal, silence_optuna
-from runtime.search.locks import FileLocks, Locks, hold_claims
-from runtime.search.redis_locks import RedisLocks
-from runtime.search.storage_urls import hide_password, is_url, parse_url, with_driver, without_password
+from runtime.search.journal import locks_of, open_journal
+from runtime.search.locks import FileLocks
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import URL
+    from optuna.storages import BaseStorage
 
-_PATIENCE = 10  # seconds that an address has to answer
-_OPTUNA = "version_info"  # a table of every database of Optuna's
+    from runtime.search.locks import Locks
+
+
+def is_url(storage: str) -> bool:
+    """Whether a storage is named by the URL of a database, and not by the path of a journal."""
+    return "://" in storage
 
 
 def open_storage(address: str) -> tuple[BaseStorage, Locks]:
@@ -37,88 +29,36 @@ def open_storage(address: str) -> tuple[BaseStorage, Locks]:
     if not is_url(address):
         path = Path(address)
         return open_journal(path), FileLocks(locks_of(path))
-    silence_optuna()
-    url = with_driver(parse_url(address))
-    with storage_errors(address, ImportError, ValueError, RuntimeError):  # of drivers, and of Optuna's other versions
-        match url.get_backend_name():
-            case "sqlite":
-                return _sqlite(url)
-            case "redis" | "rediss":
-                return _redis(url)
-            case kind:
-                return _server(url, kind)
+    from runtime.search.databases import open_database  # its libraries take half a second
+
+    return open_database(address)
 
 
 @contextmanager
-def storage_errors(address: str, *others: type[Exception]) -> Iterator[None]:
-    """Errors of a database within the block, and `others`, are raised as NablacError, without its password."""
+def storage_errors(address: str) -> Iterator[None]:
+    """Errors of a database within the block are raised as NablacError, without its password."""
     if not is_url(address):
         yield
         return
-    try:
+    from runtime.search.databases import database_errors
+
+    with database_errors(address):
         yield
-    except _errors(address) + others as error:
-        cause: BaseException = error
-        if isinstance(error, StorageInternalError) and error.__cause__ is not None:
-            cause = error.__cause__
-        reason = reason_of(getattr(cause, "orig", None) or cause)
-        name = without_password(address)
-        message = f"{name} cannot be used: {hide_password(reason, address)}"
-        hint = (
-            "check that its server runs, its address, user and password; a resumed study needs `--storage URL` "
-            "again if that has a password"
-        )
-        raise NablacError(Diagnostic(codes.E874, message, place="--storage", hint=hint)) from None
 
 
-def _errors(address: str) -> tuple[type[Exception], ...]:
-    """What the libraries of a storage raise."""
-    if not address.startswith("redis"):
-        return SQLAlchemyError, StorageInternalError
-    from redis.exceptions import RedisError
+def absolute(storage: str) -> str:
+    """The same storage named from any folder; NablacError for a URL that names none."""
+    if not is_url(storage):
+        return str(Path(storage).resolve())
+    from runtime.search.storage_urls import absolute_url
 
-    return (RedisError,)
-
-
-def _sqlite(url: URL) -> tuple[BaseStorage, Locks]:
-    """A database in a file, with locks beside it."""
-    path = Path(str(url.database))
-    locks = FileLocks(locks_of(path))
-    if path.exists():
-        _require_optuna(path, url)
-    options: dict[str, Any] = {"connect_args": {"timeout": 60}}  # seconds that a writer waits for others
-    with hold_claims(locks):
-        return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=options), locks
+    return absolute_url(storage)
 
 
-def _require_optuna(path: Path, url: URL) -> None:
-    """NablacError for a file that is not a database of Optuna's, which must not be changed."""
-    engine = sqlalchemy.create_engine(url)
-    try:
-        tables = sqlalchemy.inspect(engine).get_table_names()
-    except SQLAlchemyError:
-        raise refusal(path, "it is not an SQLite database") from None
-    finally:
-        engine.dispose()
-    if tables and _OPTUNA not in tables:
-        raise refusal(path, "it is a database of another program")
+def without_password(storage: str) -> str:
+    """The name as it is printed and stored."""
+    if not is_url(storage):
+        return storage
+    from runtime.search import storage_urls
 
-
-def _server(url: URL, kind: str) -> tuple[BaseStorage, Locks]:
-    """A database of a server, with locks in it; its tables are created by one process at a time."""
-    options = {} if "connect_timeout" in url.query else {"connect_args": {"connect_timeout": _PATIENCE}}
-    engine = sqlalchemy.create_engine(url, **options)
-    locks = PostgresLocks(engine) if kind == "postgresql" else MysqlLocks(engine)
-    with hold_claims(locks):
-        storage = RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=dict(options))
-    return storage, locks
-
-
-def _redis(url: URL) -> tuple[BaseStorage, Locks]:
-    """A journal in a Redis server, with locks in it."""
-    from redis import Redis
-
-    address = url.render_as_string(hide_password=False)
-    client = Redis.from_url(address, socket_connect_timeout=_PATIENCE)
-    client.ping()
-    return JournalStorage(JournalRedisBackend(address, prefix="nablac")), RedisLocks(client)
+    return storage_urls.without_password(storage)

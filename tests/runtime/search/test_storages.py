@@ -14,7 +14,8 @@ from tests.nablac.tuned import rows, tune, unclocked, write_model
 
 pytest.importorskip("optuna")
 
-from runtime.search.storage_urls import absolute, hide_password, without_password
+from runtime.search.storage_urls import hide_password
+from runtime.search.storages import absolute, without_password
 from runtime.training.run_sessions import begun_session, mask_passwords
 
 OPTIONS = ("--search", "random", "--epochs", "1")
