@@ -28,10 +28,10 @@ from nablac.commands import (
     predict,
     run,
     split_step,
+    study_report,
     target_report,
     train,
     training_step,
-    tune,
     verify,
 )
 from runtime.evaluation import (
@@ -65,7 +65,7 @@ OUTPUTS: dict[str, dict[str, Any]] = {  # by command: what `--json` prints, by t
     "run": {"": dict[str, Nested], "-o FILE": run.RunFileJson},
     "predict": {"": list[dict[str, Cell]], "-o FILE": predict.PredictFileJson},
     "train": {"": train.TrainJson, "--dry-run": dict[str, float]},
-    "tune": {"": tune.TuneJson},
+    "tune": {"": study_report.TuneJson},
     "eval": {"": eval.EvalJson},
     "compare": {"": run_comparison.ComparisonJson},
     "generate": {"": list[generate.AnswerJson]},
@@ -112,7 +112,7 @@ _MODULES = (
         doctor,
     ),
     *(draw, eval, explain, fmt, generate, grad, init, output, predict, run, split_step, target_report, train),
-    *(training_step, tune, verify, backtest_json, class_figures, class_results, evaluation, number_figures),
+    *(training_step, study_report, verify, backtest_json, class_figures, class_results, evaluation, number_figures),
     *(number_results, token_results, grouping, profile_text, timing, trial_results),
 )
 _NAMES = {  # of types that a module imports for type checkers alone

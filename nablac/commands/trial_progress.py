@@ -11,7 +11,6 @@ from runtime.search.trial_results import ENDED, TrialResult, ranked, trial_resul
 
 if TYPE_CHECKING:
     from runtime.search.studies import OpenStudy
-    from runtime.training.checkpoints import Position
 
 
 class TrialProgress:
@@ -47,10 +46,10 @@ class TrialProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def epoch(self, number: int, position: Position) -> None:
+    def epoch(self, number: int, epoch: int) -> None:
         """Show the epoch of the running trial."""
         if self._bar is not None:
-            self._bar.update(self._task, description=f"trial {number}, epoch {position.epoch}")
+            self._bar.update(self._task, description=f"trial {number}, epoch {epoch}")
 
     def look(self) -> None:
         """Print a line for each trial that has ended since the last call."""

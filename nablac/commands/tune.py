@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from grammar.visible import shell_word
 from nablac.commands.named_models import ModelFile
 from nablac.commands.options import Finite, output_options, run_options, text_options, training_options, was_given
-from nablac.commands.output import note, print_json
+from nablac.commands.output import note
 from nablac.commands.signals import collected_signals
+from nablac.commands.study_report import report_study
 from runtime.search.search_kinds import PRUNERS, SEARCHES
 
 if TYPE_CHECKING:
     from runtime.search.studies import OpenStudy
     from runtime.search.study_record import StudyRecord
-    from runtime.search.trial_results import TrialJson, TrialResult
 
-_SHOWN = 10  # of the best trials, in the table at the end
 _MOST_JOBS = 256
-
-
-class TuneJson(TypedDict):
-    """A study. The exit status is 1 if every trial failed, 130 if it was interrupted."""
-
-    study: Annotated[str, "its folder"]
-    trials: Annotated[list[TrialJson], "that have started, in order"]
-    unfinished: Annotated[int, "trials that are still to be run"]
-    monitor: Annotated[str, "the quantity that trials are compared by"]
-    higher_is_better: Annotated[bool, "of that"]
-    best: Annotated[TrialJson | None, "the best trial"]
-    model: Annotated[str | None, "the file with its values"]
 
 
 @click.command()
@@ -63,14 +52,22 @@ class TuneJson(TypedDict):
 )
 @click.option(
     "--jobs",
+    "--workers",
+    "jobs",
     type=click.IntRange(1, _MOST_JOBS),
-    default=1,
-    show_default=True,
     metavar="K",
-    help="Run K trials at a time.",
+    help="Run K trials at a time.  [default: 1, or what the Ray cluster has processors for]",
+)
+@click.option("--engine", type=click.Choice(("ray",)), help="Run trials on a Ray cluster, by Ray Tune.")
+@click.option(
+    "--address",
+    metavar="HOST:PORT",
+    help="Join this Ray cluster; `auto` is that of this machine.  [default: RAY_ADDRESS, or start one here]",
 )
 @click.option("--prune", is_flag=True, help="Stop trials early that are worse than others at that epoch.")
-@click.option("--pruner", type=click.Choice(PRUNERS), help="The rule of --prune.  [default: median]")
+@click.option(
+    "--pruner", type=click.Choice(PRUNERS), help="The rule of --prune.  [default: median, or halving (ASHA) on Ray]"
+)
 @click.option("--time", "minutes", type=Finite(0), metavar="MINUTES", help="Save and stop after this time.")
 @click.option(
     "--resume",
@@ -80,9 +77,9 @@ class TuneJson(TypedDict):
 )
 @click.option(
     "--storage",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Share trials through this file, for studies on several machines.  [default: in the study's folder]",
+    metavar="FILE|URL",
+    help="Share trials through this file or database (sqlite:///FILE, postgresql://, mysql://, redis://), for studies "
+    "on several machines.  [default: in the study's folder]",
 )
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Write to this folder.  [default: studies/MODEL/N]"
@@ -99,7 +96,9 @@ class TuneJson(TypedDict):
 def command(
     file: Path | None,
     trials: int | None,
-    jobs: int,
+    jobs: int | None,
+    engine: str | None,
+    address: str | None,
     minutes: float | None,
     resume: Path | None,
     output: Path | None,
@@ -111,28 +110,64 @@ def command(
 
     Ranges such as `16..128`, `log(1e-4..1e-1)` and `choice(...)` can be written instead of any value. Each trial is an
     ordinary run in the study's folder; the best one is written as a .model file, ready to train. Ctrl-C saves and
-    stops; --resume STUDY resumes, in any number of processes.
+    stops; --resume STUDY resumes, in any number of processes, with --engine ray or without.
 
     \b
-    Example:
+    Examples:
       nablac tune forecaster --search random --trials 2 --epochs 2
+      nablac tune forecaster --engine ray --workers 2 --prune
     """
-    from runtime.search.extra import require_optuna
+    from runtime.search.extra import require_optuna, require_ray_tune
 
+    if address is not None and engine is None:
+        raise click.UsageError("`--address` is for `--engine ray`")
+    address = address or os.environ.get("RAY_ADDRESS")
     require_optuna()
+    if engine == "ray":
+        require_ray_tune()
+    from runtime.search.storages import storage_errors
+
+    ends = time.monotonic() + minutes * 60 if minutes is not None else None
+    with ExitStack() as stack:
+        if engine == "ray" and address is not None:  # before a folder is created: nobody may answer there
+            stack.enter_context(_cluster(address))
+        if resume:
+            study = _resume(resume, file, output, parameters)
+        else:
+            study = _begin(file, output, trials, jobs, engine, parameters)
+        stack.enter_context(storage_errors(study.address))
+        total, is_interrupted = _work(study, trials, jobs, engine, address, ends, quiet or as_json)
+        return report_study(study, total, is_interrupted, as_json, quiet)
+
+
+def _cluster(address: str | None, cpus: int | None = None) -> AbstractContextManager[object]:
+    """A Ray cluster that is joined, or started."""
+    from runtime.workers.ray_cluster import connect
+
+    return connect(address, cpus)
+
+
+def _work(
+    study: OpenStudy,
+    trials: int | None,
+    jobs: int | None,
+    engine: str | None,
+    address: str | None,
+    ends: float | None,
+    is_silent: bool,
+) -> tuple[int, bool]:
+    """Run the trials of a study; returns the number of all, and whether a signal has interrupted them."""
     from nablac.commands.trial_progress import TrialProgress
     from runtime.search.processes import run_workers
     from runtime.search.studies import plan
     from runtime.search.worker import work
     from runtime.thread_limits import with_threads
 
-    ends = time.monotonic() + minutes * 60 if minutes is not None else None
-    study = _resume(resume, file, output, parameters) if resume else _begin(file, output, trials, jobs, parameters)
     total = plan(study, trials)
-    if not quiet and not as_json:
+    if not is_silent:
         _announce(study, total)
     with (
-        TrialProgress(study, total, quiet or as_json) as progress,
+        TrialProgress(study, total, is_silent) as progress,
         with_threads(study.record.threads),
         collected_signals() as caught,
     ):
@@ -140,17 +175,28 @@ def command(
         def stop() -> bool:
             return bool(caught) or (ends is not None and time.monotonic() > ends)
 
-        if jobs == 1:
+        if engine == "ray":
+            cpus = jobs * (study.record.threads or 1) if jobs is not None else None
+            with _cluster(None, cpus) if address is None else nullcontext():
+                from runtime.search.ray_engine import work_on_ray  # Ray reads its settings when it is imported
+
+                work_on_ray(study, jobs, stop, progress.look, progress.epoch)
+        elif jobs in (None, 1):
             work(study, stop, progress.look, progress.epoch)
         else:
             seconds = max(0.0, ends - time.monotonic()) if ends is not None else None
-            run_workers(study.folder, jobs, seconds, lambda: bool(caught), progress.look)
+            run_workers(study, jobs or 1, seconds, lambda: bool(caught), progress.look)
         progress.look()
-    return _report(study, total, bool(caught), as_json, quiet)
+    return total, bool(caught)
 
 
 def _begin(
-    file: Path | None, output: Path | None, trials: int | None, jobs: int, parameters: dict[str, Any]
+    file: Path | None,
+    output: Path | None,
+    trials: int | None,
+    jobs: int | None,
+    engine: str | None,
+    parameters: dict[str, Any],
 ) -> OpenStudy:
     """Start a new study."""
     import nablac
@@ -160,6 +206,7 @@ def _begin(
     from runtime.search.study_record import Search, TrialOptions
     from runtime.search.suggestions import require_variables
     from runtime.search.trial_setup import TrialSetup
+    from runtime.thread_limits import processors
     from runtime.training.training_data import path_of
 
     if file is None:
@@ -169,7 +216,8 @@ def _begin(
     folder = None
     if file.is_dir():
         file, folder = _of_run(file, parameters)
-    kind = parameters["pruner"] or ("median" if parameters["prune"] else None)
+    rule = "halving" if engine == "ray" else "median"
+    kind = parameters["pruner"] or (rule if parameters["prune"] else None)
     options = TrialOptions(
         model=parameters["model"],
         preset=parameters["preset"],
@@ -188,9 +236,20 @@ def _begin(
     setup = TrialSetup(file, options, folder, say=note)
     require_variables(setup.source)
     search = Search(parameters["search"], parameters["points"], parameters["seed"], kind)
-    threads = options.threads or share_of_processors(jobs)
-    record, epochs = new_record(setup, search, nablac.__version__, parameters["storage"], trials, threads)
-    return begin_study(output, record, setup, epochs)
+    threads = options.threads or share_of_processors(processors() if engine == "ray" else jobs or 1)
+    address, name = _storage(parameters["storage"])
+    record, epochs = new_record(setup, search, nablac.__version__, name, trials, threads)
+    return begin_study(output, record, setup, epochs, address)
+
+
+def _storage(storage: str | None) -> tuple[str | None, str | None]:
+    """The name of a storage from any folder, and the same without its password."""
+    from runtime.search.storages import absolute, without_password
+
+    if storage is None:
+        return None, None
+    address = absolute(storage)
+    return address, without_password(address)
 
 
 def _given_threads() -> int | None:
@@ -215,11 +274,17 @@ def _of_run(folder: Path, parameters: dict[str, Any]) -> tuple[Path, Path]:
 def _resume(folder: Path, file: Path | None, output: Path | None, parameters: dict[str, Any]) -> OpenStudy:
     """Open a study to resume it; NablacError if the command contradicts it."""
     from runtime.search.resuming import resume_study
-    from runtime.search.study_record import cannot_resume, check_same
+    from runtime.search.study_record import cannot_resume, check_same, read_study
 
     if output is not None:
         raise click.UsageError("-o names a new study's folder; a resumed study continues in its own")
-    study = resume_study(folder, note)
+    address, name = _storage(parameters["storage"])
+    record = read_study(folder)
+    if name is not None and name != record.storage:
+        was = f"with --storage {record.storage}" if record.storage is not None else "without --storage"
+        message, hint = f"{folder} was begun {was}, not with {name}", "only the password of its URL may differ"
+        raise cannot_resume(folder, message, hint)
+    study = resume_study(folder, note, address)
     if file is not None and file.resolve() != study.setup.file.resolve():
         message = f"{folder} is a study of {study.setup.file}, not of {file}"
         raise cannot_resume(folder, message, f"`nablac tune --resume {shell_word(folder)}` resumes it")
@@ -232,9 +297,8 @@ def _requested(record: StudyRecord, parameters: dict[str, Any]) -> StudyRecord:
     from runtime.training.training_data import path_of
 
     requested: dict[str, Any] = {name: value for name, value in parameters.items() if was_given(name)}
-    for name in ("weights", "storage"):
-        if name in requested:
-            requested[name] = str(requested[name].resolve())
+    if "weights" in requested:
+        requested["weights"] = str(requested["weights"].resolve())
     if (threads := _given_threads()) is not None:
         requested["threads"] = threads
     if "data" in requested:
@@ -264,99 +328,3 @@ def _announce(study: OpenStudy, total: int) -> None:
         note(f"  {variable.name}: {describe_variable(variable)}")
     if not record.monitor.startswith("val_"):
         note(f"note: {record.monitor} is measured on the training examples; `validation 0.2` holds some of them out")
-
-
-def _report(study: OpenStudy, total: int, interrupted: bool, as_json: bool, quiet: bool) -> int:
-    """Write the results, show them and how to continue; returns the exit status."""
-    from runtime.search.study_results import BEST, as_written, write_results
-    from runtime.search.trial_results import ENDED, ranked, trial_results, variable_columns
-
-    trials = trial_results(study.study)
-    best = write_results(study, trials, total)
-    ended = sum(trial.state in ENDED for trial in trials)
-    is_over = ended >= total
-    status = 130 if interrupted and not is_over else 1 if is_over and best is None else 0
-    if as_json:
-        facts: TuneJson = {
-            "study": str(study.folder),
-            "trials": [trial.to_json() for trial in trials],
-            "unfinished": total - ended,
-            "monitor": study.record.monitor,
-            "higher_is_better": study.record.higher_is_better,
-            "best": best.to_json() if best is not None else None,
-            "model": str(study.folder / BEST) if best is not None else None,
-        }
-        print_json(facts)
-        return status
-    if best is not None:
-        _print_table(study, ranked(trials, study.record.higher_is_better), variable_columns(trials))
-        _print_ends(study, best, as_written(study, trials), quiet)
-    failed = [trial for trial in trials if trial.state == "failed"]
-    if failed:
-        of = "every trial" if is_over and len(failed) == total else f"{len(failed)} of {ended} trials"
-        note(f"{of} failed, the first with {failed[0].message}")
-    if not is_over:
-        why = "stopped and saved" if interrupted else "the time is up"
-        note(f"{why} after {ended} of {total} trials; resume with:   nablac tune --resume {shell_word(study.folder)}")
-    return status
-
-
-def _print_table(study: OpenStudy, best: list[TrialResult], variables: list[str]) -> None:
-    """Print the best trials, one a row, with those of `variables` that they reached."""
-    from runtime.search.study_page import show_value
-
-    shown = best[:_SHOWN]
-    names = [name for name in variables if any(name in trial.values for trial in shown)]
-    rows = [["trial", study.record.monitor, "epochs", "seconds", *names]]
-    for trial in shown:
-        values = [show_value(trial.values[name]) if name in trial.values else "" for name in names]
-        seconds = f"{trial.seconds:.1f}" if trial.seconds is not None else f"as {trial.same_as}"
-        rows.append([str(trial.number), f"{trial.objective:.6g}", str(trial.epochs), seconds, *values])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        click.echo("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    if len(best) > _SHOWN:
-        click.echo(f"and {len(best) - _SHOWN:,} more")
-
-
-def _print_ends(study: OpenStudy, best: TrialResult, own: TrialResult | None, quiet: bool) -> None:
-    """Print which files were written, and the commands that use them."""
-    from runtime.search.study_results import BEST, PAGE, TABLE
-
-    text = f"; with the default values {own.objective:.6g}" if own is not None else ""
-    click.echo(
-        f"best trial {best.number}: {study.record.monitor} {best.objective:.6g} in epoch {best.best_epoch}{text}"
-    )
-    files = [name for name in (PAGE, TABLE, BEST) if (study.folder / name).is_file()]
-    click.echo(f"{study.folder}: {', '.join(files)}")
-    note(f"train:     nablac train {shell_word(study.folder / BEST)}{_train_options(study.record)}", quiet)
-    number = best.number if best.same_as is None else best.same_as
-    run = study.folder / "trials" / str(number)
-    if not run.is_dir() and best.folder is not None:  # with --storage, by a process with a folder of its own
-        run = Path(best.folder)
-    if run.is_dir():
-        note(f"evaluate:  nablac eval {shell_word(run)}", quiet)
-    else:
-        note(f"trial {number} was run on another machine, in {shell_word(run)}", quiet)
-
-
-def _train_options(record: StudyRecord) -> str:
-    """The options with which `nablac train` trains the best program as in its trial."""
-    options, defaults = record.options, {"dtype": "f32", "backend": "numpy", "device": "cpu", "skip_broken": False}
-    parts = []
-    for name in (
-        "model",
-        "dtype",
-        "weights",
-        "epochs",
-        "patience",
-        "validation",
-        "data",
-        "backend",
-        "device",
-        "threads",
-    ):
-        value = getattr(options, name)
-        if value is not None and value != defaults.get(name):
-            parts.append(f" --{name} {shell_word(str(value))}")
-    return "".join(parts) + (" --skip-broken" if options.skip_broken else "")

@@ -91,10 +91,11 @@ def silence_optuna() -> None:
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 
-def refusal(path: Path, why: str) -> NablacError:
-    """The error for a storage that does not hold the study."""
-    hint = "name a new file, or leave `--storage` out"
-    return NablacError(Diagnostic(codes.E871, f"{path} cannot store this study: {why}", place=str(path), hint=hint))
+def refusal(storage: Path | str, why: str) -> NablacError:
+    """The error for a storage that does not hold the study; `storage` is its name, without a password."""
+    hint = "name a new one, or leave `--storage` out"
+    message = f"{storage} cannot store this study: {why}"
+    return NablacError(Diagnostic(codes.E871, message, place=str(storage), hint=hint))
 
 
 def _check_kind(path: Path) -> None:

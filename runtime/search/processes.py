@@ -11,12 +11,15 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from grammar.visible import shell_word
 from runtime.boundary import reason_of
 from runtime.thread_limits import VARIABLES, processors, with_threads
+
+if TYPE_CHECKING:
+    from runtime.search.studies import OpenStudy
 
 _PAUSE = 0.25  # seconds between two looks
 
@@ -29,14 +32,15 @@ def share_of_processors(jobs: int) -> int | None:
 
 
 def run_workers(
-    folder: Path, jobs: int, seconds: float | None, stop: Callable[[], bool], look: Callable[[], None]
+    study: OpenStudy, jobs: int, seconds: float | None, stop: Callable[[], bool], look: Callable[[], None]
 ) -> None:
     """Run workers on a study; NablacError for the first error of a worker, and if all were killed."""
     context = multiprocessing.get_context("spawn")
     workers: list[tuple[BaseProcess, Connection]] = []
+    target = (str(study.folder), study.address if study.record.storage is not None else None)
     for _ in range(jobs):
         receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=_worker, args=(str(folder), seconds, sender, os.getpid()), daemon=True)
+        process = context.Process(target=_worker, args=(target, seconds, sender, os.getpid()), daemon=True)
         with _interrupts_blocked():
             process.start()
         sender.close()
@@ -51,8 +55,8 @@ def run_workers(
         raise error
     if not stop() and all(worker.exitcode for worker, _ in workers):
         message = f"the workers ended with status {workers[0][0].exitcode}"
-        hint = f"`nablac tune --resume {shell_word(folder)}` resumes; fewer `--jobs` leave more memory for each"
-        raise NablacError(Diagnostic(codes.E916, message, place=str(folder), hint=hint))
+        hint = f"`{study.resume_command}` resumes; fewer `--jobs` leave more memory for each"
+        raise NablacError(Diagnostic(codes.E916, message, place=str(study.folder), hint=hint))
 
 
 @contextmanager
@@ -95,10 +99,12 @@ def _receive(receiver: Connection) -> NablacError | None:
     return None
 
 
-def _worker(folder: str, seconds: float | None, sender: Connection, parent: int) -> None:
-    """The main function of a worker process; it ends when its parent does."""
+def _worker(target: tuple[str, str | None], seconds: float | None, sender: Connection, parent: int) -> None:
+    """The main function of a worker process, for a study's folder and storage; it ends when its parent does."""
     from runtime.search.resuming import resume_study
     from runtime.search.worker import work
+
+    folder, address = target
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it, and stops all workers
     caught: list[int] = []
@@ -109,7 +115,7 @@ def _worker(folder: str, seconds: float | None, sender: Connection, parent: int)
         return bool(caught) or os.getppid() != parent or (ends is not None and time.monotonic() > ends)
 
     try:
-        study = resume_study(Path(folder))
+        study = resume_study(Path(folder), address=address)
         with with_threads(study.record.threads):
             work(study, stop)
     except NablacError as error:

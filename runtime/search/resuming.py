@@ -14,9 +14,22 @@ from runtime.search.study_record import FORM, TEXTS, Search, StudyRecord, cannot
 from runtime.search.trial_setup import TrialSetup
 
 
-def resume_study(folder: Path, say: Callable[[str], object] = lambda text: None) -> OpenStudy:
-    """The study in a folder; NablacError if its model or its data has changed."""
+def resume_study(
+    folder: Path, say: Callable[[str], object] = lambda text: None, address: str | None = None
+) -> OpenStudy:
+    """The study in a folder; NablacError if its model or its data has changed.
+
+    `address` is the name of its storage with the password, which the folder does not have.
+    """
     record = read_study(folder)
+    setup, epochs = study_setup(folder, record, say)
+    return open_study(folder, record, setup, epochs, address)
+
+
+def study_setup(
+    folder: Path, record: StudyRecord, say: Callable[[str], object] = lambda text: None
+) -> tuple[TrialSetup, int]:
+    """The setup of a study's trials and their epochs; NablacError if its model or its data has changed."""
     file = record.model_file(folder)
     if not file.is_file():
         hint = f"put {folder / TEXTS / SPEC} there, the program that the study began with"
@@ -26,15 +39,16 @@ def resume_study(folder: Path, say: Callable[[str], object] = lambda text: None)
     check_same(record, replace(record, text=fingerprint(setup.source.program)), folder)
     training = setup.training(setup.source)
     check_same(record, replace(record, examples=digest(training.data)), folder)
-    return open_study(folder, record, setup, training.settings().epochs)
+    return setup, training.settings().epochs
 
 
 def new_record(
-    setup: TrialSetup, search: Search, version: str, storage: Path | None, trials: int | None, threads: int | None
+    setup: TrialSetup, search: Search, version: str, storage: str | None, trials: int | None, threads: int | None
 ) -> tuple[StudyRecord, int]:
     """The record of a new study, whose folder is not known yet, and the epochs of a trial.
 
-    `version` is that of nablac. NablacError if the monitored quantity is not measured.
+    `version` is that of nablac, and `storage` a name without a password. NablacError if the monitored quantity is not
+    measured.
     """
     training = setup.training(setup.source)
     examples = digest(training.data)
@@ -45,7 +59,7 @@ def new_record(
         file="",
         path=os.path.realpath(setup.file),
         folder=str(setup.folder) if setup.folder is not None else None,
-        storage=str(storage.resolve()) if storage is not None else None,
+        storage=storage,
         trials=trials,
         threads=threads,
         search=search,

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from compiler.elaborate.program_texts import collect_texts
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from grammar.visible import shell_word
 from runtime.atomic_files import move_folder, scratch, write_bytes
 from runtime.new_folders import FolderKind, make_parent, new_folder
-from runtime.search.journal import locks_of, open_journal, refusal
+from runtime.search.journal import refusal
+from runtime.search.locks import Locks, hold_claims
+from runtime.search.storages import open_storage, storage_errors
 from runtime.search.study_record import STUDY, TEXTS, TRIALS, StudyRecord, write_study
 from runtime.search.study_sampler import SeededSampler, pruner
 from runtime.search.suggestions import Values, combinations, default_values
-from runtime.search.trial_queue import fill, hold_claims, total
+from runtime.search.trial_queue import fill, total
 from runtime.search.trial_setup import TrialSetup
 
 MOST_COMBINATIONS = 1000  # of a grid without `--trials`
@@ -39,29 +42,37 @@ class OpenStudy:
     record: StudyRecord
     setup: TrialSetup
     study: optuna.Study
+    locks: Locks  # of its workers
+    address: str = field(repr=False)  # of its storage, with the password if it has one
     grid: list[Values] | None = None  # its wanted combinations, if they are known already
 
     @property
-    def locks(self) -> Path:
-        """The folder of its workers' locks."""
-        return locks_of(self.record.storage_file(self.folder))
+    def resume_command(self) -> str:
+        """The command that resumes it; a password has to be written again."""
+        storage = self.record.storage_name(self.folder)
+        again = f" --storage {shell_word(storage)}" if self.address != storage else ""
+        return f"nablac tune --resume {shell_word(self.folder)}{again}"
 
     def trial_folder(self, number: int) -> Path:
         """The folder of a trial's run."""
         return self.folder / TRIALS / str(number)
 
 
-def begin_study(path: Path | None, record: StudyRecord, setup: TrialSetup, epochs: int) -> OpenStudy:
+def begin_study(
+    path: Path | None, record: StudyRecord, setup: TrialSetup, epochs: int, address: str | None = None
+) -> OpenStudy:
     """Create a study in a folder, by default the next number under `studies/<model>`; this is atomic.
 
-    If the record names a storage that has this study already, the folder joins it.
+    If the record names a storage that has this study already, the folder joins it. `address` is the name of the
+    storage with its password.
     """
     target = new_folder(path, Path("studies") / setup.name.lower(), _KIND)
     # Enumerated before anything is written: it may be too large.
     grid = _grid(setup, record.search.points, record.trials) if record.search.kind == "grid" else None
     record = replace(record, file=os.path.relpath(record.path, os.path.realpath(target)))
     if record.storage is not None:
-        open_study(target, record, setup, epochs)  # refuses the storage of another study before creating the folder
+        # Refuses the storage of another study before creating the folder.
+        open_study(target, record, setup, epochs, address)
     make_parent(target)
     with scratch(target) as draft:
         (draft / TRIALS).mkdir()
@@ -70,25 +81,30 @@ def begin_study(path: Path | None, record: StudyRecord, setup: TrialSetup, epoch
             write_bytes(draft / TEXTS / file, text.encode())
         write_study(draft, record)
         move_folder(draft, target)
-    return replace(open_study(target, record, setup, epochs), grid=grid)
+    return replace(open_study(target, record, setup, epochs, address), grid=grid)
 
 
-def open_study(folder: Path, record: StudyRecord, setup: TrialSetup, epochs: int) -> OpenStudy:
-    """The study of a folder with its storage; NablacError if that holds another one. `epochs` is for pruning."""
-    journal = record.storage_file(folder)
-    storage = open_journal(journal)
-    with hold_claims(locks_of(journal)):
-        _check_storage(storage, journal, record)
+def open_study(
+    folder: Path, record: StudyRecord, setup: TrialSetup, epochs: int, address: str | None = None
+) -> OpenStudy:
+    """The study of a folder with its storage; NablacError if that holds another one.
+
+    `epochs` is for pruning, and `address` the name of the storage with its password.
+    """
+    address = address or record.storage_name(folder)
+    storage, locks = open_storage(address)
+    with storage_errors(address), hold_claims(locks):
+        _check_storage(storage, record.storage_name(folder), record)
         study = optuna.load_study(
             study_name=_NAME,
             storage=storage,
             sampler=SeededSampler(record.search),
             pruner=pruner(record.search, epochs),
         )
-    return OpenStudy(folder, record, setup, study)
+    return OpenStudy(folder, record, setup, study, locks, address)
 
 
-def _check_storage(storage: JournalStorage, journal: Path, record: StudyRecord) -> None:
+def _check_storage(storage: BaseStorage, name: str, record: StudyRecord) -> None:
     """Check that a storage holds this study and no other; create it in an empty storage."""
     about = {"form": record.form, "version": record.nablac, "study": record.identity}
     studies = {stored.study_name: stored for stored in storage.get_all_studies()}
@@ -97,17 +113,17 @@ def _check_storage(storage: JournalStorage, journal: Path, record: StudyRecord) 
         optuna.create_study(storage=storage, study_name=_NAME, direction=direction)
         studies = {stored.study_name: stored for stored in storage.get_all_studies()}
     if list(studies) != [_NAME]:
-        names = ", ".join(f"`{name}`" for name in list(studies)[:3])
-        raise refusal(journal, f"it holds {names}, not a nablac study")
+        names = ", ".join(f"`{stored}`" for stored in list(studies)[:3])
+        raise refusal(name, f"it holds {names}, not a nablac study")
     number = studies[_NAME]._study_id
     known: dict[str, Any] | None = storage.get_study_user_attrs(number).get(_ABOUT)
     if known is None and not storage.get_all_trials(number, deepcopy=False):
         storage.set_study_user_attr(number, _ABOUT, about)  # new, or its process was killed after creating the study
     elif not isinstance(known, dict) or known.get("form") != record.form:
         version = str(known.get("version"))[:40] if isinstance(known, dict) else "another version"
-        raise refusal(journal, f"nablac {version} wrote it in another format")
+        raise refusal(name, f"nablac {version} wrote it in another format")
     elif known.get("study") != record.identity:
-        raise refusal(journal, "it holds a study of another model, other data or other options")
+        raise refusal(name, "it holds a study of another model, other data or other options")
 
 
 def plan(study: OpenStudy, asked: int | None) -> int:

@@ -63,7 +63,7 @@ class StudyRecord:
     file: str  # of the model, relative to the study's folder: both may have been moved
     path: str  # of the model's file when the study began
     folder: str | None  # where relative paths of data begin; by default the file's folder
-    storage: str | None  # None for the journal in the study's folder
+    storage: str | None  # its name without a password; None for the journal in the study's folder
     trials: int | None  # as requested at first; None for a whole grid
     threads: int | None  # of a worker, if several share the processors; None for the default
     search: Search
@@ -84,9 +84,9 @@ class StudyRecord:
         beside = Path(os.path.normpath(study / self.file))
         return beside if beside.is_file() else Path(self.path)
 
-    def storage_file(self, study: Path) -> Path:
-        """The journal of the study."""
-        return Path(self.storage) if self.storage is not None else study / JOURNAL
+    def storage_name(self, study: Path) -> str:
+        """The storage of the study: the path of a journal, or the URL of a database without its password."""
+        return self.storage if self.storage is not None else str(study / JOURNAL)
 
 
 def write_study(folder: Path, record: StudyRecord) -> None:

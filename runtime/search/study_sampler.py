@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 
 from runtime.search.study_record import Search
 
+STARTUP_TRIALS = 4  # that have ended before the median of trials says something
 _WARMUP = 10  # trials are not pruned in the first tenth of their epochs, whose losses say little
 
 
@@ -50,13 +51,19 @@ class SeededSampler(BaseSampler):
         return self._sampler(trial, param_name).sample_independent(study, trial, param_name, param_distribution)
 
 
+def first_epochs(epochs: int) -> int:
+    """The number of epochs in which a trial of `epochs` is not pruned."""
+    return epochs // _WARMUP
+
+
 def pruner(search: Search, epochs: int) -> BasePruner:
     """The pruner of trials of `epochs` epochs."""
+    first = first_epochs(epochs)
     match search.pruner:
         case "median":
-            return MedianPruner(n_startup_trials=4, n_warmup_steps=epochs // _WARMUP)
+            return MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=first)
         case "halving":
-            return SuccessiveHalvingPruner(min_resource=max(1, epochs // _WARMUP))
+            return SuccessiveHalvingPruner(min_resource=max(1, first))
         case "hyperband":
-            return HyperbandPruner(min_resource=max(1, epochs // _WARMUP), max_resource=epochs)
+            return HyperbandPruner(min_resource=max(1, first), max_resource=epochs)
     return NopPruner()

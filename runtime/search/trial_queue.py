@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable
 
 import optuna
-from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
+from runtime.search.locks import Locks, hold_claims
 from runtime.search.suggestions import Values
 
 # Attributes of a trial in the storage.
@@ -26,20 +24,18 @@ class TrialQueue:
     worker has died, and resumes it.
     """
 
-    def __init__(self, study: optuna.Study, locks: Path) -> None:
+    def __init__(self, study: optuna.Study, locks: Locks) -> None:
         self.study = study
         self.name = secrets.token_hex(8)
         self._locks = locks
-        self._own = FileLock(locks / self.name, thread_local=False)
         self._held: set[int] = set()
 
     def __enter__(self) -> TrialQueue:
-        self._own.acquire()
+        self._locks.acquire(self.name)
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self._own.release()
-        (self._locks / self.name).unlink(missing_ok=True)
+        self._locks.release(self.name, is_last=True)
 
     def claim(self) -> optuna.Trial | None:
         """A trial whose worker has died, or else the first that waits; None if there is neither."""
@@ -62,13 +58,10 @@ class TrialQueue:
         worker = trial.user_attrs.get(WORKER)
         if worker is None:  # killed before it recorded its name
             return True
-        path = self._locks / str(worker)
-        try:
-            with FileLock(path, thread_local=False).acquire(timeout=0):
-                path.unlink(missing_ok=True)
-                return True
-        except Timeout:
-            return False
+        is_dead = self._locks.acquire(str(worker), wait=False)
+        if is_dead:
+            self._locks.release(str(worker), is_last=True)
+        return is_dead
 
     @property
     def is_over(self) -> bool:
@@ -84,13 +77,6 @@ class TrialQueue:
 
 def _is_begun(trial: FrozenTrial) -> bool:
     return trial.state is not TrialState.WAITING and bool(trial.params)
-
-
-@contextmanager
-def hold_claims(locks: Path) -> Iterator[None]:
-    """Hold the lock of claims, so that only this process adds or claims trials."""
-    with FileLock(locks / "claims", thread_local=False):
-        yield
 
 
 def total(study: optuna.Study) -> int | None:

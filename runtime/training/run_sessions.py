@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from runtime.memory import memory
 from runtime.thread_limits import processors
 
 _PACKAGES = ("nablac", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "numba")
+_PASSWORD = re.compile(r"(\w://[^/:@?]*:).*(?=@)")  # up to the last @: the password may have one
+_OPTION = re.compile(r"(://.*?[?&][^=&]*pass[^=&]*=)[^&]*", re.IGNORECASE)
 
 
 def begun_session() -> dict[str, Any]:
@@ -23,7 +26,7 @@ def begun_session() -> dict[str, Any]:
     return {
         "started": _now(),
         "ended": None,  # until it ends by itself
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name, *map(mask_passwords, sys.argv[1:])]),
         "folder": os.getcwd(),
         "versions": {"python": platform.python_version(), **_versions()},
         "machine": {
@@ -34,6 +37,11 @@ def begun_session() -> dict[str, Any]:
             "memory_bytes": memory(),
         },
     }
+
+
+def mask_passwords(argument: str) -> str:
+    """An argument of a command with `***` for the passwords of a URL, such as that of a database."""
+    return _PASSWORD.sub(r"\1***", _OPTION.sub(r"\1***", argument))
 
 
 def with_session(facts: Mapping[str, Any], session: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ optuna = pytest.importorskip("optuna")
 from optuna.trial import TrialState  # noqa: E402
 
 from runtime.search.journal import locks_of, open_journal  # noqa: E402
-from runtime.search.trial_queue import TrialQueue, fill, hold_claims, total  # noqa: E402
+from runtime.search.locks import FileLocks, hold_claims  # noqa: E402
+from runtime.search.trial_queue import TrialQueue, fill, total  # noqa: E402
 
 
 def opened(path: Path) -> optuna.Study:
@@ -20,7 +21,7 @@ def opened(path: Path) -> optuna.Study:
 
 
 def queue(path: Path) -> TrialQueue:
-    return TrialQueue(opened(path), locks_of(path))
+    return TrialQueue(opened(path), FileLocks(locks_of(path)))
 
 
 def numbers(trials: list[optuna.Trial | None]) -> list[int | None]:
@@ -64,7 +65,7 @@ def test_nothing_is_claimed_while_trials_are_put_in(tmp_path: Path) -> None:
 
     path = tmp_path / "journal.log"
     opened(path)
-    with hold_claims(locks_of(path)), pytest.raises(Timeout):
+    with hold_claims(FileLocks(locks_of(path))), pytest.raises(Timeout):
         FileLock(locks_of(path) / "claims").acquire(timeout=0)
 
 
