@@ -42,8 +42,7 @@ class LargeRows(Rows):
 
     def split_by(self, columns: tuple[str, ...], report: Report, span: Span | None) -> Rows:
         """The same table, with several series."""
-        for name in columns:
-            self.texts_of(name, span)
+        self.require(columns, span)
         return replace(self, by=columns)
 
     def date_format(self, column: str, span: Span | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -136,6 +136,11 @@ class Rows:
         """The cells of a column as texts; NablacError where there is no such column."""
         self._check_column(name, span)
         return self.cells[name]
+
+    def require(self, names: Iterable[str], span: Span | None) -> None:
+        """NablacError for a column of these names that the file does not have, or has as neither numbers nor texts."""
+        for name in names:
+            self._check_column(name, span)
 
     def _check_column(self, name: str, span: Span | None, others: Collection[str] = ()) -> None:
         """NablacError for a column that is not there, or of neither numbers nor texts; `others` are read as well."""

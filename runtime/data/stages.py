@@ -55,8 +55,7 @@ def fill(data: Rows, stage: DataStage, context: Context) -> Rows:
     """Request that missing cells are filled; see `runtime.data.filling`."""
     check_kind(data, Rows, stage)
     request = Fill.of(stage.arguments, stage.span)
-    for name in request.columns:
-        data.texts_of(name, stage.span)
+    data.require(request.columns, stage.span)
     return replace(data, fills=(*data.fills, request))
 
 
@@ -76,8 +75,7 @@ def lag(data: Rows, stage: DataStage, context: Context) -> Rows:
     """Request columns of earlier rows, for `columns`; see `runtime.data.lags`."""
     check_kind(data, Rows, stage)
     request = Lag.of(stage.arguments, stage.span)
-    for name, _ in request.sources.values():
-        data.texts_of(name, stage.span)
+    data.require((name for name, _ in request.sources.values()), stage.span)
     twice = next((name for name in request.sources if name in data.cells), None)
     _check_free(twice, stage)
     return replace(data, lags=(*data.lags, request))
@@ -94,8 +92,7 @@ def categories(data: Rows, stage: DataStage, context: Context) -> Rows:
     """Request an entry for unseen classes of columns, for `columns`; see `runtime.data.categories`."""
     check_kind(data, Rows, stage)
     request = Categories.of(stage.arguments, stage.span)
-    for name in request.columns:
-        data.texts_of(name, stage.span)
+    data.require(request.columns, stage.span)
     return replace(data, categories=(*data.categories, request))
 
 
