@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=0)
     parser.add_argument("--what", choices=list(WHAT), default="columns")
     parser.add_argument("--batches", type=int, default=1)
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     if options.action == "write":
         size = 0 if options.rows else bytes_of(options.bytes) or 0
         write(options.folder, size, options.rows or MOST_ROWS, options.files or ["parquet", "csv", "npz"])

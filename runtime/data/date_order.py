@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.csv_file import Report
@@ -25,18 +27,37 @@ class DateOrder:
     report: Report
     several: bool = False
     last: dict[tuple[str, int], tuple[datetime | None, str]] = field(default_factory=dict)  # by column and series
+    _seen: list[tuple[Array, Array]] = field(default_factory=list)  # the series and the dates of rows, some at a time
+
+    @property
+    def moments(self) -> Array | None:
+        """The dates of all rows in `datetime64`, those of one series after the other; None where no stage reads dates.
+
+        Of several columns of dates they are those of the first.
+        """
+        if not self._seen:
+            return None
+        series, moments = (np.concatenate(parts) for parts in zip(*self._seen, strict=True))
+        return np.asarray(moments[np.argsort(series, kind="stable")])
+
+    def take(self) -> Array | None:
+        """The dates of the rows that were looked at last, which are then forgotten; None where no stage reads dates."""
+        return self._seen.pop()[1] if self._seen else None
 
     def check(self, rows: Rows, kept: Array) -> None:
         """NablacError where the dates of a series go back; a note where they repeat, as those of several series do."""
-        for request in rows.calendars:
+        for number, request in enumerate(rows.calendars):
             column, alone = request.column, rows.series is None and not self.several
             cells = rows.date_texts(column, None)
             moments = request.moments(cells)
+            if not number:
+                series = np.zeros(len(kept), np.int64) if rows.series is None else rows.series[kept]
+                self._seen.append((series, np.array(moments, "datetime64[us]")[kept]))
             for row in kept.tolist():
-                series = 0 if rows.series is None else int(rows.series[row])
-                earlier, before = self.last.get((column, series), (None, ""))
+                key = column, 0 if rows.series is None else int(rows.series[row])
+                earlier, before = self.last.get(key, (None, ""))
                 later = moments[row]
-                self.last[column, series] = later, cells[row]
+                self.last[key] = later, cells[row]
                 if earlier is None or later is None or earlier < later:
                     continue
                 place = f"{rows.path}:{rows.lines[row]}"

@@ -14,17 +14,20 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.by_series import APART, Key, SeriesSplit, name_of
 from runtime.data.calendar_features import format_of
+from runtime.data.categories import categories_of
 from runtime.data.csv_file import Report
 from runtime.data.file_rows import Scratch
 from runtime.data.lags import EarlierRows
 from runtime.data.read_rows import ReadRows
 from runtime.data.rows import Order, Rows
 from runtime.data.source_files import FileState, changed_file, file_state
+from runtime.data.stored_texts import ScratchTexts
 
 if TYPE_CHECKING:
     from compiler.types import Array
     from grammar.source import Span
 
+MOST_CLASSES = 1 << 20  # of a column
 Blocks = Callable[[Sequence[str], Report], Iterator[Rows]]  # rows of a table, some at a time, with these or all columns
 
 
@@ -39,8 +42,7 @@ class LargeRows(Rows):
 
     def split_by(self, columns: tuple[str, ...], report: Report, span: Span | None) -> Rows:
         """The same table, with several series."""
-        for name in columns:
-            self.texts_of(name, span)
+        self.require(columns, span)
         return replace(self, by=columns)
 
     def date_format(self, column: str, span: Span | None) -> str:
@@ -65,12 +67,13 @@ class LargeRows(Rows):
         classes: Mapping[str, tuple[str, ...]] | None = None,
         order: Order | None = None,
         inputs: Collection[str] = (),
+        texts: Collection[str] = (),
     ) -> ReadRows:
-        """Columns as numbers, in a scratch file."""
-        self.check_columns(names, span)
-        sources = self._sources(names, order is not None)
-        texts = None if classes is None else self._classes_in_file(names, classes)
-        writer = _Writer(self, names, numbered=order is not None)
+        """Columns as numbers, in a scratch file, and those of `texts` in others."""
+        self.check_columns([*names, *texts], span)
+        sources = [*self._sources(names, order is not None), *texts]
+        known = None if classes is None else self._classes_in_file(names, classes)
+        writer = _Writer(self, names, texts, numbered=order is not None)
         split, earlier = SeriesSplit(self.by), EarlierRows()
         reach = max((step for lag in self.lags for _, step in lag.sources.values()), default=0)
         once = _Once(report)
@@ -78,15 +81,16 @@ class LargeRows(Rows):
             rows = writer.of_series(block, split, once, span) if self.by else block
             writer.seen += len(rows.lines)
             rows = self._before_ends(rows, list(writer.indices))
-            rows = replace(rows, calendars=self.calendars, fills=self.fills, lags=self.lags, earlier=earlier)
-            read = rows.read_columns(names, once, span, texts, closed=True, inputs=inputs)
+            requests = {name: getattr(self, name) for name in ("calendars", "fills", "lags", "categories")}
+            rows = replace(rows, **requests, earlier=earlier)
+            read = rows.read_columns(names, once, span, known, closed=True, inputs=inputs)
             if order is not None:
                 order.check(rows, read.kept)
             earlier.forget(reach)
             writer.add(rows, read.numbers, read.kept)
         if not writer.seen:
             raise NablacError(Diagnostic(codes.E823, f"{self.path} has no rows", span))
-        return writer.written(texts or {})
+        return writer.written(known or {})
 
     def without_rows_to_predict(self, names: Sequence[str]) -> tuple[Rows, int]:
         """The same table, of which no row after the last one with any of `names` in its series is read."""
@@ -121,15 +125,27 @@ class LargeRows(Rows):
         classes = {name: known[name] for name in names if name in known}
         waiting = {name: set[str]() for name in names if name in self.cells and name not in known}
         for block in self._read(list(waiting), _Silent()) if waiting else ():
+            rows = replace(block, categories=self.categories)
             for name in list(waiting):
-                texts = block.class_texts(name)
+                texts = rows.class_texts(name)
                 if texts is None:
                     del waiting[name]
-                else:
-                    waiting[name] |= texts
+                    continue
+                waiting[name] |= texts
+                self._check_classes(name, len(waiting[name]))
             if not waiting:
                 break
-        return classes | {name: tuple(sorted(texts)) for name, texts in waiting.items() if texts}
+        return classes | {name: self.listed_classes(name, texts) for name, texts in waiting.items() if texts}
+
+    def _check_classes(self, name: str, count: int) -> None:
+        """NablacError for more classes than memory is to hold."""
+        if count > MOST_CLASSES:
+            message = f"column `{name}` has more than {MOST_CLASSES:,} classes, and all of them are kept in memory"
+            request = categories_of(self.categories, name)
+            hint = "leave it out of the inputs if each row has its own; `tokens` reads a column of texts"
+            span = request.span if request is not None else None
+            place = self.path if span is None else None
+            raise NablacError(Diagnostic(codes.E913, message, span, place=place, hint=hint))
 
     def _read(self, names: Sequence[str], report: Report) -> Iterator[Rows]:
         """The rows of these columns; NablacError where the file is no longer what it was."""
@@ -152,10 +168,11 @@ def large_rows(path: str, blocks: Blocks) -> LargeRows | None:
 class _Writer:
     """Writes the numbers and lines of the rows of a table to scratch files, and counts its series."""
 
-    def __init__(self, table: LargeRows, names: Sequence[str], numbered: bool) -> None:
+    def __init__(self, table: LargeRows, names: Sequence[str], texts: Collection[str], numbered: bool) -> None:
         self.path, self.by, self.numbered = table.path, table.by, numbered
         self.numbers = Scratch((len(names),), np.dtype(np.float64), table.path)
         self.lines = Scratch((), np.dtype(np.int64), table.path)
+        self.texts = {name: ScratchTexts(table.path) for name in texts}
         self.rows: list[Array] = []  # the numbers of the rows
         self.series: list[Array] = []
         self.indices: dict[Key, int] = {}
@@ -176,6 +193,9 @@ class _Writer:
         """Write the rows at the indices `kept`, whose numbers are known."""
         self.numbers.add(numbers)
         self.lines.add(np.array(rows.lines, np.int64)[kept])
+        for name, scratch in self.texts.items():
+            cells = rows.cells[name]
+            scratch.add([cells[row] for row in kept.tolist()])
         if self.numbered:
             self.rows.append(np.array(rows.numbers, np.int64)[kept])
         if rows.series is not None:
@@ -186,15 +206,17 @@ class _Writer:
         table, lines = self.numbers.rows(), self.lines.rows()
         numbers = np.concatenate(self.rows) if self.numbered else None
         self.rows.clear()
+        texts = {name: scratch.cells() for name, scratch in self.texts.items()}
         if not self.by:
-            return ReadRows(table, lines, numbers, classes)
+            return ReadRows(table, lines, numbers, classes, texts=texts)
         series = np.concatenate(self.series)
         begins = np.cumsum([0, *(self.last[index] + APART for index in range(len(self.indices)))])
         order = np.argsort(series, kind="stable")
         series = series[order]
         numbers = numbers[order] + begins[series] if numbers is not None else None
         names = tuple(map(name_of, self.indices))
-        return ReadRows(table.picked(order), lines.picked(order), numbers, classes, series, names)
+        taken = {name: cells.take(order) for name, cells in texts.items()}
+        return ReadRows(table.picked(order), lines.picked(order), numbers, classes, series, names, texts=taken)
 
 
 class _Silent:

@@ -17,13 +17,11 @@ from runtime.data.assignment import Assigned, assign
 from runtime.data.context import Context
 from runtime.data.example_weights import take_weights, weighed
 from runtime.data.examples import Examples
-from runtime.data.file_rows import VARIABLE
-from runtime.data.large_tables import LargeRows
 from runtime.data.model_arrays import are_labels, cast, check_kind, is_one_hot, reshape
 from runtime.data.recipe import described
 from runtime.data.scaling import Extremes, Scaling, fit_scaling, select_scale
 from runtime.data.sources import SOURCES
-from runtime.data.stages import ON_LARGE_TABLES, STAGES, apply_split
+from runtime.data.stages import STAGES, apply_split
 from runtime.data.stored_rows import StoredRows, change_rows
 from runtime.data.target_gaps import mask_of, with_stand_ins
 from runtime.data.tokenized_examples import fitting_tokens
@@ -67,10 +65,6 @@ def run_stages(
     """Run stages on data that is read, and fit the examples to a model; `span` is the last stage's."""
     context = apply_split(context, stages)
     for stage in stages:
-        if isinstance(data, LargeRows) and stage.name not in ON_LARGE_TABLES:
-            message = f"`{stage.name}` needs all rows of {data.path} in memory, and the file is too large for that"
-            hint = f"use a part of it, or set the environment variable {VARIABLE} to more bytes than it has"
-            raise NablacError(Diagnostic(codes.E913, message, stage.span, hint=hint))
         data = STAGES[stage.name](data, stage, context)
     if not isinstance(data, Examples):
         raise NablacError(
@@ -112,7 +106,7 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
         whole, missing = assignment.array, None
         tokenizer = examples.tokenizers.get(assignment.source)
         if tokenizer is not None:
-            whole = fitting_tokens(name, whole[:], type, tokenizer, assignment.source, span)
+            whole = fitting_tokens(name, whole, type, tokenizer, assignment.source, span)
         if name in wanted.targets:
             whole, missing = with_stand_ins(whole, examples.parts["training"])
         array = reshape(whole, assignment, type, examples, name in wanted.targets, span)

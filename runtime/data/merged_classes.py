@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +13,10 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.categories import UNSEEN, categories_of
 from runtime.data.context import Context
+from runtime.data.stored_rows import blocks, change_rows
 
 if TYPE_CHECKING:
+    from compiler.types import Array
     from grammar.source import Span
     from runtime.data.examples import Examples
     from runtime.data.rows import Rows
@@ -40,20 +43,26 @@ def merge_rare(examples: Examples, data: Rows, context: Context) -> Examples:
             request = categories_of(data.categories, name)
             if request is None or name not in classes:
                 continue
-            changed = arrays[array][:].copy()
-            column = changed[:, at].astype(np.int64)
-            seen = np.bincount(column[examples.parts["training"]], minlength=len(classes[name]))
+            seen = np.zeros(len(classes[name]), np.int64)
+            for _, rows in blocks(arrays[array], examples.parts["training"]):
+                seen += np.bincount(rows[:, at].astype(np.int64), minlength=len(seen))
             kept = seen >= request.rare
             kept[0] = False  # of UNSEEN itself
             if not (seen[~kept]).any():
                 untrained.setdefault(request.rare, []).append(name)
             numbers = np.where(kept, np.cumsum(kept), 0)
-            changed[:, at] = numbers[column]
-            arrays[array] = changed
+            arrays[array] = change_rows(arrays[array], partial(_renumbered, column=at, numbers=numbers))
             classes[name] = (UNSEEN, *(text for text, keeps in zip(classes[name], kept, strict=True) if keeps))
     for rare, columns in untrained.items():
         context.note(data.path, _untrained(columns, rare))
     return replace(examples, arrays=arrays, classes=classes)
+
+
+def _renumbered(rows: Array, column: int, numbers: Array) -> Array:
+    """Rows with other numbers in a column of classes, those at their old numbers."""
+    changed = rows.copy()
+    changed[:, column] = numbers[rows[:, column].astype(np.int64)]
+    return changed
 
 
 def _untrained(columns: Sequence[str], rare: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +13,16 @@ import numpy as np
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import PARQUET
-from runtime.boundary import BEGINNING, open_regular, refuse_other_kinds, translate_errors
+from runtime.boundary import BEGINNING, check_table, open_regular, refuse_other_kinds, translate_errors
+from runtime.data.number_columns import NumberColumns
 from runtime.data.rows import Rows
-from runtime.data.source_files import unchanged
+from runtime.data.source_files import FileState, file_state, unchanged
 from runtime.extras import missing_extra
 
 if TYPE_CHECKING:
     from compiler.types import Array
+
+_AT_ONCE = 1 << 13  # rows that are decoded together, as many as a processor's cache has room for
 
 
 def require_pyarrow(place: str) -> None:
@@ -31,11 +34,14 @@ def require_pyarrow(place: str) -> None:
 
 
 @contextmanager
-def open_parquet(path: Path) -> Iterator[Any]:
-    """An open Parquet file; NablacError for other files, and for errors while it is read within the block."""
+def open_parquet(path: Path, since: FileState | None = None) -> Iterator[Any]:
+    """An open Parquet file; NablacError for other files, and for errors while it is read within the block.
+
+    With `since`, the state of the file when it was first looked at, any other state is an error.
+    """
     import pyarrow.parquet
 
-    with unchanged(path), translate_errors(str(path), "a Parquet file"), open_regular(path) as file:
+    with unchanged(path, since), translate_errors(str(path), "a Parquet file"), open_regular(path) as file:
         beginning = file.read(BEGINNING)
         refuse_other_kinds(beginning, "a Parquet file", str(path), but=(PARQUET,))
         if not beginning.startswith(b"PAR1"):
@@ -50,49 +56,81 @@ def parquet_size(path: str) -> int:
         return max(8 * int(facts.num_rows) * int(facts.num_columns), os.path.getsize(path))
 
 
-def arrow_rows(table: Any, path: str, first: int = 0) -> Rows:
-    """The rows of a pyarrow table: in the file `path` they begin at the number `first`."""
-    columns = dict(_columns(table))
-    if len(columns) < len(table.column_names):
-        twice = next(name for name in columns if table.column_names.count(name) > 1)
+def parquet_rows(path: str) -> Rows:
+    """All rows of a Parquet file, whose columns are read when they are asked for."""
+    state = file_state(Path(path))
+    with open_parquet(Path(path), state) as opened:
+        facts = opened.metadata
+        check_table(facts.num_rows * facts.num_columns, path)
+        schema, count = opened.schema_arrow, int(facts.num_rows)
+
+    def batches(names: Sequence[str]) -> Iterator[Any]:
+        with open_parquet(Path(path), state) as opened:
+            yield from opened.iter_batches(_AT_ONCE, columns=list(names), use_threads=False)
+
+    return _rows(schema, batches, count, path)
+
+
+def arrow_rows(batch: Any, path: str, first: int = 0) -> Rows:
+    """The rows of a pyarrow record batch: in the file `path` they begin at the number `first`."""
+    return _rows(batch.schema, lambda names: iter((batch,)), batch.num_rows, path, first)
+
+
+Batches = Callable[[Sequence[str]], Iterator[Any]]  # record batches with the columns of these names, and perhaps others
+
+
+def _rows(schema: Any, batches: Batches, count: int, path: str, first: int = 0) -> Rows:
+    types = dict(zip(schema.names, schema.types, strict=True))
+    if len(types) < len(schema.names):
+        twice = next(name for name in types if schema.names.count(name) > 1)
         raise NablacError(Diagnostic(codes.E821, f"two columns are called `{twice}`", place=path))
-    refused = {name: what for name, column in columns.items() if (what := _kind(column.type)) is not None}
-    stored = {name: array for name, column in columns.items() if (array := _numbers(column)) is not None}
-    numbers = list(range(first, first + table.num_rows))
-    lines = [number + 1 for number in numbers]
-    return Rows(path, _Texts(columns, refused, path), lines, numbers, refused=refused, stored=stored)
+    refused = {name: what for name, type in types.items() if (what := _kind(type)) is not None}
+    stored = [name for name, type in types.items() if _are_numbers(type)]
+
+    def read(names: Sequence[str]) -> Array:
+        table = np.empty((count, len(names)))
+        end = 0
+        for batch in batches(names):
+            start, end = end, end + batch.num_rows
+            for number, name in enumerate(names):
+                _decode(batch.column(name), table[start:end, number])
+        return table
+
+    numbers = range(first, first + count)
+    lines = range(first + 1, first + 1 + count)
+    texts = _Texts(types, batches, refused, path)
+    return Rows(path, texts, lines, numbers, refused=refused, stored=NumberColumns(stored, read))
 
 
-def arrow_values(table: Any) -> dict[str, list[Any]]:
-    """Every column of a pyarrow table as Python's own values."""
-    return {name: column.to_pylist() for name, column in _columns(table)}
+def arrow_values(batch: Any) -> dict[str, list[Any]]:
+    """Every column of a pyarrow record batch as Python's own values."""
+    return {name: column.to_pylist() for name, column in zip(batch.schema.names, batch.columns, strict=True)}
 
 
 class _Texts(Mapping[str, Sequence[str]]):
     """The cells of columns as texts, made when they are asked for."""
 
-    def __init__(self, columns: Mapping[str, Any], refused: Mapping[str, str], path: str) -> None:
-        self.columns, self.path = columns, path
-        self.known: dict[str, list[str]] = {name: [] for name in refused if not _are_dates(columns[name].type)}
+    def __init__(self, types: Mapping[str, Any], batches: Batches, refused: Mapping[str, str], path: str) -> None:
+        self.types, self.batches, self.path = types, batches, path
+        self.known: dict[str, list[str]] = {name: [] for name in refused if not _are_dates(types[name])}
 
     def __getitem__(self, name: str) -> list[str]:
+        if name not in self.types:
+            raise KeyError(name)
         if name not in self.known:
             with translate_errors(self.path, "a Parquet file"):
-                self.known[name] = [cell_text(cell) for cell in self.columns[name].to_pylist()]
+                batches = self.batches([name])
+                self.known[name] = [cell_text(cell) for part in batches for cell in part.column(name).to_pylist()]
         return self.known[name]
 
     def __contains__(self, name: object) -> bool:  # that of Mapping would make the texts
-        return name in self.columns
+        return name in self.types
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.columns)
+        return iter(self.types)
 
     def __len__(self) -> int:
-        return len(self.columns)
-
-
-def _columns(table: Any) -> Any:
-    return zip(table.column_names, table.columns, strict=True)
+        return len(self.types)
 
 
 def _are_dates(type: Any) -> bool:
@@ -112,39 +150,40 @@ def _kind(type: Any) -> str | None:
     return f"{'dates or times' if types.is_temporal(of) else 'values'} ({of})"
 
 
-def _numbers(column: Any) -> Array | None:
-    """A column of numbers or booleans as f64, with NaN for what is missing; None of any other.
+def _are_numbers(type: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_boolean(type) or types.is_integer(type) or types.is_floating(type))
+
+
+def _decode(column: Any, target: Array) -> None:
+    """Write a pyarrow array of numbers or booleans to `target` [rows], in f64, with NaN for what is missing.
 
     The memory of pyarrow is read as it is: its own conversion imports pandas where that is installed, which takes a
     second.
     """
     from pyarrow import types
 
-    if types.is_boolean(column.type):
-        parts = [_bits(chunk.buffers()[1], chunk).astype(np.float64) for chunk in column.chunks]
-    elif types.is_integer(column.type) or types.is_floating(column.type):
-        kind = "f" if types.is_floating(column.type) else "i" if types.is_signed_integer(column.type) else "u"
-        dtype = np.dtype(f"{kind}{column.type.bit_width // 8}")
-        parts = [
-            np.frombuffer(chunk.buffers()[1], dtype, len(chunk), chunk.offset * dtype.itemsize).astype(np.float64)
-            if len(chunk)
-            else np.zeros(0)
-            for chunk in column.chunks
-        ]
+    type, count = column.type, len(column)
+    if not count:
+        return
+    present, content = column.buffers()
+    if types.is_boolean(type):
+        target[:] = _bits(content, column)
     else:
-        return None
-    for part, chunk in zip(parts, column.chunks, strict=True):
-        if chunk.null_count:
-            part[~_bits(chunk.buffers()[0], chunk)] = np.nan
-    return np.concatenate(parts) if parts else np.zeros(0)
+        kind = "f" if types.is_floating(type) else "i" if types.is_signed_integer(type) else "u"
+        dtype = np.dtype(f"{kind}{type.bit_width // 8}")
+        target[:] = np.frombuffer(content, dtype, count, column.offset * dtype.itemsize)
+    if column.null_count:
+        target[~_bits(present, column)] = np.nan
 
 
-def _bits(buffer: Any, chunk: Any) -> Array:
-    """The bits of a buffer that are a chunk's, as booleans."""
-    if buffer is None or not len(chunk):
-        return np.zeros(len(chunk), bool)
+def _bits(buffer: Any, column: Any) -> Array:
+    """The bits of a buffer that are a column's, as booleans."""
+    if buffer is None:
+        return np.zeros(len(column), bool)
     bits = np.unpackbits(np.frombuffer(buffer, np.uint8), bitorder="little")
-    return np.asarray(bits[chunk.offset : chunk.offset + len(chunk)].astype(bool))
+    return np.asarray(bits[column.offset : column.offset + len(column)].astype(bool))
 
 
 def cell_text(cell: Any) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from runtime.data.stored_rows import StoredRows, pick_rows
+from runtime.data.stored_texts import TextCells
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -20,7 +21,8 @@ class ReadRows:
     """Columns as numbers [rows, columns], without broken rows; the rows of a series follow each other.
 
     For each row its line in the file, and its number among all rows, which jumps where rows are missing. A column of
-    texts holds indices into `classes`. `kept` are the indices of the rows in the table, where that is in memory.
+    texts holds indices into `classes`, and `texts` are the cells of columns that become tokens. `kept` are the indices
+    of the rows in the table, where that is in memory.
     """
 
     table: Array | StoredRows
@@ -30,6 +32,7 @@ class ReadRows:
     series: Array | None = None  # of each row, where there are several
     names: tuple[str, ...] = ()  # of all series
     kept: Array | None = None
+    texts: Mapping[str, TextCells] = field(default_factory=dict)
 
     @property
     def spans(self) -> list[tuple[int, int]]:
@@ -47,7 +50,8 @@ class ReadRows:
             column[chosen] if column is not None else None for column in (self.numbers, self.series, self.kept)
         )
         table, lines = pick_rows(self.table, chosen), pick_rows(self.lines, chosen)
-        return ReadRows(table, lines, numbers, self.classes, series, self.names, kept)
+        texts = {name: cells.take(chosen) for name, cells in self.texts.items()}
+        return ReadRows(table, lines, numbers, self.classes, series, self.names, kept, texts)
 
 
 def spans_of(series: Array | None, count: int) -> list[tuple[int, int]]:

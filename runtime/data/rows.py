@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,8 +17,10 @@ from runtime.data.csv_file import PLAIN, Format, Report
 from runtime.data.csv_file import Table as CsvTable
 from runtime.data.filling import Fill, fill_of, flagged
 from runtime.data.lags import EarlierRows, Lag, lag_of
+from runtime.data.number_columns import NumberColumns, put_columns
 from runtime.data.read_rows import ReadRows, spans_of
 from runtime.data.scaling import Scale
+from runtime.data.stored_texts import CellsInMemory
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -64,12 +66,12 @@ class Rows:
 
     path: str
     cells: Mapping[str, Sequence[str]]
-    lines: list[int]
-    numbers: list[int]
+    lines: Sequence[int]
+    numbers: Sequence[int]
     scales: tuple[Scale, ...] = ()
     format: Format = PLAIN
     refused: Mapping[str, str] = field(default_factory=dict)
-    stored: Mapping[str, Array] = field(default_factory=dict)
+    stored: NumberColumns = field(default_factory=NumberColumns)
     named: bool = True  # whether the file has names of its columns, which are else 0, 1 and so on
     series: Array | None = None  # the series of each row, where `by` tells several apart: their rows follow each other
     keys: tuple[str, ...] = ()  # of the series
@@ -99,7 +101,7 @@ class Rows:
             cells=_TakenCells(self.cells, chosen),
             lines=[self.lines[row] for row in chosen],
             numbers=[self.numbers[row] for row in chosen],
-            stored={name: column[index] for name, column in self.stored.items()},
+            stored=self.stored.take(index),
             series=None,
             keys=(),
         )
@@ -134,6 +136,11 @@ class Rows:
         """The cells of a column as texts; NablacError where there is no such column."""
         self._check_column(name, span)
         return self.cells[name]
+
+    def require(self, names: Iterable[str], span: Span | None) -> None:
+        """NablacError for a column of these names that the file does not have, or has as neither numbers nor texts."""
+        for name in names:
+            self._check_column(name, span)
 
     def _check_column(self, name: str, span: Span | None, others: Collection[str] = ()) -> None:
         """NablacError for a column that is not there, or of neither numbers nor texts; `others` are read as well."""
@@ -173,15 +180,20 @@ class Rows:
         classes: Mapping[str, tuple[str, ...]] | None = None,
         order: Order | None = None,
         inputs: Collection[str] = (),
+        texts: Collection[str] = (),
     ) -> ReadRows:
-        """Columns as `read_columns` reads them, and the rows of each series; `order` looks at their dates."""
+        """Columns as `read_columns` reads them, the rows of each series, and the cells of columns of `texts`.
+
+        `order` looks at the dates of the rows.
+        """
         read = self.read_columns(names, report, span, classes, inputs=inputs)
         kept = read.kept
         if order is not None:
             order.check(self, kept)
-        lines, numbers = np.array(self.lines)[kept], np.array(self.numbers)[kept]
+        lines, numbers = _taken(self.lines, kept), _taken(self.numbers, kept)
         series = self.series[kept] if self.series is not None else None
-        return ReadRows(read.numbers, lines, numbers, read.classes, series, self.keys, kept)
+        cells = {name: CellsInMemory(self.texts_of(name, span), kept) for name in texts}
+        return ReadRows(read.numbers, lines, numbers, read.classes, series, self.keys, kept, cells)
 
     def read_columns(
         self,
@@ -203,17 +215,19 @@ class Rows:
         texts = {name: classes[name] for name in names if name in classes} if classes is not None else {}
         if classes is not None and not closed:
             texts = self._classes([name for name in names if name in self.cells], classes)
-        table = np.empty((len(self.lines), len(names)))
+        table, whole = self._stored_columns(names, texts)
         earlier = EarlierRows() if self.earlier is None else self.earlier
         kept = np.ones(len(self.lines), bool)
+        others: dict[int, Array] = {}
         for column, name in enumerate(names):
-            of_dates = self._calendar(name)
-            if of_dates is not None:
-                table[:, column] = self._of_dates(of_dates, name, kept, report)
+            if column in whole:
                 continue
-            lag = self._lag(name)
+            of_dates, lag = self._calendar(name), self._lag(name)
+            if of_dates is not None:
+                others[column] = self._of_dates(of_dates, name, kept, report)
+                continue
             if lag is not None:
-                table[:, column] = self._lagged(*lag, earlier, kept, report)
+                others[column] = self._lagged(*lag, earlier, kept, report)
                 continue
             of_flags = self._flagged(name)
             source = of_flags or name
@@ -222,9 +236,28 @@ class Rows:
             numbers = None if known else self._whole_column(source, has_gaps)
             if numbers is None:
                 numbers = self._cell_by_cell(source, known, has_gaps, kept, report, source in inputs)
-            table[:, column] = np.isnan(numbers) if of_flags is not None else numbers
+            others[column] = np.isnan(numbers) if of_flags is not None else numbers
+        put_columns(others, table)
         self._leave_out(table, names, kept, report)
-        return Table(table[kept], np.flatnonzero(kept), texts)
+        return Table(table if kept.all() else table[kept], np.flatnonzero(kept), texts)
+
+    def _stored_columns(self, names: list[str], texts: Mapping[str, tuple[str, ...]]) -> tuple[Array, set[int]]:
+        """An array [rows, names] with the columns that the file has as numbers, and which of them are not broken."""
+        stored = [column for column, name in enumerate(names) if name in self.stored and not texts.get(name)]
+        if not stored:
+            return np.empty((len(self.lines), len(names))), set()
+        table = self.stored.table([names[column] for column in stored])
+        finite = np.asarray(np.isfinite(table).all(axis=0))
+        whole = {
+            column
+            for at, column in enumerate(stored)
+            if finite[at] or (fill_of(self.fills, names[column]) is not None and not np.isinf(table[:, at]).any())
+        }
+        if len(stored) == len(names):
+            return table, whole
+        wider = np.empty((len(table), len(names)))
+        put_columns({column: table[:, at] for at, column in enumerate(stored)}, wider)
+        return wider, whole
 
     def _flagged(self, name: str) -> str | None:
         """The column of the table whose missing cells a column of flags tells; None for any other column."""
@@ -327,9 +360,13 @@ class Rows:
                 continue
             texts = self.class_texts(name)
             if texts:
-                unseen = (UNSEEN,) if categories_of(self.categories, name) is not None else ()
-                classes[name] = (*unseen, *sorted(texts))
+                classes[name] = self.listed_classes(name, texts)
         return classes
+
+    def listed_classes(self, name: str, texts: Collection[str]) -> tuple[str, ...]:
+        """The classes of a column with these texts, in order: first that of unseen ones, where it is asked for."""
+        unseen = (UNSEEN,) if categories_of(self.categories, name) is not None else ()
+        return (*unseen, *sorted(texts))
 
     def class_texts(self, name: str) -> set[str] | None:
         """The texts in a column of classes; None where one of them is a number, unless it is asked for."""
@@ -374,6 +411,11 @@ def is_missing(cell: str) -> bool:
 def _number_of(text: str, known: Mapping[str, float], takes_empty: bool) -> float | None:
     """The number of a class; of one that is not known that of the entry for unseen ones, if there is one."""
     return known.get(text, known.get(UNSEEN)) if text or takes_empty else None
+
+
+def _taken(numbers: Sequence[int], rows: Array) -> Array:
+    """The numbers of some rows."""
+    return rows + numbers.start if isinstance(numbers, range) else np.array(numbers)[rows]
 
 
 def _shorten(cell: str) -> str:

@@ -249,7 +249,8 @@ def fit_scaling(
     `scales` are those of the columns, or one for all. None if there is no scale.
     """
     if rows is not None and not isinstance(examples, StoredRows):
-        examples, rows = examples[rows], None
+        whole = len(rows) == len(examples)  # the rows of a part are in order, each once
+        examples, rows = np.ascontiguousarray(examples) if whole else examples[rows], None
     table = Table(examples, rows)
     rounding = _rounding(examples)
     of_columns = scales if len(scales) == table.columns else list(scales[:1]) * table.columns

@@ -14,11 +14,12 @@ from runtime.data.rows import Rows
 def check_kind(data: Any, kind: type, stage: DataStage) -> None:
     """NablacError (E823) for data that a stage does not work on."""
     if not isinstance(data, kind):
-        words = {Rows: "rows of a table", Examples: "examples", Text: "a text"}
+        words: dict[type, str] = {Rows: "rows of a table", Examples: "examples", Text: "a text"}
+        actual = next((name for other, name in words.items() if isinstance(data, other)), "something else")
         raise NablacError(
             Diagnostic(
                 codes.E823,
-                f"`{stage.name}`: expected {words[kind]}, got {words.get(type(data), 'something else')}",
+                f"`{stage.name}`: expected {words[kind]}, got {actual}",
                 stage.span,
             )
         )

@@ -55,8 +55,7 @@ def fill(data: Rows, stage: DataStage, context: Context) -> Rows:
     """Request that missing cells are filled; see `runtime.data.filling`."""
     check_kind(data, Rows, stage)
     request = Fill.of(stage.arguments, stage.span)
-    for name in request.columns:
-        data.texts_of(name, stage.span)
+    data.require(request.columns, stage.span)
     return replace(data, fills=(*data.fills, request))
 
 
@@ -76,8 +75,7 @@ def lag(data: Rows, stage: DataStage, context: Context) -> Rows:
     """Request columns of earlier rows, for `columns`; see `runtime.data.lags`."""
     check_kind(data, Rows, stage)
     request = Lag.of(stage.arguments, stage.span)
-    for name, _ in request.sources.values():
-        data.texts_of(name, stage.span)
+    data.require((name for name, _ in request.sources.values()), stage.span)
     twice = next((name for name in request.sources if name in data.cells), None)
     _check_free(twice, stage)
     return replace(data, lags=(*data.lags, request))
@@ -94,8 +92,7 @@ def categories(data: Rows, stage: DataStage, context: Context) -> Rows:
     """Request an entry for unseen classes of columns, for `columns`; see `runtime.data.categories`."""
     check_kind(data, Rows, stage)
     request = Categories.of(stage.arguments, stage.span)
-    for name in request.columns:
-        data.texts_of(name, stage.span)
+    data.require(request.columns, stage.span)
     return replace(data, categories=(*data.categories, request))
 
 
@@ -115,13 +112,12 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
     order = DateOrder(context) if data.lags else None
     numbers = [name for name in inputs if name not in texts]
     names_read = [*numbers, *targets, *(name for name in weight_column(context) if name not in (*numbers, *targets))]
-    read = data.read(names_read, context, stage.span, known, order, inputs=numbers)
+    read = data.read(names_read, context, stage.span, known, order, inputs=numbers, texts=texts)
     arrays: dict[str, Array | StoredRows] = {}
     if texts:
-        assert read.kept is not None  # no table on disk has columns of texts
-        there = rows_with_texts(data, texts, read.kept, context, stage.span)
-        arrays |= dict.fromkeys(texts, read.kept[there])
-        read = read.take(np.flatnonzero(there))
+        there = rows_with_texts(read.texts, data.texts, read.lines, data.path, context)
+        read = read if there.all() else read.take(np.flatnonzero(there))
+        arrays |= dict.fromkeys(texts, np.arange(len(read.table)))
     names: dict[str, tuple[str, ...]] = {}
     of_inputs, of_targets = (_free_name(name, texts) for name in ("input", "target"))
     if numbers:
@@ -147,7 +143,7 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
         examples = replace(examples, arrays={**examples.arrays, EXAMPLE_WEIGHT: weight})
     if data.fills:
         examples = fill_examples(examples, data, context, stage.span)
-    return tokenize_examples(merge_rare(examples, data, context), data, texts, context)
+    return tokenize_examples(merge_rare(examples, data, context), data, read, context)
 
 
 def _free_name(name: str, taken: Sequence[str]) -> str:
@@ -248,10 +244,6 @@ def augment(data: Examples, stage: DataStage, context: Context) -> Examples:
     return replace(data, augmentations={**data.augmentations, **chosen})
 
 
-# Those that read a table in blocks where it is larger than memory is to hold.
-ON_LARGE_TABLES = frozenset(
-    {"by", "fill", "calendar", "lag", "columns", "window", "standardize", "min_max", "split", "weights"}
-)
 STAGES: dict[str, Step] = {
     "by": by,
     "fill": fill,

@@ -28,7 +28,7 @@ from runtime.boundary import (
     translate_errors,
 )
 from runtime.data.csv_file import Format, Report, read_blocks, read_table
-from runtime.data.parquet_file import arrow_rows, arrow_values, cell_text, open_parquet, require_pyarrow
+from runtime.data.parquet_file import arrow_rows, arrow_values, cell_text, open_parquet, parquet_rows, require_pyarrow
 from runtime.data.rows import Rows
 from runtime.data.source_files import content_of, unchanged, unpack
 from runtime.data.text_lines import decoded_lines
@@ -77,9 +77,7 @@ def read_rows(path: str, format: Format, report: Report, kind: TableKind, conten
     """All rows of a table, within the limits of its size; there may be none. `content` is that of the file, if read."""
     if kind == "parquet":
         require_pyarrow(path)
-        with open_parquet(Path(path)) as opened:
-            check_table(opened.metadata.num_rows * opened.metadata.num_columns, path)
-            return arrow_rows(opened.read(), path)
+        return parquet_rows(path)
     content = content_of(Path(path)) if content is None else unpack(content, path)
     if kind == "json" and (kind_by_name(path) or _kind_by_content(content[:BEGINNING])) == "lines":
         kind = "lines"
@@ -106,14 +104,11 @@ def blocks_of_columns(
 
 def _parquet_columns(path: Path, names: Sequence[str]) -> Iterator[Rows]:
     """Rows of some columns of a Parquet file: others are not read."""
-    import pyarrow
-
     first = 0
     with open_parquet(path) as opened:
         for batch in opened.iter_batches(batch_size=_AT_ONCE, columns=list(names) or None):
-            table = pyarrow.Table.from_batches([batch])
-            yield arrow_rows(table, str(path), first)
-            first += table.num_rows
+            yield arrow_rows(batch, str(path), first)
+            first += batch.num_rows
 
 
 def is_list(path: str, kind: TableKind) -> bool:
@@ -237,14 +232,11 @@ def _all_of(file: BinaryIO, path: str) -> bytes:
 
 def _parquet_blocks(path: Path, place: str, most: int) -> Iterator[Block]:
     require_pyarrow(place)
-    import pyarrow
-
     first = 0
     with open_parquet(path) as opened:
         for batch in opened.iter_batches(batch_size=most):
-            table = pyarrow.Table.from_batches([batch])
-            yield Block(arrow_rows(table, place, first), arrow_values(table))
-            first += table.num_rows
+            yield Block(arrow_rows(batch, place, first), arrow_values(batch))
+            first += batch.num_rows
 
 
 def _objects_of_list(content: Any, path: str) -> Iterator[tuple[int, Any]]:

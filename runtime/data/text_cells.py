@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.categories import categories_of
-from runtime.data.text_columns import request_of
+from runtime.data.text_columns import TextColumns, request_of
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from runtime.data.csv_file import Report
     from runtime.data.filling import Fill
     from runtime.data.rows import Rows
+    from runtime.data.stored_rows import StoredRows
+    from runtime.data.stored_texts import TextCells
     from runtime.text.tokenizers import Tokenizer
 
 
@@ -53,45 +55,45 @@ def check_window_columns(data: Rows, names: Sequence[str]) -> None:
             raise NablacError(Diagnostic(codes.E823, message, request.span))
 
 
-def rows_with_texts(data: Rows, texts: Sequence[str], kept: Array, report: Report, span: Span | None) -> Array:
-    """Which of the `kept` rows have their texts [as many flags]; the others are broken.
-
-    NablacError for a column that is not there.
-    """
-    there = np.ones(len(kept), bool)
-    for name in texts:
-        request = request_of(data.texts, name)
-        cells = data.texts_of(name, span)
+def rows_with_texts(
+    cells: Mapping[str, TextCells],
+    requests: Sequence[TextColumns],
+    lines: Sequence[int] | Array | StoredRows,
+    path: str,
+    report: Report,
+) -> Array:
+    """Which of the rows have their texts [as many flags]; the others are broken. `lines` are those of the rows."""
+    there = np.ones(len(lines), bool)
+    for name, texts in cells.items():
+        request = request_of(requests, name)
         if request is None or request.allows_empty:
             continue
-        for at, row in enumerate(kept.tolist()):
-            if there[at] and not cells[row].strip():
-                there[at] = False
-                hint = f'`tokens(columns: "{name}", empty: true)` reads it as a text without words'
-                hint += "; `--skip-broken` skips its row"
-                report.report_broken(f"{data.path}:{data.lines[row]}", f"column `{name}`: the text is missing", hint)
+        for rows, part in texts.blocks(np.arange(len(texts))):
+            for row, text in zip(rows.tolist(), part, strict=True):
+                if there[row] and not text.strip():
+                    there[row] = False
+                    hint = f'`tokens(columns: "{name}", empty: true)` reads it as a text without words'
+                    hint += "; `--skip-broken` skips its row"
+                    report.report_broken(f"{path}:{lines[row]}", f"column `{name}`: the text is missing", hint)
     return there
 
 
-def token_rows(data: Rows, name: str, rows: Array, tokenizer: Tokenizer, report: Report) -> list[list[int]]:
-    """The tokens of a column's cells in these rows, with a note for each that is cut."""
-    coded, cut = coded_rows(data, name, rows, tokenizer)
-    for place, most in cut.items():
-        report.note(place, f"`{name}` is cut after {most:,} tokens")
-    return coded
-
-
-def coded_rows(data: Rows, name: str, rows: Array, tokenizer: Tokenizer) -> tuple[list[list[int]], dict[str, int]]:
-    """The tokens of a column's cells in these rows, and after how many the texts at these places are cut."""
-    request = request_of(data.texts, name)
-    assert request is not None
-    cells = data.cells[name]
+def coded_texts(
+    texts: Sequence[str], request: TextColumns, tokenizer: Tokenizer, lines: Sequence[int], path: str
+) -> tuple[list[list[int]], list[str]]:
+    """The tokens of cells in rows with these `lines`, and where the texts are that are cut."""
     coded: list[list[int]] = []
-    cut: dict[str, int] = {}
-    for row in rows.tolist():
-        place = f"{data.path}:{data.lines[row]}"
-        tokens, is_cut = request.row_of(tokenizer, cells[row], place)
+    cut: list[str] = []
+    for text, line in zip(texts, lines, strict=True):
+        place = f"{path}:{line}"
+        tokens, is_cut = request.row_of(tokenizer, text, place)
         coded.append(tokens)
         if is_cut:
-            cut[place] = request.length
+            cut.append(place)
     return coded, cut
+
+
+def note_cut(name: str, request: TextColumns, places: Sequence[str], report: Report) -> None:
+    """Note the texts of a column that are cut."""
+    for place in places:
+        report.note(place, f"`{name}` is cut after {request.length:,} tokens")

@@ -53,8 +53,7 @@ def tokens(data: Text | Rows, stage: DataStage, context: Context) -> Examples | 
 
 def _requested(data: Rows, request: TextColumns) -> Rows:
     """The rows with a request for tokens of columns."""
-    for name in request.columns:
-        data.texts_of(name, request.span)
+    data.require(request.columns, request.span)
     return replace(data, texts=(*data.texts, request))
 
 

@@ -12,8 +12,9 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.categories import category_requests
 from runtime.data.padding import pad
-from runtime.data.text_cells import coded_rows, rows_with_texts
-from runtime.data.text_columns import text_requests
+from runtime.data.stored_texts import CellsInMemory
+from runtime.data.text_cells import coded_texts, rows_with_texts
+from runtime.data.text_columns import request_of, text_requests
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -43,13 +44,14 @@ def trained_columns(
         message = f"an input takes a column of texts alone: `{texts[0]}` beside others"
         raise NablacError(Diagnostic(codes.E821, message, place=rows.path))
     (name,) = texts
-    rows = replace(rows, texts=text_requests(fitted.stages))
-    every = np.arange(len(rows.lines))
-    rows_with_texts(rows, [name], every, report, None)
+    request = request_of(text_requests(fitted.stages), name)
+    assert request is not None
+    cells = CellsInMemory(rows.texts_of(name, None), np.arange(len(rows.lines)))
+    rows_with_texts({name: cells}, (request,), rows.lines, rows.path, report)
     tokenizer = fitted.tokenizers[name]
     padding = tokenizer.padding or 0
-    coded, cut = coded_rows(rows, name, every, tokenizer)
+    coded, cut = coded_texts(cells.cells, request, tokenizer, rows.lines, rows.path)
     if cut:
         many = "1 row" if len(cut) == 1 else f"{len(cut):,} rows"
-        report.note(rows.path, f"`{name}` of {many} is cut after {next(iter(cut.values())):,} tokens")
+        report.note(rows.path, f"`{name}` of {many} is cut after {request.length:,} tokens")
     return pad(coded, padding), padding

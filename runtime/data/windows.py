@@ -16,6 +16,7 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.date_order import DateOrder
+from runtime.data.date_steps import missing_rows
 from runtime.data.example_weights import weight_column, weights_of_rows
 from runtime.data.examples import Examples, Series, cuts, joined_parts, window_parts
 from runtime.data.file_rows import Scratch, most_in_memory
@@ -30,6 +31,8 @@ from runtime.data.text_cells import check_window_columns
 
 if TYPE_CHECKING:
     from compiler.types import Array
+
+_APART = "no window spans the gap; rows with a date and empty cells are filled by `fill(...)`"
 
 
 def window(data: Rows, stage: DataStage, context: Context) -> Examples:
@@ -55,11 +58,11 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     beside = [name for name in weight_column(context) if name not in names]
     if known:
         data = without_rows_to_predict(data, targets, context)
-    read = data.read([*names, *beside], context, stage.span, order=DateOrder(context))
+    order = DateOrder(context)
+    read = data.read([*names, *beside], context, stage.span, order=order)
     weights = weights_of_rows(read, [*names, *beside], data.path, context)
     table = _columns_of(read.table, list(range(len(names)))) if beside else read.table
-    numbers = read.numbers
-    assert numbers is not None
+    numbers = _numbers(read, order, data, context)
     length, horizon, shift, stride = arguments["length"], arguments["horizon"], arguments["shift"], arguments["stride"]
     begin = shift or length  # of the target, counted from the window's start
     rows = max(length, begin + horizon)
@@ -114,7 +117,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         samples={"input": _columns_of(training, take_in), "target": judged},
         path=data.path,
         lines=pick_rows(read.lines, starts),
-        series=_series(data, read, names, whole, gaps, context) if context.keeps_raw else None,
+        series=_series(data, read, numbers, names, whole, gaps, context) if context.keeps_raw else None,
         starts=numbers[starts],
         fills=means,
         dates=date_formats(data),
@@ -130,6 +133,24 @@ def _too_few(count: int, length: int, horizon: int, stage: DataStage) -> NablacE
     rows_are = "1 row is" if count == 1 else f"{count} rows are"
     message = f"{rows_are} too few for windows of {length} and a horizon of {horizon}"
     return NablacError(Diagnostic(codes.E823, message, stage.span, hint="use a shorter window or more data"))
+
+
+def _numbers(read: ReadRows, order: DateOrder, data: Rows, context: Context) -> Array:
+    """The number of each row in its series, which jumps where rows are missing, also those that only dates tell of."""
+    assert read.numbers is not None
+    moments = order.moments
+    if moments is None:
+        return read.numbers
+    missing = np.concatenate([np.zeros(0, np.int64), *(missing_rows(moments[first:end]) for first, end in read.spans)])
+    missing[1:] = np.where(np.diff(read.numbers) == 1, missing[1:], 0)  # after other gaps nothing joins the rows
+    rows = np.flatnonzero(missing)
+    for row, line in zip(rows.tolist(), read.lines[rows].tolist(), strict=True):
+        earlier, later = (str(moments[at]).removesuffix(".000000").replace("T", " ") for at in (row - 1, row))
+        column = data.calendars[0].column
+        context.note(
+            f"{data.path}:{line}, from {earlier} to {later}", f"rows are missing, by the dates in `{column}`: {_APART}"
+        )
+    return np.asarray(read.numbers + np.cumsum(missing))
 
 
 def _spans_of(read: ReadRows, targets: Sequence[str], path: str, stage: DataStage) -> list[tuple[int, int]]:
@@ -220,6 +241,7 @@ def _filled(
 def _series(
     data: Rows,
     read: ReadRows,
+    numbers: Array,
     names: list[str],
     whole: Array | StoredRows,
     gaps: Array | StoredRows | None,
@@ -230,10 +252,10 @@ def _series(
     if isinstance(table, StoredRows) or isinstance(lines, StoredRows) or isinstance(whole, StoredRows):
         context.note(data.path, "the table is not in memory, so forecasts are not compared with naive ones")
         return None
-    assert not isinstance(gaps, StoredRows) and read.kept is not None and read.numbers is not None
-    borders = tuple(int(read.numbers[first]) for first, _ in read.spans[1:])
+    assert not isinstance(gaps, StoredRows) and read.kept is not None
+    borders = tuple(int(numbers[first]) for first, _ in read.spans[1:])
     beside = _beside(data, names, read.kept)
-    return Series(tuple(names), table, read.numbers, lines, beside, borders, whole, read.keys, gaps)
+    return Series(tuple(names), table, numbers, lines, beside, borders, whole, read.keys, gaps)
 
 
 @dataclass(frozen=True, eq=False)

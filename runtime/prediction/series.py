@@ -270,7 +270,7 @@ def _windows(of: Forecasting, series: SeriesRows, numbers: Array, gaps: Array, s
     The `numbers` are those of the series, and may go on beyond its last row.
     """
     predictor, window, keep, findings = of.predictor, of.window, of.keep, of.findings
-    rows = np.array(series.rows)
+    rows = np.array(series.rows) + np.cumsum(series.missing)
     row_count = len(rows)
     whole = [
         start

@@ -11,6 +11,7 @@ import numpy as np
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.date_order import DateOrder
+from runtime.data.date_steps import missing_rows
 from runtime.data.dates import Continued, are_dates, continued
 from runtime.data.filling import filled, gaps_of, requests
 from runtime.data.table_blocks import Block
@@ -44,11 +45,17 @@ class SeriesRows:
     later: dict[str, list[Any]] = field(default_factory=dict)
     formats: Mapping[str, str] = field(default_factory=dict)  # of the dates in columns that training read
     order: DateOrder | None = None  # in which their dates go forward
+    moments: Array | None = None  # the dates of the rows, where training read some
 
     @property
     def what(self) -> str:
         """The series in messages."""
         return f"the series `{self.name}`" if self.name else "the series"
+
+    @property
+    def missing(self) -> Array:
+        """How many rows are missing before each row, by the dates."""
+        return missing_rows(self.moments) if self.moments is not None else np.zeros(len(self.rows), np.int64)
 
     @staticmethod
     def of(predictor: Predictor, findings: Findings, name: str = "") -> SeriesRows:
@@ -69,6 +76,9 @@ class SeriesRows:
         self.numbers = np.concatenate([self.numbers, filled(table.numbers, self.names, fills, fitted.fills, before)])
         self.gaps = np.concatenate([self.gaps, gaps_of(table.numbers, self.names, fills)])
         kept = table.kept.tolist()
+        moments = self.order.take() if self.order is not None else None
+        if moments is not None:
+            self.moments = moments if self.moments is None else np.concatenate([self.moments, moments])
         self.rows += [block.rows.numbers[row] for row in kept]
         self.lines += [block.rows.lines[row] for row in kept]
         for name, values in block.values.items():
@@ -79,6 +89,7 @@ class SeriesRows:
         if count > 0:
             self.numbers, self.gaps = self.numbers[count:], self.gaps[count:]
             del self.rows[:count], self.lines[:count]
+            self.moments = self.moments[count:] if self.moments is not None else None
             for values in self.values.values():
                 del values[:count]
 
@@ -101,12 +112,11 @@ class SeriesRows:
             counted = f"{row_count} row{'' if row_count == 1 else 's'}"
             message = f"{self.what} has {counted}, and the model reads the last {length}"
             raise NablacError(Diagnostic(codes.E883, message, place=self.place))
-        last = self.rows[-length:]
-        if last[-1] - last[0] != length - 1:
-            gap = max(index for index in range(1, length) if last[index] - last[index - 1] > 1)
-            line = self.lines[-length:][gap - 1]
+        last, absent = self.rows[-length:], self.missing[-length:]
+        gaps = [index for index in range(1, length) if last[index] - last[index - 1] > 1 or absent[index]]
+        if gaps:
+            line = self.lines[-length:][gaps[-1] - 1]
             of_name = f" of {self.what}" if self.name else ""
-            message = (
-                f"rows{of_name} after line {line} are left out, and the model reads the last {length} without a gap"
-            )
+            are = "missing, by their dates" if absent[gaps[-1]] else "left out"
+            message = f"rows{of_name} after line {line} are {are}, and the model reads the last {length} without a gap"
             raise NablacError(Diagnostic(codes.E883, message, place=self.place))

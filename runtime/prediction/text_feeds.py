@@ -10,8 +10,9 @@ from compiler.dims import Dim
 from compiler.types import TensorType
 from runtime.data.padding import pad
 from runtime.data.rows import Table
-from runtime.data.text_cells import rows_with_texts, token_rows
-from runtime.data.text_columns import text_requests
+from runtime.data.stored_texts import CellsInMemory
+from runtime.data.text_cells import coded_texts, note_cut, rows_with_texts
+from runtime.data.text_columns import request_of, text_requests
 from runtime.text.tokenizers import PADDING
 from runtime.text_inputs import InputBatches, width_batches
 
@@ -38,8 +39,10 @@ class TextFeeds:
     def with_texts(self, rows: Rows, table: Table, fitted: Fitted, findings: Findings) -> tuple[Rows, Table]:
         """The rows with what training requested of texts, and the table without rows whose texts are missing."""
         rows = replace(rows, texts=text_requests(fitted.stages))
-        there = rows_with_texts(rows, list(dict.fromkeys(self.columns.values())), table.kept, findings, None)
-        return rows, table.take(there)
+        names = dict.fromkeys(self.columns.values())
+        cells = {name: CellsInMemory(rows.texts_of(name, None), table.kept) for name in names}
+        lines = [rows.lines[row] for row in table.kept.tolist()]
+        return rows, table.take(rows_with_texts(cells, rows.texts, lines, rows.path, findings))
 
     def batches(
         self, rows: Rows, kept: Array, numbers: Mapping[str, Array], predictor: Predictor, findings: Findings
@@ -48,7 +51,11 @@ class TextFeeds:
         tokenizers = predictor.recipe.fitted.tokenizers
         coded: dict[str, Array] = {}
         for column in dict.fromkeys(self.columns.values()):
-            tokens = token_rows(rows, column, kept, tokenizers[column], findings)
+            request = request_of(rows.texts, column)
+            assert request is not None
+            texts, lines = ([values[row] for row in kept.tolist()] for values in (rows.cells[column], rows.lines))
+            tokens, cut = coded_texts(texts, request, tokenizers[column], lines, rows.path)
+            note_cut(column, request, cut, findings)
             coded[column] = pad(tokens, tokenizers[column].padding or PADDING)
         arrays = dict(numbers)
         padding: dict[str, int] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grammar.diagnostics import NablacError
+from runtime.data.fitted import Stage
 from runtime.prediction.findings import Findings
 from runtime.prediction.prediction import Request, predict
 from runtime.prediction.predictor import Predictor
@@ -174,6 +176,19 @@ def test_a_gap_in_the_last_window_is_refused_and_others_are_left_out(tmp_path: P
     assert caught.value.diagnostics[0].message == message
     columns = results(predictor, path, findings=Findings(skip_broken=True), all=True)
     assert columns["predicted_v"] == [3.0, 4.0, 5.0]
+
+
+def test_rows_that_are_missing_by_their_dates_are_a_gap() -> None:
+    """Of 20 hours the last but one is missing, by the dates that training read."""
+    predictor = of_series(steps_on(1), 3)
+    stages = (*predictor.recipe.fitted.stages, Stage("calendar", {"column": "when", "features": "hour"}))
+    fitted = replace(predictor.recipe.fitted, stages=stages, dates={"when": "%Y-%m-%d %H:%M"})
+    dated = replace(predictor, recipe=replace(predictor.recipe, fitted=fitted))
+    hours = [*range(18), 19]
+    table = {"v": [float(hour) for hour in hours], "when": [f"2024-01-01 {hour:02d}:00" for hour in hours]}
+    message = "rows after line 18 are missing, by their dates, and the model reads the last 3 without a gap"
+    assert refused(dated, table) == f"E883 the table: {message}"
+    assert results(dated, table, all=True)["predicted_v"] == [float(hour) for hour in range(3, 18)]
 
 
 def test_steps_that_need_what_nobody_knows_are_refused() -> None:

@@ -1,0 +1,89 @@
+"""Rows that are missing from a series altogether, as its dates tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runtime.data.date_steps import missing_rows
+from runtime.data.file_rows import VARIABLE
+from tests.runtime.data.descriptions import load
+
+FIRST = datetime(2024, 1, 1)
+
+
+def hours(*numbers: float) -> list[datetime]:
+    return [FIRST + timedelta(hours=number) for number in numbers]
+
+
+def months(count: int, day: int = 1) -> list[datetime]:
+    return [datetime(2020 + number // 12, number % 12 + 1, day) for number in range(count)]
+
+
+def month_ends(count: int) -> list[datetime]:
+    return [first - timedelta(days=1) for first in months(count + 1)[1:]]
+
+
+def days(count: int, open_on: Sequence[int]) -> list[datetime]:
+    every = (FIRST + timedelta(days=number) for number in range(count))
+    return [day for day in every if day.weekday() in open_on]
+
+
+MISSING: dict[str, tuple[list[datetime], dict[int, int]]] = {
+    "every hour": (hours(*range(30)), {}),
+    "two hours after the tenth row": (hours(*range(10), *range(12, 30)), {10: 2}),
+    "an hour that clocks skip": (hours(*range(20), *range(21, 40)), {20: 1}),
+    "an hour twice": (hours(*range(20), *range(19, 40)), {}),
+    "a late reading": (hours(*range(20), 20.5, *range(21, 40)), {}),
+    "a month": ([*months(30)[:12], *months(30)[13:]], {12: 1}),
+    "quarters": (months(120)[::3], {}),
+    "three quarters": ([*months(120)[:60:3], *months(120)[69::3]], {20: 3}),
+    "ends of months": (month_ends(30), {}),
+    "an end of a month": ([*month_ends(30)[:7], *month_ends(30)[8:]], {7: 1}),
+    "years": ([datetime(year, 5, 1) for year in range(1990, 2020)], {}),
+    "working days": (days(90, range(5)), {}),
+    "six days a week": (days(90, range(6)), {}),
+    "seven hours of trading": (hours(*(24 * day + hour for day in range(20) for hour in range(9, 16))), {}),
+    "too few rows to tell": (hours(0, 1, 2, 3, 9), {}),
+    "no rows": ([], {}),
+}
+
+
+@pytest.mark.parametrize(("moments", "missing"), MISSING.values(), ids=MISSING)
+def test_rows_that_dates_tell_of(moments: list[datetime], missing: dict[int, int]) -> None:
+    counted = missing_rows(np.array(moments, "datetime64[us]"))
+    assert {row: count for row, count in enumerate(counted.tolist()) if count} == missing
+
+
+def test_a_row_without_a_date_is_next_to_those_around_it() -> None:
+    moments = np.array(hours(*range(20)), "datetime64[us]")
+    moments[7] = np.datetime64("NaT")
+    assert not missing_rows(moments).any()
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("filled", ["", '-> fill("forward") '])
+def test_no_window_spans_missing_rows(
+    tmp_path: Path, stored: bool, filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of `a` the hours 8 and 9 are missing, of `b` none."""
+    rows = [f"{FIRST + timedelta(hours=hour)},{name},{hour}" for hour in range(14) for name in "ab"]
+    kept = [row for row in rows if not row.endswith((",a,8", ",a,9"))]
+    (tmp_path / "t.csv").write_text("\n".join(["when,s,v", *kept]) + "\n")
+    if stored:
+        monkeypatch.setenv(VARIABLE, "1")
+    notes: dict[str, list[str]] = {}
+    data = 'csv("t.csv") -> by("s") -> calendar("when", features: "hour") '
+    data += f'{filled}-> window("v", length: 3, horizon: 1)'
+    examples = load(tmp_path, data, "x: f32[batch, 3, 1]", "t: f32[batch, 1, 1]", notes=notes)
+    windows = [[*x.ravel().tolist(), t.item()] for x, t in zip(examples.arrays["x"][:], examples.arrays["t"][:])]
+    of_a = [[first + step for step in range(4)] for first in (0, 1, 2, 3, 4, 10)]
+    assert windows == [*of_a, *([first + step for step in range(4)] for first in range(11))]
+    message = "rows are missing, by the dates in `when`: no window spans the gap; "
+    message += "rows with a date and empty cells are filled by `fill(...)`"
+    place = f"{tmp_path}/t.csv:20, from 2024-01-01 07:00:00 to 2024-01-01 10:00:00"
+    assert notes == {message: [place]}
