@@ -2,36 +2,61 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Generator
+
 import pytest
 from hypothesis import HealthCheck, settings
 
-SOME = 4
+FEW_EXAMPLES = 10
+LONGEST = ("test_pages.py",)  # at the end, where pytest puts it, one worker would wait for the other
 settings.register_profile("nablac", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("some cases", settings.get_profile("nablac"), max_examples=FEW_EXAMPLES)
 settings.load_profile("nablac")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--some-cases",
-        action="store_true",
-        help=f"run at most {SOME} cases of each test, spread over its table",
+        type=int,
+        metavar="N",
+        help=f"run at most N cases of each test, spread over its table, and {FEW_EXAMPLES} examples of a property",
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--some-cases"):
+        settings.load_profile("some cases")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect no garbage here, and later none of what this imports and collects, which lives until the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip most cases of long tables, for runs that test versions of libraries and not values."""
-    if not config.getoption("--some-cases"):
+    """Begin with the longest; for runs that test versions and not values, keep some cases of what versions change."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+    most = config.getoption("--some-cases")
+    if not most:
         return
     tests: dict[str, list[pytest.Item]] = {}
     for item in items:
-        tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    kept = {case for cases in tests.values() for case in spread(cases)}
+        if item.get_closest_marker("one_version") is None:
+            tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    kept = {case for cases in tests.values() for case in spread(cases, most)}
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = [item for item in items if item in kept]
 
 
-def spread(cases: list[pytest.Item]) -> list[pytest.Item]:
+def spread(cases: list[pytest.Item], most: int) -> list[pytest.Item]:
     """The first, the last and some between, so that the values of every parameter are likely among them."""
-    if len(cases) <= SOME:
+    if len(cases) <= most:
         return cases
-    return [cases[number * (len(cases) - 1) // (SOME - 1)] for number in range(SOME)]
+    return [cases[number * (len(cases) - 1) // max(most - 1, 1)] for number in range(most)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,8 +14,13 @@ FILES = sorted((ROOT / "tests").rglob("*.py"))
 CLOCKS = {"time", "monotonic", "perf_counter", "process_time", "thread_time"}
 
 
-def functions_named_test(path: Path) -> list[ast.FunctionDef]:
-    tree = ast.parse(path.read_text("utf-8"))
+@pytest.fixture(scope="module")
+def trees() -> dict[str, ast.Module]:
+    """Every module of the tests by its path: parsing them takes longest."""
+    return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text("utf-8")) for path in FILES}
+
+
+def functions_named_test(tree: ast.Module) -> list[ast.FunctionDef]:
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     return [function for function in functions if function.name.startswith("test_")]
 
@@ -33,22 +37,22 @@ def of_campaign(test: ast.FunctionDef) -> bool:
     return any(ast.unparse(decorator) == "pytest.mark.campaign" for decorator in test.decorator_list)
 
 
-@pytest.mark.parametrize("path", FILES, ids=[path.relative_to(ROOT).as_posix() for path in FILES])
-def test_a_test_does_not_return_early(path: Path) -> None:
+def test_no_test_returns_early(trees: dict[str, ast.Module]) -> None:
     early = [
-        f"{test.name}, line {node.lineno}"
-        for test in functions_named_test(path)
+        f"{path}: {test.name}, line {node.lineno}"
+        for path, tree in trees.items()
+        for test in functions_named_test(tree)
         for node in within(test)
         if isinstance(node, ast.Return)
     ]
     assert not early, "a test that returns proves nothing in that case: exclude the case"
 
 
-@pytest.mark.parametrize("path", FILES, ids=[path.relative_to(ROOT).as_posix() for path in FILES])
-def test_no_assertion_depends_on_a_clock(path: Path) -> None:
+def test_no_assertion_depends_on_a_clock(trees: dict[str, ast.Module]) -> None:
     clocked = [
-        f"{test.name}, line {statement.lineno}"
-        for test in functions_named_test(path)
+        f"{path}: {test.name}, line {statement.lineno}"
+        for path, tree in trees.items()
+        for test in functions_named_test(tree)
         if not of_campaign(test)
         for statement in ast.walk(test)
         if isinstance(statement, ast.Assert)
@@ -57,20 +61,24 @@ def test_no_assertion_depends_on_a_clock(path: Path) -> None:
     assert not clocked, "a loaded machine is slow: count work, see tests/work.py"
 
 
-@pytest.mark.parametrize("path", FILES, ids=[path.relative_to(ROOT).as_posix() for path in FILES])
-def test_a_test_without_the_oracle_is_skipped(path: Path) -> None:
-    """The tests also run without PyTorch: one that needs it asks for it before anything imports it."""
-    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
-    calls = (node for node in nodes if isinstance(node, ast.Call))
-    asks = min((call.lineno for call in calls if "importorskip('torch" in ast.unparse(call)), default=None)
+def imports_torch_unasked(tree: ast.Module) -> bool:
+    """Whether PyTorch is imported before `importorskip` has asked for it."""
+    nodes = list(ast.walk(tree))
     imports = [
         node.lineno
         for node in nodes
         if (isinstance(node, ast.Import) and any(alias.name.split(".")[0] == "torch" for alias in node.names))
         or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "torch")
     ]
-    needed = path.name.startswith("test_") and imports
-    assert not needed or (asks is not None and asks < min(imports)), "ask for it: `pytest.importorskip`"
+    calls = (node for node in nodes if isinstance(node, ast.Call)) if imports else ()
+    asks = min((call.lineno for call in calls if "importorskip('torch" in ast.unparse(call)), default=None)
+    return bool(imports) and (asks is None or asks >= min(imports))
+
+
+def test_a_test_without_the_oracle_is_skipped(trees: dict[str, ast.Module]) -> None:
+    """The tests also run without PyTorch: one that needs it asks for it before anything imports it."""
+    files = {path: tree for path, tree in trees.items() if path.rpartition("/")[2].startswith("test_")}
+    assert not [path for path, tree in files.items() if imports_torch_unasked(tree)], "ask for it: importorskip"
 
 
 def test_no_two_modules_share_a_name() -> None:

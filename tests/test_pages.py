@@ -175,8 +175,9 @@ def forecast(folder: Path) -> list[float]:
         return [float(row["predicted_load"]) for row in csv.DictReader(file) if row["station"] == "north"]
 
 
-def headers_of_onnxruntime() -> Path:
-    """The folder of its C++ header; the test is skipped where there is none."""
+@pytest.fixture(scope="module")
+def headers() -> Path:
+    """The folder of onnxruntime's C++ header; the test is skipped where there is none."""
     folders = [os.environ.get("ONNXRUNTIME_INCLUDE", ""), "/usr/include/onnxruntime", "/usr/local/include/onnxruntime"]
     here = [Path(folder) for folder in folders if folder and (Path(folder) / "onnxruntime_cxx_api.h").is_file()]
     if not here:
@@ -185,8 +186,8 @@ def headers_of_onnxruntime() -> Path:
 
 
 @pytest.mark.skipif(sys.platform != "linux" or which("g++") is None, reason="g++ on Linux compiles the program")
-def test_cpp_forecasts_alike(tutorial: Path) -> None:
-    headers, text = headers_of_onnxruntime(), page("howtos.md")
+def test_cpp_forecasts_alike(headers: Path, tutorial: Path) -> None:  # in this order: no tutorial without headers
+    text = page("howtos.md")
     save_files(text, tutorial)
     (library,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")
     (tutorial / "ort" / "lib").mkdir(parents=True)

@@ -155,6 +155,7 @@ def test_a_killed_study_ends_as_the_one_that_was_not(tmp_path: Path) -> None:
     same(tmp_path, "whole", "study")
 
 
+@pytest.mark.one_version
 def test_others_take_over_what_a_killed_one_was_at(tmp_path: Path) -> None:
     write_model(tmp_path, lasting(20))
     options = ("--search", "random", "--trials", "4")

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import nablac
 from tests.paths import ROOT
 
@@ -59,6 +61,7 @@ ERRORS = [
 API = ["Callback", "History", "Model", "NablacError", "RunFacts", "StopTraining", "__version__", "compile", "load"]
 
 
+@pytest.mark.one_version
 def test_a_type_checker_knows_the_interface(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     (tmp_path / "mypy.ini").write_text(f"[mypy]\nmypy_path = {ROOT}\nfollow_imports = silent\n")

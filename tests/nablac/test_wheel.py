@@ -16,6 +16,7 @@ import pytest
 from nablac.commands import COMMANDS
 from tests.paths import ROOT
 
+pytestmark = pytest.mark.one_version
 SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "nablac", "grammar", "compiler", "runtime", "specs")
 MODEL = """
 model Line {

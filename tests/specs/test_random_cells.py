@@ -69,7 +69,7 @@ def differentiated(text: str, dtype: DType) -> Graph:
     return Graph(graph.inputs, {**graph.outputs, **grads})
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(models(), st.integers(1, 3), st.integers(1, 4))
 def test_random_recurrences_are_what_they_say(text: str, batch: int, time: int) -> None:
     xs = np.random.default_rng(0).normal(size=(batch, time, 3))

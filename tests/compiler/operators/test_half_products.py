@@ -1,12 +1,14 @@
 """Products of 16-bit floats after a transpose, as every f16 recurrence has them, in onnxruntime with all it optimises.
 
-What is wrong here ends the process, so that a process of its own runs each model.
+What is wrong here ends the process, so that another process runs the models.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +23,16 @@ from runtime.numpy_executor import NumpyRunner
 from tests.models import elaborate
 
 STOCK = """
-import sys
+import json, sys
 import numpy, onnxruntime
-session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-for number in range(int(sys.argv[2])):
-    feeds = dict(numpy.load(f"{sys.argv[1]}.{number}.npz"))
-    found = session.run(None, feeds)
-    numpy.savez(f"{sys.argv[1]}.{number}.results.npz", **{str(place): each for place, each in enumerate(found)})
+for line in sys.stdin:
+    file, count = json.loads(line)
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    for number in range(count):
+        feeds = dict(numpy.load(f"{file}.{number}.npz"))
+        found = session.run(None, feeds)
+        numpy.savez(f"{file}.{number}.results.npz", **{str(place): each for place, each in enumerate(found)})
+    print("done", flush=True)
 """
 
 CELL = """
@@ -67,21 +72,48 @@ PRODUCTS = {
 SIZES = ((1, 5), (2, 3), (7, 16), (1, 1))  # batch and steps
 
 
-def in_a_process_of_its_own(proto: Any, feeds: list[dict[str, Any]], folder: Path) -> list[list[Any]]:
-    """What stock onnxruntime gives, whose death fails the test and not the run of all tests."""
-    file = folder / "m.onnx"
-    file.write_bytes(proto.SerializeToString())
-    for number, each in enumerate(feeds):
-        np.savez(f"{file}.{number}.npz", **each)
-    ended = subprocess.run(
-        [sys.executable, "-c", STOCK, str(file), str(len(feeds))], capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 0, ended.stderr
-    found = []
-    for number in range(len(feeds)):
-        with np.load(f"{file}.{number}.results.npz") as results:
-            found.append([results[str(place)] for place in range(len(results.files))])
-    return found
+class Stock:
+    """Stock onnxruntime in another process, whose death fails a test and not the run of all; the next has a new one."""
+
+    def __init__(self) -> None:
+        self._running: subprocess.Popen[str] | None = None
+
+    def results(self, proto: Any, feeds: list[dict[str, Any]], folder: Path) -> list[list[Any]]:
+        """What it gives for each of the feeds."""
+        file = folder / "m.onnx"
+        file.write_bytes(proto.SerializeToString())
+        for number, each in enumerate(feeds):
+            np.savez(f"{file}.{number}.npz", **each)
+        if self._running is None:
+            self._running = subprocess.Popen(
+                [sys.executable, "-c", STOCK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+        assert self._running.stdin is not None and self._running.stdout is not None
+        print(json.dumps([str(file), len(feeds)]), file=self._running.stdin, flush=True)
+        if self._running.stdout.readline() != "done\n":
+            raise AssertionError(f"onnxruntime ended its process with status {self.close()}")
+        found = []
+        for number in range(len(feeds)):
+            with np.load(f"{file}.{number}.results.npz") as results:
+                found.append([results[str(place)] for place in range(len(results.files))])
+        return found
+
+    def close(self) -> int:
+        """Let the process end, if there is one; its status."""
+        running, self._running = self._running, None
+        if running is None:
+            return 0
+        running.communicate()
+        return running.returncode
+
+
+STOCK_PROCESS = Stock()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _close() -> Iterator[None]:
+    yield
+    STOCK_PROCESS.close()
 
 
 def compare(body: str, folder: Path, input: str = "", dtype: DType = DType.F16, tolerance: float = 2.0**-9) -> None:
@@ -92,7 +124,7 @@ def compare(body: str, folder: Path, input: str = "", dtype: DType = DType.F16, 
     right = NumpyRunner(wide, {path: np.asarray(each, np.float32) for path, each in weights.items()})
     random = np.random.default_rng(0)
     feeds = [{"x": (random.normal(size=(*each, 3)) * 3).astype(half.inputs["x"].type.dtype.numpy)} for each in SIZES]
-    found = in_a_process_of_its_own(export(optimize(half), weights=weights), feeds, folder)
+    found = STOCK_PROCESS.results(export(optimize(half), weights=weights), feeds, folder)
     for each, results in zip(feeds, found, strict=True):
         expected = right.run({"x": each["x"].astype(wide.inputs["x"].type.dtype.numpy)})
         for (name, value), result in zip(expected.items(), results, strict=True):
