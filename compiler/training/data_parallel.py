@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from compiler.dims import Dim, Size, product, substitute, symbols
 from compiler.example_axis import relates_examples
 from compiler.graph import Graph, Node, Value
-from compiler.model_spec import FIRST, ModelSpec
+from compiler.model_spec import FIRST, WHOLE, ModelSpec
 from compiler.operators.all_reduce import AllReduce
 from compiler.operators.leaves import Input, SizeOf
 from compiler.operators.making import cast, count_of, greater, where, zeros
@@ -57,7 +57,7 @@ class OverWorkers(Record):
         _check_adds_up(measures["loss"], model)
         batch = batch_dims(model)
         own = count_of(_example_size(model), DType.F64)
-        total = AllReduce(alike=True)(own)
+        total = cast(Input(WHOLE, TensorType(DType.I64))(), DType.F64)
         share = own / total
         outputs = dict(graph.outputs)
         reduced: dict[str, Value] = {}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.model_spec import FIRST
+from compiler.model_spec import FIRST, WHOLE
 from runtime.data.examples import Examples
 from runtime.data.padding import Padding
 from runtime.data.stored_rows import blocks
@@ -168,7 +168,7 @@ class Batches:
             batch = self._whole_batch(rows[first:end], epoch, number)
         else:  # by the longest row of the whole batch, and by its draws
             batch = {name: array[first:end] for name, array in self._whole_batch(rows, epoch, number).items()}
-        return {**batch, FIRST: np.array(first, np.int64)}
+        return {**batch, FIRST: np.array(first, np.int64), WHOLE: np.array(len(rows), np.int64)}
 
     def _whole_batch(self, rows: Array, epoch: int, number: int) -> dict[str, Array]:
         batch = {name: array[rows] for name, array in self.examples.arrays.items()}
