@@ -9,12 +9,14 @@ workers is the gradient.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 from compiler.dims import Dim, Size, product, substitute, symbols
 from compiler.example_axis import relates_examples
 from compiler.graph import Graph, Node, Value
 from compiler.model_spec import FIRST, WHOLE, ModelSpec
 from compiler.operators.all_reduce import AllReduce
+from compiler.operators.casting import Cast
 from compiler.operators.leaves import Input, SizeOf
 from compiler.operators.making import cast, count_of, greater, where, zeros
 from compiler.operators.random import Fill, FoldKey
@@ -57,7 +59,7 @@ class OverWorkers(Record):
         _check_adds_up(measures["loss"], model)
         batch = batch_dims(model)
         own = count_of(_example_size(model), DType.F64)
-        total = cast(Input(WHOLE, TensorType(DType.I64))(), DType.F64)
+        total = _whole_batch()
         share = own / total
         outputs = dict(graph.outputs)
         reduced: dict[str, Value] = {}
@@ -133,6 +135,9 @@ def _check_adds_up(loss: Measure, model: ModelSpec) -> None:
 
 def _reduce_part(kind: PartKind, value: Value, share: Value, batch: set[str]) -> Value:
     """A part of a measure over the whole batch, as f64."""
+    count = value.node.operands[0] if isinstance(value.node.op, Cast) else value
+    if kind == "sum" and isinstance(count.node.op, SizeOf) and (known := _whole_count(count.node.op.size, batch)):
+        return known
     wide = convert(value, DType.F64)
     if kind in ("max", "min"):
         return AllReduce(kind)(wide)
@@ -141,6 +146,23 @@ def _reduce_part(kind: PartKind, value: Value, share: Value, batch: set[str]) ->
     if kind in ("sum", "mean"):  # the same at every worker, and so is its gradient, which is added up over them
         return AllReduce(alike=True)(wide * share)
     return wide
+
+
+@cache
+def _whole_batch() -> Value:
+    """The number of examples in the whole batch, which every worker's loader knows; a graph has one input for it."""
+    return cast(Input(WHOLE, TensorType(DType.I64))(), DType.F64)
+
+
+def _whole_count(size: Size, batch: set[str]) -> Value | None:
+    """A size at the number of examples in the whole batch, where it is a multiple of that; no reduction is needed."""
+    names = symbols(size) & batch
+    if len(names) != 1:
+        return None
+    (name,) = names
+    if substitute(size, {name: Dim.named(name) * 2}) != size * 2:
+        return None
+    return _whole_batch() * count_of(substitute(size, {name: 1}), DType.F64)
 
 
 def _mean_over_workers(path: str, value: Value, own: Value, share: Value, model: ModelSpec) -> Value:
@@ -199,8 +221,9 @@ def _synchronized(node: Node, rebuilt: Node, batch: set[str], model: ModelSpec) 
         total = AllReduce()(Sum(op.axes, op.keep)(x))
         if isinstance(op, Sum):
             return total
-        count = count_of(product([x.shape[axis] for axis in op.folded_axes(x.type.rank)]), DType.F64)
-        return total / convert(AllReduce()(count), x.type.dtype)
+        size = product([x.shape[axis] for axis in op.folded_axes(x.type.rank)])
+        count = _whole_count(size, batch) or AllReduce()(count_of(size, DType.F64))
+        return total / convert(count, x.type.dtype)
     raise _not_synchronized(f"`{op.name}` compares examples with one another", node, model)
 
 

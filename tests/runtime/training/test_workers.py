@@ -127,8 +127,8 @@ def test_statistics_of_a_worker_are_averaged() -> None:
 @pytest.mark.parametrize(
     ("loss", "layers", "synchronized", "segments"),
     [
-        ("a mean", "", False, 3),  # the number of examples, the gradients, the loss
-        ("a masked mean", "", False, 3),
+        ("a mean", "", False, 2),  # the gradients, and the loss
+        ("a masked mean", "", False, 3),  # before them the number of entries that count
         ("a sum", "", False, 2),
         ("the root of a mean", "", False, 3),  # forward, backward, the loss
         # Forward, the mean and the variance; backward, what flows back to them.
