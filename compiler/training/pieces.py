@@ -50,9 +50,7 @@ def _first_piece(graph: Graph, outputs: Sequence[Sequence[str]]) -> dict[Node, i
     return piece
 
 
-def _piece(
-    graph: Graph, ends: Mapping[str, Value], before: Mapping[Value, Value], names: Mapping[Value, str]
-) -> Graph:
+def _piece(graph: Graph, ends: Mapping[str, Value], before: Mapping[Value, Value], names: Mapping[Value, str]) -> Graph:
     outputs = dict(zip(ends, replace(list(ends.values()), before), strict=True))
     read = {node.result for node in Graph({}, outputs) if isinstance(node.op, Input)}
     sized = {  # a piece may compute with a size of an input that it does not read

@@ -102,6 +102,11 @@ class TrainJson(TypedDict):
     help="Normalise by the examples of all workers: means and sums over a batch are of the whole batch.",
 )
 @click.option(
+    "--overlap/--no-overlap",
+    default=None,
+    help="Reduce gradients over workers while the rest of the backward pass runs.  [default: on several machines]",
+)
+@click.option(
     "--worker-timeout",
     type=Finite(1),
     default=600,
@@ -130,6 +135,7 @@ def command(
     trackers: tuple[str, ...],
     jit: bool | None,
     sync_batch_norm: bool,
+    overlap: bool | None,
     worker_timeout: float,
     skip_broken: bool,
     as_json: bool,
@@ -177,6 +183,7 @@ def command(
         memory_budget=memory_budget,
         threads=asked_threads() if was_given("threads") else None,
         sync_batch_norm=sync_batch_norm,
+        overlap=overlap,
     )
     with together(workers):
         if resume is None:

@@ -19,7 +19,13 @@ _RANGES = {
     "validation": (0.0, MOST_VALIDATION),
     **dict.fromkeys(("max_seconds", "checkpoint_seconds"), (0.0, math.inf)),
 }
-_NOT_OF_PYTHON = ("data", "undivided", "threads", "sync_batch_norm", "overlap")  # of files, which arrays replace, and processes
+_NOT_OF_PYTHON = (
+    "data",
+    "undivided",
+    "threads",
+    "sync_batch_norm",
+    "overlap",
+)  # of files, which arrays replace, and processes
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,10 +18,12 @@ from compiler.types import DType
 from grammar.diagnostics import NablacError
 from runtime.data.arrays import from_arrays
 from runtime.data.batches import Batches
+from runtime.training import segmented_run
 from runtime.training.run_options import Options
 from runtime.training.training_run import Training
-from runtime.workers.collective import Collective, run_in_threads
+from runtime.workers.collective import Collective
 from tests.models import spec_of, text_source
+from tests.workers.threads import run_in_threads
 
 BACKENDS = ["numpy", "ort"]
 MODEL = """
@@ -111,6 +114,23 @@ def test_a_worker_may_have_no_example_of_a_batch(workers: int) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_synchronized_statistics_are_those_of_the_whole_batch(backend: str) -> None:
     check_equal(3, LOSSES["a mean"], backend, tolerance=1e-9, layers="BatchNorm() ->", sync_batch_norm=True)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_reductions_beside_the_backward_pass_have_the_same_bits(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In buckets of two or three tensors each; the last batch has no example for one of the workers."""
+    monkeypatch.setattr(segmented_run, "BUCKET", 100)
+    cutting = Mock(wraps=segmented_run.pieces_of)
+    monkeypatch.setattr(segmented_run, "pieces_of", cutting)
+    layers = "Dense(5) -> BatchNorm() -> relu -> Dropout(0.5) ->"
+    after, beside = (
+        run_in_threads(3, lambda collective: run(LOSSES["a mean"], collective, backend, layers, overlap=overlap))[0]
+        for overlap in (False, True)
+    )
+    assert max(len(call.args[1]) for call in cutting.call_args_list) >= 3
+    assert after[1] == beside[1]
+    for path, array in after[0].items():
+        np.testing.assert_array_equal(beside[0][path], array, err_msg=path)
 
 
 def test_statistics_of_a_worker_are_averaged() -> None:
