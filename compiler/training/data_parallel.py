@@ -8,7 +8,7 @@ workers is the gradient.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from compiler.dims import Dim, Size, product, substitute, symbols
@@ -17,11 +17,12 @@ from compiler.graph import Graph, Node, Value
 from compiler.model_spec import FIRST, WHOLE, ModelSpec
 from compiler.operators.all_reduce import AllReduce
 from compiler.operators.casting import Cast
+from compiler.operators.control import Scan
 from compiler.operators.leaves import Input, SizeOf
 from compiler.operators.making import cast, count_of, greater, where, zeros
 from compiler.operators.random import Fill, FoldKey
 from compiler.operators.reductions import Mean, Sum
-from compiler.rewrite import rebuild_changed, replace, with_ends, with_replaced
+from compiler.rewrite import rebuild_changed, replace, rewrite, with_ends
 from compiler.training.losses import training_of
 from compiler.training.measures import Measure, PartKind, examples_of
 from compiler.training.precision import convert
@@ -92,21 +93,35 @@ def draw_by_place(graph: Graph, batch: set[str]) -> Graph:
     Where examples are not along the first axis, draws differ by worker.
     """
     first = Input(FIRST, TensorType(DType.I64))()
-    changes: dict[Value, Value] = {}
-    for node in graph:
-        if not isinstance(node.op, Fill) or not any(symbols(size) & batch for size in node.result.shape):
-            continue
+    changed = _with_draws_by_place(graph, batch, first)
+    return graph if changed is graph else _with_first(changed, first)
+
+
+def _with_draws_by_place(graph: Graph, batch: set[str], first: Value) -> Graph:
+    """The same for a graph, or for a step of a recurrence, in which `first` is that index."""
+
+    def rewritten(node: Node) -> Sequence[Value] | None:
+        op = node.op
+        if isinstance(op, Scan):
+            inner = Input(FIRST, TensorType(DType.I64))()
+            body = _with_draws_by_place(op.body, batch, inner)
+            if body is op.body:
+                return None
+            return op.replace(body=_with_first(body, inner)).apply(*node.operands, first).results
+        if not isinstance(op, Fill) or len(node.operands) > 1:
+            return None
+        if not any(symbols(size) & batch for size in op.shape):
+            return None
         (key,) = node.operands
-        inner = node.op.shape[1:]
-        if any(symbols(size) & batch for size in inner) or not is_batch(node.op.shape[0], batch):
-            changes[node.result] = node.op(FoldKey("worker")(key, first))
-        else:
-            changes[node.result] = node.op(key, first)
-    if not changes:
-        return graph
-    changed = with_replaced(graph, changes)
-    inputs = {**changed.inputs, FIRST: first}
-    return Graph(inputs, changed.outputs, changed.updates, changed.name, changed.doc, changed.layers)
+        along_first = is_batch(op.shape[0], batch) and not any(symbols(size) & batch for size in op.shape[1:])
+        return (op(key, first) if along_first else op(FoldKey("worker")(key, first)),)
+
+    return rewrite(graph, rewritten)
+
+
+def _with_first(graph: Graph, first: Value) -> Graph:
+    inputs = {**graph.inputs, FIRST: first}
+    return Graph(inputs, graph.outputs, graph.updates, graph.name, graph.doc, graph.layers)
 
 
 def is_batch(size: Size, batch: set[str]) -> bool:

@@ -27,6 +27,17 @@ from tests.workers.threads import run_in_threads
 
 BACKENDS = ["numpy", "ort"]
 MODEL = """
+cell NoisyCell() {{
+    input x: [batch, n]
+    state h: [batch, n] = 0
+    h' = tanh(h + x + random.normal(like: x))
+    output h'
+}}
+layer Noisy() {{
+    input x: [batch, time, n]
+    y = scan(NoisyCell())(x, axis: 1) -> Flatten()
+    output y
+}}
 model M {{
     input x: [batch, 2]
     y = x -> Dense(4) -> tanh -> {layers} Dense(3)
@@ -99,6 +110,7 @@ def test_workers_equal_one_with_the_whole_batch(loss: str, backend: str) -> None
         ("accumulate 2; clip_norm 0.05", ""),
         ("average 0.9; plateau 1; patience 2", ""),
         ("", "Dropout(0.5) ->"),
+        ("", "reshape([batch, 4, 1]) -> Noisy() ->"),
     ],
 )
 def test_workers_equal_one_with_settings(settings: str, layers: str, backend: str) -> None:
@@ -123,10 +135,11 @@ def test_reductions_beside_the_backward_pass_have_the_same_bits(backend: str, mo
     cutting = Mock(wraps=segmented_run.pieces_of)
     monkeypatch.setattr(segmented_run, "pieces_of", cutting)
     layers = "Dense(5) -> BatchNorm() -> relu -> Dropout(0.5) ->"
-    after, beside = (
-        run_in_threads(3, lambda collective: run(LOSSES["a mean"], collective, backend, layers, overlap=overlap))[0]
-        for overlap in (False, True)
-    )
+
+    def results(overlap: bool) -> tuple[dict[str, Any], dict[str, list[float]]]:
+        return run_in_threads(3, lambda each: run(LOSSES["a mean"], each, backend, layers, overlap=overlap))[0]
+
+    after, beside = results(False), results(True)
     assert max(len(call.args[1]) for call in cutting.call_args_list) >= 3
     assert after[1] == beside[1]
     for path, array in after[0].items():
@@ -169,9 +182,28 @@ def test_a_graph_is_cut_as_seldom_as_possible(loss: str, layers: str, synchroniz
         assert [value.shape for value in crossing if value.shape] == []
 
 
+TOKENS = GENERATOR.integers(1, 9, (COUNT, 6)) * (np.arange(6) < GENERATOR.integers(1, 7, (COUNT, 1)))
+IMAGES = GENERATOR.normal(size=(COUNT, 1, 5, 5))
+SHARED: dict[str, tuple[dict[str, np.ndarray], dict[str, float]]] = {
+    "plain": (DATA, {}),
+    "padded": ({"x": TOKENS, "t": DATA["t"]}, {}),
+    "augmented": (
+        {"x": IMAGES, "t": DATA["t"]},
+        {"flip": 1, "crop": 1, "rotate": 9, "shift": 1, "noise": 0.1, "cutout": 2},
+    ),
+    "warped": ({"x": IMAGES[:, 0], "t": DATA["t"]}, {"jitter": 0.1, "scaling": 0.1, "warp": 0.5}),
+    "mixed": ({"x": IMAGES, "t": DATA["t"]}, {"flip": 1, "mixup": 0.4}),
+}
+
+
 @pytest.mark.parametrize("workers", [1, 2, 3, 7])
-def test_shares_are_the_whole_batches_in_order(workers: int) -> None:
-    examples = replace(from_arrays(DATA, "data"), parts={"training": np.arange(COUNT)})
+@pytest.mark.parametrize("kind", SHARED)
+def test_shares_are_the_whole_batches_in_order(kind: str, workers: int) -> None:
+    arrays, augmentations = SHARED[kind]
+    examples = replace(
+        from_arrays(arrays, "data"), inputs=("x",), targets=("t",), parts={"training": np.arange(COUNT)},
+        augmentations=augmentations, padded=kind == "padded",
+    )  # fmt: skip
     whole = list(Batches(examples, "training", 8, shuffle=True, seed=3).epoch(2))
     shares = [
         list(Batches(examples, "training", 8, shuffle=True, seed=3, share=(worker, workers)).epoch(2))
