@@ -177,7 +177,7 @@ class Batches:
         is_part = end - first < len(rows)
         if self.padding is not None:
             batch = self.padding.trim(batch, self._lengths(rows, self.padding) if is_part else None)
-        if self.augmented:
+        if self.augmented and end > first:
             from runtime.data.augmentation import RowDraws, augment
 
             generator = np.random.default_rng([self.seed, epoch, number])

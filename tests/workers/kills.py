@@ -53,17 +53,17 @@ class Campaign:
     def disturb(self, backend: str, path: tuple[int, ...], number: int) -> list[str]:
         """What became of a run on the workers of `path`, of which all but the last are sent a signal."""
         shutil.rmtree(self.folder / "part", ignore_errors=True)
-        told = []
+        endings = []
         for workers in path[:-1]:
             running = self._go_on(backend, workers)
             delay = self.generator.uniform(0.0, 1.0) * self.seconds[backend, workers]
-            told.append(self._send(running, number, delay))
+            endings.append(self._send(running, number, delay))
         (last,) = path[-1:]
         output, _ = (running := self._go_on(backend, last)).communicate(timeout=LONGEST)
         assert running.returncode == 0, output
         same = set(path) == {last}
         check_same(self.folder / f"{backend}-{last}", self.folder / "part", 0.0 if same else TOLERANCE)
-        return told
+        return endings
 
     def _go_on(self, backend: str, workers: int) -> subprocess.Popen[str]:
         """The run, resumed where it has begun; its folder appears at once, with all that is needed."""
@@ -116,14 +116,14 @@ def main() -> int:
                 backend, path = BACKENDS[runs % 2], PATHS[runs // 2 % len(PATHS)]
                 runs += 1
                 try:
-                    told = campaign.disturb(backend, path, number)
+                    endings = campaign.disturb(backend, path, number)
                 except AssertionError as error:
                     failures += 1
                     sent += 1
                     print(f"{number.name} {backend} {path}: LOST: {error}", flush=True)
                     continue
-                sent += sum(ending != "ended first" for ending in told)
-                print(f"{number.name} {sent}: {backend} on {path} workers: {', '.join(told)}", flush=True)
+                sent += sum(ending != "ended first" for ending in endings)
+                print(f"{number.name} {sent}: {backend} on {path} workers: {', '.join(endings)}", flush=True)
     print(f"{failures} runs lost or different")
     return 1 if failures else 0
 
