@@ -58,7 +58,8 @@ def ours(part: Part, connection: Connection) -> None:
     training = Training(source_of(case), options, collective=collective)
     training.examples = from_arrays({name: np.concatenate([each[name] for each in feeds]) for name in feeds[0]}, "data")
     loop = training.loop()
-    turns = answers(connection, collective.report if collective is not None else dict)
+    report: Report = dict if collective is None else collective.report
+    turns = answers(connection, report)
     next(turns)
     loop.events.batch = lambda position, count, means: next(turns)
     loop.run()

@@ -90,7 +90,7 @@ class _SegmentRun:
         apart = overlaps and len(self.buckets) > 1
         self.thread = ThreadPoolExecutor(1) if apart else None
         pieces = pieces_of(graph, [bucket.names for bucket in self.buckets]) if apart else [graph]
-        self.pieces = [
+        self.pieces: list[tuple[Run, list[Bucket]]] = [
             (backend.build(piece, {name: self.views[name] for name in piece.outputs if name in self.views}), buckets)
             for piece, buckets in zip(pieces, [[b] for b in self.buckets] if apart else [self.buckets], strict=True)
         ]
@@ -99,7 +99,8 @@ class _SegmentRun:
     def run(self, values: dict[str, Array], has_examples: bool) -> None:
         """Add the results to `values`, by which they are computed."""
         pending: list[Future[None]] = []
-        for piece, buckets in self.pieces if has_examples else [(self._without_examples, self.buckets)]:
+        pieces: list[tuple[Run, list[Bucket]]] = [(self._without_examples, self.buckets)]
+        for piece, buckets in self.pieces if has_examples else pieces:
             values.update(piece(values))
             for bucket in buckets:
                 if self.thread is None:
