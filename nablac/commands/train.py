@@ -102,9 +102,9 @@ class TrainJson(TypedDict):
     help="Normalise by the examples of all workers: means and sums over a batch are of the whole batch.",
 )
 @click.option(
-    "--overlap/--no-overlap",
-    default=None,
-    help="Reduce gradients over workers while the rest of the backward pass runs.  [default: on several machines]",
+    "--overlap",
+    is_flag=True,
+    help="Reduce gradients over workers while the rest of the backward pass runs, for slow networks.",
 )
 @click.option(
     "--worker-timeout",
@@ -135,7 +135,7 @@ def command(
     trackers: tuple[str, ...],
     jit: bool | None,
     sync_batch_norm: bool,
-    overlap: bool | None,
+    overlap: bool,
     worker_timeout: float,
     skip_broken: bool,
     as_json: bool,

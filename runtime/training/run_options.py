@@ -53,7 +53,7 @@ class Options:
     keep: int = 3  # of the last checkpoints
     memory_budget: int | None = None  # bytes that a training step may take
     sync_batch_norm: bool = False  # whether means and sums over a batch in the model are of all workers' examples
-    overlap: bool | None = None  # whether workers reduce gradients during the backward pass; None: on several machines
+    overlap: bool = False  # whether workers reduce gradients during the backward pass
     threads: int | None = None  # of a step, which runs on as many whatever its size
 
     def __post_init__(self) -> None:

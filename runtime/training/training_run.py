@@ -60,7 +60,6 @@ from runtime.training.surroundings import threads
 from runtime.training.thread_choice import threads_for
 from runtime.training.trained import Trained, in_raw_data, model_metadata, raw_graph, step_of, weights_of_model
 from runtime.training.training_data import LoadExamples, context_of, examples_of
-from runtime.workers.environment import launched_workers, local_workers
 
 if TYPE_CHECKING:
     from compiler.model_spec import TrainingSpec
@@ -278,7 +277,7 @@ class Training:
             from runtime.training.worker_steppers import worker_stepper
 
             batch, backend = batch_dims(self.elaborated), self.options.backend
-            return worker_stepper(setup, split, self.collective, batch, backend, self.overlaps)
+            return worker_stepper(setup, split, self.collective, batch, backend, self.options.overlap)
         if self.options.backend == "numpy":
             return NumpyStepper(setup) if split is None else InPlaceNumpyStepper(setup, split)
         if not on_cpu:
@@ -288,12 +287,6 @@ class Training:
         from runtime.training.onnx_steppers import InPlaceOnnxStepper, OnnxStepper
 
         return OnnxStepper(setup) if split is None else InPlaceOnnxStepper(setup, split)
-
-    @property
-    def overlaps(self) -> bool:
-        """Whether gradients are reduced beside the rest of the backward pass: it pays where a network is between."""
-        overlap = self.options.overlap
-        return overlap if overlap is not None else launched_workers() > local_workers()
 
     def _stepper_setup(
         self,
