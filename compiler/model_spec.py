@@ -24,7 +24,8 @@ Direction = Literal["max", "min"]
 PARAMETER, GRADIENT = "param", "grad"  # the names in an optimizer's equations
 # Inputs of a training step besides the batch: its number from 1, the random key, and the factor of the learning rate.
 STEP, SEED, RATE = "step", "seed", "rate"
-FIRST = "batch/first"  # of a step shared out to workers: the index of the worker's first example in the whole batch
+# Of a step shared out to workers: the index of the worker's first example in the whole batch, and the examples in that.
+FIRST, WHOLE = "batch/first", "batch/whole"
 
 WEIGHTS = "weights"  # the stage of a data description that gives examples weights
 EXAMPLE_WEIGHT = "sample_weight"  # and the input [batch] that it adds to a loss

@@ -34,7 +34,8 @@ def module_with_weights(job: Job) -> Any:
     return module
 
 
-def _loss(job: Job) -> Callable[[Any, Any], Any]:
+def loss_of(job: Job) -> Callable[[Any, Any], Any]:
+    """The loss of a case, of the module's output and the target."""
     from torch.nn import functional
 
     if job.network().loss == "mse":
@@ -47,7 +48,7 @@ def _with_loss(job: Job) -> tuple[Any, Callable[[], Any]]:
     import torch
 
     torch.set_num_threads(job.threads)
-    module, loss = module_with_weights(job), _loss(job)
+    module, loss = module_with_weights(job), loss_of(job)
     *inputs, target = (torch.from_numpy(array) for array in job.feeds().values())
 
     def forward() -> Any:

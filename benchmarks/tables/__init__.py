@@ -25,6 +25,7 @@ TABLES = {
     "start": Table("cold_start", "the cold command line against `import onnx`"),
     "nodes": Table("graph_nodes", "nodes of exported graphs"),
     "forecasting": Table("day_ahead", "forecasts of an hourly table of three stations: errors, time and memory"),
+    "workers": Table("worker_steps", "a training step of two joined workers, against two processes and PyTorch's DDP"),
     "scaling": Table("scaling", "compile time for each node of an unrolled graph"),
 }
 

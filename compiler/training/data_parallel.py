@@ -8,18 +8,21 @@ workers is the gradient.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 
 from compiler.dims import Dim, Size, product, substitute, symbols
 from compiler.example_axis import relates_examples
 from compiler.graph import Graph, Node, Value
-from compiler.model_spec import FIRST, ModelSpec
+from compiler.model_spec import FIRST, WHOLE, ModelSpec
 from compiler.operators.all_reduce import AllReduce
+from compiler.operators.casting import Cast
+from compiler.operators.control import Scan
 from compiler.operators.leaves import Input, SizeOf
 from compiler.operators.making import cast, count_of, greater, where, zeros
 from compiler.operators.random import Fill, FoldKey
 from compiler.operators.reductions import Mean, Sum
-from compiler.rewrite import rebuild_changed, replace, with_ends, with_replaced
+from compiler.rewrite import rebuild_changed, replace, rewrite, with_ends
 from compiler.training.losses import training_of
 from compiler.training.measures import Measure, PartKind, examples_of
 from compiler.training.precision import convert
@@ -57,7 +60,7 @@ class OverWorkers(Record):
         _check_adds_up(measures["loss"], model)
         batch = batch_dims(model)
         own = count_of(_example_size(model), DType.F64)
-        total = AllReduce(alike=True)(own)
+        total = _whole_batch()
         share = own / total
         outputs = dict(graph.outputs)
         reduced: dict[str, Value] = {}
@@ -90,21 +93,35 @@ def draw_by_place(graph: Graph, batch: set[str]) -> Graph:
     Where examples are not along the first axis, draws differ by worker.
     """
     first = Input(FIRST, TensorType(DType.I64))()
-    changes: dict[Value, Value] = {}
-    for node in graph:
-        if not isinstance(node.op, Fill) or not any(symbols(size) & batch for size in node.result.shape):
-            continue
+    changed = _with_draws_by_place(graph, batch, first)
+    return graph if changed is graph else _with_first(changed, first)
+
+
+def _with_draws_by_place(graph: Graph, batch: set[str], first: Value) -> Graph:
+    """The same for a graph, or for a step of a recurrence, in which `first` is that index."""
+
+    def rewritten(node: Node) -> Sequence[Value] | None:
+        op = node.op
+        if isinstance(op, Scan):
+            inner = Input(FIRST, TensorType(DType.I64))()
+            body = _with_draws_by_place(op.body, batch, inner)
+            if body is op.body:
+                return None
+            return op.replace(body=_with_first(body, inner)).apply(*node.operands, first).results
+        if not isinstance(op, Fill) or len(node.operands) > 1:
+            return None
+        if not any(symbols(size) & batch for size in op.shape):
+            return None
         (key,) = node.operands
-        inner = node.op.shape[1:]
-        if any(symbols(size) & batch for size in inner) or not is_batch(node.op.shape[0], batch):
-            changes[node.result] = node.op(FoldKey("worker")(key, first))
-        else:
-            changes[node.result] = node.op(key, first)
-    if not changes:
-        return graph
-    changed = with_replaced(graph, changes)
-    inputs = {**changed.inputs, FIRST: first}
-    return Graph(inputs, changed.outputs, changed.updates, changed.name, changed.doc, changed.layers)
+        along_first = is_batch(op.shape[0], batch) and not any(symbols(size) & batch for size in op.shape[1:])
+        return (op(key, first) if along_first else op(FoldKey("worker")(key, first)),)
+
+    return rewrite(graph, rewritten)
+
+
+def _with_first(graph: Graph, first: Value) -> Graph:
+    inputs = {**graph.inputs, FIRST: first}
+    return Graph(inputs, graph.outputs, graph.updates, graph.name, graph.doc, graph.layers)
 
 
 def is_batch(size: Size, batch: set[str]) -> bool:
@@ -133,6 +150,9 @@ def _check_adds_up(loss: Measure, model: ModelSpec) -> None:
 
 def _reduce_part(kind: PartKind, value: Value, share: Value, batch: set[str]) -> Value:
     """A part of a measure over the whole batch, as f64."""
+    count = value.node.operands[0] if isinstance(value.node.op, Cast) else value
+    if kind == "sum" and isinstance(count.node.op, SizeOf) and (known := _whole_count(count.node.op.size, batch)):
+        return known
     wide = convert(value, DType.F64)
     if kind in ("max", "min"):
         return AllReduce(kind)(wide)
@@ -141,6 +161,23 @@ def _reduce_part(kind: PartKind, value: Value, share: Value, batch: set[str]) ->
     if kind in ("sum", "mean"):  # the same at every worker, and so is its gradient, which is added up over them
         return AllReduce(alike=True)(wide * share)
     return wide
+
+
+@cache
+def _whole_batch() -> Value:
+    """The number of examples in the whole batch, which every worker's loader knows; a graph has one input for it."""
+    return cast(Input(WHOLE, TensorType(DType.I64))(), DType.F64)
+
+
+def _whole_count(size: Size, batch: set[str]) -> Value | None:
+    """A size at the number of examples in the whole batch, where it is a multiple of that; no reduction is needed."""
+    names = symbols(size) & batch
+    if len(names) != 1:
+        return None
+    (name,) = names
+    if substitute(size, {name: Dim.named(name) * 2}) != size * 2:
+        return None
+    return _whole_batch() * count_of(substitute(size, {name: 1}), DType.F64)
 
 
 def _mean_over_workers(path: str, value: Value, own: Value, share: Value, model: ModelSpec) -> Value:
@@ -199,8 +236,9 @@ def _synchronized(node: Node, rebuilt: Node, batch: set[str], model: ModelSpec) 
         total = AllReduce()(Sum(op.axes, op.keep)(x))
         if isinstance(op, Sum):
             return total
-        count = count_of(product([x.shape[axis] for axis in op.folded_axes(x.type.rank)]), DType.F64)
-        return total / convert(AllReduce()(count), x.type.dtype)
+        size = product([x.shape[axis] for axis in op.folded_axes(x.type.rank)])
+        count = _whole_count(size, batch) or AllReduce()(count_of(size, DType.F64))
+        return total / convert(count, x.type.dtype)
     raise _not_synchronized(f"`{op.name}` compares examples with one another", node, model)
 
 

@@ -27,7 +27,7 @@ class Segment(Record):
     """What is computed before a reduction, or after the last one.
 
     `graph` has the batch and results of earlier segments as inputs. `alone` computes those of its outputs that depend
-    on no example of the worker's own.
+    on no example of the worker's own. The `reductions` are in the order in which their operands are known.
     """
 
     graph: Graph
@@ -59,6 +59,7 @@ class _Cutter:
         self.last = self._depth()
         self.late = self._schedule()
         self.of_examples = self._dependent()
+        self.height = self._height()
         self.names: dict[Value, str] = {}  # of values that cross a cut or are reduced
 
     def cut(self) -> Segments:
@@ -86,7 +87,7 @@ class _Cutter:
                 Segment(
                     self._graph(computed, known),
                     self._graph(alone, known),
-                    tuple(reduced for reduced, _ in reduced_here),
+                    tuple(reduced for reduced, _ in sorted(reduced_here, key=lambda pair: self.height[pair[1].node])),
                 )
             )
         outputs = {name: self.names[value] for name, value in self.graph.outputs.items()}
@@ -101,6 +102,13 @@ class _Cutter:
             before = max((depth[operand.node] for operand in node.operands), default=0)
             depth[node] = before + isinstance(node.op, AllReduce)
         return max(depth.values(), default=0)
+
+    def _height(self) -> dict[Node, int]:
+        """The length of the longest chain of nodes that leads to each: backwards, that of a last layer is short."""
+        height: dict[Node, int] = {}
+        for node in self.nodes:
+            height[node] = 1 + max((height[operand.node] for operand in node.operands), default=0)
+        return height
 
     def _schedule(self) -> dict[Node, int]:
         """The segment of each node, the latest that is possible; of a reduction the one that it follows."""

@@ -170,6 +170,7 @@ def command(
         memory_budget=memory_budget,
         threads=asked_threads() if was_given("threads") else None,
         sync_batch_norm=shared.sync_batch_norm,
+        overlap=shared.overlap,
     )
     with together(workers):
         if resume is None:

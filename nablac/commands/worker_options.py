@@ -28,6 +28,7 @@ class WorkerOptions:
     elastic: bool
     worker_timeout: float
     sync_batch_norm: bool
+    overlap: bool
 
     @property
     def starts_workers(self) -> bool:
@@ -121,6 +122,11 @@ _OPTIONS = (
         "--sync-batch-norm",
         is_flag=True,
         help="Normalise by the examples of all workers: means and sums over a batch are of the whole batch.",
+    ),
+    click.option(
+        "--overlap",
+        is_flag=True,
+        help="Reduce gradients over workers while the rest of the backward pass runs, for slow networks.",
     ),
     click.option(
         "--worker-timeout",

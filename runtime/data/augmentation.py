@@ -6,7 +6,7 @@ Each changes the first float input of a batch; only mixup changes the targets, w
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -17,11 +17,45 @@ from runtime.data.examples import Examples
 if TYPE_CHECKING:
     from compiler.types import Array
 
-Change = Callable[["Array", float, np.random.Generator], "Array"]
+Shape = int | tuple[int, ...]
 
 
-def augment(batch: dict[str, Array], examples: Examples, generator: np.random.Generator) -> dict[str, Array]:
-    """A batch with the augmentations of the data description applied to its first float input."""
+class RowDraws:
+    """The draws of rows `first` to `end` of a batch of `count`: those that the whole batch has for them."""
+
+    def __init__(self, generator: np.random.Generator, first: int, end: int, count: int) -> None:
+        self.generator, self.rows, self.count = generator, slice(first, end), count
+
+    def random(self, size: Shape) -> Array:
+        """Fractions in [0, 1)."""
+        return self.generator.random(self._whole(size))[self.rows]
+
+    def uniform(self, low: float, high: float, size: Shape) -> Array:
+        """Numbers in [low, high)."""
+        return self.generator.uniform(low, high, self._whole(size))[self.rows]
+
+    def integers(self, low: int, high: int, size: Shape) -> Array:
+        """Whole numbers in [low, high)."""
+        return self.generator.integers(low, high, self._whole(size))[self.rows]
+
+    def standard_normal(self, size: Shape) -> Array:
+        """Numbers of mean 0 and standard deviation 1."""
+        return self.generator.standard_normal(self._whole(size))[self.rows]
+
+    def _whole(self, size: Shape) -> tuple[int, ...]:
+        _, *rest = (size,) if isinstance(size, int) else size
+        return self.count, *rest
+
+
+Draws = np.random.Generator | RowDraws
+Change = Callable[["Array", float, Draws], "Array"]
+
+
+def augment(batch: dict[str, Array], examples: Examples, generator: Draws) -> dict[str, Array]:
+    """A batch with the augmentations of the data description applied to its first float input.
+
+    `mixup`, which mixes the examples of a whole batch, needs NumPy's generator.
+    """
     name = next((input for input in examples.inputs if batch[input].dtype.kind == "f"), None)
     if name is None:
         raise NablacError(Diagnostic(codes.E825, "only float inputs can be augmented, and the model has none"))
@@ -36,23 +70,23 @@ def augment(batch: dict[str, Array], examples: Examples, generator: np.random.Ge
         x = function(x, amount, generator).astype(x.dtype, copy=False)
     changed = {**batch, name: x}
     amount = examples.augmentations.get("mixup", 0)
-    return mixup(changed, examples, name, amount, generator) if amount else changed
+    return mixup(changed, examples, name, amount, cast("np.random.Generator", generator)) if amount else changed
 
 
-def flip(x: Array, amount: float, generator: np.random.Generator) -> Array:
+def flip(x: Array, amount: float, generator: Draws) -> Array:
     """Mirror half of the images, left to right."""
     chosen = generator.random(len(x)) < 0.5
     return np.where(chosen[:, None, None, None], x[..., ::-1], x)
 
 
-def crop(x: Array, amount: float, generator: np.random.Generator) -> Array:
+def crop(x: Array, amount: float, generator: Draws) -> Array:
     """Crop each image at random to its own size, after padding it with `amount` zeros on each side."""
     border = int(amount)
     padded = np.pad(x, ((0, 0), (0, 0), (border, border), (border, border)))
     return _windows(padded, x.shape, generator.integers(0, 2 * border + 1, (len(x), 2)))
 
 
-def shift(x: Array, amount: float, generator: np.random.Generator) -> Array:
+def shift(x: Array, amount: float, generator: Draws) -> Array:
     """Shift each image by up to `amount` pixels each way, repeating the edge."""
     border = int(amount)
     padded = np.pad(x, ((0, 0), (0, 0), (border, border), (border, border)), mode="edge")
@@ -66,7 +100,7 @@ def _windows(padded: Array, shape: tuple[int, ...], corners: Array) -> Array:
     )
 
 
-def rotate(x: Array, amount: float, generator: np.random.Generator) -> Array:
+def rotate(x: Array, amount: float, generator: Draws) -> Array:
     """Rotate each image about its centre by up to `amount` degrees; bilinear between pixels, zero outside."""
     angles = np.radians(generator.uniform(-amount, amount, len(x)))
     height, width = x.shape[2:]
@@ -91,12 +125,12 @@ def _sample(x: Array, rows: Array, columns: Array) -> Array:
     return np.moveaxis(total, -1, 1)
 
 
-def noise(x: Array, amount: float, generator: np.random.Generator) -> Array:
+def noise(x: Array, amount: float, generator: Draws) -> Array:
     """Add normal noise of standard deviation `amount` to every number."""
     return x + amount * generator.standard_normal(x.shape)
 
 
-def cutout(x: Array, amount: float, generator: np.random.Generator) -> Array:
+def cutout(x: Array, amount: float, generator: Draws) -> Array:
     """Set a square of `amount` pixels to zero, at a random centre (DeVries and Taylor 2017)."""
     size = int(amount)
     height, width = x.shape[2:]
@@ -107,13 +141,13 @@ def cutout(x: Array, amount: float, generator: np.random.Generator) -> Array:
     return np.where((rows[:, :, None] & columns[:, None, :])[:, None], 0.0, x)
 
 
-def scaling(x: Array, amount: float, generator: np.random.Generator) -> Array:
+def scaling(x: Array, amount: float, generator: Draws) -> Array:
     """Multiply each series by a normal factor of mean 1 and standard deviation `amount`."""
     factors = 1 + amount * generator.standard_normal((len(x), 1, *x.shape[2:]))
     return x * factors
 
 
-def warp(x: Array, amount: float, generator: np.random.Generator) -> Array:
+def warp(x: Array, amount: float, generator: Draws) -> Array:
     """Speed up or slow down a part of each series by up to `amount`, at the same total length (window warping)."""
     length = x.shape[1]
     if length < 3:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.model_spec import FIRST
+from compiler.model_spec import FIRST, WHOLE
 from runtime.data.examples import Examples
 from runtime.data.padding import Padding
 from runtime.data.stored_rows import blocks
@@ -161,22 +161,26 @@ class Batches:
 
     def _batch(self, rows: Array, epoch: int, number: int) -> dict[str, Array]:
         if self.share is None:
-            return self._whole_batch(rows, epoch, number)
+            return self._part_of_batch(rows, 0, len(rows), epoch, number)
         worker, workers = self.share
         first, end = (len(rows) * index // workers for index in (worker, worker + 1))
-        if self.padding is None and not self.augmented:
-            batch = self._whole_batch(rows[first:end], epoch, number)
-        else:  # by the longest row of the whole batch, and by its draws
-            batch = {name: array[first:end] for name, array in self._whole_batch(rows, epoch, number).items()}
-        return {**batch, FIRST: np.array(first, np.int64)}
+        if self.augmented and self.examples.augmentations.get("mixup"):  # which mixes examples of other workers
+            whole = self._part_of_batch(rows, 0, len(rows), epoch, number)
+            batch = {name: array[first:end] for name, array in whole.items()}
+        else:
+            batch = self._part_of_batch(rows, first, end, epoch, number)
+        return {**batch, FIRST: np.array(first, np.int64), WHOLE: np.array(len(rows), np.int64)}
 
-    def _whole_batch(self, rows: Array, epoch: int, number: int) -> dict[str, Array]:
-        batch = {name: array[rows] for name, array in self.examples.arrays.items()}
+    def _part_of_batch(self, rows: Array, first: int, end: int, epoch: int, number: int) -> dict[str, Array]:
+        """The rows from `first` to `end` of a batch, as wide as its longest row, and with the draws that it has."""
+        batch = {name: array[rows[first:end]] for name, array in self.examples.arrays.items()}
+        is_part = end - first < len(rows)
         if self.padding is not None:
-            batch = self.padding.trim(batch)
-        if self.augmented:
-            from runtime.data.augmentation import augment
+            batch = self.padding.trim(batch, self._lengths(rows, self.padding) if is_part else None)
+        if self.augmented and end > first:
+            from runtime.data.augmentation import RowDraws, augment
 
             generator = np.random.default_rng([self.seed, epoch, number])
-            batch = augment(batch, self.examples, generator)
+            draws = RowDraws(generator, first, end, len(rows)) if is_part else generator
+            batch = augment(batch, self.examples, draws)
         return batch

@@ -50,9 +50,10 @@ class Padding:
             lengths[dim] = np.maximum(length, lengths[dim]) if dim in lengths else length
         return lengths
 
-    def trim(self, batch: Mapping[str, Array]) -> dict[str, Array]:
-        """Remove the columns of a batch that are padding in every row."""
-        widths = {dim: max(int(length.max()), self.least.get(dim, 1)) for dim, length in self.lengths(batch).items()}
+    def trim(self, batch: Mapping[str, Array], lengths: Mapping[str, Array] | None = None) -> dict[str, Array]:
+        """Remove the columns of a batch that are padding in every row; `lengths` are those of its rows, and others."""
+        lengths = self.lengths(batch) if lengths is None else lengths
+        widths = {dim: max(int(length.max()), self.least.get(dim, 1)) for dim, length in lengths.items()}
         return {
             name: self.widened(name, array[:, : widths[self.axes[name]]], widths[self.axes[name]])
             if name in self.axes

@@ -8,7 +8,7 @@ of the tensors are.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,11 +19,11 @@ from compiler.training.flat_updates import GRADIENT, FlatGroup, FlatUpdate
 from runtime.numpy_chains import PLAIN, Chain, LoopSettings
 from runtime.numpy_executor import NumpyRunner
 from runtime.observing import watched
+from runtime.training.flat_arrays import LINE, aligned, starts_of
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
-_LINE = 64  # bytes: tensors begin at cache lines
 _SMALL = 2**14  # elements of a gradient up to which copying it costs less than a chain of its own
 
 
@@ -79,10 +79,10 @@ class _Group:
         roles = {role: value.type.dtype.numpy for role, value in group.roles.items()}
         shapes = {member.path: state[member.path].shape for member in group.members}
         self.members = sorted(group.members, key=lambda member: math.prod(shapes[member.path]))
-        unit = _LINE // min(dtype.itemsize for dtype in roles.values())
-        self.starts = _starts([math.prod(shapes[member.path]) for member in self.members], unit)
+        unit = LINE // min(dtype.itemsize for dtype in roles.values())
+        self.starts = starts_of([math.prod(shapes[member.path]) for member in self.members], unit)
         self.small = sum(math.prod(shapes[member.path]) <= _SMALL for member in self.members)
-        self.whole = {role: _aligned(self.starts[-1], dtype) for role, dtype in roles.items()}
+        self.whole = {role: aligned(self.starts[-1], dtype) for role, dtype in roles.items()}
         self.parts: list[dict[str, Array]] = []
         for member, start in zip(self.members, self.starts[:-1], strict=True):
             shape = shapes[member.path]
@@ -133,23 +133,7 @@ def _layers(group: FlatGroup) -> list[str]:
     return [path + member.path for path in sorted(paths) for member in group.members]
 
 
-def _starts(counts: Sequence[int], unit: int) -> list[int]:
-    """Where arrays of so many elements begin, at multiples of `unit`, and the end of the last."""
-    starts = [0]
-    for count in counts:
-        starts.append(starts[-1] + -(-count // unit) * unit)
-    return starts
-
-
-def _aligned(count: int, dtype: np.dtype[np.generic]) -> Array:
-    """Zeros that begin at a cache line, in pages that the system has handed out already."""
-    raw = np.empty(count * dtype.itemsize + _LINE, np.uint8)
-    raw[...] = 0  # `np.zeros` would hand them out at the first use
-    start = -raw.ctypes.data % _LINE
-    return raw[start : start + count * dtype.itemsize].view(dtype)
-
-
 def _aligned_copy(array: Array) -> Array:
-    copy = _aligned(array.size, array.dtype).reshape(array.shape)
+    copy = aligned(array.size, array.dtype).reshape(array.shape)
     copy[...] = array
     return copy

@@ -19,7 +19,13 @@ _RANGES = {
     "validation": (0.0, MOST_VALIDATION),
     **dict.fromkeys(("max_seconds", "checkpoint_seconds"), (0.0, math.inf)),
 }
-_NOT_OF_PYTHON = ("data", "undivided", "threads", "sync_batch_norm")  # of files, which arrays replace, and processes
+_NOT_OF_PYTHON = (
+    "data",
+    "undivided",
+    "threads",
+    "sync_batch_norm",
+    "overlap",
+)  # of files, which arrays replace, and processes
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Options:
     keep: int = 3  # of the last checkpoints
     memory_budget: int | None = None  # bytes that a training step may take
     sync_batch_norm: bool = False  # whether means and sums over a batch in the model are of all workers' examples
+    overlap: bool = False  # whether workers reduce gradients during the backward pass
     threads: int | None = None  # of a step, which runs on as many whatever its size
 
     def __post_init__(self) -> None:

@@ -276,7 +276,8 @@ class Training:
         if self.collective is not None and split is not None:
             from runtime.training.worker_steppers import worker_stepper
 
-            return worker_stepper(setup, split, self.collective, batch_dims(self.elaborated), self.options.backend)
+            batch, backend = batch_dims(self.elaborated), self.options.backend
+            return worker_stepper(setup, split, self.collective, batch, backend, self.options.overlap)
         if self.options.backend == "numpy":
             return NumpyStepper(setup) if split is None else InPlaceNumpyStepper(setup, split)
         if not on_cpu:

@@ -2,92 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from compiler.dims import symbols
 from compiler.graph import Graph
 from compiler.passes.pipeline import optimize
-from compiler.targets import NUMPY, ORT_CPU, Target
-from compiler.training.segments import Reduced, Segments, cut
+from compiler.targets import NUMPY, ORT_CPU
+from compiler.training.segments import cut
 from runtime.numpy_chains import LoopSettings
 from runtime.numpy_executor import NumpyRunner
 from runtime.training.in_place_update import InPlaceUpdate
+from runtime.training.segmented_run import Run, SegmentBackend, SegmentedRun
 from runtime.training.steppers import Evaluator, InPlaceStepper, NumpyEvaluator, SplitGraphs, StepperSetup
 from runtime.training.thread_choice import blas_limit
-from runtime.workers.collective import By, Collective
+from runtime.workers.collective import Collective
 
 if TYPE_CHECKING:
     from compiler.types import Array
-
-Run = Callable[[Mapping[str, "Array"]], Mapping[str, "Array"]]
-
-
-class SegmentedRun:
-    """A graph in segments, which `build` makes functions of."""
-
-    def __init__(
-        self, segments: Segments, collective: Collective, batch: set[str], build: Callable[[Graph], Run]
-    ) -> None:
-        self.segments, self.collective, self.batch = segments, collective, batch
-        self.whole = [build(segment.graph) for segment in segments.segments]
-        self.alone = [build(segment.alone) for segment in segments.segments]
-
-    def run(self, feeds: Mapping[str, Array], has_examples: bool) -> tuple[dict[str, Array], dict[str, Array]]:
-        """The outputs by name, and the next values by path; a worker without examples adds nothing to either."""
-        values = dict(feeds)
-        for segment, run in zip(self.segments.segments, self.whole if has_examples else self.alone, strict=True):
-            values.update(run(values))
-            for by, group in _groups(segment.reductions):
-                if not has_examples:
-                    sizes = _sizes(segment.graph, feeds)
-                    values |= {part.name: _nothing(part, sizes) for part in group if part.of_examples}
-                self._reduce(group, by, values)
-        outputs, updates = self.segments.outputs, self.segments.updates
-        return (
-            {name: values[label] for name, label in outputs.items()},
-            {path: values[label] for path, label in updates.items()},
-        )
-
-    def _reduce(self, group: Sequence[Reduced], by: By, values: dict[str, Array]) -> None:
-        """Reduce arrays of one dtype as one array."""
-        arrays = [np.asarray(values[part.name]) for part in group]
-        flat = np.concatenate([array.reshape(-1) for array in arrays])
-        self.collective.reduce(flat, by)
-        start = 0
-        for part, array in zip(group, arrays, strict=True):
-            values[part.name] = flat[start : start + array.size].reshape(array.shape)
-            start += array.size
-
-
-def _groups(reductions: Sequence[Reduced]) -> Iterator[tuple[By, list[Reduced]]]:
-    """Reductions of one kind and dtype, in an order that is the same at every worker."""
-
-    def kind(reduced: Reduced) -> tuple[str, str]:
-        return reduced.by, str(reduced.type.dtype)
-
-    for (by, _), group in itertools.groupby(sorted(reductions, key=kind), kind):
-        yield By(by), list(group)
-
-
-def _sizes(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, int]:
-    """The sizes of the named dims that are whole axes of a batch."""
-    sizes: dict[str, int] = {}
-    for name, value in graph.inputs.items():
-        if name in feeds:
-            for size, length in zip(value.shape, np.shape(feeds[name]), strict=True):
-                if str(size) in symbols(size):
-                    sizes[str(size)] = length
-    return sizes
-
-
-def _nothing(part: Reduced, sizes: Mapping[str, int]) -> Array:
-    """What a worker without examples adds to a reduction."""
-    shape = cast("tuple[int, ...]", part.type.bind(sizes).shape)
-    return np.full(shape, part.identity, part.type.dtype.numpy)
 
 
 class WorkerStepper(InPlaceStepper):
@@ -122,51 +56,74 @@ class WorkerStepper(InPlaceStepper):
 
 
 def worker_stepper(
-    setup: StepperSetup, split: SplitGraphs, collective: Collective, batch: set[str], backend: str
+    setup: StepperSetup, split: SplitGraphs, collective: Collective, batch: set[str], backend: str, overlaps: bool
 ) -> WorkerStepper:
     """A worker's stepper on a backend; the sizes of axes of examples are made of the dims in `batch`."""
     update = InPlaceUpdate(split.update, setup.state, setup.loops, setup.compiles_update)
     arrays = update.arrays
     evaluator: Evaluator
+    segments: SegmentBackend
     if backend == "numpy":
-        evaluator, build = NumpyEvaluator(setup, arrays), numpy_segment(arrays, setup.loops)
+        evaluator, segments = NumpyEvaluator(setup, arrays), NumpySegments(arrays, setup.loops)
     else:
         from runtime.training.onnx_steppers import OnnxEvaluator
 
-        evaluator, build = OnnxEvaluator(setup, arrays), onnx_segment(arrays, setup.loops)
-    return WorkerStepper(update, evaluator, SegmentedRun(cut(split.gradient, batch), collective, batch, build), setup)
+        evaluator, segments = OnnxEvaluator(setup, arrays), OnnxSegments(arrays, setup.loops)
+    gradient = SegmentedRun(cut(split.gradient, batch), collective, batch, segments, overlaps)
+    return WorkerStepper(update, evaluator, gradient, setup)
 
 
-def numpy_segment(arrays: Mapping[str, Array], loops: LoopSettings) -> Callable[[Graph], Run]:
-    """What builds segments on the NumPy runtime, over the arrays of a state."""
+class NumpySegments:
+    """Segments on the NumPy runtime, over the arrays of a state."""
 
-    def build(graph: Graph) -> Run:
+    def __init__(self, arrays: Mapping[str, Array], loops: LoopSettings) -> None:
+        self.arrays, self.loops = arrays, loops
+
+    def optimize(self, graph: Graph) -> Graph:
+        """The graph as it is built."""
+        return optimize(graph, NUMPY)
+
+    def build(self, graph: Graph, bound: Mapping[str, Array]) -> Run:
+        """A function of an optimised graph, which copies its outputs in `bound` there and returns the others."""
         if not graph.outputs:
             return lambda values: {}
-        runner = NumpyRunner(optimize(graph, NUMPY), arrays, loops)
-        runner.weights.update({path: arrays[path] for path in runner.weights})
-        return lambda values: runner.run_step({name: values[name] for name in runner.graph.inputs})[0]
+        runner = NumpyRunner(graph, self.arrays, self.loops)
+        runner.weights.update({path: self.arrays[path] for path in runner.weights})
 
-    return build
-
-
-def onnx_segment(arrays: Mapping[str, Array], loops: LoopSettings, target: Target = ORT_CPU) -> Callable[[Graph], Run]:
-    """What builds segments on onnxruntime, over the arrays of a state."""
-    from runtime.onnx_binding import Binding
-    from runtime.training.onnx_steppers import OPSET, file_names, graph_runner
-
-    def build(graph: Graph) -> Run:
-        if not graph.outputs:
-            return lambda values: {}
-        graph = optimize(graph, target)
-        names, _ = file_names(graph)
-        runner = graph_runner(graph, lowest=OPSET, threads=loops.threads, spins=False)
-        binding = Binding(runner, {path: array for path, array in arrays.items() if path in runner.inputs}, {})
-
-        def run(values: Mapping[str, Any]) -> Mapping[str, Array]:
-            results = binding.run({name: values[name] for name in binding.fed})
-            return {name: results[end] for name, end in names.items()}
+        def run(values: Mapping[str, Array]) -> Mapping[str, Array]:
+            results, _ = runner.run_step({name: values[name] for name in runner.graph.inputs})
+            for name, array in bound.items():
+                array[...] = results.pop(name)
+            return results
 
         return run
 
-    return build
+
+class OnnxSegments:
+    """Segments on onnxruntime, over the arrays of a state."""
+
+    def __init__(self, arrays: Mapping[str, Array], loops: LoopSettings) -> None:
+        self.arrays, self.loops = arrays, loops
+
+    def optimize(self, graph: Graph) -> Graph:
+        """The graph as it is built."""
+        return optimize(graph, ORT_CPU)
+
+    def build(self, graph: Graph, bound: Mapping[str, Array]) -> Run:
+        """A function of an optimised graph, whose outputs in `bound` are computed there; it returns the others."""
+        from runtime.onnx_binding import Binding
+        from runtime.training.onnx_steppers import OPSET, file_names, graph_runner
+
+        if not graph.outputs:
+            return lambda values: {}
+        names, _ = file_names(graph)
+        runner = graph_runner(graph, lowest=OPSET, threads=self.loops.threads, spins=False)
+        read = {path: array for path, array in self.arrays.items() if path in runner.inputs}
+        binding = Binding(runner, read, {names[name]: array for name, array in bound.items()})
+        new = {name: end for name, end in names.items() if name not in bound}
+
+        def run(values: Mapping[str, Any]) -> Mapping[str, Array]:
+            results = binding.run({name: values[name] for name in binding.fed})
+            return {name: results[end] for name, end in new.items()}
+
+        return run

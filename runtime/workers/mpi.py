@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from compiler.types import Array
 
+_YIELD = "OMPI_MCA_mpi_yield_when_idle"  # of Open MPI
 _STAGGER = 1.0  # seconds that each worker waits longer than the one before it, so that one of them speaks
 
 
@@ -72,6 +73,8 @@ class MpiCollective:
 
 def _mpi() -> Any:
     """mpi4py's module; NablacError where it is missing, or has no MPI library."""
+    # A worker that waits would keep a processor from those that it waits for, where others run beside the workers.
+    os.environ.setdefault(_YIELD, "1")
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:

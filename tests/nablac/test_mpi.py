@@ -12,31 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.nablac.shared_training import MODEL, check_same, write_data
-from tests.paths import ROOT
+from tests.workers.launching import ENVIRONMENT, MPIRUN, begin, check_same, command, train, workers_of, write_files
 
 pytest.importorskip("mpi4py", reason="the mpi extra is not installed")
-MPIRUN = Path(sys.executable).parent / "mpirun"
 pytestmark = pytest.mark.skipif(not MPIRUN.exists(), reason="the mpi extra is not installed")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "m.model").write_text(MODEL)
-    write_data(tmp_path / "d.csv")
+    write_files(tmp_path)
     return tmp_path
-
-
-def command(workers: int, *arguments: str) -> list[str]:
-    launcher = [str(MPIRUN), "--allow-run-as-root", "--oversubscribe", "-n", str(workers)] if workers > 1 else []
-    return [*launcher, sys.executable, "-m", "nablac", "train", *arguments]
-
-
-def train(folder: Path, workers: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command(workers, *arguments), cwd=folder, env=environment, capture_output=True, text=True, timeout=120
-    )
 
 
 @pytest.mark.parametrize(("backend", "dtype", "tolerance"), [("numpy", "f64", 1e-12), ("ort", "f32", 2e-5)])
@@ -67,11 +52,10 @@ def test_a_mistake_is_reported_once_before_the_first_step(folder: Path) -> None:
 
 def test_workers_with_different_seeds_are_refused(folder: Path) -> None:
     script = 'exec "$0" -m nablac train m.model --seed $OMPI_COMM_WORLD_RANK -o run'
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     launcher = command(2)[: command(2).index(sys.executable)]
     done = subprocess.run(
         [*launcher, "sh", "-c", script, sys.executable],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=120,
+        cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode != 0 and done.stderr.count("error[") == 1
     assert "error[E890]: worker 2 of 2 has another `--seed` than the first: 1, and not 0" in done.stderr
@@ -80,16 +64,12 @@ def test_workers_with_different_seeds_are_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize(("number", "message"), [(signal.SIGKILL, "signal 9"), (signal.SIGSTOP, "error[E891]")])
 def test_a_lost_worker_ends_the_run_and_the_run_resumes(folder: Path, number: int, message: str) -> None:
-    arguments = command(2, "m.model", "-o", "run", "--epochs", "2000", "--worker-timeout", "3")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        arguments, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    process = begin(folder, 2, "m.model", "-o", "run", "--epochs", "2000", "--worker-timeout", "3")
     try:
         deadline = time.monotonic() + 60
         while not (folder / "run" / "history.json").exists() and time.monotonic() < deadline:
             time.sleep(0.1)
-        os.kill(_workers_of(process.pid)[-1], number)
+        os.kill(workers_of(process.pid)[-1], number)
         printed, _ = process.communicate(timeout=60)
     finally:
         process.kill()
@@ -98,17 +78,3 @@ def test_a_lost_worker_ends_the_run_and_the_run_resumes(folder: Path, number: in
     done = len(json.loads((folder / "run" / "history.json").read_text())["loss"])
     resumed = train(folder, 1, "--resume", "run", "--epochs", str(done + 1))
     assert resumed.returncode == 0, resumed.stderr
-
-
-def _workers_of(launcher: int) -> list[int]:
-    """The Python processes below a launcher, by their numbers."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = status.read_text().rpartition(")")[2].split()
-            program = (status.parent / "cmdline").read_text()
-        except OSError:
-            continue
-        if int(fields[1]) == launcher and "nablac" in program:
-            found.append(int(status.parent.name))
-    return sorted(found)

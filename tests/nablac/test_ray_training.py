@@ -19,7 +19,7 @@ import pytest
 from grammar.diagnostics import NablacError
 from nablac.commands.ray_training import RayTraining, require_processors
 from tests.command_line import invoke, succeed, surroundings
-from tests.nablac.shared_training import MODEL, check_same, write_data
+from tests.workers.launching import check_same, write_files
 
 WORKERS = ("--workers", "2", "--engine", "ray")
 
@@ -35,8 +35,7 @@ def address() -> Iterator[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "m.model").write_text(MODEL)
-    write_data(tmp_path / "d.csv")
+    write_files(tmp_path)
     return tmp_path
 
 

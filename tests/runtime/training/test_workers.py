@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,13 +18,26 @@ from compiler.types import DType
 from grammar.diagnostics import NablacError
 from runtime.data.arrays import from_arrays
 from runtime.data.batches import Batches
+from runtime.training import segmented_run
 from runtime.training.run_options import Options
 from runtime.training.training_run import Training
-from runtime.workers.collective import Collective, run_in_threads
+from runtime.workers.collective import Collective
 from tests.models import spec_of, text_source
+from tests.workers.threads import run_in_threads
 
 BACKENDS = ["numpy", "ort"]
 MODEL = """
+cell NoisyCell() {{
+    input x: [batch, n]
+    state h: [batch, n] = 0
+    h' = tanh(h + x + random.normal(like: x))
+    output h'
+}}
+layer Noisy() {{
+    input x: [batch, time, n]
+    y = scan(NoisyCell())(x, axis: 1) -> Flatten()
+    output y
+}}
 model M {{
     input x: [batch, 2]
     y = x -> Dense(4) -> tanh -> {layers} Dense(3)
@@ -96,6 +110,7 @@ def test_workers_equal_one_with_the_whole_batch(loss: str, backend: str) -> None
         ("accumulate 2; clip_norm 0.05", ""),
         ("average 0.9; plateau 1; patience 2", ""),
         ("", "Dropout(0.5) ->"),
+        ("", "reshape([batch, 4, 1]) -> Noisy() ->"),
     ],
 )
 def test_workers_equal_one_with_settings(settings: str, layers: str, backend: str) -> None:
@@ -113,6 +128,24 @@ def test_synchronized_statistics_are_those_of_the_whole_batch(backend: str) -> N
     check_equal(3, LOSSES["a mean"], backend, tolerance=1e-9, layers="BatchNorm() ->", sync_batch_norm=True)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_reductions_beside_the_backward_pass_have_the_same_bits(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In buckets of two or three tensors each; the last batch has no example for one of the workers."""
+    monkeypatch.setattr(segmented_run, "BUCKET", 100)
+    cutting = Mock(wraps=segmented_run.pieces_of)
+    monkeypatch.setattr(segmented_run, "pieces_of", cutting)
+    layers = "Dense(5) -> BatchNorm() -> relu -> Dropout(0.5) ->"
+
+    def results(overlap: bool) -> tuple[dict[str, Any], dict[str, list[float]]]:
+        return run_in_threads(3, lambda each: run(LOSSES["a mean"], each, backend, layers, overlap=overlap))[0]
+
+    after, beside = results(False), results(True)
+    assert max(len(call.args[1]) for call in cutting.call_args_list) >= 3
+    assert after[1] == beside[1]
+    for path, array in after[0].items():
+        np.testing.assert_array_equal(beside[0][path], array, err_msg=path)
+
+
 def test_statistics_of_a_worker_are_averaged() -> None:
     """Without the option the steps differ from those of one worker, and all workers have the same state."""
     alone, _ = run(LOSSES["a mean"], None, "numpy", "BatchNorm() ->")
@@ -127,8 +160,8 @@ def test_statistics_of_a_worker_are_averaged() -> None:
 @pytest.mark.parametrize(
     ("loss", "layers", "synchronized", "segments"),
     [
-        ("a mean", "", False, 3),  # the number of examples, the gradients, the loss
-        ("a masked mean", "", False, 3),
+        ("a mean", "", False, 2),  # the gradients, and the loss
+        ("a masked mean", "", False, 3),  # before them the number of entries that count
         ("a sum", "", False, 2),
         ("the root of a mean", "", False, 3),  # forward, backward, the loss
         # Forward, the mean and the variance; backward, what flows back to them.
@@ -149,9 +182,28 @@ def test_a_graph_is_cut_as_seldom_as_possible(loss: str, layers: str, synchroniz
         assert [value.shape for value in crossing if value.shape] == []
 
 
+TOKENS = GENERATOR.integers(1, 9, (COUNT, 6)) * (np.arange(6) < GENERATOR.integers(1, 7, (COUNT, 1)))
+IMAGES = GENERATOR.normal(size=(COUNT, 1, 5, 5))
+SHARED: dict[str, tuple[dict[str, np.ndarray], dict[str, float]]] = {
+    "plain": (DATA, {}),
+    "padded": ({"x": TOKENS, "t": DATA["t"]}, {}),
+    "augmented": (
+        {"x": IMAGES, "t": DATA["t"]},
+        {"flip": 1, "crop": 1, "rotate": 9, "shift": 1, "noise": 0.1, "cutout": 2},
+    ),
+    "warped": ({"x": IMAGES[:, 0], "t": DATA["t"]}, {"jitter": 0.1, "scaling": 0.1, "warp": 0.5}),
+    "mixed": ({"x": IMAGES, "t": DATA["t"]}, {"flip": 1, "mixup": 0.4}),
+}
+
+
 @pytest.mark.parametrize("workers", [1, 2, 3, 7])
-def test_shares_are_the_whole_batches_in_order(workers: int) -> None:
-    examples = replace(from_arrays(DATA, "data"), parts={"training": np.arange(COUNT)})
+@pytest.mark.parametrize("kind", SHARED)
+def test_shares_are_the_whole_batches_in_order(kind: str, workers: int) -> None:
+    arrays, augmentations = SHARED[kind]
+    examples = replace(
+        from_arrays(arrays, "data"), inputs=("x",), targets=("t",), parts={"training": np.arange(COUNT)},
+        augmentations=augmentations, padded=kind == "padded",
+    )  # fmt: skip
     whole = list(Batches(examples, "training", 8, shuffle=True, seed=3).epoch(2))
     shares = [
         list(Batches(examples, "training", 8, shuffle=True, seed=3, share=(worker, workers)).epoch(2))
