@@ -28,6 +28,7 @@ _IDENTIFIER = re.compile(r"(?i:^(unnamed: 0|index)?$|(^|[\W_])id$)|[a-z]I[Dd]$")
 _SEPARATORS = (",", ";", "\t", "|")
 _COMMA = re.compile(r"[+-]?\d*,\d+")
 _POINT = re.compile(r"[+-]?\d*\.\d+")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:[.,' \u2019\u00a0\u202f]\d{3})+(?:[.,]\d+)?")  # digits in groups of three
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,10 @@ def _column(name: str, cells: list[str], lines: list[int], format: Format) -> Co
     may_be_dates = not is_numeric and bool(present) and (has_sentences or _looks_dated(sample))
     dated = may_be_dates and are_dates(sample)
     misfit = ""
-    if others and _MOST_MISFITS * len(others) <= len(numbers):
+    has_thousands = all(map(_THOUSANDS.fullmatch, others))
+    if others and (has_thousands or _MOST_MISFITS * len(others) <= len(numbers)):
         misfit = f"`{' '.join(others[0].split())[:40]}` on line {lines[texts.index(others[0])]} is not a number"
+        misfit += ": numbers are read without signs between thousands" if has_thousands else ""
     return Column(
         name,
         is_numeric,
