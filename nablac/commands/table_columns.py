@@ -64,6 +64,7 @@ class UserTable:
     format: Format
     columns: tuple[Column, ...]
     cells: Mapping[str, list[str]]
+    nameless: tuple[int, ...] = ()  # columns that have no name, from 1: training skips them
 
     @property
     def options(self) -> str:
@@ -73,6 +74,11 @@ class UserTable:
         if self.format.header is not None:
             options += f", header: {'true' if self.format.header else 'false'}"
         return options + (f", encoding: {quoted(self.format.encoding)}" if self.format.encoding else "")
+
+
+def spec_path(table: Path) -> Path:
+    """The file of the spec of a table: `houses.model` of `houses.csv` and of `houses.csv.gz`."""
+    return (table.with_suffix("") if table.suffix.lower() == ".gz" else table).with_suffix(".model")
 
 
 class _Strict:
@@ -95,9 +101,10 @@ def read_user_table(path: Path, content: bytes, given: Format) -> UserTable:
     table = next(read_blocks(lines, str(path), format, _Strict(), _MOST_ROWS))
     if not table.lines:
         raise NablacError(Diagnostic(codes.E823, f"{path} has no rows", place=str(path)))
-    cells = dict(zip(table.names, table.cells, strict=True))
+    cells = {name: column for name, column in zip(table.names, table.cells, strict=True) if name}
+    nameless = tuple(number for number, name in enumerate(table.names, 1) if not name)
     columns = tuple(_column(name, column, table.lines, format) for name, column in cells.items())
-    return UserTable(path, format, columns, cells)
+    return UserTable(path, format, columns, cells, nameless)
 
 
 def _column(name: str, cells: list[str], lines: list[int], format: Format) -> Column:
