@@ -18,7 +18,7 @@ from benchmarks.measuring import Figure
 
 PACKAGES = (
     "nablac", "numpy", "onnx", "onnxruntime", "torch", "onnxscript", "onnxsim", "onnxslim", "onnx-ad", "keras", "jax",
-    "transformers", "numba", "neuralforecast",
+    "transformers", "numba", "neuralforecast", "darts",
 )  # fmt: skip
 ROOT = Path(__file__).parents[1]
 

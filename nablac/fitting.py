@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from warnings import warn
 
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
 from nablac.callback_calls import CallbackCalls, callbacks_of, history_of
 from nablac.evaluating import warn_of_notes
 from nablac.notebook_progress import NotebookProgress, in_notebook
@@ -21,6 +23,7 @@ from runtime.data.fitted import read_fitted
 from runtime.training.folder import RUN, RunFolder
 from runtime.training.loop import Ending
 from runtime.training.not_finite import NotFinite
+from runtime.training.option_wording import PYTHON
 
 if TYPE_CHECKING:
     from nablac.history import History
@@ -54,11 +57,14 @@ def fit(
     """
     __tracebackhide__ = True  # from an error of the user's callback: IPython and pytest show the frames beside it
     callbacks = callbacks_of(watching.callbacks)
+    if resume and folder is None:
+        hint = "`train(folder='runs/first', resume=True)` continues the run in this folder"
+        raise NablacError(Diagnostic(codes.E605, "`resume` needs the folder of the run", place="resume", hint=hint))
     with ExitStack() as stack:
         run = None
         if folder is not None and resume:
             training.fitted = read_fitted(folder)
-            run = stack.enter_context(RunFolder.resume(folder, training))
+            run = stack.enter_context(RunFolder.resume(folder, training, PYTHON))
         loop = training.loop(run.checkpoints if run is not None else None, resume)
         warn_of_notes(training)
         trackers = trackers_of(watching.trackers, _warn)

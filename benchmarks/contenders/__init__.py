@@ -100,9 +100,11 @@ CONTENDERS: dict[str, Contender] = {
     "neuralforecast NHITS, covariates": Contender("neural_forecasts", "NHITS covariates", ("neuralforecast",)),
     "neuralforecast NBEATS": Contender("neural_forecasts", "NBEATS", ("neuralforecast",)),
     "neuralforecast LSTM, covariates": Contender("neural_forecasts", "LSTM covariates", ("neuralforecast",)),
+    "darts TiDE, covariates": Contender("darts_forecasts", "TiDEModel", ("darts",)),
+    "darts linear regression, covariates": Contender("darts_forecasts", "LinearRegressionModel", ("darts",)),
 }
 OURS = tuple(name for name in CONTENDERS if name.startswith("nablac"))
 INSTALL = (
     "pip install torch==2.13.0\n"
-    "  pip install -e '.[jit]' jax keras neuralforecast onnx-ad onnxscript onnxsim onnxslim transformers"
+    "  pip install -e '.[jit]' darts jax keras neuralforecast onnx-ad onnxscript onnxsim onnxslim transformers"
 )

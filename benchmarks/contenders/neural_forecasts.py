@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from benchmarks.forecasting.station_frame import CALENDAR, station_frame
 from benchmarks.forecasting.station_table import DAY, LEVELS, TEST, VALIDATION, WEEK
-
-CALENDAR = {"hour": DAY, "weekday": WEEK}
 
 
 def forecasts(folder: Path, variant: str) -> dict[str, np.ndarray]:
@@ -18,7 +18,6 @@ def forecasts(folder: Path, variant: str) -> dict[str, np.ndarray]:
 
     Its `cross_validation` trains once, on the rows before the test weeks, and forecasts from each midnight.
     """
-    import pandas
     import torch
     from neuralforecast import NeuralForecast, models
 
@@ -26,17 +25,10 @@ def forecasts(folder: Path, variant: str) -> dict[str, np.ndarray]:
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     name, _, kind = variant.partition(" ")
-    table = pandas.read_csv(folder / "whole.csv", parse_dates=["time"])
-    table[["load", "temperature"]] = table.groupby("station")[["load", "temperature"]].ffill().bfill()
-    table = table.rename(columns={"station": "unique_id", "time": "ds", "load": "y"})
-    options = {}
+    table = station_frame(folder).rename(columns={"station": "unique_id", "time": "ds", "load": "y"})
+    options: dict[str, Any] = {}
     if kind:
-        hours = table.ds.dt.weekday * DAY + table.ds.dt.hour
-        for feature, period in CALENDAR.items():
-            table[f"{feature}_sin"] = np.sin(2 * np.pi * hours / period)
-            table[f"{feature}_cos"] = np.cos(2 * np.pi * hours / period)
-        calendar = [f"{feature}_{wave}" for feature in CALENDAR for wave in ("sin", "cos")]
-        options = {"hist_exog_list": ["temperature"], "futr_exog_list": calendar, "scaler_type": "standard"}
+        options = {"hist_exog_list": ["temperature"], "futr_exog_list": CALENDAR, "scaler_type": "standard"}
     else:
         table = table[["unique_id", "ds", "y"]]
     model = getattr(models, name)(

@@ -20,11 +20,12 @@ and one seed."""
 NAIVE = ["same hour yesterday", "same hour last week"]
 OURS = ["nablac dense", "nablac GRU"]
 NEURAL = ["neuralforecast NHITS", "neuralforecast NHITS, covariates", "neuralforecast NBEATS"]
-SLOW = ["neuralforecast LSTM, covariates"]  # minutes
+DARTS = ["darts linear regression, covariates"]
+SLOW = ["neuralforecast LSTM, covariates", "darts TiDE, covariates"]  # minutes
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    names = settings.competing([*OURS, *NAIVE, *NEURAL, *([] if settings.quick else SLOW)])
+    names = settings.competing([*OURS, *NAIVE, *NEURAL, *DARTS, *([] if settings.quick else SLOW)])
     notes = {name: f"{', '.join(CONTENDERS[name].missing())} not installed" for name in names}
     notes = {name: note for name, note in notes.items() if CONTENDERS[name].missing()}
     with tempfile.TemporaryDirectory() as folder:

@@ -21,6 +21,7 @@ from nablac.commands.table_columns import (
     in_comment,
     quoted,
     read_user_table,
+    spec_path,
     unread_dates,
 )
 from nablac.commands.table_series import SeriesOfTable, date_columns, series_of
@@ -65,7 +66,7 @@ def spec_for_table(
             series = None
     if series is None:
         text, remarks = _of_rows(table, target, forecasts=forecasts is not False)
-    return FirstSpec(print_file(parse(Source(str(path.with_suffix(".model")), text))), tuple(remarks))
+    return FirstSpec(print_file(parse(Source(str(spec_path(path)), text))), tuple(remarks))
 
 
 def _of_series(
@@ -76,7 +77,7 @@ def _of_series(
     read = [chosen, *(column for column in numbers if column is not chosen and not column.numbers_rows)]
     known = {series.dates, *series.keys, *(column.name for column in read)}
     others = [column for column in table.columns if column.name not in known]
-    remarks = [*forecast_remarks(table, series, chosen, read), *_left_out(others)]
+    remarks = [*forecast_remarks(table, series, chosen, read), *_left_out(table, others)]
     return forecast_spec(table, series, chosen, read, _model_name(table.path), _comments(remarks)), remarks
 
 
@@ -101,7 +102,7 @@ def _of_rows(table: UserTable, target: str | None, *, forecasts: bool) -> tuple[
     for column in unread_dates(table.columns) if forecasts and not dates else ():
         cell, how = in_comment([table.cells[column.name][0][:40]]), format_of_dates(column)
         remarks.append(f"if `{in_comment([column.name])}` holds dates (`{cell}`), say how they are written: {how}")
-    remarks += _left_out([column for column in others if column not in inputs])
+    remarks += _left_out(table, [column for column in others if column not in inputs])
     if gaps := [f"`{in_comment([column.name])}`" for column in inputs if column.has_gaps]:
         remarks.append(f"missing cells take the mean of their column: {', '.join(gaps)}")
     if chosen.has_gaps:
@@ -109,7 +110,7 @@ def _of_rows(table: UserTable, target: str | None, *, forecasts: bool) -> tuple[
     return _spec(table, chosen, inputs, remarks), remarks
 
 
-def _left_out(columns: list[Column]) -> list[str]:
+def _left_out(table: UserTable, columns: list[Column]) -> list[str]:
     reasons = {
         "it numbers the rows": [column.name for column in columns if column.is_numeric and column.numbers_rows],
         "texts or empty": [
@@ -117,6 +118,7 @@ def _left_out(columns: list[Column]) -> list[str]:
         ],
     }
     remarks = [f"left out ({reason}): {in_comment(names)}" for reason, names in reasons.items() if names]
+    remarks += [f"left out (without a name): column {', '.join(map(str, table.nameless))}"] if table.nameless else []
     misfits = [column for column in columns if column.misfit]
     return [*remarks, *(f"left out: {in_comment([column.name])}, for {column.misfit}" for column in misfits)]
 
@@ -144,7 +146,7 @@ def _target(table: UserTable, usable: list[Column], target: str | None) -> Colum
 
 
 def _model_name(path: Path) -> str:
-    name = "".join(word.capitalize() for word in re.findall(r"[A-Za-z0-9]+", path.stem)) or "Table"
+    name = "".join(word.capitalize() for word in re.findall(r"[A-Za-z0-9]+", spec_path(path).stem)) or "Table"
     return name if name[0].isalpha() else f"Table{name}"
 
 
@@ -154,7 +156,7 @@ def _comments(remarks: list[str]) -> str:
 
 def _spec(table: UserTable, target: Column, inputs: list[Column], remarks: list[str]) -> str:
     path, name, count = table.path, _model_name(table.path), len(inputs)
-    model, file = in_comment([path.with_suffix(".model").name]), in_comment([path.name])
+    model, file = in_comment([spec_path(path).name]), in_comment([path.name])
     read = InputColumns.of(inputs)
     columns = f"inputs: {listed(inputs)}, targets: [{quoted(target.name)}]"
     fill = ' -> fill("mean")' if any(column.has_gaps for column in (*inputs, target)) else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grammar.visible import shell_word
-from nablac.commands.table_columns import Column, UserTable, in_comment, quoted
+from nablac.commands.table_columns import Column, UserTable, in_comment, quoted, spec_path
 from nablac.commands.table_series import SeriesOfTable
 from runtime.data.calendar_features import Calendar
 
@@ -60,7 +60,7 @@ def forecast_spec(
     window = f"length: {rhythm.length}, horizon: {rhythm.horizon}, target: {quoted(target.name)}"
     stages.append(f"window({_list(columns)},\n{' ' * 22}{window})")
     data = f"\n{' ' * 12}-> ".join(stages)
-    file, model = shell_word(in_comment([table.path.name])), in_comment([table.path.with_suffix(".model").name])
+    file, model = shell_word(in_comment([table.path.name])), in_comment([spec_path(table.path).name])
     rows = f"{rhythm.horizon} rows" if rhythm.horizon > 1 else "row"
     each = " of each series" if series.keys else ""
     return f"""# Forecasts {in_comment([target.name])} in {in_comment([table.path.name])}: the next {rows}{each}.

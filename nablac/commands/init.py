@@ -124,6 +124,7 @@ def _of_table(
 ) -> tuple[dict[Path, bytes], tuple[str, ...]]:
     """The spec for a table, which is beside it, and remarks on what it takes the table for."""
     from nablac.commands.first_spec import spec_for_table
+    from nablac.commands.table_columns import spec_path
     from runtime.data.source_files import content_of
 
     if not table.suffix and not table.exists():
@@ -132,7 +133,7 @@ def _of_table(
         hint = did_you_mean_file(str(table), matching_paths("", (".csv", ".csv.gz")))
         raise NablacError(Diagnostic(codes.E820, "there is no such file", place=str(table), hint=hint))
     spec = spec_for_table(table, target, content_of(table), format, forecasts=forecasts)
-    return {table.with_suffix(".model"): spec.text.encode()}, spec.remarks
+    return {spec_path(table): spec.text.encode()}, spec.remarks
 
 
 def _write(files: dict[Path, bytes]) -> None:

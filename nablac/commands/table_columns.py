@@ -28,6 +28,7 @@ _IDENTIFIER = re.compile(r"(?i:^(unnamed: 0|index)?$|(^|[\W_])id$)|[a-z]I[Dd]$")
 _SEPARATORS = (",", ";", "\t", "|")
 _COMMA = re.compile(r"[+-]?\d*,\d+")
 _POINT = re.compile(r"[+-]?\d*\.\d+")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:[.,' \u2019\u00a0\u202f]\d{3})+(?:[.,]\d+)?")  # digits in groups of three
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class UserTable:
     format: Format
     columns: tuple[Column, ...]
     cells: Mapping[str, list[str]]
+    nameless: tuple[int, ...] = ()  # columns that have no name, from 1: training skips them
 
     @property
     def options(self) -> str:
@@ -72,6 +74,11 @@ class UserTable:
         if self.format.header is not None:
             options += f", header: {'true' if self.format.header else 'false'}"
         return options + (f", encoding: {quoted(self.format.encoding)}" if self.format.encoding else "")
+
+
+def spec_path(table: Path) -> Path:
+    """The file of the spec of a table: `houses.model` of `houses.csv` and of `houses.csv.gz`."""
+    return (table.with_suffix("") if table.suffix.lower() == ".gz" else table).with_suffix(".model")
 
 
 class _Strict:
@@ -94,9 +101,10 @@ def read_user_table(path: Path, content: bytes, given: Format) -> UserTable:
     table = next(read_blocks(lines, str(path), format, _Strict(), _MOST_ROWS))
     if not table.lines:
         raise NablacError(Diagnostic(codes.E823, f"{path} has no rows", place=str(path)))
-    cells = dict(zip(table.names, table.cells, strict=True))
+    cells = {name: column for name, column in zip(table.names, table.cells, strict=True) if name}
+    nameless = tuple(number for number, name in enumerate(table.names, 1) if not name)
     columns = tuple(_column(name, column, table.lines, format) for name, column in cells.items())
-    return UserTable(path, format, columns, cells)
+    return UserTable(path, format, columns, cells, nameless)
 
 
 def _column(name: str, cells: list[str], lines: list[int], format: Format) -> Column:
@@ -112,8 +120,10 @@ def _column(name: str, cells: list[str], lines: list[int], format: Format) -> Co
     may_be_dates = not is_numeric and bool(present) and (has_sentences or _looks_dated(sample))
     dated = may_be_dates and are_dates(sample)
     misfit = ""
-    if others and _MOST_MISFITS * len(others) <= len(numbers):
+    has_thousands = all(map(_THOUSANDS.fullmatch, others))
+    if others and (has_thousands or _MOST_MISFITS * len(others) <= len(numbers)):
         misfit = f"`{' '.join(others[0].split())[:40]}` on line {lines[texts.index(others[0])]} is not a number"
+        misfit += ": numbers are read without signs between thousands" if has_thousands else ""
     return Column(
         name,
         is_numeric,

@@ -123,4 +123,5 @@ def _of(
 
 
 def _keys_of(keys: tuple[str, ...], cells: Mapping[str, Sequence[str]], count: int) -> Iterator[tuple[str, ...]]:
-    return zip(*(cells[key] for key in keys), strict=True) if keys else iter([()] * count)
+    texts = (map(str.strip, cells[key]) for key in keys)  # as training reads them
+    return zip(*texts, strict=True) if keys else iter([()] * count)

@@ -8,8 +8,6 @@ from nablac.drawing.box_layout import (
     HEADER,
     LINE,
     LINE_SIZE,
-    NAME_GAP,
-    NAME_SIZE,
     PAD,
     Line,
     Picture,
@@ -17,6 +15,7 @@ from nablac.drawing.box_layout import (
     lay_out,
     text_width,
 )
+from nablac.drawing.edge_names import edge_names
 from nablac.drawing.outline import Group
 from runtime.charts.elements import FONT
 from runtime.charts.palette import DARK
@@ -74,7 +73,7 @@ def svg(group: Group, title: str) -> str:
 def _picture(picture: Picture) -> str:
     edges = map(_edge, picture.edges)
     boxes = map(_box, picture.boxes)
-    return "".join([*edges, *map(_loop, picture.loops), *boxes, _edge_names(picture.edges)])
+    return "".join([*edges, *map(_loop, picture.loops), *boxes, edge_names(picture.edges)])
 
 
 def curve(points: list[tuple[float, float]]) -> str:
@@ -95,31 +94,6 @@ def _edge(line: Line) -> str:
     return (
         f'{start}<path d="{curve(line.points)}" fill="none" stroke="#94a3b8" stroke-width="1.4" class="edge"{arrow}/>'
     )
-
-
-def _edge_names(lines: list[Line]) -> str:
-    """The names of what flows along edges, above their targets, on the side that each comes from."""
-    taken: list[tuple[float, float, float]] = []  # left, right and baseline of the names so far
-    texts = []
-    for line in lines:
-        if not line.name:
-            continue
-        (x, y), (to_x, to_y) = line.points[-2:]
-        width, is_from_left = text_width(line.name, NAME_SIZE), x < to_x
-        edge, baseline = (x + 2 * to_x) / 3, (y + 2 * to_y) / 3
-        left = edge - NAME_GAP - width if is_from_left else edge + NAME_GAP
-        while any(
-            left < right and start < left + width and abs(baseline - other) < NAME_SIZE for start, right, other in taken
-        ):
-            baseline -= NAME_SIZE
-        taken.append((left, left + width, baseline))
-        x, anchor = (left + width, "end") if is_from_left else (left, "start")
-        texts.append(
-            f'<text x="{x:.1f}" y="{baseline:.1f}" text-anchor="{anchor}" font-size="{NAME_SIZE:g}" '
-            'fill="#334155" stroke="#ffffff" stroke-width="3" stroke-linejoin="round" paint-order="stroke" '
-            f'class="name">{escape(line.name)}</text>'
-        )
-    return "".join(texts)
 
 
 def _loop(corners: list[tuple[float, float]]) -> str:

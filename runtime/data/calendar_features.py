@@ -135,12 +135,17 @@ def format_of(cells: Sequence[str], column: str, path: str, span: Span | None) -
         hint += '`format: "%d-%b-%Y %I:%M %p"` reads `31-Dec-2024 11:59 PM`'
         raise NablacError(Diagnostic(codes.E823, message, span, hint=hint))
     first, moments = ways[0]
-    other = next((format for format, others in ways[1:] if others != moments), None)
+    other = next((format for format, others in ways[1:] if _naive(others) != _naive(moments)), None)
     if other is not None:
         message = f"the dates in column `{column}` of {path} may be read in two ways: `{texts[0]}`"
         hint = f'`format: "{first}"` or `format: "{other}"` says which'
         raise NablacError(Diagnostic(codes.E823, message, span, hint=hint))
     return first
+
+
+def _naive(moments: Sequence[datetime]) -> list[datetime]:
+    """Moments without time zones, as features are made of them: the `Z` of `05:00Z` may be read as one or as a sign."""
+    return [moment.replace(tzinfo=None) for moment in moments]
 
 
 def calendar_of(calendars: Sequence[Calendar], name: str) -> Calendar | None:

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 _OTHER_SEPARATORS = (";", "\t", "|", ",")
 _QUOTES = 'a quote at the beginning of a cell needs one at its end; a quote within is written twice: `"5"" long"`'
+_ABOVE = "the first row is read as the names of the columns: remove titles and comments above them"
+_TOO_LONG = "cut longer texts; or a quote is not closed: "  # before _QUOTES
 _AT_ONCE = 1 << 10  # rows that are turned into columns together
 _COMMA = re.compile(r"[+-]?\d[\d.]*,\d+|[+-]?,\d+")
+_INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 
 
 class Report(Protocol):
@@ -119,10 +122,13 @@ class Format:
             return f"{option} reads numbers with a decimal comma; remove commas between thousands"
         if self.decimal == "," and "." in text:
             option = self.option("decimal", '","')
-            return f"with {option} a number has no point"
+            return f"with {option} a number has no point: remove those between thousands"
         other = next((sign for sign in _OTHER_SEPARATORS if sign != self.separator and sign in text), None)
         if other is not None and all(self.number(part) is not None for part in text.split(other)):
             return self._separated_by(other)
+        if any(map(str.isdigit, text)) or _INFINITE.fullmatch(text):
+            plain = f"a number is finite, and written in plain digits, as `-1234{self.decimal}5` or `1e-3`, without "
+            return f"{plain}units, currencies or signs between thousands; `--skip-broken` skips other rows"
         return None
 
     def _separated_by(self, other: str) -> str:
@@ -199,7 +205,8 @@ def read_blocks(lines: Iterable[str], path: str, format: Format, report: Report,
         if len(cells) != len(names):
             counted = f"{len(cells)} cell{'' if len(cells) == 1 else 's'}"
             what = f"{counted}, where the {'header names' if named else 'first row has'} {len(names)}"
-            report.report_broken(f"{path}:{line}", what, format.hint_of_header(names))
+            hint = format.hint_of_header(names) or (_ABOVE if named and not number else None)
+            report.report_broken(f"{path}:{line}", what, hint)
         else:
             table.lines.append(line)
             table.numbers.append(number)
@@ -249,7 +256,8 @@ def _records(lines: Iterable[str], path: str, format: Format, names: Sequence[st
             column = _broken_cell("".join(record), format.separator)
             of_name = f", in column `{names[column]}`" if column is not None and column < len(names) else ""
             message = f"this cannot be read as CSV: {_reason(error)}{of_name}"
-            raise NablacError(Diagnostic(codes.E821, message, place=f"{path}:{begin}", hint=_QUOTES)) from None
+            hint = _TOO_LONG + _QUOTES if _is_too_long(error) else _QUOTES
+            raise NablacError(Diagnostic(codes.E821, message, place=f"{path}:{begin}", hint=hint)) from None
         if row is None:
             return
         yield begin, row if any(row) or len(row) > 1 else []
@@ -277,9 +285,13 @@ def _reason(error: csv.Error) -> str:
         return "this quote is never closed"
     if "expected after" in message:
         return "there is text after a closing quote; a quote inside a cell is written twice"
-    if "field limit" in message:
+    if _is_too_long(error):
         return f"a cell has more than {csv.field_size_limit():,} characters"
     return message
+
+
+def _is_too_long(error: csv.Error) -> bool:
+    return "field limit" in str(error)
 
 
 def _is_header(cells: list[str], location: str, format: Format, report: Report) -> bool:

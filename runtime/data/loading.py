@@ -14,6 +14,7 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.source import Span
 from runtime.data.assignment import Assigned, assign
+from runtime.data.constant_columns import constant_columns, note_constant_columns
 from runtime.data.context import Context
 from runtime.data.example_weights import take_weights, weighed
 from runtime.data.examples import Examples
@@ -28,6 +29,9 @@ from runtime.data.tokenized_examples import fitting_tokens
 
 if TYPE_CHECKING:
     from compiler.types import Array
+
+
+_NONE_LEFT = "use more data, shorter windows, or a smaller fraction for validation"
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
     """
     examples = examples.split(context)
     if not len(examples.parts["training"]) and context.fitted is None:
-        raise NablacError(Diagnostic(codes.E823, "no example is left to train on", span))
+        raise NablacError(Diagnostic(codes.E823, "no example is left to train on", span, hint=_NONE_LEFT))
     _check_parts(examples, context, span)
     _check_scaled_columns(examples, wanted)
     examples, weights = take_weights(examples, context)
@@ -95,6 +99,7 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
     raw: dict[str, Array | StoredRows] = {}
     columns: dict[str, tuple[str, ...]] = {}
     known: list[str] = []
+    constant: list[str] = []
     types = {**wanted.inputs, **wanted.targets}
     for assignment in assign(examples, wanted.inputs, wanted.targets, span):
         name, type = assignment.name, types[assignment.name]
@@ -119,13 +124,17 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
                 scalings[name] = scaling
                 if context.fitted is None:
                     extremes = Extremes.of(array, examples.parts["training"])
+                    constant += constant_columns(assignment.columns, extremes)
                     _check_precision(assignment, extremes, scaling, type, name in wanted.targets, span)
                 if context.keeps_raw:
                     raw[name] = array
                 array = change_rows(array, scaling.apply)
+        elif context.fitted is None and labels and not isinstance(array, StoredRows):
+            constant += constant_columns(assignment.columns, Extremes.of(array, examples.parts["training"]))
         arrays[name] = cast(array, assignment, type, examples, span)
         if missing is not None:
             arrays[mask_name(name)] = mask_of(missing, array)
+    note_constant_columns(list(dict.fromkeys(constant)), examples.path or "data", context)
     inputs, targets = tuple(wanted.inputs), tuple(wanted.targets)
     scaled = replace(examples, arrays=arrays, inputs=inputs, targets=targets, columns=columns, scalings=scalings)
     scaled = replace(scaled, scales=(), samples={}, raw=raw, known=tuple(known))

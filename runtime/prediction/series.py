@@ -287,8 +287,7 @@ def _windows(of: Forecasting, series: SeriesRows, numbers: Array, gaps: Array, s
         picked = (np.arange(len(chosen))[:, None] * window.horizon + ahead).ravel()
         results = {name: column[picked] for name, column in predictions.items()}
         beside = _beside(series, about, window, keep, findings)
-        numbers = (rows[chosen][:, None] + window.begin + ahead + 1).ravel()
-        places: Columns = {} if beside else {ROW: numbers}
+        places: Columns = {} if beside else {ROW: (rows[chosen][:, None] + window.begin + ahead + 1).ravel()}
         steps = np.tile(window.begin + ahead - window.length + 1, len(chosen))
         if len(ahead) > 1:
             results = {STEP: steps, **results}

@@ -15,6 +15,10 @@ from runtime.memory import stored_bytes
 if TYPE_CHECKING:
     from runtime.training.training_run import Training
 
+# What a training has built that no budget changes: the model is not elaborated again, and missing targets count in
+# neither of the two steps.
+_WHATEVER_THE_BUDGET = ("elaborated", "inference", "context", "data", "batch_sizes")
+
 
 @dataclass(frozen=True)
 class BudgetUse:
@@ -44,7 +48,10 @@ class BudgetUse:
 def budget_use(training: Training) -> BudgetUse:
     """What the memory budget of a training changes of its step, which is built without a budget too."""
     bytes_within, flops_within = _amounts(training, training.batch_sizes)
-    bytes_without, flops_without = _amounts(replace(training, without_budget=True), training.batch_sizes)
+    unlimited = replace(training, without_budget=True)
+    built = vars(training)
+    vars(unlimited).update({name: built[name] for name in _WHATEVER_THE_BUDGET if name in built})
+    bytes_without, flops_without = _amounts(unlimited, training.batch_sizes)
     assert training.memory_budget is not None, "asked of a training with a budget alone"
     return BudgetUse(training.memory_budget, bytes_without, bytes_within, flops_without, flops_within)
 

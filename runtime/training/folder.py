@@ -26,6 +26,7 @@ from runtime.new_folders import FolderKind, make_parent, new_folder
 from runtime.training.checkpoints import Position, save_checkpoint
 from runtime.training.curves import curves
 from runtime.training.events import EventWriter
+from runtime.training.option_wording import COMMAND_LINE, OptionWording
 from runtime.training.run_record import describe, read_record, read_record_and_facts, record_of, write_record
 from runtime.training.run_sessions import begun_session, ended_session, with_session
 from runtime.training.trained import RECORD, Trained, save_trained
@@ -115,13 +116,13 @@ class RunFolder:
         return folder
 
     @staticmethod
-    def resume(path: Path, training: Training) -> RunFolder:
+    def resume(path: Path, training: Training, wording: OptionWording = COMMAND_LINE) -> RunFolder:
         """Open the folder of a run to continue; NablacError if `training` differs, or the folder is not writable."""
         read_record(path)  # no lock is created in a folder that is not a run's
         with ExitStack() as stack:
             folder = stack.enter_context(RunFolder(path, training.higher_is_better))
             (before, facts), now = read_record_and_facts(path), record_of(training, path)
-            before.check(now, path)
+            before.check(now, path, wording)
             for draft in [*path.glob(".*.part"), *path.glob("checkpoints/.*.part")]:  # of a killed run
                 shutil.rmtree(draft) if draft.is_dir() else draft.unlink(missing_ok=True)
             facts = with_session({**facts, **describe(training)}, begun_session())

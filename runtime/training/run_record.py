@@ -9,18 +9,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compiler.byte_sizes import format_bytes
 from compiler.elaborate.program_texts import fingerprint
 from compiler.elaborate.values import show
 from compiler.types import FLOATS
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from grammar.visible import shell_word
 from runtime.atomic_files import write_bytes
 from runtime.backends import BACKENDS, device_named
 from runtime.boundary import LARGEST_JSON, read_file, reason_of
 from runtime.data.examples import digest
 from runtime.training.option_ranges import MOST_VALIDATION
+from runtime.training.option_wording import COMMAND_LINE, OptionWording
 from runtime.training.surroundings import Surroundings, surroundings
 from runtime.training.trained import RECORD
 from runtime.training.training_data import path_of
@@ -29,8 +28,7 @@ from runtime.typed import read_as
 if TYPE_CHECKING:
     from runtime.training.training_run import Training
 
-_SAME_BITS = {"jit": ("--jit", "--no-jit")}  # choices on which no result depends, and their options
-_OF_A_SESSION = ("--max-time", "--track")  # options that no record has
+_SAME_BITS = ("jit",)  # choices on which no result depends
 
 
 @dataclass(frozen=True)
@@ -90,18 +88,17 @@ class Record:
             message = f"the data has changed since {run} began"
             raise NablacError(Diagnostic(codes.E841, message, place=str(run), hint=hint))
 
-    def check(self, other: Record, run: Path) -> None:
+    def check(self, other: Record, run: Path, wording: OptionWording) -> None:
         """NablacError if `other` differs from this run, which is in the folder `run`, in more than its length."""
-        *options, last = options_that_may_change()
-        hint = f"only {', '.join(options)} and {last} may change{_from_its_weights(run)}"
+        anew = wording.from_weights(run)
+        hint = f"{wording.only(list(Length.__annotations__))}{anew}"
         for name in (name for name in Choices.__annotations__ if name not in _SAME_BITS):
             before, now = getattr(self.choices, name), getattr(other.choices, name)
             if before != now:
-                option = f"--{name.replace('_', '-')}"
-                was, would = _as_given(option, before), _as_given(option, now)
+                was, would, option = wording.setting(name, before), wording.setting(name, now), wording.option(name)
                 message = f"{run} was started with {was}, and with {would} it would be a different run"
                 raise NablacError(Diagnostic(codes.E841, message, place=option, hint=hint))
-        begun = ", from its weights" if _from_its_weights(run) else ""
+        begun = ", from its weights" if anew else ""
         if self.text != other.text:
             hint = f"{run}/spec.model is what the run began with; a changed model needs a new run{begun}"
             raise NablacError(
@@ -112,14 +109,8 @@ class Record:
             return
         for change, remedy in self.surroundings.changes(other.surroundings):
             message = f"{run} would not be reproduced: {change}"
-            hint = f"{remedy}{_from_its_weights(run)}"
+            hint = f"{remedy}{anew}"
             raise NablacError(Diagnostic(codes.E841, message, place=str(run), hint=hint))
-
-
-def options_that_may_change() -> list[str]:
-    """The options of `nablac train` that may differ when a run is resumed."""
-    lengths = [f"--{name}" for name in Length.__annotations__]
-    return [*lengths, *(option for options in _SAME_BITS.values() for option in options), *_OF_A_SESSION]
 
 
 def record_of(training: Training, run: Path) -> Record:
@@ -193,7 +184,7 @@ def read_record(folder: Path) -> Record:
 
 def read_record_and_facts(folder: Path) -> tuple[Record, dict[str, Any]]:
     """The record of a run, and the facts for people to read, which depend on the version that wrote them."""
-    hint = "name the folder that `nablac train` printed"
+    hint = "name a folder that `nablac train`, or `train(folder=...)` in Python, has written"
     if not os.path.isfile(folder / RECORD):
         if any(folder.glob(f"trials/*/{RECORD}")):
             hint = f"it is a study: name one of its trials, as {folder}/trials/0"
@@ -210,7 +201,7 @@ def read_record_and_facts(folder: Path) -> tuple[Record, dict[str, Any]]:
         facts = stored["facts"] if isinstance(stored.get("facts"), dict) else {}
         return record, facts
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        hint = f"restore it from a copy, or train anew{_from_its_weights(folder)}"
+        hint = f"restore it from a copy, or train anew{COMMAND_LINE.from_weights(folder)}"
         message = "the record of the run is damaged, or of another version of nablac"
         place, note = str(folder / RECORD), reason_of(error)
         raise NablacError(Diagnostic(codes.E841, message, place=place, note=note, hint=hint)) from error
@@ -240,23 +231,3 @@ def _check_ranges(record: Record) -> None:
         device_named(choices.device)
     except NablacError as error:
         raise ValueError("its device is unknown") from error
-
-
-def _from_its_weights(run: Path) -> str:
-    """A hint how to start a new run from this one's weights, if it has ended and has some."""
-    weights = run / "weights.safetensors"
-    return f"; `--weights {shell_word(weights)}` starts a new run from its weights" if weights.is_file() else ""
-
-
-def _as_given(option: str, value: Any) -> str:
-    """An option as the user would have written it."""
-    if option == "--memory-budget" and value is not None:
-        return f"{option} {format_bytes(value)}"
-    match value:
-        case None | False:
-            return f"no {option}"
-        case True:
-            return option
-        case list():
-            return " ".join(f"{option} {item}" for item in value) or f"no {option}"
-    return f"{option} {value}"

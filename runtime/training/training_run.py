@@ -369,7 +369,7 @@ class Training:
         damaged: list[NablacError] = []
         checkpoint = newest_checkpoint(folder, damaged) if resume and folder is not None else None
         if resume and checkpoint is None:
-            hint = "its checkpoints are missing or damaged: start a new run, without `--resume`"
+            hint = "its checkpoints are missing or damaged: start a new run"
             raise NablacError(Diagnostic(codes.E841, f"{folder} holds no checkpoint to resume from", hint=hint))
         state, position = checkpoint if checkpoint is not None else (self.first_state(), Position())
         validation = self.batches("validation") if len(self.data.parts["validation"]) else None

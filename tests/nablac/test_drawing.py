@@ -16,6 +16,7 @@ import nablac
 from compiler.elaborate.program import load
 from compiler.graph import Graph
 from nablac.drawing.box_layout import Picture, lay_out, text_width
+from nablac.drawing.edge_names import points_of, positioned_names
 from nablac.drawing.html import html
 from nablac.drawing.outline import BORDER, Box, Group, close_below, every_box, outline, readable_depth
 from nablac.drawing.svg import svg
@@ -121,6 +122,17 @@ def test_names_beside_edges_lie_apart(name: str) -> None:
     for spans in groups:
         for (left, right, y), (other_left, other_right, other_y) in combinations(spans, 2):
             assert right <= other_left + 0.1 or other_right <= left + 0.1 or abs(y - other_y) > 9.8
+
+
+def test_no_line_crosses_the_name_of_another() -> None:
+    """In the picture of `translate`, where two lines lead to one layer."""
+    lines = lay_out(close_below(outline(graph_of("translate")), 1)).edges
+    names = positioned_names(lines)
+    assert {"source", "target_in"} <= {text for text, _ in names}
+    for text, name in names:
+        assert not [
+            other.name for other in lines if other.name != text and any(name.covers(*at) for at in points_of(other))
+        ]
 
 
 def edge_titles(text: str, depth: int = 9) -> set[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import shlex
@@ -91,7 +92,6 @@ NUMBERED = [
     ("from 0", "id,a,price", "{n},{x},{n}.5", ["a"], "id"),
     ("from 1", "row,a,price", "{next},{x},{n}.5", ["a"], "row"),
     ("shuffled, by its name", "a,customer_id,price", "{x},{shuffled},{n}.5", ["a"], "customer_id"),
-    ("of pandas", ",a,price", "{n},{x},{n}.5", ["a"], ""),
     ("behind all others", "a,price,id", "{x},{n}.5,{n}", ["a"], "id"),
     ("shuffled, of another name", "age,a,price", "{shuffled},{x},{n}.5", ["age", "a"], None),
     ("from another number", "year,a,price", "2{n:03},{x},{n}.5", ["year", "a"], None),
@@ -114,6 +114,28 @@ def test_a_column_that_numbers_the_rows_is_left_out(
     assert f'columns(inputs: {json.dumps(inputs)}, targets: ["price"])' in spec
     remark = f"left out (it numbers the rows): {left_out}"
     assert (f"note: {remark}\n" in done.stderr) == (left_out is not None) == ("numbers the rows" in spec)
+
+
+REMARKS = [
+    ("an index of pandas", ",a,price", "{n},{x},{n}.5", "left out (without a name): column 1"),
+    ("a target without a name", "a,b,", "{x},{x},{word}", "left out (without a name): column 3"),
+    (
+        "thousands",
+        "a;b;price",
+        "{n},25;1.{n:03},5;{n},5",
+        "left out: b, for `1.000,5` on line 2 is not a number: numbers are read without signs between thousands",
+    ),
+]
+
+
+@pytest.mark.parametrize(("head", "row", "remark"), [each[1:] for each in REMARKS], ids=[each[0] for each in REMARKS])
+def test_what_a_spec_cannot_read_is_noted_and_the_rest_trains(head: str, row: str, remark: str, tmp_path: Path) -> None:
+    path = table(tmp_path, head, row)
+    (tmp_path / "houses.csv.gz").write_bytes(gzip.compress(path.read_bytes()))
+    done = invoke("init", "houses.csv.gz", folder=tmp_path)
+    assert f"note: {remark}\n" in done.stderr and done.stdout == "houses.model\n"
+    trained = invoke("train", "houses.model", "--dry-run", "-q", folder=tmp_path)
+    assert trained.exit_code == 0, trained.output
 
 
 def test_the_printed_commands_run_whatever_the_name(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from safetensors.numpy import load_file
 
 import nablac
 from grammar.diagnostics import NablacError
-from runtime.training.run_record import options_that_may_change
+from runtime.training.option_wording import COMMAND_LINE
+from runtime.training.run_record import Length
 from runtime.training.surroundings import Surroundings
 from tests.command_line import invoke
 from tests.nablac.line_model import MODEL, write_line
@@ -261,9 +263,25 @@ def test_two_processes_do_not_train_in_one_folder(line: Path) -> None:
     assert invoke("train", "m.model", "-q", "--resume", "run", "--epochs", "4").exit_code == 0
 
 
+def test_python_hears_of_arguments_and_not_of_options(line: Path) -> None:
+    model = nablac.compile("m.model")
+    model.train(folder="run", progress=False)
+    with pytest.raises(NablacError) as caught:
+        nablac.compile("m.model").train(folder="run", resume=True, batch=4, progress=False)
+    (error,) = caught.value.diagnostics
+    assert error.message == "run was started with batch=16, and with batch=4 it would be a different run"
+    assert error.place == "batch" and error.hint == (
+        "only epochs, patience, keep, jit, max_seconds, callbacks and trackers may change; "
+        "`model.load('run/weights.safetensors')` starts a new run from its weights"
+    )
+    with pytest.raises(NablacError, match="`resume` needs the folder of the run"):
+        model.train(resume=True)
+
+
 def test_the_options_that_may_change_are_accepted_and_named_on_the_page(line: Path) -> None:
     page = (SPECS / "diagnostics" / "E841-resume.md").read_text()
-    assert [option for option in options_that_may_change() if f"`{option}`" not in page] == []
+    options = re.findall("--[a-z-]+", COMMAND_LINE.only(list(Length.__annotations__)))
+    assert len(options) == 7 and [option for option in options if f"`{option}`" not in page] == []
     assert invoke("train", "m.model", "-q", "-o", "run").exit_code == 0
     lengths = ("--epochs", "3", "--patience", "9", "--keep", "5", "--max-time", "9")
     resumed = invoke("train", "-q", "--resume", "run", *lengths, "--no-jit")

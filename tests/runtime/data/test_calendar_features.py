@@ -100,6 +100,14 @@ def test_dates_of_parquet_have_features(tmp_path: Path) -> None:
     assert examples.arrays["x"].ravel().tolist() == [28, 28, 29, 29]
 
 
+@pytest.mark.parametrize("zone", ["Z", "+00:00", "+02:00", ""])
+def test_a_date_with_any_time_zone_is_read_as_it_is_written(zone: str, tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("time,v\n" + "".join(f"2024-02-28T{hour:02d}:00:00{zone},1\n" for hour in range(4)))
+    data = 'csv("s.csv") -> calendar("time", features: "hour") -> columns(inputs: ["hour"], targets: "v")'
+    examples = load(tmp_path, data, "x: f64[batch, 1]", "t: f64[batch, 1]")
+    assert examples.arrays["x"].ravel().tolist() == [0, 1, 2, 3]
+
+
 # The cells of a column `time`, the stage, and the diagnostic
 REFUSED: dict[str, tuple[list[str], str, str]] = {
     "no dates": (["x", "y"], "", "E823 : column `time` of HERE/s.csv holds no dates: `x`"),

@@ -85,6 +85,30 @@ def test_a_first_row_of_numbers_is_data_and_said_to_be(tmp_path: Path) -> None:
     assert ran(tmp_path, "header: false", ("0", "1"), quiet) == ROWS and not quiet
 
 
+REMEDIES: dict[str, tuple[bytes, str, str]] = {
+    "a currency": ("a,t\n1,5\n€10,6\n".encode(), "", "as `-1234.5` or `1e-3`, without units, currencies or signs"),
+    "a minus that is none": (
+        "a,t\n1,5\n\u2212 1,6\n".encode(),
+        "",
+        "without units, currencies or signs between thousands",
+    ),
+    "infinity": (b"a,t\n1,5\n-inf,6\n", "", "a number is finite"),
+    "points between thousands": (b"a;t\n1.000,5;2\n", 'separator: ";", decimal: ","', "remove those between thousands"),
+    "percent, with commas": (b"a;t\n1;2\n10%;2\n", 'separator: ";", decimal: ","', "as `-1234,5` or"),
+    "a title above the names": (b"# of 2024\na,t\n1,5\n", "", "remove titles and comments above them"),
+    "a cell too long": (b"a,t\n" + b"x" * 200_000 + b",5\n", "", "cut longer texts; or a quote is not closed"),
+}
+
+
+@pytest.mark.parametrize("case", REMEDIES)
+def test_a_hint_says_what_to_change_in_the_file(case: str, tmp_path: Path) -> None:
+    content, options, hint = REMEDIES[case]
+    (tmp_path / "x.csv").write_bytes(content)
+    with pytest.raises(NablacError) as caught:
+        trained(tmp_path, options, ("a", "t"), Context(tmp_path))
+    assert hint in (caught.value.diagnostics[0].hint or "")
+
+
 REFUSED: dict[str, tuple[bytes, str, str, str]] = {
     "a first row of numbers and a text": (b"5.1,t\n1,2\n", "E828", "x.csv:1", "the first row may be names or data"),
     "a first row that counts columns": (

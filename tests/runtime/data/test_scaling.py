@@ -276,3 +276,23 @@ def test_pixels_and_flags_are_scaled_as_floats_are(tmp_path: Path) -> None:
     np.savez(tmp_path / "flags.npz", x=(pixels[:, 0, 0] > 100), t=np.arange(20) % 3)
     flags = load(tmp_path, 'npz("flags.npz") -> min_max(low: -1)', inputs="x: f32[batch, 4]", target="t: i64[batch]")
     np.testing.assert_array_equal(np.unique(flags.arrays["x"]), [-1, 1])
+
+
+CONSTANT = [
+    ("an input", 'columns(inputs: ["a", "b"], targets: "t")', "x: f32[batch, 2]", "t: f32[batch, 1]", "`a`"),
+    ("a target too", 'columns(inputs: ["a", "b"], targets: "a")', "x: f32[batch, 2]", "t: f32[batch, 1]", "`a`"),
+    ("windows", 'window(["a", "b"], length: 2, target: "t")', "x: f32[batch, 2, 2]", "t: f32[batch, 1]", "`a`"),
+    ("one class", 'columns(inputs: ["b"], targets: "k")', "x: f32[batch, 1]", "t: i64[batch]", "`k`"),
+    ("all vary", 'columns(inputs: ["b"], targets: "t")', "x: f32[batch, 1]", "t: f32[batch, 1]", ""),
+]
+
+
+@pytest.mark.parametrize(("data", "x", "t", "names"), [case[1:] for case in CONSTANT], ids=[c[0] for c in CONSTANT])
+def test_columns_of_one_value_are_noted(data: str, x: str, t: str, names: str, tmp_path: Path) -> None:
+    rows = "".join(f"7,{row % 5}.5,{row}.25,same\n" for row in range(20))
+    (tmp_path / "s.csv").write_text("a,b,t,k\n" + rows)
+    notes: dict[str, list[str]] = {}
+    load(tmp_path, f'csv("s.csv") -> standardize() -> {data}', x, t, validation=0.25, notes=notes)
+    noted = [message for message in notes if "one value" in message]
+    expected = f"1 column has one value in all examples for training, so nothing is learnt: {names}"
+    assert noted == ([expected] if names else [])

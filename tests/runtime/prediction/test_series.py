@@ -64,6 +64,14 @@ def test_a_forecast_begins_behind_the_last_row(case: str) -> None:
     assert list(columns) == ["day", "step", "predicted_v"]
 
 
+def test_every_window_is_predicted_in_batches_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor, table = of_series(steps_on(2), 3, 2), rising(20)
+    at_once = results(predictor, table, all=True)
+    assert len(at_once["step"]) == 36 and at_once["predicted_v"][-2:] == [30, 31]
+    monkeypatch.setattr(Predictor, "batch", lambda self, shapes=None: 4)
+    assert results(predictor, table, all=True) == at_once
+
+
 def test_rows_are_counted_where_no_column_goes_on() -> None:
     columns = results(of_series(steps_on(2), 3, 2), rising(8, note=list("abcdefgh")))
     assert columns == {"row": [9, 10], "step": [1, 2], "predicted_v": [18, 19]}
