@@ -41,6 +41,7 @@ class Elementwise(Operator):
 
     safe_sums = True
     elementwise = True
+    mixed = "operands"
     compiles: ClassVar[bool] = True  # whether a compiled loop is as fast as NumPy's function, and has its bits
     onnx: ClassVar[str]
     ufunc: ClassVar[str]  # NumPy's universal function that computes it, where one does
@@ -324,6 +325,7 @@ class Reciprocal(Unary):
     """`1 / x`."""
 
     name, onnx, ufunc = "reciprocal", "Reciprocal", "reciprocal"
+    mixed = "f32"
     compiles = True
     counts_from_zero = (0,)
 

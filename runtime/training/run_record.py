@@ -55,6 +55,7 @@ class Choices:
     memory_budget: int | None = None
     threads: int | None = None
     sync_batch_norm: bool = False
+    precision: str | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,7 @@ def record_of(training: Training, run: Path) -> Record:
         options.memory_budget,
         options.threads,
         options.sync_batch_norm,
+        options.precision,
     )
     length = Length(options.epochs, options.patience, options.keep)
     folder = training.context.folder
@@ -172,6 +174,7 @@ def describe(training: Training) -> dict[str, Any]:
         "workers": training.collective.size if training.collective is not None else 1,
         "epochs": settings.epochs,
         "memory_budget": training.memory_budget,
+        "precision": training.precision,
         "seed": training.seed,
         "examples": {part: len(rows) for part, rows in data.parts.items()},
         "skipped": len(training.context.skipped),
