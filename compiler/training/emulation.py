@@ -1,8 +1,8 @@
 """16-bit floats by f32 that is rounded to them, for runtimes without kernels for such floats.
 
-onnxruntime on a CPU would compute f16 in f32 without rounding between operators, and has no products of bf16. Here every
-result of 16 bits is computed in f32, cast to 16 bits and back: the numbers are those of the graph, to the bit where an
-operator's f32 kernel is exact.
+onnxruntime on a CPU would compute f16 in f32 without rounding between operators, and has no products of bf16. Here
+every result of 16 bits is computed in f32, cast to 16 bits and back: the numbers are those of the graph, to the bit
+where an operator's f32 kernel is exact.
 """
 
 from __future__ import annotations

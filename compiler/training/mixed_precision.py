@@ -1,10 +1,10 @@
 """Mixed precision: products and what is computed between them in floats of 16 bits, all else in f32.
 
-A graph of f32 becomes one with casts, before it is differentiated, so that its gradient has the same types (Micikevicius
-et al., "Mixed Precision Training", 2018). Weights stay f32 and are cast once a step. What each operator computes in is
-declared by its class (`Operator.mixed`), with PyTorch's autocast as the example: "short" operators are products and
-compute in 16 bits, "f32" ones in f32, and "operands" ones in the wider type of their operands. A weight or a number
-beside an operand of 16 bits is cast to it; data in f32 is not.
+A graph of f32 becomes one with casts, before it is differentiated, so that its gradient has the same types
+(Micikevicius et al., "Mixed Precision Training", 2018). Weights stay f32 and are cast once a step. What each operator
+computes in is declared by its class (`Operator.mixed`), with PyTorch's autocast as the example: "short" operators are
+products and compute in 16 bits, "f32" ones in f32, and "operands" ones in the wider type of their operands. A weight or
+a number beside an operand of 16 bits is cast to it; data in f32 is not.
 """
 
 from __future__ import annotations
@@ -73,11 +73,11 @@ def check_is_f32(graph: Graph, loss: Value, precision: str, span: Span | None) -
 
 @dataclass(eq=False)
 class _Caster:
-    """The new values of a graph, or of a step of a recurrence."""
+    """The new values of a graph, or of a step of a recurrence, whose `own_inputs` may be cast outside of it."""
 
     short: DType
     wide_values: Collection[Value] = ()
-    own_inputs: Collection[Value] = ()  # inputs of a step that may have a twin of 16 bits, which is cast outside
+    own_inputs: Collection[Value] = ()  # whose `twins` are cast outside
     new: dict[Value, Value] = field(default_factory=dict)
     weights: set[Value] = field(default_factory=set)  # new values of f32 that depend on no data
     twins: dict[Value, Value] = field(default_factory=dict)  # of 16 bits, by inputs of a step
@@ -128,7 +128,7 @@ class _Caster:
     def _results(self, node: Node) -> tuple[Value, ...]:
         operands = [self.new.get(operand, operand) for operand in node.operands]
         if isinstance(node.op, Scan):
-            return self._recurrence(node, node.op, operands)
+            return self._recurrence(node.op, operands)
         if not operands:
             self._note_weight(node, node.result)
             return node.results
@@ -146,9 +146,9 @@ class _Caster:
             results = node.results
         else:
             results = node.op.apply(*operands).results
-        if node.op.mixed == "operands" and floats and all(operands[index] in self.weights for index in floats):
-            self.weights.update(results)
-        elif isinstance(node.op, Cast) and node.operands[0].type.dtype is DType.BOOL:
+        of_weights = bool(floats) and all(operands[index] in self.weights for index in floats)
+        is_mask = isinstance(node.op, Cast) and node.operands[0].type.dtype is DType.BOOL
+        if is_mask or (node.op.mixed == "operands" and of_weights):
             self.weights.update(results)
         return results
 
@@ -157,20 +157,12 @@ class _Caster:
         if value.type.dtype is not DType.F32:
             return
         if isinstance(node.op, Constant):
-            numbers = node.op.compute().reshape(-1)
-            if all(map(self.short.holds, map(float, numbers[:64]))) and self._holds_all(numbers):
+            if all(map(self.short.holds, {float(number) for number in node.op.compute().reshape(-1)})):
                 self.weights.add(value)
         elif isinstance(node.op, Parameter):
             self.weights.add(value)
 
-    def _holds_all(self, numbers: object) -> bool:
-        import numpy as np
-
-        magnitudes = np.abs(np.asarray(numbers))
-        finite = magnitudes[np.isfinite(magnitudes)]
-        return not finite.size or float(finite.max()) <= self.short.largest
-
-    def _recurrence(self, node: Node, scan: Scan, operands: list[Value]) -> tuple[Value, ...]:
+    def _recurrence(self, scan: Scan, operands: list[Value]) -> tuple[Value, ...]:
         """A recurrence whose states stay f32: they are accumulated over its steps."""
         names = {value: name for name, value in scan.body.inputs.items()}
         formal, first, last = list(names), scan.states, scan.states + scan.slices

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from compiler.byte_sizes import format_bytes
 from compiler.elaborate.program_texts import fingerprint
 from compiler.elaborate.values import show
+from compiler.model_spec import PRECISIONS
 from compiler.types import FLOATS
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
@@ -239,6 +240,8 @@ def _check_ranges(record: Record) -> None:
         raise ValueError("its share of examples is out of range")
     if choices.backend not in BACKENDS or choices.dtype not in FLOATS:
         raise ValueError("its backend or dtype is unknown")
+    if choices.precision not in (None, *PRECISIONS):
+        raise ValueError("its precision is unknown")
     try:
         device_named(choices.device)
     except NablacError as error:
