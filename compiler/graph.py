@@ -79,6 +79,7 @@ class Value:
 
 
 Operand = Value | int | float | bool
+MixedPrecision = Literal["short", "f32", "operands"]
 
 
 class Node:
@@ -134,7 +135,7 @@ class Operator(Record):
     safe_sums: ClassVar[bool] = False  # no sum inside it exceeds the largest number of the dtype
     rounds: ClassVar[bool] = True  # does arithmetic on floats, not only moving, choosing or counting them
     # What it computes in where products are in 16 bits: 16 bits, f32, or as its operands (see `mixed_precision`).
-    mixed: ClassVar[Literal["short", "f32", "operands"]] = "f32"
+    mixed: ClassVar[MixedPrecision] = "f32"
     sign: ClassVar[str] = ""  # its infix operator in the language
     commutative: ClassVar[bool] = False  # has two operands that may be exchanged
     number_function: ClassVar[Callable[..., float] | None] = None  # the same function of Python numbers, for folding

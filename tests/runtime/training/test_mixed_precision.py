@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import nablac
-from compiler.graph import Graph, Node
+from compiler.graph import Graph, Node, Operator
 from compiler.operators.casting import Cast
 from compiler.operators.leaves import Stored
 from compiler.targets import EXPORT_TARGETS, NUMPY
@@ -27,6 +28,7 @@ from runtime.training.training_run import Training
 from runtime.workers.collective import Collective, run_in_threads
 from tests.command_line import invoke
 from tests.models import text_source
+from tests.paths import ROOT
 
 torch = pytest.importorskip("torch", reason="the oracle is PyTorch: pip install 'nablac[oracle]'")
 
@@ -406,3 +408,12 @@ def test_mixed_is_what_a_target_has_kernels_for() -> None:
         "ort-web": "f16",
         "portable": "bf16",
     }
+
+
+def test_the_page_lists_operators_as_they_are_declared() -> None:
+    rows = [line for line in (ROOT / "docs" / "precision.md").read_text().splitlines() if line.startswith("| ")]
+    for row, mixed in zip(rows[1:], ("short", "f32", "operands"), strict=True):
+        listed = re.findall(r"`(\w+)`", row)
+        assert listed and {name: Operator.registry[name].mixed for name in listed} == dict.fromkeys(listed, mixed)
+    short = {name for name, operator in Operator.registry.items() if operator.mixed == "short"}
+    assert short == set(re.findall(r"`(\w+)`", rows[1]))
