@@ -79,6 +79,7 @@ class Value:
 
 
 Operand = Value | int | float | bool
+MixedPrecision = Literal["short", "f32", "operands"]
 
 
 class Node:
@@ -133,6 +134,8 @@ class Operator(Record):
     wide: ClassVar[bool] = False  # rounds more than once: 16-bit floats are computed in f32 and rounded at the end
     safe_sums: ClassVar[bool] = False  # no sum inside it exceeds the largest number of the dtype
     rounds: ClassVar[bool] = True  # does arithmetic on floats, not only moving, choosing or counting them
+    # What it computes in where products are in 16 bits: 16 bits, f32, or as its operands (see `mixed_precision`).
+    mixed: ClassVar[MixedPrecision] = "f32"
     sign: ClassVar[str] = ""  # its infix operator in the language
     commutative: ClassVar[bool] = False  # has two operands that may be exchanged
     number_function: ClassVar[Callable[..., float] | None] = None  # the same function of Python numbers, for folding

@@ -27,6 +27,8 @@ STEP, SEED, RATE = "step", "seed", "rate"
 # Of a step shared out to workers: the index of the worker's first example in the whole batch, and the examples in that.
 FIRST, WHOLE = "batch/first", "batch/whole"
 
+PRECISIONS = ("f32", "bf16", "f16", "mixed")  # of training, by the names of options and settings
+
 WEIGHTS = "weights"  # the stage of a data description that gives examples weights
 EXAMPLE_WEIGHT = "sample_weight"  # and the input [batch] that it adds to a loss
 
@@ -84,6 +86,7 @@ class TrainingSettings:
     only: tuple[str, ...] | None = None  # patterns of the paths that are trained
     rates: tuple[tuple[str, float], ...] = ()  # patterns of paths, and factors of the learning rate
     fresh: tuple[str, ...] = ()  # patterns of paths that start new, beside loaded weights
+    precision: str | None = None  # one of PRECISIONS; None for that of the model
 
 
 @dataclass(frozen=True, eq=False)

@@ -195,6 +195,7 @@ E619 = Code("E619", "`over epoch` where it cannot apply")
 E620 = Code("E620", "`rates` for an optimizer without a learning rate")
 E624 = Code("E624", "an axis that does not count the examples")
 E628 = Code("E628", "a loss that weights of examples do not fit")
+E629 = Code("E629", "mixed precision for a model that is not in f32")
 
 # Weights
 

@@ -65,6 +65,7 @@ class TrainableModel(ModelViews):
         checkpoint_seconds: float = 30.0,
         keep: int = 3,
         memory_budget: int | str | None = None,
+        precision: str | None = None,
         **unknown: Never,
     ) -> History:
         """Train as the train block specifies, on its data or on arrays by input and target name.
@@ -104,6 +105,7 @@ class TrainableModel(ModelViews):
             "checkpoint_seconds": plain(checkpoint_seconds),
             "keep": plain(keep),
             "memory_budget": plain(memory_budget),
+            "precision": precision,
         }
         training = self._training_on(data, options_of(options), drawn_anew=True)
         names = ("validation", "seed", "overfit", "skip_broken")

@@ -34,7 +34,7 @@ from compiler.elaborate.value_kinds import (
 )
 from compiler.elaborate.values import CompileTimeValue, Defined, Instance, describe
 from compiler.graph import Value
-from compiler.model_spec import DataStage, Direction, TrainingSettings, metric_of
+from compiler.model_spec import PRECISIONS, DataStage, Direction, TrainingSettings, metric_of
 from grammar import codes, syntax
 from grammar.diagnostics import Label, did_you_mean
 from grammar.source import Span
@@ -65,6 +65,7 @@ SETTINGS: dict[str, Kind] = {
     "rates": RATES,
     "fresh": PATTERNS,
     "memory_budget": BYTES,
+    "precision": one_of(*PRECISIONS),
 }
 _ONCE = {"loss", "optimizer", "data", *SETTINGS}
 _KNOWN = ["metric", *_ONCE]

@@ -78,6 +78,7 @@ class Softplus(Unary):
     """`log(1 + exp(x))`, without overflow."""
 
     name = "softplus"
+    mixed = "f32"
     wide = True
 
     def compute(self, x: Array) -> Array:

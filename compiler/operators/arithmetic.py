@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from compiler.attribute_kinds import OptionalNumber
 from compiler.dims import Size
-from compiler.graph import Operator, Value
+from compiler.graph import MixedPrecision, Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.leaves import constant
@@ -41,6 +41,7 @@ class Elementwise(Operator):
 
     safe_sums = True
     elementwise = True
+    mixed: ClassVar[MixedPrecision] = "operands"
     compiles: ClassVar[bool] = True  # whether a compiled loop is as fast as NumPy's function, and has its bits
     onnx: ClassVar[str]
     ufunc: ClassVar[str]  # NumPy's universal function that computes it, where one does
@@ -324,6 +325,7 @@ class Reciprocal(Unary):
     """`1 / x`."""
 
     name, onnx, ufunc = "reciprocal", "Reciprocal", "reciprocal"
+    mixed = "f32"
     compiles = True
     counts_from_zero = (0,)
 

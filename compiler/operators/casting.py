@@ -79,6 +79,7 @@ class StopGradient(Operator):
     """`x` itself, through which no gradient flows."""
 
     name = "stop_gradient"
+    mixed = "operands"
     positions = "all"
     views_operand = True
 

@@ -157,6 +157,7 @@ class Where(Operator):
     """`x` where `condition` is true, `y` elsewhere; all three broadcast."""
 
     name = "where"
+    mixed = "operands"
     elementwise = True
     allocates = True
     cheap = True

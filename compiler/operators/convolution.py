@@ -95,6 +95,7 @@ class Conv(SlidingWindow, Operator):
     """
 
     name = "conv"
+    mixed = "short"
     wide = True
     allocates = True
     operand_names = ("x", "w")  # in the language a bias is added; the pass `fuse-bias` makes it an operand
@@ -168,6 +169,7 @@ class ConvTranspose(SlidingWindow, Operator):
     """
 
     name = "conv_transpose"
+    mixed = "short"
     wide = True
     allocates = True
     strides: Integers = ()

@@ -29,6 +29,7 @@ class MatMul(Operator):
     """
 
     name = "matmul"
+    mixed = "short"
     sign = "@"
     allocates = True
     wide = True

@@ -30,6 +30,7 @@ def _refuse_bool(x: TensorType) -> None:
 class ArgExtremum(Operator):
     """ArgMax or ArgMin."""
 
+    mixed = "operands"
     axis: Axis = -1
     keep: Flag = False
     onnx: ClassVar[str]
@@ -146,6 +147,7 @@ class TopK(Operator):
     """
 
     name = "top_k"
+    mixed = "operands"
     k: Extent
     axis: Axis = -1
 

@@ -96,6 +96,7 @@ class MaxPool(Pool, Operator):
     """The largest item of each window; NaN where the window holds one (onnxruntime's own kernel hides it)."""
 
     name = "max_pool"
+    mixed = "operands"
     adjoint = "max_pool_gradient"
     edges = ("NaN in a window: onnxruntime may pass over it",)
     kernel: Integers
@@ -171,6 +172,7 @@ class MaxPoolIndices(Pool, Operator):
     """The result of `max_pool`, and the flat indices in `x` of these items (the first of equals) as i64."""
 
     name = "max_pool_indices"
+    mixed = "operands"
     edges = MaxPool.edges
     public = False
     kernel: Integers
@@ -213,6 +215,7 @@ class AveragePool(Pool, Operator):
     adjoint = "average_pool_gradient"
 
     name = "average_pool"
+    mixed = "operands"
     wide = True
     kernel: Integers
     strides: Integers = ()

@@ -25,6 +25,7 @@ class Pow(Elementwise):
     """`x ** y`: floats to the power of floats, or of integers."""
 
     name, onnx, ufunc = "pow", "Pow", "power"
+    mixed = "f32"
     sign = "**"
     wide = True
     kinds = ("float",)
@@ -93,6 +94,7 @@ class Exp(Unary):
     """e to the power of `x`."""
 
     name, onnx, ufunc = "exp", "Exp", "exp"
+    mixed = "f32"
     latex = r"\exp"
     number_function = math.exp
 
@@ -104,6 +106,7 @@ class Log(Unary):
     """The natural logarithm."""
 
     name, onnx, ufunc = "log", "Log", "log"
+    mixed = "f32"
     latex = r"\log"
     counts_from_zero = (0,)
     number_function = math.log
@@ -116,6 +119,7 @@ class Log1p(Unary):
     """`log(1 + x)`, exact for small `x`."""
 
     name, ufunc = "log1p", "log1p"
+    mixed = "f32"
     counts_from_zero = (0,)
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
@@ -139,6 +143,7 @@ class Expm1(Unary):
     """`exp(x) - 1`, exact for small `x`."""
 
     name, ufunc = "expm1", "expm1"
+    mixed = "f32"
 
     def derivative(self, x: Value, result: Value) -> Value:
         return exp(x)  # far below 0, `result + 1` would have lost it
@@ -159,6 +164,7 @@ class Sqrt(Unary):
     """The square root."""
 
     name, onnx, ufunc = "sqrt", "Sqrt", "sqrt"
+    mixed = "f32"
     compiles = True
     number_function = math.sqrt
 

@@ -29,6 +29,7 @@ class DataMovement(Operator):
 
     rounds = False
     cheap = True
+    mixed = "operands"
 
     def moved_operands(self, *operands: Value) -> tuple[Value, ...]:
         return operands

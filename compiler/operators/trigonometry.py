@@ -13,6 +13,7 @@ class Sin(Unary):
     """The sine of an angle in radians."""
 
     name, onnx, ufunc = "sin", "Sin", "sin"
+    mixed = "f32"
     number_function = math.sin
 
     def derivative(self, x: Value, result: Value) -> Value:
@@ -23,6 +24,7 @@ class Cos(Unary):
     """The cosine of an angle in radians."""
 
     name, onnx, ufunc = "cos", "Cos", "cos"
+    mixed = "f32"
     number_function = math.cos
 
     def derivative(self, x: Value, result: Value) -> Value:
@@ -33,6 +35,7 @@ class Tan(Unary):
     """The tangent of an angle in radians."""
 
     name, onnx, ufunc = "tan", "Tan", "tan"
+    mixed = "f32"
     number_function = math.tan
 
     def derivative(self, x: Value, result: Value) -> Value:
@@ -43,6 +46,7 @@ class Asin(Unary):
     """The angle, from -pi/2 to pi/2, whose sine is `x`."""
 
     name, onnx, ufunc = "asin", "Asin", "arcsin"
+    mixed = "f32"
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (grad / sqrt(1 - x * x),)
@@ -52,6 +56,7 @@ class Acos(Unary):
     """The angle, from 0 to pi, whose cosine is `x`."""
 
     name, onnx, ufunc = "acos", "Acos", "arccos"
+    mixed = "f32"
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (-(grad / sqrt(1 - x * x)),)
@@ -61,6 +66,7 @@ class Atan(Unary):
     """The angle, from -pi/2 to pi/2, whose tangent is `x`."""
 
     name, onnx, ufunc = "atan", "Atan", "arctan"
+    mixed = "f32"
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (grad / (x * x + 1),)
@@ -70,6 +76,7 @@ class Sinh(Unary):
     """The hyperbolic sine."""
 
     name, onnx, ufunc = "sinh", "Sinh", "sinh"
+    mixed = "f32"
 
     def derivative(self, x: Value, result: Value) -> Value:
         return Cosh()(x)
@@ -79,6 +86,7 @@ class Cosh(Unary):
     """The hyperbolic cosine."""
 
     name, onnx, ufunc = "cosh", "Cosh", "cosh"
+    mixed = "f32"
 
     def derivative(self, x: Value, result: Value) -> Value:
         return Sinh()(x)
@@ -88,6 +96,7 @@ class Asinh(Unary):
     """The inverse of the hyperbolic sine."""
 
     name, onnx, ufunc = "asinh", "Asinh", "arcsinh"
+    mixed = "f32"
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (grad / sqrt(x * x + 1),)
@@ -97,6 +106,7 @@ class Acosh(Unary):
     """The inverse of the hyperbolic cosine, of numbers from 1."""
 
     name, onnx, ufunc = "acosh", "Acosh", "arccosh"
+    mixed = "f32"
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (grad / sqrt(x * x - 1),)
@@ -106,6 +116,7 @@ class Atanh(Unary):
     """The inverse of the hyperbolic tangent, of numbers between -1 and 1."""
 
     name, onnx, ufunc = "atanh", "Atanh", "arctanh"
+    mixed = "f32"
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (grad / (1 - x * x),)

@@ -10,14 +10,17 @@ from compiler.model_spec import GRADIENT, PARAMETER, STEP, TrainingSpec
 from compiler.operators.comparison import Where
 from compiler.operators.leaves import Buffer, Input, Parameter, constant
 from compiler.origins import origin
+from compiler.rewrite import replace
 from compiler.training.accumulation import Accumulation
 from compiler.training.clipping import clip_gradients
 from compiler.training.equations import first_value, next_values
+from compiler.training.loss_scaling import LossScaling
 from compiler.training.own_state import OwnState, buffer_of
 from compiler.training.parameters import is_decayed
 from compiler.training.precision import convert, widen
 from compiler.training.split import GradientTransform
 from compiler.training.updates import Update, combine_updates
+from compiler.types import DType, TensorType
 from grammar.diagnostics import NablacError
 from grammar.record import Record
 
@@ -36,17 +39,22 @@ def next_state(
     gradients: dict[str, Value],
     rate: Value,
     accumulation: Accumulation | None,
+    scaling: LossScaling | None = None,
 ) -> NextState:
     """What the gradients, by path, make of the parameters: `rate` is the factor of the learning rate."""
     settings = spec.settings
     transforms: list[GradientTransform] = [partial(clip_gradients, settings=settings)]
     if accumulation is not None:
         transforms.insert(0, accumulation.add)
+    apply = accumulation.apply if accumulation is not None else None
+    if scaling is not None:
+        transforms.insert(0, partial(scaling.keep_finite, update=apply))
+        # Stands for `scaling.apply`, of all gradients, so that each parameter's equations read its own alone.
+        apply = Input("apply", TensorType(DType.BOOL))()
     for transform in transforms:
         gradients = transform(gradients)
-    sums = accumulation.sums if accumulation is not None else {}
-    apply = accumulation.apply if accumulation is not None else None
-    states, equations = [*sums], list[Update]()
+    own = {**(accumulation.sums if accumulation is not None else {}), **(scaling.following if scaling else {})}
+    states, equations = [*own], list[Update]()
     for path, gradient in gradients.items():
         update, update_states = _update(spec, path, parameters[path], gradient, apply, rate)
         equations.append(update)
@@ -54,16 +62,19 @@ def next_state(
     fraction = settings.average
     averaged = [OwnState("average", path) for path in gradients] if fraction is not None else []
 
-    def with_sums_and_averages(following: dict[str, Value]) -> dict[str, Value]:
+    def with_own_states(following: dict[str, Value]) -> dict[str, Value]:
         averages = {
             state.path: _average(parameters[state.of], following[state.of], state, fraction or 0.0, apply)
             for state in averaged
         }
-        return {state.path: value for state, value in sums.items()} | following | averages
+        values = {state.path: value for state, value in own.items()} | following | averages
+        if scaling is None or apply is None:
+            return values
+        return dict(zip(values, replace(list(values.values()), {apply: scaling.apply}), strict=True))
 
-    combined = with_sums_and_averages(combine_updates(equations))
+    combined = with_own_states(combine_updates(equations))
     apart = {path: value for update in equations for path, value in update.next_values().items()}
-    return NextState((*states, *averaged), combined, with_sums_and_averages(apart))
+    return NextState((*states, *averaged), combined, with_own_states(apart))
 
 
 def _update(

@@ -13,11 +13,14 @@ from grammar.record import ValueRecord
 
 
 class OwnState(ValueRecord):
-    """One such state: of the optimizer, a running average of a parameter, or a running sum of gradients or weights."""
+    """One such state: of the optimizer, a running average of a parameter, a running sum, or of the loss scale.
 
-    kind: Literal["optimizer", "average", "accumulated"]
-    of: str = ""  # the path of its parameter; empty for the sum of the batches' weights
-    name: str = ""  # its name in the optimizer's equations
+    Running sums are those of gradients and of the batches' weights.
+    """
+
+    kind: Literal["optimizer", "average", "accumulated", "loss_scale"]
+    of: str = ""  # the path of its parameter; empty where it belongs to none
+    name: str = ""  # its name in the optimizer's equations, or among the states of the loss scale
 
     @property
     def path(self) -> str:

@@ -6,7 +6,7 @@ exported to ONNX like a model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from compiler.gradient_stop import find_gradient_stop
 from compiler.graph import Graph, Value
@@ -18,17 +18,21 @@ from compiler.operators.leaves import Input, constant
 from compiler.operators.reductions import Sum
 from compiler.passes.pipeline import Stage, run_stage
 from compiler.rewrite import replace
+from compiler.targets import ORT_CPU
 from compiler.training.accumulation import Accumulation, batch_weight
 from compiler.training.checkpoint_scans import checkpoint_scans
 from compiler.training.data_parallel import EXAMPLES, OverWorkers
 from compiler.training.gradients import gradient_name, gradient_of
+from compiler.training.loss_scaling import LossScaling
 from compiler.training.losses import inputs_of, loss_graph, training_of
 from compiler.training.measures import Measure, last_value, measures_of, parts_of, with_parts
+from compiler.training.mixed_precision import check_is_f32, mixed_precision, short_type
 from compiler.training.next_state import next_state
 from compiler.training.own_state import OwnState
 from compiler.training.parameters import check_patterns, is_decayed, trained_parameters
-from compiler.training.precision import widen
+from compiler.training.precision import convert, widen
 from compiler.training.split import GradientTransform, Handover, SplitStep, update_graph
+from compiler.types import DType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, Label, NablacError
 from grammar.record import Record
@@ -61,24 +65,28 @@ def training_step(
     memory_budget: int | None = None,
     sizes: Mapping[str, int] | None = None,
     workers: OverWorkers | None = None,
+    short: DType | None = None,
 ) -> TrainingStep:
     """The training step of a model; NablacError if no gradient reaches a parameter.
 
     With a `memory_budget` in bytes, recurrences whose gradients would save more than it, at these `sizes` of the named
     dims, are checkpointed. With `workers`, it is that of a batch which is shared out to several of them; NablacError
-    for a loss or a buffer that is not made of sums over the examples.
+    for a loss or a buffer that is not made of sums over the examples. With `short`, its products are in these floats of
+    16 bits, and in f16 its loss is scaled; NablacError for a model that is not in f32.
     """
-    begun = _begin(model, memory_budget, sizes, workers)
+    begun = _begin(model, memory_budget, sizes, workers, short)
     spec, graph, measures = begun.spec, begun.graph, begun.measures
     parameters, gradients = begun.parameters, begun.gradients
     handover, changes = Handover(), dict[Value, Value]()
     flows = {path: handover.stand_in(gradient_name(path), gradient) for path, gradient in gradients.items()}
-    accumulation = None
+    accumulation, number = None, Input(STEP, spec.step.type)()
     if spec.settings.accumulate > 1:
-        apply, changes[spec.step] = _accumulation_schedule(spec.step, spec.settings.accumulate)
+        apply, changes[spec.step] = _accumulation_schedule(number, spec.settings.accumulate)
         accumulation = begun.accumulation(apply, handover)
+    if begun.scaling is not None:  # a skipped step is none: of Adam's corrections and of schedules too
+        changes[spec.step] = changes.get(spec.step, number) - convert(begun.scaling.skipped, spec.step.type.dtype)
     rate = Input(RATE, spec.step.type)()
-    following = next_state(spec, parameters, flows, rate, accumulation)
+    following = next_state(spec, parameters, flows, rate, accumulation, begun.scaling)
     learning_rate = _learning_rate(spec, rate)
     if learning_rate is not None:
         measures = {**measures, LEARNING_RATE: last_value(LEARNING_RATE, learning_rate)}
@@ -115,22 +123,30 @@ def training_step(
     )
 
 
+def map_graphs(step: TrainingStep, change: Callable[[Graph], Graph]) -> TrainingStep:
+    """A step with a change of each of its graphs that keeps their inputs, outputs and updates."""
+    split = step.split
+    if split is not None:
+        split = split.replace(gradient=change(split.gradient), measured=change(split.measured))
+    return step.replace(graph=change(step.graph), measured=change(step.measured), split=split)
+
+
 def check_training_step(model: ModelSpec) -> None:
     """Raise the NablacError that `training_step` would, without building all of a step.
 
     Parameters of one type, of which a deep model has many, share the optimizer's equations: one of them has all errors.
     """
-    begun = _begin(model)
+    begun = _begin(model, short=short_type(training_of(model).settings.precision, ORT_CPU))
     spec, handover = begun.spec, Handover()
     first: dict[object, str] = {}
     for path in begun.gradients:
         first.setdefault((id(spec.optimizer.equations[path]), begun.parameters[path].type), path)
     accumulation = None
     if spec.settings.accumulate > 1:
-        apply, _ = _accumulation_schedule(spec.step, spec.settings.accumulate)
+        apply, _ = _accumulation_schedule(Input(STEP, spec.step.type)(), spec.settings.accumulate)
         accumulation = begun.accumulation(apply, handover)
     gradients = {path: begun.gradients[path] for path in first.values()}
-    next_state(spec, begun.parameters, gradients, Input(RATE, spec.step.type)(), accumulation)
+    next_state(spec, begun.parameters, gradients, Input(RATE, spec.step.type)(), accumulation, begun.scaling)
 
 
 class _Begun(Record):
@@ -141,6 +157,7 @@ class _Begun(Record):
     measures: dict[str, Measure]
     parameters: Mapping[str, Value]
     gradients: dict[str, Value]
+    scaling: LossScaling | None
 
     def accumulation(self, apply: Value, handover: Handover) -> Accumulation:
         return Accumulation(batch_weight(self.spec, self.measures["loss"], self.graph), apply, handover)
@@ -151,6 +168,7 @@ def _begin(
     memory_budget: int | None = None,
     sizes: Mapping[str, int] | None = None,
     workers: OverWorkers | None = None,
+    short: DType | None = None,
 ) -> _Begun:
     spec = training_of(model)
     measures = {name: measure for name, measure in measures_of(model.graph, spec).items() if not measure.rows}
@@ -158,6 +176,10 @@ def _begin(
     if workers is not None:
         graph = workers.share_model(graph, model)
     graph = run_stage(graph, Stage.BEFORE_GRADIENT)
+    if short is not None:
+        check_is_f32(graph, spec.loss, short, spec.span)
+        measured = {"loss", *spec.metrics, *parts_of(measures)}
+        graph = mixed_precision(graph, short, graph.outputs.keys() - measured)
     if workers is not None:
         graph = workers.reduce_measures(graph, measures, model)
     if memory_budget is not None:
@@ -165,7 +187,9 @@ def _begin(
     check_patterns(graph.outputs["loss"], spec.settings)
     parameters = trained_parameters(graph.outputs["loss"], spec.settings)
     reduce = workers.reduce_gradients if workers is not None else None
-    return _Begun(spec, graph, measures, parameters, _gradients(spec, graph.outputs["loss"], parameters, reduce))
+    scaling = LossScaling() if short is DType.F16 else None
+    gradients = _gradients(spec, graph.outputs["loss"], parameters, reduce, scaling)
+    return _Begun(spec, graph, measures, parameters, gradients, scaling)
 
 
 def _with_changes(changes: Mapping[Value, Value], *ends: dict[str, Value]) -> list[dict[str, Value]]:
@@ -175,17 +199,22 @@ def _with_changes(changes: Mapping[Value, Value], *ends: dict[str, Value]) -> li
 
 
 def _gradients(
-    spec: TrainingSpec, loss: Value, parameters: Mapping[str, Value], reduce: GradientTransform | None = None
+    spec: TrainingSpec,
+    loss: Value,
+    parameters: Mapping[str, Value],
+    reduce: GradientTransform | None = None,
+    scaling: LossScaling | None = None,
 ) -> dict[str, Value]:
     """The gradients of the loss with its penalties, by path, where there are any; in f32 for 16-bit floats.
 
-    `reduce` changes those of the loss alone: penalties are the same at every worker.
+    `reduce` changes those of the loss alone: penalties are the same at every worker. Gradients flow back from the loss
+    times the scale, and are divided by it at the parameters.
     """
     penalized = _add_penalties(loss, parameters, spec.settings)
     if reduce is None:
-        reached = _reached(penalized, parameters)
+        reached = _reached(penalized, parameters, scaling=scaling)
     else:
-        reached = reduce(_reached(loss, parameters))
+        reached = reduce(_reached(loss, parameters, scaling=scaling))
         penalties = _reached(penalized, parameters, stop=loss) if penalized is not loss else {}
         reached = {
             path: reached[path] + penalties[path] if path in reached and path in penalties else flow
@@ -197,17 +226,20 @@ def _gradients(
     return reached
 
 
-def _reached(loss: Value, parameters: Mapping[str, Value], stop: Value | None = None) -> dict[str, Value]:
+def _reached(
+    loss: Value, parameters: Mapping[str, Value], stop: Value | None = None, scaling: LossScaling | None = None
+) -> dict[str, Value]:
     """The gradients of a scalar by path, where there are any; none flows through `stop`."""
     if stop is not None:
         (loss,) = replace([loss], {stop: constant(0.0, stop.type.dtype)})
-    gradients = zip(parameters, gradient_of(loss, list(parameters.values())), strict=True)
-    return {path: widen(gradient) for path, gradient in gradients if gradient is not None}
+    scaled = loss if scaling is None else scaling.scale_loss(loss)
+    gradients = zip(parameters, gradient_of(scaled, list(parameters.values())), strict=True)
+    reached = {path: widen(gradient) for path, gradient in gradients if gradient is not None}
+    return reached if scaling is None else scaling.unscale(reached)
 
 
-def _accumulation_schedule(step: Value, every: int) -> tuple[Value, Value]:
-    """Whether the optimizer takes a step after a batch, and the number of that step; the graph's own counts batches."""
-    number = Input(STEP, step.type)()
+def _accumulation_schedule(number: Value, every: int) -> tuple[Value, Value]:
+    """Whether the optimizer takes a step after the batch of a number, and the number of that step."""
     dtype = number.type.dtype
     apply = Equal()(Mod()(number, constant(every, dtype)), constant(0, dtype))
     return apply, Floor()((number + (every - 1)) / every)

@@ -17,9 +17,11 @@ from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import (
     FileOptions,
     ModelOptions,
+    StepOptions,
     memory_budget_option,
     model_options,
     output_options,
+    precision_option,
     weight_options,
 )
 from nablac.commands.output import is_verbose, note, print_json, skip_without_kernels, stage
@@ -128,6 +130,7 @@ def _known_passes(context: click.Context, parameter: click.Parameter, names: tup
     help="Store every weight by its own name, and compute what depends on weights alone at each run.",
 )
 @memory_budget_option
+@precision_option
 @quantization_options
 @click.option("--no-verify", is_flag=True, help="Skip the comparison with the NumPy runtime.")
 @weight_options
@@ -144,6 +147,7 @@ def command(
     disabled_passes: tuple[str, ...],
     keep_weights: bool,
     memory_budget: int | None,
+    precision: str | None,
     quantize: str | None,
     calibrate: str | None,
     exclude: tuple[str, ...],
@@ -200,6 +204,9 @@ def command(
         raise click.UsageError("a training step takes batches of tokens: --tokenizer does not apply")
     if memory_budget is not None and not as_step:
         raise click.UsageError("--memory-budget limits a training step: it needs --train")
+    if precision is not None and not as_step:
+        hint = "for inference, `--dtype` chooses the floats of the whole model"
+        raise click.UsageError(f"--precision is of a training step: it needs --train; {hint}")
     if split and not as_step:
         raise click.UsageError("--split divides a training step: it needs --train")
     if as_step and split:
@@ -208,7 +215,7 @@ def command(
         folder = output or options.beside(".step")
         for name, kind in FILES.items():
             check_output(folder / name, kind, options.files_read(), creates_folder=True)
-        return write_split(options, folder, file_options, memory_budget)
+        return write_split(options, folder, file_options, StepOptions(memory_budget, precision))
     if as_step:
         from nablac.commands.training_step import write_step
 
@@ -216,7 +223,7 @@ def command(
         check_output(step, ONNX, options.files_read())
         check_suffix(step, "ONNX")
         check_output(step.with_suffix(".safetensors"), SAFETENSORS, options.files_read())
-        return write_step(options, step, file_options, memory_budget)
+        return write_step(options, step, file_options, StepOptions(memory_budget, precision))
     path = output or options.beside(".decode" if as_decode else ".onnx")
     for written in [path / START, path / STEP] if as_decode else [path]:
         read = [*options.files_read(), *([tokenizer] if tokenizer is not None else [])]

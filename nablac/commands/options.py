@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from compiler.model_spec import PRECISIONS
 from compiler.targets import ORT_CPU, Target
 from compiler.types import FLOATS
 from grammar.diagnostics import NablacError
@@ -61,6 +62,16 @@ def memory_budget_option(command: F) -> F:
         type=ByteSize(),
         metavar="SIZE",
         help="Limit the memory of a training step, such as to 2GiB; where it must, it computes values a second time.",
+    )
+    return option(command)
+
+
+def precision_option(command: F) -> F:
+    """Add the option of what a training step computes its products in."""
+    option = click.option(
+        "--precision",
+        type=click.Choice(PRECISIONS),
+        help="Compute products in these floats of 16 bits; weights stay f32.  [default: from the train block]",
     )
     return option(command)
 
@@ -149,6 +160,13 @@ class FileOptions(ValueRecord):
     quiet: bool
     target: Target = ORT_CPU  # what the file is written for
     keep_weights: bool = False  # by their own names, and nothing computed from them
+
+
+class StepOptions(ValueRecord):
+    """What a training step that is compiled takes; None leaves it to the train block."""
+
+    memory_budget: int | None = None  # bytes
+    precision: str | None = None  # one of PRECISIONS
 
 
 _MODEL = (

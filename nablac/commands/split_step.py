@@ -11,7 +11,7 @@ import click
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import ONNX, SAFETENSORS
-from nablac.commands.options import FileOptions, ModelOptions
+from nablac.commands.options import FileOptions, ModelOptions, StepOptions
 from nablac.commands.output import note, print_json, skip_without_kernels
 from nablac.commands.pass_report import section
 from nablac.commands.target_report import TargetJson, say_what_leaves, target_facts
@@ -41,7 +41,7 @@ GRADIENT, UPDATE, STATE = "gradient.onnx", "update.onnx", "state.safetensors"
 FILES = {GRADIENT: ONNX, UPDATE: ONNX, STATE: SAFETENSORS}  # with their kinds
 
 
-def write_split(options: ModelOptions, output: Path, file_options: FileOptions, memory_budget: int | None) -> int:
+def write_split(options: ModelOptions, output: Path, file_options: FileOptions, step_options: StepOptions) -> int:
     """Write the files to the folder `output`, all or none; returns the exit status."""
     import onnx
 
@@ -51,7 +51,7 @@ def write_split(options: ModelOptions, output: Path, file_options: FileOptions, 
     from runtime.verification import tolerance_of
     from runtime.weights import save_weights
 
-    training = training_of(options, file_options, memory_budget)
+    training = training_of(options, file_options, step_options)
     metadata, target = step_metadata(training), file_options.target
     models = {}
     for name, graph in _graphs(training, target).items():

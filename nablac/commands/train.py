@@ -18,6 +18,7 @@ from nablac.commands.options import (
     fresh_option,
     memory_budget_option,
     output_options,
+    precision_option,
     resumable_options,
     run_options,
     training_options,
@@ -84,6 +85,7 @@ class TrainJson(TypedDict):
     help="Keep the latest N checkpoints.",
 )
 @memory_budget_option
+@precision_option
 @click.option(
     "--track",
     "trackers",
@@ -116,6 +118,7 @@ def command(
     limit_batches: int | None,
     keep: int,
     memory_budget: int | None,
+    precision: str | None,
     trackers: tuple[str, ...],
     jit: bool | None,
     shared: WorkerOptions,
@@ -168,6 +171,7 @@ def command(
         skip_broken=skip_broken,
         keep=keep,
         memory_budget=memory_budget,
+        precision=precision,
         threads=asked_threads() if was_given("threads") else None,
         sync_batch_norm=shared.sync_batch_norm,
         overlap=shared.overlap,

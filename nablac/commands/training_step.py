@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 
 from compiler.targets import Target
-from nablac.commands.options import FileOptions, ModelOptions
+from nablac.commands.options import FileOptions, ModelOptions, StepOptions
 from nablac.commands.output import note, print_json, skip_without_kernels
 from nablac.commands.pass_report import section
 from nablac.commands.runs import read_run
@@ -20,6 +20,7 @@ from nablac.commands.training_setup import seed_of_step, set_up_training
 
 if TYPE_CHECKING:
     from compiler.graph import Graph, Value
+    from runtime.training.run_options import Options
     from runtime.training.training_run import Training
 
 
@@ -38,7 +39,7 @@ class TrainingStepJson(TargetJson):
 STEPS = 3  # compared between both runtimes before the file is written
 
 
-def write_step(options: ModelOptions, path: Path, file_options: FileOptions, memory_budget: int | None) -> int:
+def write_step(options: ModelOptions, path: Path, file_options: FileOptions, step_options: StepOptions) -> int:
     """Write `path` and its `.safetensors`, both or neither; returns the exit status."""
     import onnx
 
@@ -48,7 +49,7 @@ def write_step(options: ModelOptions, path: Path, file_options: FileOptions, mem
     from runtime.verification import tolerance_of
     from runtime.weights import save_weights
 
-    training = training_of(options, file_options, memory_budget)
+    training = training_of(options, file_options, step_options)
     state = training.first_state()
     target = file_options.target
     with section("the training step"):
@@ -99,23 +100,29 @@ def verified_steps(worst: float) -> str:
     return f"verified: the losses of {steps}, onnxruntime against NumPy, differ by {worst:.1e} at most (relative)"
 
 
-def training_of(options: ModelOptions, file_options: FileOptions, memory_budget: int | None) -> Training:
+def training_of(options: ModelOptions, file_options: FileOptions, step_options: StepOptions) -> Training:
     """The training whose step is compiled, of a model or of a run; a note where its batches are not scaled."""
     from compiler.elaborate.data import SCALES
     from compiler.training.losses import loss_graph
     from runtime.training.memory_budget import batch_sizes
-    from runtime.training.run_options import Options
 
     seed = seed_of_step(options)
     if options.is_run:
         options = read_run(options.file).model(options)
-    training = set_up_training(options, Options(seed=seed, backend="ort", memory_budget=memory_budget))
+    training = set_up_training(options, _options(step_options, seed))
+    training.target = file_options.target
     if training.memory_budget is not None:
         training = replace(training, sizes=batch_sizes(loss_graph(training.elaborated), training.batch, {}))
     training = replace(training, raw=training.known is not None)  # the file has no other record of the scaling
     if not training.raw and any(stage.name in SCALES for stage in training.spec.data):
         note("note: batches are not scaled here: a run's folder records how its data is scaled", file_options.quiet)
     return training
+
+
+def _options(step: StepOptions, seed: int | None) -> Options:
+    from runtime.training.run_options import Options
+
+    return Options(seed=seed, backend="ort", memory_budget=step.memory_budget, precision=step.precision)
 
 
 def step_metadata(training: Training) -> dict[str, str]:

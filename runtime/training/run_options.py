@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any
 
+from compiler.model_spec import PRECISIONS
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.backends import check_backend
@@ -54,12 +55,16 @@ class Options:
     memory_budget: int | None = None  # bytes that a training step may take
     sync_batch_norm: bool = False  # whether means and sums over a batch in the model are of all workers' examples
     overlap: bool = False  # whether workers reduce gradients during the backward pass
+    precision: str | None = None  # one of PRECISIONS, of the products of a step
     threads: int | None = None  # of a step, which runs on as many whatever its size
 
     def __post_init__(self) -> None:
         check_backend(self.backend, self.device)
         if self.jit:
             require_numba()
+        if self.precision not in (None, *PRECISIONS):
+            hint = did_you_mean(str(self.precision), PRECISIONS)
+            raise _wrong("precision", self.precision, f"one of {', '.join(PRECISIONS)}", hint)
         for name, least in LEAST.items():
             value: Any = getattr(self, name)
             whole = isinstance(value, Integral) and not isinstance(value, bool)
@@ -84,5 +89,5 @@ def options_of(options: Mapping[str, Any]) -> Options:
     return Options(**{**options, "memory_budget": parse_bytes(budget) if isinstance(budget, str) else budget})
 
 
-def _wrong(name: str, value: object, wanted: str) -> NablacError:
-    return NablacError(Diagnostic(codes.E605, f"`{name}` must be {wanted}, got {value!r:.80}", place=name))
+def _wrong(name: str, value: object, wanted: str, hint: str | None = None) -> NablacError:
+    return NablacError(Diagnostic(codes.E605, f"`{name}` must be {wanted}, got {value!r:.80}", place=name, hint=hint))

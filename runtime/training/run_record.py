@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.elaborate.program_texts import fingerprint
 from compiler.elaborate.values import show
+from compiler.model_spec import PRECISIONS
 from compiler.types import FLOATS
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
@@ -53,6 +54,7 @@ class Choices:
     memory_budget: int | None = None
     threads: int | None = None
     sync_batch_norm: bool = False
+    precision: str | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ def record_of(training: Training, run: Path) -> Record:
         options.memory_budget,
         options.threads,
         options.sync_batch_norm,
+        options.precision,
     )
     length = Length(options.epochs, options.patience, options.keep)
     folder = training.context.folder
@@ -163,6 +166,7 @@ def describe(training: Training) -> dict[str, Any]:
         "workers": training.collective.size if training.collective is not None else 1,
         "epochs": settings.epochs,
         "memory_budget": training.memory_budget,
+        "precision": training.precision,
         "seed": training.seed,
         "examples": {part: len(rows) for part, rows in data.parts.items()},
         "skipped": len(training.context.skipped),
@@ -227,6 +231,8 @@ def _check_ranges(record: Record) -> None:
         raise ValueError("its share of examples is out of range")
     if choices.backend not in BACKENDS or choices.dtype not in FLOATS:
         raise ValueError("its backend or dtype is unknown")
+    if choices.precision not in (None, *PRECISIONS):
+        raise ValueError("its precision is unknown")
     try:
         device_named(choices.device)
     except NablacError as error:

@@ -17,13 +17,16 @@ from compiler.operators.leaves import Input
 from compiler.passes.pipeline import optimize
 from compiler.targets import NUMPY, Target
 from compiler.training.data_parallel import OverWorkers, batch_dims, draw_by_place
+from compiler.training.emulation import emulate_halves
 from compiler.training.flat_updates import flat_update
 from compiler.training.gradients import gradient_name
 from compiler.training.losses import loss_graph, measured_loss, training_of, whole_graph
 from compiler.training.measures import Measure
+from compiler.training.mixed_precision import computes_in, short_type
 from compiler.training.rematerialization import fit_into
-from compiler.training.step import TrainingStep, training_step
+from compiler.training.step import TrainingStep, map_graphs, training_step
 from compiler.training.weighting import can_mask, with_masks
+from compiler.types import DType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.backends import device_named
@@ -86,6 +89,7 @@ class Training:
     sizes: Mapping[str, int] | None = None  # of the named dims in a batch; by default those of the data
     without_budget: bool = False  # whether its steps take any amount of memory
     collective: Collective | None = None  # of the workers that share each batch; None where there is one
+    target: Target | None = None  # of the file that its step is written to; by default that of its backend
     raw: bool = False  # whether batches are in raw units, which the graphs scale by the `known` state
 
     @cached_property
@@ -136,13 +140,26 @@ class Training:
             return None
         return budget if budget is not None else training_of(self.elaborated).settings.memory_budget
 
+    @property
+    def precision(self) -> str:
+        """The precision of the step's products: of the command, else of the block, else f32."""
+        settings = training_of(self.elaborated).settings
+        return self.options.precision or settings.precision or "f32"
+
+    @property
+    def short(self) -> DType | None:
+        """The 16-bit floats of the step's products; None where they are in the model's own type."""
+        return short_type(self.precision, self.target or self._target)
+
     @cached_property
     def step(self) -> TrainingStep:
         """The training step as a graph, before optimisation."""
         budget = self.memory_budget
         sizes = self.batch_sizes if budget is not None else None  # first, since the data may need masks
         workers = OverWorkers(self.options.sync_batch_norm) if self.collective is not None else None
-        return training_step(self._masked(self.elaborated), budget, sizes, workers)
+        step = training_step(self._masked(self.elaborated), budget, sizes, workers, self.short)
+        computes = self.short is None or computes_in(self.short, self.target or self._target)
+        return step if computes else map_graphs(step, emulate_halves)
 
     @cached_property
     def batch_sizes(self) -> Mapping[str, int]:

@@ -44,6 +44,7 @@ OTHERS = {
         ("--memory-budget", "1.5GiB"),
         "was started with no --memory-budget, and with --memory-budget 1.5GiB",
     ),
+    "--precision": (("--precision", "f16"), "was started with no --precision, and with --precision f16"),
     "--set": (("--set", "units=5"), "was started with no --set, and with --set units=5"),
     "--skip-broken": (("--skip-broken",), "was started with no --skip-broken, and with --skip-broken"),
 }
