@@ -100,9 +100,21 @@ def main() -> None:
     The exit status is 0 for success, 1 for errors in a model, 2 for wrong usage or data, 70 for an internal error, 130
     after Ctrl-C, 143 after SIGTERM.
     """
+    from nablac.commands.worker_processes import end_failed
+
+    try:
+        _run()
+    except SystemExit as ended:
+        if isinstance(ended.code, int) and ended.code:
+            end_failed(ended.code)
+        raise
+
+
+def _run() -> None:
     from click.shell_completion import add_completion_class, shell_complete
 
     from nablac.commands.streams import OutputFailed, discard_output, open_streams
+    from nablac.commands.worker_processes import wait_to_speak
 
     open_streams()
     if VARIABLE in os.environ:
@@ -119,6 +131,7 @@ def main() -> None:
         except click.ClickException as error:
             message = io.StringIO()
             error.show(message)
+            wait_to_speak()
             click.echo(visible(shortened(message.getvalue().rstrip("\n"))), err=True)
             status = 2
         except BrokenPipeError:
@@ -165,7 +178,9 @@ def _failed(error: Exception) -> int:
     """Show an error of the input or the system as a diagnostic, and any other as an internal error to report."""
     from grammar.diagnostics import NablacError
     from nablac.commands.output import show_error
+    from nablac.commands.worker_processes import wait_to_speak
 
+    wait_to_speak()
     if isinstance(error, (MemoryError, OSError)):
         error = _system_error(error)
     if isinstance(error, NablacError):

@@ -26,7 +26,7 @@ from nablac.commands.options import (
     weight_options,
     whole_number,
 )
-from nablac.commands.output import note, print_json, stage
+from nablac.commands.output import note, print_json, remember, stage
 from nablac.commands.runs import read_run
 from nablac.commands.signals import collected_signals
 from nablac.commands.training_setup import note_batchwise_loss, note_data, set_up_training
@@ -149,12 +149,10 @@ def command(
     from runtime.workers.environment import launched_workers, threads_of_worker
 
     shared.check(launched_workers())
-    if shared.starts_workers:
-        return train_on_ray(shared, max_time, trackers, resume)
-    workers = connect(shared.worker_timeout)
-    speaks = workers is None or workers.rank == 0
-    quiet = quiet or not speaks
-
+    if resume is not None and output is not None:
+        raise click.UsageError("-o names a new run's folder; a resumed run continues in its own")
+    if resume is not None and model.weights is not None:
+        raise click.UsageError("a resumed run has its own weights; without --resume, --weights starts a new run")
     options = Options(
         epochs=epochs,
         batch=batch,
@@ -176,13 +174,19 @@ def command(
         sync_batch_norm=shared.sync_batch_norm,
         overlap=shared.overlap,
     )
+    if shared.starts_workers:
+        return train_on_ray(shared, max_time, trackers, resume)
+    workers = connect(shared.worker_timeout)
+    speaks = workers is None or workers.rank == 0
+    quiet = quiet or not speaks
+    remember(quiet=quiet)
     with together(workers):
         if resume is None:
             training = set_up_training(model, options, fine_tunes=True, collective=workers)
             if workers is not None:
                 training.options = replace(options, batch=training.batch * workers.size)
         else:
-            training = _resumed(model, resume, options, output, workers)
+            training = _resumed(model, resume, options, workers)
         threads = training.options.threads or (threads_of_worker(workers.local_size) if workers is not None else None)
         click.get_current_context().with_resource(with_threads(threads))  # of a resumed run
         with stage("data read, and the step built"):
@@ -293,16 +297,12 @@ def _note_damaged(loop: Loop) -> None:
         note(f"note: {error.diagnostics[0].place} is damaged; the run resumes from an earlier checkpoint")
 
 
-def _resumed(
-    model: ModelOptions, folder: Path, options: Options, output: Path | None, workers: Collective | None
-) -> Training:
+def _resumed(model: ModelOptions, folder: Path, options: Options, workers: Collective | None) -> Training:
     """The training of a run with the options that it was started with."""
     from runtime.data.fitted import read_fitted
 
-    if output is not None:
-        raise click.UsageError("-o names a new run's folder; a resumed run continues in its own")
-    if model.weights is not None:
-        raise click.UsageError("a resumed run has its own weights; without --resume, --weights starts a new run")
+    if workers is not None and options.batch is not None:
+        options = replace(options, batch=options.batch * workers.size)  # the record has that of all workers
     run = read_run(folder)
     training = set_up_training(run.recorded_model(model), run.recorded_options(options), collective=workers)
     training.fitted = read_fitted(folder)  # read, since the data may have changed

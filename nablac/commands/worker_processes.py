@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,8 +20,9 @@ if TYPE_CHECKING:
     from runtime.training.training_run import Training
     from runtime.workers.collective import Collective, Engine
 
+_OWN_CODE = {"code": "code of nablac", "library": "standard library"}
 _OF_THE_MACHINE = frozenset({"processor", "blas", "blas_threads", "threads", "numba"})
-
+_TURN, _LONGEST_TURN = 1.0, 10.0  # seconds that each worker waits longer than the one before it
 
 _joined: list[Engine] = []  # by which an engine runs the command in this process
 
@@ -57,6 +60,27 @@ def _say_lost(seconds: float) -> None:
     message = f"a worker has not answered for {seconds:g} seconds: all workers end"
     hint = "the last checkpoint is good: `nablac train --resume RUN` continues from it, on any number of workers"
     show_error(NablacError(Diagnostic(codes.E891, message, hint=hint)))
+
+
+def wait_to_speak() -> None:
+    """Before an error is shown that every worker may have: the launcher ends the others once the first one ends."""
+    from runtime.workers.environment import launched_rank
+
+    if not _joined:
+        time.sleep(min(launched_rank() * _TURN, _LONGEST_TURN))
+
+
+def end_failed(status: int) -> None:
+    """End a process that a launcher has started, which ends the others too.
+
+    The usual end of Python would wait for them, in MPI's Finalize, while they wait for this worker.
+    """
+    from runtime.workers.environment import launched_workers
+
+    if not _joined and launched_workers() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 @contextmanager
@@ -112,16 +136,20 @@ def check_alike(training: Training, collective: Collective) -> None:
 
     count = len(training.data.parts["training"])
     if count < collective.size:
-        message = f"there are {collective.size} workers, and {count} examples to train on"
+        message = f"there are {collective.size} workers, and {count} example{'s' * (count != 1)} to train on"
         raise NablacError(Diagnostic(codes.E890, message, hint=f"start at most {count}"))
     first, *others = collective.gather(_facts(asdict(record_of(training, Path()))))
     for rank, facts in enumerate(others, 2):
         for name, value in facts.items():
             if value != first[name]:
-                shown = "" if isinstance(value, _Hash) else f": {value}, and not {first[name]}"
+                shown = "" if isinstance(value, _Hash) else f": {_shown(value)}, and not {_shown(first[name])}"
                 message = f"worker {rank} of {collective.size} has another {name} than the first{shown}"
                 hint = "all workers need the same version of nablac, file, data and options"
                 raise NablacError(Diagnostic(codes.E890, message, hint=hint))
+
+
+def _shown(value: Any) -> str:
+    return "the default" if value is None else str(value)
 
 
 class _Hash(str):
@@ -131,11 +159,12 @@ class _Hash(str):
 def _facts(record: Mapping[str, Any]) -> dict[str, Any]:
     """What has to be the same at every worker, by the words for it."""
     versions = {name: value for name, value in record["surroundings"].items() if name not in _OF_THE_MACHINE}
-    versions |= {name: _Hash(versions[name]) for name in ("code", "library")}
-    renamed = {"nablac": "version of nablac", "code": "code of nablac", "library": "standard library"}
+    own = {"version of nablac": versions.pop("nablac")}
+    own |= {words: _Hash(versions.pop(name)) for name, words in _OWN_CODE.items()}
     return {
-        **{renamed.get(name, f"version of {name}"): value for name, value in versions.items()},
+        **own,
         "model file": _Hash(record["text"]),
         **{f"`--{name.replace('_', '-')}`": value for name, value in {**record["choices"], **record["length"]}.items()},
+        **{f"version of {name}": value for name, value in versions.items()},  # some depend on options
         "data": _Hash(record["examples"]),  # last, since options choose it
     }

@@ -240,7 +240,8 @@ class Loop:
         """End at every worker where one of them ends; returns whether one of them `saves`."""
         if self.collective is not None:
             endings = list(Ending)
-            numbers = np.array([-1.0 if self.ending is None else endings.index(self.ending), saves])
+            index = -1 if self.ending is None else endings.index(self.ending)
+            numbers = np.array([index, saves], dtype=np.float64)  # of one type at all workers, as MPI requires
             self.collective.reduce(numbers, By.MAX)
             self.ending = endings[int(numbers[0])] if numbers[0] >= 0 else None
             return bool(numbers[1])

@@ -8,17 +8,23 @@ from collections.abc import Mapping
 from runtime.thread_limits import processors
 
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")  # of Open MPI, MPICH and Intel MPI, MVAPICH
+_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK")
 _LOCAL_SIZES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "MV2_COMM_WORLD_LOCAL_SIZE")
 
 
 def launched_workers(environment: Mapping[str, str] = os.environ) -> int:
     """The number of workers that a launcher has started; 1 without one."""
-    return _number(environment, _SIZES)
+    return max(1, _number(environment, _SIZES, 1))
+
+
+def launched_rank(environment: Mapping[str, str] = os.environ) -> int:
+    """The number of this process among them, from 0; 0 without a launcher."""
+    return _number(environment, _RANKS, 0)
 
 
 def local_workers(environment: Mapping[str, str] = os.environ) -> int:
     """The number of them on this machine."""
-    return _number(environment, _LOCAL_SIZES)
+    return max(1, _number(environment, _LOCAL_SIZES, 1))
 
 
 def threads_of_worker(workers: int) -> int:
@@ -26,6 +32,6 @@ def threads_of_worker(workers: int) -> int:
     return max(1, processors() // workers)
 
 
-def _number(environment: Mapping[str, str], names: tuple[str, ...]) -> int:
-    text = next((environment[name] for name in names if name in environment), "1")
-    return max(1, int(text)) if text.isdigit() else 1
+def _number(environment: Mapping[str, str], names: tuple[str, ...], default: int) -> int:
+    text = next((environment[name] for name in names if name in environment), "")
+    return int(text) if text.isdigit() else default

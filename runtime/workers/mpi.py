@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.workers.collective import By
-from runtime.workers.environment import local_workers
+from runtime.workers.environment import launched_rank, local_workers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 _YIELD = "OMPI_MCA_mpi_yield_when_idle"  # of Open MPI
+_START = 60.0  # seconds that all workers have at least to start in
 _STAGGER = 1.0  # seconds that each worker waits longer than the one before it, so that one of them speaks
 
 
@@ -29,7 +31,10 @@ class MpiCollective:
     """
 
     def __init__(self, timeout: float, lost: Callable[[float], None]) -> None:
+        # MPI's start keeps the interpreter, so that no thread can watch it: the system ends a worker that waits in it.
+        signal.setitimer(signal.ITIMER_REAL, max(timeout, _START) + launched_rank() * _STAGGER)
         MPI = _mpi()
+        signal.setitimer(signal.ITIMER_REAL, 0)
         self._world = MPI.COMM_WORLD
         self._by = {By.SUM: MPI.SUM, By.MAX: MPI.MAX, By.MIN: MPI.MIN}
         self._in_place = MPI.IN_PLACE

@@ -37,14 +37,19 @@ def test_workers_have_the_result_of_one_and_resume_on_another_number(
     check_same(folder / "alone", folder / "shared", tolerance)
     for workers in (2, 1):
         epochs = str(6 - workers)
-        resumed = train(folder, workers, "--resume", "shared", "--epochs", epochs)
+        resumed = train(folder, workers, "--resume", "shared", "--epochs", epochs, "--batch", str(24 // workers))
         assert resumed.returncode == 0, resumed.stderr
         assert train(folder, 1, "--resume", "alone", "--epochs", epochs).returncode == 0
         check_same(folder / "alone", folder / "shared", tolerance)
 
 
 def test_a_mistake_is_reported_once_before_the_first_step(folder: Path) -> None:
-    for arguments, code in ((["none.model"], "E901"), (["m.model", "--overfit", "2", "--batch", "1"], "E890")):
+    mistakes = (
+        (["none.model"], "E901"),
+        (["m.model", "--device", "cuda"], "E910"),  # known before the workers are connected
+        (["m.model", "--overfit", "2", "--batch", "1"], "E890"),
+    )
+    for arguments, code in mistakes:
         done = train(folder, 3, *arguments, "-o", "run")
         assert done.returncode != 0 and done.stderr.count("error[") == 1 and f"error[{code}]" in done.stderr
         assert "Traceback" not in done.stderr and not (folder / "run").exists()
@@ -62,7 +67,14 @@ def test_workers_with_different_seeds_are_refused(folder: Path) -> None:
     assert not (folder / "run").exists()
 
 
-@pytest.mark.parametrize(("number", "message"), [(signal.SIGKILL, "signal 9"), (signal.SIGSTOP, "error[E891]")])
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (signal.SIGKILL, "signal 9"),
+        (signal.SIGSTOP, "error[E891]"),
+        (signal.SIGTERM, "stopped and saved"),
+    ],
+)
 def test_a_lost_worker_ends_the_run_and_the_run_resumes(folder: Path, number: int, message: str) -> None:
     process = begin(folder, 2, "m.model", "-o", "run", "--epochs", "2000", "--worker-timeout", "3")
     try:

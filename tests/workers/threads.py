@@ -23,8 +23,9 @@ class ThreadCollective:
         self.rank, self.size, self._shared = rank, len(shared.slots), shared
 
     def reduce(self, array: Array, by: By) -> None:
-        """Reduce; NablacError where another worker has failed."""
+        """Reduce; NablacError where another worker has failed. Arrays have one type at all workers, as MPI requires."""
         items = self.gather(array.copy())
+        assert len({(item.dtype, item.shape) for item in items}) == 1
         array[...] = items[0]
         for other in items[1:]:
             by.combine(array, other)

@@ -19,6 +19,7 @@ from grammar.diagnostics import NablacError
 from runtime.data.arrays import from_arrays
 from runtime.data.batches import Batches
 from runtime.training import segmented_run
+from runtime.training.loop import Ending
 from runtime.training.run_options import Options
 from runtime.training.training_run import Training
 from runtime.workers.collective import Collective
@@ -223,3 +224,17 @@ def test_a_loss_that_compares_examples_is_refused(loss: str) -> None:
     with pytest.raises(NablacError) as caught:
         run_in_threads(2, lambda collective: run(loss, collective, "numpy"))
     assert [each.code for each in caught.value.diagnostics] == ["E892"]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_all_workers_end_as_the_one_that_is_interrupted(rank: int) -> None:
+    def work(collective: Collective) -> Ending | None:
+        source = text_source(MODEL.format(loss=LOSSES["a mean"], layers="", settings=""))
+        training = Training(source, Options(), collective=collective)
+        training.examples = from_arrays(DATA, "data")
+        loop = training.loop()
+        loop.stop = lambda: collective.rank == rank and loop.position.epoch == 1
+        loop.run()
+        return loop.ending
+
+    assert set(run_in_threads(2, work)) == {Ending.INTERRUPTED}
