@@ -188,7 +188,7 @@ class WorkerPlan:
             log_x=True,
             log_y=False,
             levels={"perfect": 1.0},
-            note="; ".join(self.assumptions[:2]),
+            note="workers as fast as this one; nothing overlaps",  # a line has room for no more
         )
 
 
