@@ -25,10 +25,11 @@ from runtime.data.arrays import from_arrays
 from runtime.onnx_session import OnnxRunner
 from runtime.training.run_options import Options
 from runtime.training.training_run import Training
-from runtime.workers.collective import Collective, run_in_threads
+from runtime.workers.collective import Collective
 from tests.command_line import invoke
 from tests.models import text_source
 from tests.paths import ROOT
+from tests.workers.threads import run_in_threads
 
 torch = pytest.importorskip("torch", reason="the oracle is PyTorch: pip install 'nablac[oracle]'")
 
