@@ -93,12 +93,15 @@ def test_a_price_decides_about_its_own_hour(folder: Path) -> None:
 
 
 def test_missing_prices_are_named(folder: Path) -> None:
-    rows = (folder / "load.csv").read_text().splitlines()
-    (folder / "past.csv").write_text("\n".join(row for row in rows if not row.endswith(",")) + "\n")
+    header, *rows = (folder / "load.csv").read_text().splitlines()
+    past = [header]
+    for station in STATIONS:
+        of_station = [row for row in rows if row.startswith(station)]
+        past += of_station[: max(of_station.index(row) + 1 for row in of_station if not row.endswith(","))]
+    (folder / "past.csv").write_text("\n".join(past) + "\n")
     done = invoke("predict", "run", "past.csv", folder=folder)
     assert done.exit_code == 2
-    last = (folder / "past.csv").read_text().splitlines().index
-    line = max(last(row) + 1 for row in (folder / "past.csv").read_text().splitlines() if row.startswith("north"))
+    line = max(past.index(row) + 1 for row in past if row.startswith("north"))
     assert done.stderr == (
         "error[E884]: the model reads `price` of the 24 rows that it predicts, and none follows the last row of the"
         f" series `north` with `load`\n --> past.csv:{line}\n"
