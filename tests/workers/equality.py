@@ -1,6 +1,6 @@
 """`python -m tests.workers.equality`: what 2 and 4 workers learn in 50 steps, against one with the whole batch.
 
-Each tensor is compared by its norm, the history by its numbers. In f64 both agree to 1e-12. In f32 they agree to 1e-6,
+Each tensor is compared by its norm, and all of them as one vector; the history by its numbers. In f64 both agree to 1e-12. In f32 they agree to 1e-6,
 or differ by rounding alone: then the workers' run is no farther from the run in f64 than the single one is, by a
 factor of 2. A parameter whose true gradient is zero, such as the bias of an attention's keys, is moved by Adam along
 rounding errors; it is recognised by how little it moves in f64, and is listed by itself. onnxruntime has no convolution
@@ -127,6 +127,13 @@ def worker(model: str, backend: str, dtype: str, file: str) -> None:
         np.savez(file, **arrays)
 
 
+def whole_distance(result: Result, other: Result, paths: list[str]) -> float:
+    """The relative difference of all tensors as one vector."""
+    state, other_state = ({path: one[0][path].astype(np.float64) for path in paths} for one in (result, other))
+    squares = [np.sum((state[path] - other_state[path]) ** 2) for path in paths]
+    return float(np.sqrt(sum(squares) / sum(np.sum(other_state[path] ** 2) for path in paths)))
+
+
 def distance(result: Result, other: Result, paths: list[str]) -> tuple[float, str]:
     """The largest relative difference of a tensor's norm, and of a number of the history, with its name."""
     tensors = [
@@ -151,8 +158,9 @@ def main() -> int:
     parser.add_argument("--engine", choices=("threads", "mpi", "ray"), default="threads")
     options = parser.parse_args()
     failures = 0
-    print("| | workers | f64, against one | f32, against one | f32 of workers, against f64 | f32 of one, against f64 |")
-    print("|---|---|---|---|---|---|")
+    against = ("f64, against one", "f32, against one", "f32 of workers, against f64", "f32 of one, against f64")
+    print(f"| | workers | {' | '.join(against)} | all f32 weights as one vector, against one |")
+    print("|---|---|---|---|---|---|---|")
     for model in options.models:
         for backend in ("numpy", "ort"):
             failures += sum(not fine for fine in compare(model, backend, options.workers, options.engine))
@@ -176,10 +184,12 @@ def compare(model: str, backend: str, numbers: list[int], engine: str) -> Iterat
         shown = {"f64": ("", ""), **{dtype: (f"{number:.1e}", name) for dtype, (number, name) in differences.items()}}
         cells = [*shown.values(), *((f"{number:.1e}", name) for number, name in (theirs, own))]
         ending = "" if fine else " rounding alone" if rounding else " DIFFERENT"
-        print(f"| {model}, {backend} | {workers} | {' | '.join(map(' '.join, cells))} |{ending}", flush=True)
+        whole = whole_distance(shared["f32"], alone["f32"], moves)
+        shown_cells = " | ".join(map(" ".join, cells))
+        print(f"| {model}, {backend} | {workers} | {shown_cells} | {whole:.1e} |{ending}", flush=True)
         for path in still:
             most = float(np.max(np.abs(shared["f32"][0][path] - alone["f32"][0][path])))
-            print(f"|   `{path}`, true gradient zero | {workers} | | {most:.1e} absolute | | |", flush=True)
+            print(f"|   `{path}`, true gradient zero | {workers} | | {most:.1e} absolute | | | |", flush=True)
         yield fine or rounding
 
 
