@@ -1,10 +1,11 @@
 """`python -m tests.workers.equality`: what 2 and 4 workers learn in 50 steps, against one with the whole batch.
 
-Each tensor is compared by its norm, and all of them as one vector; the history by its numbers. In f64 both agree to 1e-12. In f32 they agree to 1e-6,
-or differ by rounding alone: then the workers' run is no farther from the run in f64 than the single one is, by a
-factor of 2. A parameter whose true gradient is zero, such as the bias of an attention's keys, is moved by Adam along
-rounding errors; it is recognised by how little it moves in f64, and is listed by itself. onnxruntime has no convolution
-in f64: there NumPy's run takes its part. `--engine mpi` and `--engine ray` start processes instead of threads.
+Each tensor is compared by its norm, and all of them as one vector; the history by its numbers. In f64 both agree to
+1e-12. In f32 they agree to 1e-6, or differ by rounding alone: then the workers' run is no farther from the run in f64
+than the single one is, by a factor of 2. A parameter whose true gradient is zero, such as the bias of an attention's
+keys, is moved by Adam along rounding errors; it is recognised by how little it moves in f64, and is listed by itself.
+onnxruntime has no convolution in f64: there NumPy's run takes its part. `--engine mpi` and `--engine ray` start
+processes instead of threads.
 """
 
 from __future__ import annotations
