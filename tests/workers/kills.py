@@ -33,7 +33,7 @@ PATHS = ((2, 2), (3, 3), (4, 4), (4, 2, 1), (3, 2, 1), (2, 4, 1))  # the workers
 
 @dataclass
 class Campaign:
-    """The runs in a folder; `seconds` are those of a run that nobody kills, by its backend and number of workers."""
+    """The runs in a folder; `seconds` are the fewest of a run that nobody has killed, by its backend and workers."""
 
     folder: Path
     generator: random.Random
@@ -58,9 +58,11 @@ class Campaign:
         shutil.rmtree(self.folder / "part", ignore_errors=True)
         endings = []
         for workers in path[:-1]:
-            running = self._go_on(backend, workers)
+            started, running = time.monotonic(), self._go_on(backend, workers)
             delay = self.generator.uniform(0.0, 1.0) * self.seconds[backend, workers]
             endings.append(self._send(running, number, delay))
+            if endings == [ENDED_FIRST]:  # a new run, when less else is running on the machine
+                self.seconds[backend, workers] = min(self.seconds[backend, workers], time.monotonic() - started)
         (last,) = path[-1:]
         output, _ = (running := self._go_on(backend, last)).communicate(timeout=LONGEST)
         assert running.returncode == 0, output
