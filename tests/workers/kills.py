@@ -3,7 +3,8 @@
 Each run is resumed until it ends, on as many workers or on fewer: 4, then 2, then 1. Its weights and its history have
 the bits of a run that nobody killed where the number stayed the same, and agree to 1e-6 otherwise. Some workers hang
 (SIGSTOP) instead, which the others notice by `--worker-timeout`. A run counts that the signal ended: by the exit status
-that the launcher has of a killed worker, or by E891 of those that wait for one that hangs. Any other ending is a failure.
+that the launcher has of a killed worker, or by E891 of those that wait for one that hangs. Any other ending is a
+failure.
 """
 
 from __future__ import annotations
