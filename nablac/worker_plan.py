@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 from compiler.byte_sizes import units_of
 from nablac.workloads import RandomSteps, random_steps
 from runtime.charts.lines import Series, line_chart
+from runtime.freed_memory import freed_memory_kept
 from runtime.profiling.grouping import BACKEND_NAMES
 from runtime.profiling.steady import take_turn, warm_up
 from runtime.training.steppers import InPlaceStepper
@@ -192,6 +193,7 @@ class WorkerPlan:
         )
 
 
+@freed_memory_kept()
 def plan_workers(
     title: str, training: Training, asked: Mapping[str, int], workers: int, network: Network, fixed_batch: bool
 ) -> WorkerPlan:

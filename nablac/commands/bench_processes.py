@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -166,6 +166,7 @@ def _serve(job: Job, candidate: Candidate, connection: Connection) -> None:
 
     from compiler.passes.pipeline import pass_settings
     from nablac.commands.output import remember
+    from runtime.freed_memory import freed_memory_kept
     from runtime.observing import watched_by
     from runtime.profiling.session_threads import SessionThreads
 
@@ -173,7 +174,11 @@ def _serve(job: Job, candidate: Candidate, connection: Connection) -> None:
     remember(quiet=True)
     disabled = (candidate.disabled,) if candidate.disabled is not None else ()
     fastest, workload = 0.0, None
-    with suppress(EOFError, OSError), pass_settings(disabled), watched_by(SessionThreads(candidate.threads)):
+    with ExitStack() as stack, suppress(EOFError, OSError):
+        stack.enter_context(pass_settings(disabled))
+        stack.enter_context(watched_by(SessionThreads(candidate.threads)))
+        if job.as_step:
+            stack.enter_context(freed_memory_kept())  # as in a training
         while True:
             task = connection.recv()
             try:

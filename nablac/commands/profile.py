@@ -60,6 +60,7 @@ def command(
       nablac profile mlp
     """
     from nablac.workloads import training_steps
+    from runtime.freed_memory import freed_memory_kept
     from runtime.outputs import check_output
     from runtime.profiling.profiler import profile
 
@@ -68,7 +69,8 @@ def command(
         check_suffix(report, "HTML")
     if as_step:
         training = set_up_step(options, seed_of_step(options))
-        measured = profile(lambda: training_steps(training, sizes), runs)
+        with freed_memory_kept():  # as in a training
+            measured = profile(lambda: training_steps(training, sizes), runs)
     else:
         model = set_up_model(options)
         measured = profile(lambda: model.workload(sizes), runs)

@@ -16,6 +16,7 @@ import numpy as np
 from compiler.model_spec import RATE, SEED, STEP
 from compiler.training.data_parallel import EXAMPLES
 from runtime.data.batches import Batches
+from runtime.freed_memory import freed_memory_kept
 from runtime.initialization import key
 from runtime.training.checkpoints import BEST, Position, newest_checkpoint, save_checkpoint, write_state
 from runtime.training.means import Means
@@ -113,6 +114,7 @@ class Loop:
         """The number of batches in an epoch."""
         return self._count(self.training)
 
+    @freed_memory_kept()
     def run(self) -> None:
         """Train for all epochs, or until something ends it sooner: see `ending`.
 

@@ -76,7 +76,7 @@ def test_workers_are_counted_by_powers_of_two() -> None:
 def test_bytes_are_those_of_the_gradients_and_a_few_scalars() -> None:
     training = Training(text_source(TEXT), Options())
     sizes = {"batch": 16}
-    # In f64, the sum of the errors; the gradients; the loop's own.
+    # In f64, the sum of the errors; the gradients; the loop's own two numbers.
     assert sorted(messages_of_step(training, sizes, 2)) == [8, 16, 4 * WEIGHTS]
     memory = memory_of_worker(training, sizes, 4 * WEIGHTS)
     assert (memory.weights, memory.gradients, memory.optimizer) == (4 * WEIGHTS, 4 * WEIGHTS, 2 * 4 * WEIGHTS)

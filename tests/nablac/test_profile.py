@@ -163,6 +163,8 @@ def test_a_fault_in_the_process_of_a_row_is_shown_as_one() -> None:
 class BrokenJob:
     """A job with a fault of the program, not of the user."""
 
+    as_step = False
+
     def build(self, candidate: Candidate) -> Any:
         raise AssertionError("broken")
 

@@ -64,6 +64,7 @@ ARGUMENTS = {
     "draw": ("line.model", "-o", "line.svg"),
     "verify": ("line.model",),
     "profile": ("line.model", "--train", "--backend", "ort", "--runs", "2", "--report", "page.html"),
+    "plan": ("line.model", "--workers", "2", "-o", "plan.svg"),
     "bench": ("line.model", "--rounds", "2", "--threads", "1", "--form", "as compiled"),
     "explain": ("E303",),
     "doctor": (),

@@ -1,10 +1,11 @@
 """`python -m tests.workers.equality`: what 2 and 4 workers learn in 50 steps, against one with the whole batch.
 
-Each tensor is compared by its norm, the history by its numbers. In f64 both agree to 1e-12. In f32 they agree to 1e-6,
-or differ by rounding alone: then the workers' run is no farther from the run in f64 than the single one is, by a
-factor of 2. A parameter whose true gradient is zero, such as the bias of an attention's keys, is moved by Adam along
-rounding errors; it is recognised by how little it moves in f64, and is listed by itself. onnxruntime has no convolution
-in f64: there NumPy's run takes its part. `--mpi` starts processes instead of threads.
+Each tensor is compared by its norm, and all of them as one vector; the history by its numbers. In f64 both agree to
+1e-12. In f32 they agree to 1e-6, or differ by rounding alone: then the workers' run is no farther from the run in f64
+than the single one is, by a factor of 2. A parameter whose true gradient is zero, such as the bias of an attention's
+keys, is moved by Adam along rounding errors; it is recognised by how little it moves in f64, and is listed by itself.
+onnxruntime has no convolution in f64: there NumPy's run takes its part. `--engine mpi` and `--engine ray` start
+processes instead of threads.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from runtime.training.training_run import Training
 from runtime.workers.collective import Collective
 from tests.models import text_source
 from tests.workers.launching import ENVIRONMENT, command
+from tests.workers.ray_actors import run_on_ray
 from tests.workers.threads import run_in_threads
 
 BATCH, STEPS, EPOCHS = 16, 50, 5
@@ -93,10 +96,13 @@ def trained(model: str, backend: str, dtype: str, collective: Collective | None)
     return {path: array.copy() for path, array in loop.stepper.state().items()}, loop.position.history
 
 
-def joined(model: str, backend: str, dtype: str, workers: int, mpi: bool) -> Result:
+def joined(model: str, backend: str, dtype: str, workers: int, engine: str) -> Result:
     """The same by several workers, of which the first one's are returned."""
-    if not mpi:
-        return run_in_threads(workers, lambda collective: trained(model, backend, dtype, collective), 600.0)[0]
+    work = partial(trained, model, backend, dtype)
+    if engine == "threads":
+        return run_in_threads(workers, work, 600.0)[0]
+    if engine == "ray":
+        return run_on_ray(workers, work)[0]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "result.npz"
         launcher = command(workers)[: command(workers).index(sys.executable)]
@@ -111,14 +117,22 @@ def joined(model: str, backend: str, dtype: str, workers: int, mpi: bool) -> Res
 
 
 def worker(model: str, backend: str, dtype: str, file: str) -> None:
-    """What each process of `--mpi` does."""
+    """What each process under `mpirun` does."""
     from runtime.workers.mpi import MpiCollective
 
     collective = MpiCollective(600.0, lambda seconds: None)
     state, history = trained(model, backend, dtype, collective)
     if collective.rank == 0:
-        columns = {f"history|{name}": np.array(values) for name, values in history.items()}
-        np.savez(file, **{f"state|{path}": array for path, array in state.items()}, **columns)
+        arrays: dict[str, Any] = {f"state|{path}": array for path, array in state.items()}
+        arrays |= {f"history|{name}": np.array(values) for name, values in history.items()}
+        np.savez(file, **arrays)
+
+
+def whole_distance(result: Result, other: Result, paths: list[str]) -> float:
+    """The relative difference of all tensors as one vector."""
+    state, other_state = ({path: one[0][path].astype(np.float64) for path in paths} for one in (result, other))
+    squares = [np.sum((state[path] - other_state[path]) ** 2) for path in paths]
+    return float(np.sqrt(sum(squares) / sum(np.sum(other_state[path] ** 2) for path in paths)))
 
 
 def distance(result: Result, other: Result, paths: list[str]) -> tuple[float, str]:
@@ -142,19 +156,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="*", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--workers", nargs="*", type=int, default=[2, 4])
-    parser.add_argument("--mpi", action="store_true", help="processes, by mpirun")
+    parser.add_argument("--engine", choices=("threads", "mpi", "ray"), default="threads")
     options = parser.parse_args()
     failures = 0
-    print("| | workers | f64, against one | f32, against one | f32 of workers, against f64 | f32 of one, against f64 |")
-    print("|---|---|---|---|---|---|")
+    against = ("f64, against one", "f32, against one", "f32 of workers, against f64", "f32 of one, against f64")
+    print(f"| | workers | {' | '.join(against)} | all f32 weights as one vector, against one |")
+    print("|---|---|---|---|---|---|---|")
     for model in options.models:
         for backend in ("numpy", "ort"):
-            failures += sum(not fine for fine in compare(model, backend, options.workers, options.mpi))
+            failures += sum(not fine for fine in compare(model, backend, options.workers, options.engine))
     print(f"{failures} rows differ")
     return 1 if failures else 0
 
 
-def compare(model: str, backend: str, numbers: list[int], mpi: bool) -> Iterator[bool]:
+def compare(model: str, backend: str, numbers: list[int], engine: str) -> Iterator[bool]:
     """Print a row for each number of workers; whether each is as it should be."""
     dtypes = ["f32"] if (model, backend) == NO_F64 else ["f64", "f32"]
     alone = {dtype: trained(model, backend, dtype, None) for dtype in dtypes}
@@ -162,7 +177,7 @@ def compare(model: str, backend: str, numbers: list[int], mpi: bool) -> Iterator
     moves, still = _moving(model, exact)
     own = distance(alone["f32"], exact, moves)
     for workers in numbers:
-        shared = {dtype: joined(model, backend, dtype, workers, mpi) for dtype in dtypes}
+        shared = {dtype: joined(model, backend, dtype, workers, engine) for dtype in dtypes}
         differences = {dtype: distance(shared[dtype], alone[dtype], moves) for dtype in dtypes}
         theirs = distance(shared["f32"], exact, moves)
         fine = all(differences[dtype][0] <= LIMITS[dtype] for dtype in dtypes)
@@ -170,10 +185,12 @@ def compare(model: str, backend: str, numbers: list[int], mpi: bool) -> Iterator
         shown = {"f64": ("", ""), **{dtype: (f"{number:.1e}", name) for dtype, (number, name) in differences.items()}}
         cells = [*shown.values(), *((f"{number:.1e}", name) for number, name in (theirs, own))]
         ending = "" if fine else " rounding alone" if rounding else " DIFFERENT"
-        print(f"| {model}, {backend} | {workers} | {' | '.join(map(' '.join, cells))} |{ending}", flush=True)
+        whole = whole_distance(shared["f32"], alone["f32"], moves)
+        shown_cells = " | ".join(map(" ".join, cells))
+        print(f"| {model}, {backend} | {workers} | {shown_cells} | {whole:.1e} |{ending}", flush=True)
         for path in still:
             most = float(np.max(np.abs(shared["f32"][0][path] - alone["f32"][0][path])))
-            print(f"|   `{path}`, true gradient zero | {workers} | | {most:.1e} absolute | | |", flush=True)
+            print(f"|   `{path}`, true gradient zero | {workers} | | {most:.1e} absolute | | | |", flush=True)
         yield fine or rounding
 
 

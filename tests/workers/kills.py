@@ -2,7 +2,9 @@
 
 Each run is resumed until it ends, on as many workers or on fewer: 4, then 2, then 1. Its weights and its history have
 the bits of a run that nobody killed where the number stayed the same, and agree to 1e-6 otherwise. Some workers hang
-(SIGSTOP) instead, which the others notice by `--worker-timeout`.
+(SIGSTOP) instead, which the others notice by `--worker-timeout`. A run counts that the signal ended: by the exit status
+that the launcher has of a killed worker, or by E891 of those that wait for one that hangs. Any other ending is a
+failure.
 """
 
 from __future__ import annotations
@@ -25,12 +27,14 @@ EPOCHS = "12"
 TOLERANCE = 1e-6
 LONGEST = 600.0  # seconds that a run may take, also on a busy machine
 BACKENDS = ("numpy", "ort")
+KILLED = 128 + signal.SIGKILL  # the exit status of a launcher
+ENDED_FIRST = "ended first"
 PATHS = ((2, 2), (3, 3), (4, 4), (4, 2, 1), (3, 2, 1), (2, 4, 1))  # the workers of a run, and of its resumed ones
 
 
 @dataclass
 class Campaign:
-    """The runs in a folder; `seconds` are those of a run that nobody kills, by its backend and number of workers."""
+    """The runs in a folder; `seconds` are the fewest of a run that nobody has killed, by its backend and workers."""
 
     folder: Path
     generator: random.Random
@@ -50,14 +54,16 @@ class Campaign:
         assert running.returncode == 0, output
         self.seconds[backend, workers] = time.monotonic() - started
 
-    def disturb(self, backend: str, path: tuple[int, ...], number: int) -> list[str]:
+    def disturb(self, backend: str, path: tuple[int, ...], number: signal.Signals) -> list[str]:
         """What became of a run on the workers of `path`, of which all but the last are sent a signal."""
         shutil.rmtree(self.folder / "part", ignore_errors=True)
         endings = []
         for workers in path[:-1]:
-            running = self._go_on(backend, workers)
+            started, running = time.monotonic(), self._go_on(backend, workers)
             delay = self.generator.uniform(0.0, 1.0) * self.seconds[backend, workers]
             endings.append(self._send(running, number, delay))
+            if endings == [ENDED_FIRST]:  # a new run, when less else is running on the machine
+                self.seconds[backend, workers] = min(self.seconds[backend, workers], time.monotonic() - started)
         (last,) = path[-1:]
         output, _ = (running := self._go_on(backend, last)).communicate(timeout=LONGEST)
         assert running.returncode == 0, output
@@ -72,8 +78,8 @@ class Campaign:
             return begin(self.folder, workers, "--resume", "part", "-q", *timeout)
         return begin(self.folder, workers, *self.arguments(backend, workers), "-o", "part", *timeout)
 
-    def _send(self, running: subprocess.Popen[str], number: int, delay: float) -> str:
-        """What a run ended by after a signal to a random worker; AssertionError where it does not end."""
+    def _send(self, running: subprocess.Popen[str], number: signal.Signals, delay: float) -> str:
+        """The name of the signal to a random worker that ended a run, or ENDED_FIRST; AssertionError otherwise."""
         time.sleep(delay)
         while number == signal.SIGSTOP and running.poll() is None and not (self.folder / "part").exists():
             time.sleep(0.02)  # MPI itself starts without a time limit
@@ -93,7 +99,11 @@ class Campaign:
             running.kill()
             raise AssertionError(f"the run has not ended {LONGEST:g} s after a signal") from None
         assert "Traceback" not in output and output.count("error[") <= 1, output
-        return "ended first" if running.returncode == 0 else "E891" if "error[E891]" in output else "ended"
+        if running.returncode == 0:
+            return ENDED_FIRST
+        is_signal = "error[E891]" in output if number == signal.SIGSTOP else running.returncode == KILLED
+        assert workers and is_signal, f"exit status {running.returncode} without a signal:\n{output}"
+        return number.name
 
 
 def main() -> int:
@@ -115,6 +125,7 @@ def main() -> int:
             while sent < wanted:
                 backend, path = BACKENDS[runs % 2], PATHS[runs // 2 % len(PATHS)]
                 runs += 1
+                started = time.monotonic()
                 try:
                     endings = campaign.disturb(backend, path, number)
                 except AssertionError as error:
@@ -122,8 +133,12 @@ def main() -> int:
                     sent += 1
                     print(f"{number.name} {backend} {path}: LOST: {error}", flush=True)
                     continue
-                sent += sum(ending != "ended first" for ending in endings)
-                print(f"{number.name} {sent}: {backend} on {path} workers: {', '.join(endings)}", flush=True)
+                sent += sum(ending != ENDED_FIRST for ending in endings)
+                print(
+                    f"{number.name} {sent}: {backend} on {path} workers: {', '.join(endings)}"
+                    f" ({time.monotonic() - started:.0f} s)",
+                    flush=True,
+                )
     print(f"{failures} runs lost or different")
     return 1 if failures else 0
 
