@@ -8,24 +8,14 @@ from collections.abc import Mapping
 from runtime.thread_limits import processors
 
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")  # of Open MPI, MPICH and Intel MPI, MVAPICH
-_LOCAL_SIZES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "MV2_COMM_WORLD_LOCAL_SIZE")
 
 
 def launched_workers(environment: Mapping[str, str] = os.environ) -> int:
     """The number of workers that a launcher has started; 1 without one."""
-    return _number(environment, _SIZES)
-
-
-def local_workers(environment: Mapping[str, str] = os.environ) -> int:
-    """The number of them on this machine."""
-    return _number(environment, _LOCAL_SIZES)
+    text = next((environment[name] for name in _SIZES if name in environment), "1")
+    return max(1, int(text)) if text.isdigit() else 1
 
 
 def threads_of_worker(workers: int) -> int:
     """The threads of each of the workers that share this machine's processors."""
     return max(1, processors() // workers)
-
-
-def _number(environment: Mapping[str, str], names: tuple[str, ...]) -> int:
-    text = next((environment[name] for name in names if name in environment), "1")
-    return max(1, int(text)) if text.isdigit() else 1
