@@ -5,13 +5,15 @@
 
 For each case: the nodes on the device and elsewhere; the losses of five training steps and the output of inference
 beside NumPy's on the CPU; the bits of draws; the time of a step and of a call beside PyTorch's, eager and compiled,
-with the same weights, in f32 without TF32 on both sides. Cases that no longer fit into the time are named. The exit
+with the same weights, in f32 without TF32 on both sides. The first case is also trained with its losses read together,
+and as a worker. Cases that no longer fit into the time are named. The exit
 status is 1 if a result differs.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import time
@@ -27,6 +29,7 @@ from benchmarks.cases import CASES
 from benchmarks.models import Case
 from benchmarks.our_graphs import source_of
 from compiler.graph import Graph
+from compiler.model_spec import FIRST, WHOLE
 from compiler.onnx.exporter import export
 from compiler.operators.leaves import Input
 from compiler.operators.random import FoldKey, RandomUniform
@@ -37,11 +40,12 @@ from grammar.diagnostics import NablacError
 from runtime.backends import device_named
 from runtime.numpy_executor import run as run_numpy
 from runtime.onnx_session import OnnxRunner
-from runtime.training.device_stepper import DeviceStepper
+from runtime.training.device_stepper import READ_EVERY, DeviceStepper
 from runtime.training.memory_budget import known_sizes
 from runtime.training.run_options import Options
 from runtime.training.steppers import NumpyStepper, StepperSetup
 from runtime.training.training_run import Training
+from runtime.workers.collective import By
 
 LONGEST = 480.0  # seconds
 SMALL = ("mlp small", "lstm small", "transformer small")
@@ -51,7 +55,7 @@ TOLERANCE = 2e-3  # relative, of losses after some steps: kernels add up in othe
 Row = dict[str, Any]
 
 
-def steppers(case: Case, device: str) -> tuple[DeviceStepper, NumpyStepper, dict[str, np.ndarray]]:
+def steppers(case: Case, device: str, read_every: int = 1) -> tuple[DeviceStepper, NumpyStepper, dict[str, np.ndarray]]:
     """A stepper on the device, one of NumPy's, and the initial state of both."""
     feeds, built, state = case.feeds(np.random.default_rng(0)), [], {}
     for backend in ("ort", "numpy"):
@@ -61,7 +65,7 @@ def steppers(case: Case, device: str) -> tuple[DeviceStepper, NumpyStepper, dict
         state = training.first_state()
         copied = {path: array.copy() for path, array in state.items()}
         setup = StepperSetup(training.step_graph, training.loss_graph, copied, training.step.averages)
-        built.append(DeviceStepper(setup, device) if backend == "ort" else NumpyStepper(setup))
+        built.append(DeviceStepper(setup, device, read_every) if backend == "ort" else NumpyStepper(setup))
     return built[0], built[1], state  # type: ignore[return-value]
 
 
@@ -113,7 +117,7 @@ def check_case(name: str, device: str, seconds: float) -> Row:
     losses = [
         [each.step(numbered(feeds, number))["loss"] for number in range(1, STEPS + 1)] for each in (ours, reference)
     ]
-    worst = max(abs(a - b) / max(abs(b), 1e-3) for a, b in zip(*losses, strict=True))
+    worst = worst_of(*losses)
     row: Row = {"case": name, "nodes": placed(ours.runner), "worst loss": worst, "same": worst <= TOLERANCE}
     count = STEPS
 
@@ -137,6 +141,65 @@ def check_case(name: str, device: str, seconds: float) -> Row:
         except Exception as error:  # PyTorch may be missing, without CUDA, or without a compiler
             row[f"no {variant}"] = f"{type(error).__name__}: {error}".splitlines()[0][:120]
     return row
+
+
+def check_reads(name: str, device: str, seconds: float) -> Row:
+    """Losses that are read together beside those that are read one by one, and the time of a step of each."""
+    case = CASES[name]()
+    feeds, losses = case.feeds(np.random.default_rng(0)), []
+    row: Row = {"case": f"{name}, losses of {READ_EVERY} steps read together"}
+    for read_every in (1, READ_EVERY):
+        stepper, _, _ = steppers(case, device, read_every)
+
+        def steps(stepper: DeviceStepper = stepper) -> list[float]:
+            results = []
+            for number in range(stepper.steps + 1, stepper.steps + READ_EVERY + 1):
+                stepper.begin(numbered(feeds, number))
+                if stepper.read_every == 1 or number % READ_EVERY == 0:
+                    results += stepper.read()
+            return [result["loss"] for result in results]
+
+        losses.append(steps() + steps())
+        row[f"step, {read_every}"] = round(milliseconds(steps, seconds) / READ_EVERY, 3)
+    row["same bits"] = losses[0] == losses[1]  # kernels that add up in any order may differ from run to run
+    return row | {"same": worst_of(*losses) <= TOLERANCE}
+
+
+class Alone:
+    """A collective of one worker."""
+
+    rank = local_rank = 0
+    size = local_size = 1
+
+    def reduce(self, array: np.ndarray, by: By) -> None:
+        """Nothing is to be added."""
+
+    def gather(self, item: Any) -> list[Any]:
+        """The item."""
+        return [item]
+
+
+def check_worker(name: str, device: str, seconds: float) -> Row:
+    """A step of a worker, whose state is in the memory of the CPU, beside NumPy's."""
+    case, built = CASES[name](), []
+    feeds = case.feeds(np.random.default_rng(0))
+    count = len(feeds["t"])
+    for backend, on in (("ort", device), ("numpy", "cpu")):
+        options = Options(backend=backend, device=on, batch=count)
+        training = Training(source_of(case), options=options, collective=Alone())
+        training.sizes = known_sizes(loss_graph(training.elaborated), count, feeds)
+        built.append(training.stepper(training.first_state()))
+    shared = {**feeds, FIRST: np.array(0), WHOLE: np.array(count)}
+    losses = [[each.step(numbered(shared, number))["loss"] for number in range(1, STEPS + 1)] for each in built]
+    row: Row = {"case": f"{name}, as a worker", "worst loss": worst_of(*losses)}
+    numbers = itertools.count(STEPS + 1)
+    row["step"] = milliseconds(lambda: built[0].step(numbered(shared, next(numbers))), seconds)
+    return row | {"same": row["worst loss"] <= TOLERANCE}
+
+
+def worst_of(losses: list[float], others: list[float]) -> float:
+    """The largest relative difference of two lists."""
+    return max(abs(a - b) / max(abs(b), 1e-3) for a, b in zip(losses, others, strict=True))
 
 
 def of_torch(
@@ -184,13 +247,15 @@ def rows(device: str, names: tuple[str, ...], longest: float, seconds: float) ->
     """A row for the draws and for each case, while there is time: a case is expected to take as long as the longest."""
     ends, slowest = time.monotonic() + longest, 0.0
     yield check_draws(device)
-    for name in names:
+    checks = [(check_case, name) for name in names]
+    checks[1:1] = [(check_reads, names[0]), (check_worker, names[0])]
+    for check, name in checks:
         began = time.monotonic()
         if began + 1.5 * slowest > ends:
             yield {"case": name, "skipped": "no time is left"}
             continue
         try:
-            yield check_case(name, device, seconds)
+            yield check(name, device, seconds)
         except NablacError as error:  # the other cases tell more
             yield {"case": name, "same": False, "failed": str(error)}
         slowest = max(slowest, time.monotonic() - began)

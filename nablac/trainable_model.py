@@ -66,6 +66,7 @@ class TrainableModel(ModelViews):
         keep: int = 3,
         memory_budget: int | str | None = None,
         precision: str | None = None,
+        read_every: int | None = None,
         **unknown: Never,
     ) -> History:
         """Train as the train block specifies, on its data or on arrays by input and target name.
@@ -106,6 +107,7 @@ class TrainableModel(ModelViews):
             "keep": plain(keep),
             "memory_budget": plain(memory_budget),
             "precision": precision,
+            "read_every": plain(read_every),
         }
         training = self._training_on(data, options_of(options), drawn_anew=True)
         names = ("validation", "seed", "overfit", "skip_broken")

@@ -6,6 +6,7 @@ import ctypes
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from runtime.thread_limits import asked_threads
 
 if TYPE_CHECKING:
     import onnx
-    from onnxruntime import IOBinding, OrtValue
+    from onnxruntime import IOBinding, OrtValue, RunOptions
 
     from compiler.types import Array
 
@@ -194,11 +195,19 @@ class OnnxRunner:
 
     def value(self, array: Array) -> OrtValue:
         """An array on the runner's device."""
+        return self._value(array, self.device)
+
+    def host_value(self, array: Array) -> OrtValue:
+        """An array in the memory of the CPU, without a copy where it is contiguous."""
+        return self._value(array, Device("cpu"))
+
+    @staticmethod
+    def _value(array: Array, device: Device) -> OrtValue:
         from onnxruntime import OrtValue
 
         if array.dtype.name == "bfloat16":  # onnxruntime takes the bits, but not NumPy's extension type
             return OrtValue.ortvalue_from_numpy_with_onnx_type(np.require(array, requirements="C").view(np.uint16), 16)
-        return OrtValue.ortvalue_from_numpy(np.require(array, requirements="C"), self.device.kind, self.device.number)
+        return OrtValue.ortvalue_from_numpy(np.require(array, requirements="C"), device.kind, device.number)
 
     def empty(self, like: OrtValue) -> OrtValue:
         """A value on the runner's device, of the shape and type of another, with undefined content."""
@@ -230,10 +239,13 @@ class OnnxRunner:
         self.run_binding(binding)
         return dict(zip(names, binding.get_outputs(), strict=True))
 
-    def run_binding(self, binding: IOBinding) -> None:
-        """Run on values that are bound; NablacError for data that an operator refuses."""
+    def run_binding(self, binding: IOBinding, waits: bool = True) -> None:
+        """Run on values that are bound; NablacError for data that an operator refuses.
+
+        Unless it `waits`, a device may still compute when this returns: its `synchronize_outputs` waits for all runs.
+        """
         try:
-            self.session.run_with_iobinding(binding)
+            self.session.run_with_iobinding(binding, None if waits else _without_waiting())
         except Exception as error:  # as above
             message = "onnxruntime failed while running the model"
             raise self._refused(codes.E806, message, error, StoppedByData) from error
@@ -318,6 +330,16 @@ def has_statistics(model: onnx.ModelProto) -> bool:
     the run then fails, since an input of the next node is missing (1.31).
     """
     return any(node.op_type == "LayerNormalization" and any(node.output[1:]) for node in _nodes(model.graph))
+
+
+@cache
+def _without_waiting() -> RunOptions:
+    from onnxruntime import RunOptions
+
+    options = RunOptions()
+    options.log_severity_level = _QUIET
+    options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+    return options
 
 
 def _providers(device: Device) -> list[Any]:

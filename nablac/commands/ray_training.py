@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ class RayTraining:
     workers: int
     timeout: float  # seconds in which a worker has to answer
     threads: int = 1  # processors for each
+    gpus: int = 0  # for each
     address: str | None = None
     elastic: bool = False
     folder: Path | None = None  # of a run that is continued
@@ -59,7 +59,7 @@ def watch_training(training: RayTraining) -> int:
         folder, seen = training.folder, _checkpoints(training.folder)
         while True:
             try:
-                with _workers(cluster, size, training.threads) as workers:
+                with _workers(cluster, size, training) as workers:
                     return _watch(workers, arguments, training.timeout)
             except _Lost as lost:
                 reason, folder = str(lost), lost.folder or folder
@@ -69,9 +69,9 @@ def watch_training(training: RayTraining) -> int:
                 raise _lost_worker(reason, folder)
             if restarts > _RESTARTS:
                 raise _lost_worker(f"{reason}, as after {_RESTARTS} restarts since the last checkpoint", folder)
-            size = min(cluster.free_cpus // training.threads, training.workers)
+            size = min(training.workers, *(free // each for _, each, free, _ in _needs(cluster, training)))
             if not size:
-                raise _lost_worker(f"{reason}, and the cluster has no processor for another", folder)
+                raise _lost_worker(f"{reason}, and the cluster has no processor or GPU for another", folder)
             again = "continues from its last checkpoint" if folder is not None else "starts again"
             note(f"{reason}: the run {again} with {f'{size} workers' if size > 1 else 'one worker'}")
             arguments = training.resumed(folder) if folder is not None else arguments
@@ -87,13 +87,22 @@ def _lost_worker(reason: str, folder: Path | None) -> NablacError:
 
 def require_processors(cluster: Cluster, training: RayTraining) -> None:
     """NablacError where the cluster cannot run all workers at once."""
-    needed, whose = training.workers * training.threads, "this machine" if cluster.is_own else "the cluster"
+    whose = "this machine" if cluster.is_own else "the cluster"
     each = f" with {training.threads} threads each" if training.threads > 1 else ""
-    if cluster.free_cpus < needed:
-        used = f", {cluster.cpus - cluster.free_cpus} of them in use" if cluster.free_cpus < cluster.cpus else ""
-        message = f"{training.workers} workers{each} need {needed} processors, and {whose} has {cluster.cpus}{used}"
-        hint = "start fewer, or `ray start --num-cpus` says how many a machine lends"
-        raise NablacError(Diagnostic(codes.E893, message, place="--workers", hint=hint))
+    for what, own, free, lent in _needs(cluster, training):
+        if free < (needed := training.workers * own):
+            used = f", {lent - free} of them in use" if free < lent else ""
+            message = f"{training.workers} workers{each} need {needed} {what}, and {whose} has {lent}{used}"
+            option = "--num-cpus" if what == "processors" else "--num-gpus"
+            hint = f"start fewer, or `ray start {option}` says how many a machine lends"
+            raise NablacError(Diagnostic(codes.E893, message, place="--workers", hint=hint))
+
+
+def _needs(cluster: Cluster, training: RayTraining) -> Iterator[tuple[str, int, int, int]]:
+    """What workers need: its name, how much of it each, how much is free, and how much there is."""
+    yield "processors", training.threads, cluster.free_cpus, cluster.cpus
+    if training.gpus:
+        yield "GPUs", training.gpus, cluster.free_gpus, cluster.gpus
 
 
 def _checkpoints(folder: Path | None) -> set[str]:
@@ -102,11 +111,12 @@ def _checkpoints(folder: Path | None) -> set[str]:
 
 
 @contextmanager
-def _workers(cluster: Cluster, size: int, threads: int) -> Iterator[list[Any]]:
+def _workers(cluster: Cluster, size: int, training: RayTraining) -> Iterator[list[Any]]:
     """The actors of the workers, which end with the block; after an error only when their processes have ended."""
     ray = require_ray()
     groups = {EXCHANGE: size, WATCH: 2}
-    actor = ray.remote(num_cpus=threads, max_restarts=0, concurrency_groups=groups)(TrainingWorker)
+    needs = {"num_cpus": training.threads, "num_gpus": training.gpus}
+    actor = ray.remote(**needs, max_restarts=0, concurrency_groups=groups)(TrainingWorker)
     free = cluster.free_cpus
     workers = [actor.remote(size) for _ in range(size)]
     failed = True
@@ -142,9 +152,10 @@ def _tasks(workers: list[Any], arguments: list[str], timeout: float) -> list[Tas
         if not has_folder:
             message, hint = f"the machine {name} has no folder {folder}", "start in a folder that all machines share"
             raise NablacError(Diagnostic(codes.E890, message, hint=hint))
-    sizes = Counter(node for node, _ in machines)
+    nodes = [node for node, _ in machines]
     terminal = Terminal.present()
-    return [Task(rank, arguments, sizes[node], timeout, terminal) for rank, (node, _) in enumerate(machines)]
+    local = [(nodes[:rank].count(node), nodes.count(node)) for rank, node in enumerate(nodes)]
+    return [Task(rank, arguments, own, timeout, terminal) for rank, own in enumerate(local)]
 
 
 def _watch(workers: list[Any], arguments: list[str], timeout: float) -> int:

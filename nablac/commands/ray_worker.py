@@ -52,7 +52,7 @@ class Task:
 
     rank: int
     arguments: list[str]  # of `nablac`
-    local_size: int  # the workers on its machine
+    local: tuple[int, int]  # its rank among the workers on its machine, and how many they are
     timeout: float  # seconds in which the others have to answer
     terminal: Terminal
 
@@ -100,7 +100,7 @@ class TrainingWorker:
         from nablac.commands import main
         from nablac.commands.worker_processes import joined
 
-        collective = RayCollective(task.rank, peers, self._exchange, task.local_size, task.timeout, self._run_begun)
+        collective = RayCollective(task.rank, peers, self._exchange, task.local, task.timeout, self._run_begun)
         sys.argv = ["nablac", *task.arguments]
         os.environ.update(task.terminal.variables)
         status = 1

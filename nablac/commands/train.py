@@ -87,6 +87,12 @@ class TrainJson(TypedDict):
 @memory_budget_option
 @precision_option
 @click.option(
+    "--read-every",
+    type=whole_number("read_every"),
+    metavar="N",
+    help="Read the losses of N steps on cuda together, so that it need not wait for each.  [default: 10]",
+)
+@click.option(
     "--track",
     "trackers",
     multiple=True,
@@ -119,6 +125,7 @@ def command(
     keep: int,
     memory_budget: int | None,
     precision: str | None,
+    read_every: int | None,
     trackers: tuple[str, ...],
     jit: bool | None,
     shared: WorkerOptions,
@@ -170,12 +177,14 @@ def command(
         keep=keep,
         memory_budget=memory_budget,
         precision=precision,
+        read_every=read_every,
         threads=asked_threads() if was_given("threads") else None,
         sync_batch_norm=shared.sync_batch_norm,
         overlap=shared.overlap,
     )
     if shared.starts_workers:
-        return train_on_ray(shared, max_time, trackers, resume)
+        device = model.device if resume is None else read_run(resume).record.choices.device
+        return train_on_ray(shared, max_time, trackers, resume, device)
     workers = connect(shared.worker_timeout)
     speaks = workers is None or workers.rank == 0
     quiet = quiet or not speaks

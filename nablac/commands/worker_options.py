@@ -59,9 +59,12 @@ class WorkerOptions:
 
 
 def train_on_ray(
-    options: WorkerOptions, max_minutes: float | None, trackers: tuple[str, ...], resume: Path | None
+    options: WorkerOptions, max_minutes: float | None, trackers: tuple[str, ...], resume: Path | None, device: str
 ) -> int:
-    """Train with workers on Ray; they run this command again, and continue its run when some of them are lost."""
+    """Train with workers on Ray; they run this command again, and continue its run when some of them are lost.
+
+    With the `device` "cuda" each has a GPU of its own.
+    """
     from nablac.commands.ray_training import RayTraining, watch_training
     from runtime.thread_limits import asked_threads
 
@@ -82,7 +85,7 @@ def train_on_ray(
     threads = asked_threads() if was_given("threads") else None
     return watch_training(
         RayTraining(
-            sys.argv[1:], resumed, options.workers or 1, options.worker_timeout, threads or 1,
+            sys.argv[1:], resumed, options.workers or 1, options.worker_timeout, threads or 1, int(device != "cpu"),
             options.address or os.environ.get("RAY_ADDRESS"), options.elastic, resume,
         )
     )  # fmt: skip

@@ -21,6 +21,7 @@ from runtime.initialization import key
 from runtime.training.checkpoints import BEST, Position, newest_checkpoint, save_checkpoint, write_state
 from runtime.training.means import Means
 from runtime.training.not_finite import NotFinite, ReplayedStep, non_finite_paths
+from runtime.training.pending_steps import Begun, PendingSteps
 from runtime.workers.collective import By
 
 if TYPE_CHECKING:
@@ -133,27 +134,36 @@ class Loop:
 
     def _run_epoch(self, started: float) -> bool:
         """Run the rest of an epoch; returns whether it was finished."""
-        position, batches = self.position, self.batches
+        position, batches, pending = self.position, self.batches, PendingSteps(self.stepper)
         for batch in _first(self.training.epoch(position.epoch, position.batch), batches - position.batch):
             step = self.next_step(position.step, position.batch)
-            outputs = self.stepper.step({**batch, **self.feeds(step, position.rate)})
-            if not math.isfinite(outputs["loss"]):
-                raise NotFinite(f"the loss is {outputs['loss']}", position)
+            begun = Begun(position.step, position.batch, _examples(batch))
+            pending.begin({**batch, **self.feeds(step, position.rate)}, begun)
             position.step = step
             position.batch += 1
-            self.measured.add(position.sums, outputs, int(outputs.get(EXAMPLES) or _examples(batch)))
-            self.events.batch(position, batches, self.measured.of(position.sums))
+            if pending.is_full or position.batch == batches:
+                self._measure(pending)
             if self.stop():
                 self.ending = Ending.INTERRUPTED
             elif self.settings.max_seconds is not None and time.monotonic() - started > self.settings.max_seconds:
                 self.ending = Ending.TIME_UP
             is_due = self._agree(time.monotonic() - self._saved > self.settings.checkpoint_seconds)
+            if self.ending is not None or is_due:
+                self._measure(pending)
+                self.save(self._finite_state())
             if self.ending is not None:
-                self.save(self._finite_state())
                 return False
-            if is_due:
-                self.save(self._finite_state())
         return True
+
+    def _measure(self, pending: PendingSteps) -> None:
+        """Add the results of the steps that have not been read; raises NotFinite for a loss that is not finite."""
+        position, batches = self.position, self.batches
+        for begun, outputs in pending.read():
+            if not math.isfinite(outputs["loss"]):
+                position.step, position.batch = begun.step, begun.batch  # later steps have begun on a device
+                raise NotFinite(f"the loss is {outputs['loss']}", position)
+            self.measured.add(position.sums, outputs, int(outputs.get(EXAMPLES) or begun.examples))
+            self.events.batch(replace(position, batch=begun.batch + 1), batches, self.measured.of(position.sums))
 
     def _finish_epoch(self, seconds: float) -> None:
         position, state = self.position, self._finite_state()

@@ -33,12 +33,10 @@ def settings_of(spec: TrainingSpec, options: Options, seed: int) -> Settings:
     )
 
 
-def check_shared(step: TrainingStep, options: Options, memory_budget: int | None, workers: int) -> None:
+def check_shared(step: TrainingStep, memory_budget: int | None, workers: int) -> None:
     """NablacError for a step that several workers cannot share."""
     refused = None
-    if options.device != "cpu":
-        refused = f"`--device {options.device}`"
-    elif memory_budget is not None:
+    if memory_budget is not None:
         refused = "a memory budget"
     elif step.split is None:
         refused = "an update that reads the batch"

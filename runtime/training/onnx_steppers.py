@@ -12,6 +12,7 @@ from compiler.graph import Graph
 from compiler.onnx.exporter import export
 from compiler.onnx.output_names import end_names
 from compiler.targets import LOWEST_OPSET, ORT_CPU, Target
+from runtime.backends import device_named
 from runtime.initialization import stored_operators
 from runtime.onnx_binding import Binding
 from runtime.onnx_session import OnnxRunner
@@ -108,13 +109,13 @@ class OnnxStepper:
 
 
 class OnnxEvaluator:
-    """The loss and the metrics on onnxruntime on a CPU, on the weights of a state or on their averages.
+    """The loss and the metrics on onnxruntime, on the weights of a state in NumPy's arrays or on their averages.
 
     Its session takes memory, and is created when it is needed: a run without validation data needs none.
     """
 
-    def __init__(self, setup: StepperSetup, state: Mapping[str, Array]) -> None:
-        self.graph, self.threads = setup.evaluation, setup.loops.threads
+    def __init__(self, setup: StepperSetup, state: Mapping[str, Array], device: str = "cpu") -> None:
+        self.graph, self.threads, self.device = setup.evaluation, setup.loops.threads, device
         names, _ = file_names(setup.evaluation)
         self.evaluated = {name: names[name] for name in setup.evaluated}
         read = {op.path for op in stored_operators(setup.evaluation)}
@@ -124,7 +125,7 @@ class OnnxEvaluator:
     @cached_property
     def runner(self) -> OnnxRunner:
         """The session of the evaluation."""
-        return graph_runner(self.graph, threads=self.threads)
+        return graph_runner(self.graph, device_named(self.device).target, device=self.device, threads=self.threads)
 
     def prepare(self) -> None:
         """Create the session."""

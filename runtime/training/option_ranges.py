@@ -4,7 +4,9 @@ from __future__ import annotations
 
 # The minimum of each integer option, and the range of each other: for the command line and for Python.
 LEAST = {
-    **dict.fromkeys(("epochs", "batch", "patience", "limit_batches", "overfit", "keep", "memory_budget", "threads"), 1),
+    **dict.fromkeys(
+        ("epochs", "batch", "patience", "limit_batches", "overfit", "keep", "memory_budget", "threads", "read_every"), 1
+    ),
     "seed": 0,
 }
 MOST_VALIDATION = 0.9

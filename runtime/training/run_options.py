@@ -56,6 +56,7 @@ class Options:
     sync_batch_norm: bool = False  # whether means and sums over a batch in the model are of all workers' examples
     overlap: bool = False  # whether workers reduce gradients during the backward pass
     precision: str | None = None  # one of PRECISIONS, of the products of a step
+    read_every: int | None = None  # steps of one worker on a device whose losses are read together
     threads: int | None = None  # of a step, which runs on as many whatever its size
 
     def __post_init__(self) -> None:

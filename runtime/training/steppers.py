@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from compiler.graph import Graph
 from compiler.training.flat_updates import FlatUpdate
@@ -35,6 +35,19 @@ class Stepper(Protocol):
 
     def before(self) -> dict[str, Array]:
         """The state before the last step, if its loss was not finite; empty where it is no longer known."""
+
+
+@runtime_checkable
+class DeferringStepper(Stepper, Protocol):
+    """A stepper on a device, whose results may be read for several steps at once: each read waits for the device."""
+
+    read_every: int  # the most steps that may begin before their results are read
+
+    def begin(self, feeds: Mapping[str, Array]) -> None:
+        """Begin a step; it need not be done when this returns."""
+
+    def read(self) -> list[dict[str, float]]:
+        """The loss and the metrics of the steps since the last read, in order, when all of them are done."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -284,26 +284,32 @@ class Training:
 
         What it compiles depends on how many `steps` it will run.
         """
-        on_cpu = self.options.device == "cpu"
         if self.collective is not None:
-            check_shared(self.step, self.options, self.memory_budget, self.collective.size)
-        split = self.split_graphs if on_cpu else None
+            check_shared(self.step, self.memory_budget, self.collective.size)
+        split = self.split_graphs if self._updates_on_cpu else None
         step = self.step_graph if split is None else self.step.measured
         setup = self._stepper_setup(state, step, split, self.compiles_update(steps))
         if self.collective is not None and split is not None:
             from runtime.training.worker_steppers import worker_stepper
 
-            batch, backend = batch_dims(self.elaborated), self.options.backend
-            return worker_stepper(setup, split, self.collective, batch, backend, self.options.overlap)
+            batch, options = batch_dims(self.elaborated), self.options
+            return worker_stepper(
+                setup, split, self.collective, batch, options.backend, options.overlap, options.device
+            )
         if self.options.backend == "numpy":
             return NumpyStepper(setup) if split is None else InPlaceNumpyStepper(setup, split)
-        if not on_cpu:
-            from runtime.training.device_stepper import DeviceStepper
+        if not self._updates_on_cpu:
+            from runtime.training.device_stepper import READ_EVERY, DeviceStepper
 
-            return DeviceStepper(setup, self.options.device)
+            return DeviceStepper(setup, self.options.device, self.options.read_every or READ_EVERY)
         from runtime.training.onnx_steppers import InPlaceOnnxStepper, OnnxStepper
 
         return OnnxStepper(setup) if split is None else InPlaceOnnxStepper(setup, split)
+
+    @property
+    def _updates_on_cpu(self) -> bool:
+        """Whether the state is in the memory of the CPU, as that of workers is on any device, and updated there."""
+        return self.options.device == "cpu" or self.collective is not None
 
     def _stepper_setup(
         self,
@@ -334,7 +340,7 @@ class Training:
         """Whether the loops of the update are compiled: as the options say, else where it pays for so many steps."""
         if self.options.jit is not None:
             return self.options.jit
-        split = self.split_graphs if self.options.device == "cpu" else None
+        split = self.split_graphs if self._updates_on_cpu else None
         return split is not None and pays_to_compile(split.update, self.weight_count, steps)
 
     @property

@@ -14,6 +14,8 @@ from compiler.training.data_parallel import OverWorkers, batch_dims
 from compiler.training.gradients import gradient_name
 from compiler.training.segments import cut
 from compiler.training.step import training_step
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
 from runtime.initialization import stored_operators
 from runtime.memory import stored_bytes
 from runtime.training.loop_settings import check_shared
@@ -48,8 +50,12 @@ def messages_of_step(training: Training, sizes: Mapping[str, int], workers: int)
     NablacError where the training cannot be shared by so many.
     """
     model, options = training.elaborated, training.options
+    if options.device != "cpu":
+        message = f"what several workers cost on `{options.device}` is not predicted"
+        hint = "plan with `--device cpu`: the state of workers is in its memory on any device"
+        raise NablacError(Diagnostic(codes.E890, message, place="--device", hint=hint))
     step = training_step(model, None, None, OverWorkers(options.sync_batch_norm))
-    check_shared(step, options, training.memory_budget, workers)
+    check_shared(step, training.memory_budget, workers)
     assert step.split is not None, "check_shared refuses it"
     messages: list[int] = []
     for segment in cut(step.split.measured, batch_dims(model)).segments:

@@ -10,8 +10,9 @@ import numpy as np
 from compiler.dims import symbols
 from compiler.graph import Graph
 from compiler.passes.pipeline import optimize
-from compiler.targets import NUMPY, ORT_CPU
+from compiler.targets import LOWEST_OPSET, NUMPY, ORT_CPU
 from compiler.training.segments import cut
+from runtime.backends import device_named
 from runtime.numpy_chains import LoopSettings
 from runtime.numpy_executor import NumpyRunner
 from runtime.training.in_place_update import InPlaceUpdate
@@ -19,13 +20,14 @@ from runtime.training.segmented_run import Run, SegmentBackend, SegmentedRun
 from runtime.training.steppers import Evaluator, InPlaceStepper, NumpyEvaluator, SplitGraphs, StepperSetup
 from runtime.training.thread_choice import blas_limit
 from runtime.workers.collective import Collective
+from runtime.workers.devices import device_of_worker
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
 
 class WorkerStepper(InPlaceStepper):
-    """Training on a CPU by one of several workers, each of which has the whole state."""
+    """Training by one of several workers, each of which has the whole state, in the memory of the CPU."""
 
     def __init__(
         self, update: InPlaceUpdate, evaluator: Evaluator, gradient: SegmentedRun, setup: StepperSetup
@@ -56,9 +58,19 @@ class WorkerStepper(InPlaceStepper):
 
 
 def worker_stepper(
-    setup: StepperSetup, split: SplitGraphs, collective: Collective, batch: set[str], backend: str, overlaps: bool
+    setup: StepperSetup,
+    split: SplitGraphs,
+    collective: Collective,
+    batch: set[str],
+    backend: str,
+    overlaps: bool,
+    device: str = "cpu",
 ) -> WorkerStepper:
-    """A worker's stepper on a backend; the sizes of axes of examples are made of the dims in `batch`."""
+    """A worker's stepper on a backend; the sizes of axes of examples are made of the dims in `batch`.
+
+    With `cuda` it is the worker's own device.
+    """
+    device = device_of_worker(device, collective)
     update = InPlaceUpdate(split.update, setup.state, setup.loops, setup.compiles_update)
     arrays = update.arrays
     evaluator: Evaluator
@@ -68,7 +80,7 @@ def worker_stepper(
     else:
         from runtime.training.onnx_steppers import OnnxEvaluator
 
-        evaluator, segments = OnnxEvaluator(setup, arrays), OnnxSegments(arrays, setup.loops)
+        evaluator, segments = OnnxEvaluator(setup, arrays, device), OnnxSegments(arrays, setup.loops, device)
     gradient = SegmentedRun(cut(split.gradient, batch), collective, batch, segments, overlaps)
     return WorkerStepper(update, evaluator, gradient, setup)
 
@@ -100,14 +112,15 @@ class NumpySegments:
 
 
 class OnnxSegments:
-    """Segments on onnxruntime, over the arrays of a state."""
+    """Segments on onnxruntime on a device, over the arrays of a state, which are copied to one that is no CPU."""
 
-    def __init__(self, arrays: Mapping[str, Array], loops: LoopSettings) -> None:
-        self.arrays, self.loops = arrays, loops
+    def __init__(self, arrays: Mapping[str, Array], loops: LoopSettings, device: str = "cpu") -> None:
+        self.arrays, self.loops, self.device = arrays, loops, device
+        self.target = device_named(device).target
 
     def optimize(self, graph: Graph) -> Graph:
         """The graph as it is built."""
-        return optimize(graph, ORT_CPU)
+        return optimize(graph, self.target)
 
     def build(self, graph: Graph, bound: Mapping[str, Array]) -> Run:
         """A function of an optimised graph, whose outputs in `bound` are computed there; it returns the others."""
@@ -117,7 +130,9 @@ class OnnxSegments:
         if not graph.outputs:
             return lambda values: {}
         names, _ = file_names(graph)
-        runner = graph_runner(graph, lowest=OPSET, threads=self.loops.threads, spins=False)
+        lowest = OPSET if self.target is ORT_CPU else LOWEST_OPSET
+        threads = self.loops.threads
+        runner = graph_runner(graph, self.target, lowest, device=self.device, threads=threads, spins=False)
         read = {path: array for path, array in self.arrays.items() if path in runner.inputs}
         binding = Binding(runner, read, {names[name]: array for name, array in bound.items()})
         new = {name: end for name, end in names.items() if name not in bound}

@@ -31,6 +31,8 @@ class Collective(Protocol):
 
     rank: int
     size: int
+    local_rank: int  # among the workers on this machine, from 0
+    local_size: int  # the workers on this machine
 
     def reduce(self, array: Array, by: By) -> None:
         """Write the elementwise reduction of the workers' arrays, of one shape and dtype, over each of them."""
@@ -41,8 +43,6 @@ class Collective(Protocol):
 
 class Engine(Collective, Protocol):
     """A collective of processes that an engine has started, and may end."""
-
-    local_size: int  # the workers on this machine
 
     def abort(self, status: int) -> None:
         """End all workers at once, where the others cannot know that this one fails."""

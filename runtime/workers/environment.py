@@ -9,7 +9,6 @@ from runtime.thread_limits import processors
 
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")  # of Open MPI, MPICH and Intel MPI, MVAPICH
 _RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK")
-_LOCAL_SIZES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "MV2_COMM_WORLD_LOCAL_SIZE")
 
 
 def launched_workers(environment: Mapping[str, str] = os.environ) -> int:
@@ -20,11 +19,6 @@ def launched_workers(environment: Mapping[str, str] = os.environ) -> int:
 def launched_rank(environment: Mapping[str, str] = os.environ) -> int:
     """The number of this process among them, from 0; 0 without a launcher."""
     return _number(environment, _RANKS, 0)
-
-
-def local_workers(environment: Mapping[str, str] = os.environ) -> int:
-    """The number of them on this machine."""
-    return max(1, _number(environment, _LOCAL_SIZES, 1))
 
 
 def threads_of_worker(workers: int) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.workers.collective import By
-from runtime.workers.environment import launched_rank, local_workers
+from runtime.workers.environment import launched_rank
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,10 +40,14 @@ class MpiCollective:
         self._in_place = MPI.IN_PLACE
         self.rank: int = self._world.Get_rank()
         self.size: int = self._world.Get_size()
-        self.local_size = local_workers()
-        self._waiting_since: float | None = None
+        self._waiting_since: float | None = time.monotonic()
         self._timeout, self._lost = timeout, lost
         threading.Thread(target=self._watch, daemon=True).start()
+        machine = self._world.Split_type(MPI.COMM_TYPE_SHARED)
+        self.local_rank: int = machine.Get_rank()
+        self.local_size: int = machine.Get_size()
+        machine.Free()
+        self._waiting_since = None
 
     def reduce(self, array: Array, by: By) -> None:
         """Reduce in place, by MPI's Allreduce."""

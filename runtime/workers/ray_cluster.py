@@ -58,6 +58,16 @@ class Cluster:
         """Those of them that nobody uses at the moment."""
         return int(require_ray().available_resources().get("CPU", 0))
 
+    @property
+    def gpus(self) -> int:
+        """The GPUs that the cluster lends."""
+        return int(require_ray().cluster_resources().get("GPU", 0))
+
+    @property
+    def free_gpus(self) -> int:
+        """Those of them that nobody uses at the moment."""
+        return int(require_ray().available_resources().get("GPU", 0))
+
 
 def require_ray() -> Any:
     """Ray's module; NablacError where it is missing."""

@@ -66,7 +66,8 @@ def _combined(items: list[Any], by: By | None) -> Any:
 class RayCollective:
     """A worker among `peers`, the actors of all workers, whose method `combine` is that of their `Exchange`.
 
-    Its calls raise LostWorker where a peer has died, or one has not answered for `timeout` seconds.
+    `local` are its rank among the workers on its machine, and their number. Its calls raise LostWorker where a peer
+    has died, or one has not answered for `timeout` seconds.
     """
 
     def __init__(
@@ -74,11 +75,12 @@ class RayCollective:
         rank: int,
         peers: list[Any],
         own: Exchange,
-        local_size: int,
+        local: tuple[int, int],
         timeout: float,
         report: Callable[[Path], None],
     ) -> None:
-        self.rank, self.size, self.local_size = rank, len(peers), local_size
+        self.rank, self.size = rank, len(peers)
+        self.local_rank, self.local_size = local
         self._combine_at = [peer.combine.options(concurrency_group=EXCHANGE).remote for peer in peers]
         self._own, self._timeout, self._report = own, timeout, report
         self._number = 0

@@ -150,11 +150,15 @@ class Lent:
     cpus: int
     free_cpus: int
     is_own: bool = False
+    gpus: int = 0
+    free_gpus: int = 0
 
 
 @pytest.mark.parametrize(
     ("workers", "threads", "cluster", "message"),
     [
+        (2, 1, Lent(4, 4, gpus=1, free_gpus=1), "2 workers need 2 GPUs, and the cluster has 1"),
+        (2, 1, Lent(4, 4, gpus=2, free_gpus=2), None),
         (2, 2, Lent(3, 3), "2 workers with 2 threads each need 4 processors, and the cluster has 3"),
         (2, 1, Lent(8, 1), "2 workers need 2 processors, and the cluster has 8, 7 of them in use"),
         (3, 1, Lent(2, 2, is_own=True), "3 workers need 3 processors, and this machine has 2"),
@@ -164,7 +168,7 @@ class Lent:
 def test_more_workers_than_processors_are_refused(
     workers: int, threads: int, cluster: Lent, message: str | None
 ) -> None:
-    training = RayTraining([], lambda folder: [], workers, 600.0, threads)
+    training = RayTraining([], lambda folder: [], workers, 600.0, threads, gpus=int(cluster.gpus > 0))
     if message is None:
         require_processors(cluster, training)
     else:

@@ -21,6 +21,7 @@ class ThreadCollective:
 
     def __init__(self, rank: int, shared: SharedSlots) -> None:
         self.rank, self.size, self._shared = rank, len(shared.slots), shared
+        self.local_rank, self.local_size = self.rank, self.size
 
     def reduce(self, array: Array, by: By) -> None:
         """Reduce; NablacError where another worker has failed. Arrays have one type at all workers, as MPI requires."""

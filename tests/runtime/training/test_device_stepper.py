@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 
+from runtime.data.arrays import from_arrays
 from runtime.training.device_stepper import DeviceStepper
+from runtime.training.loop import Ending, Loop
+from runtime.training.not_finite import NotFinite
 from runtime.training.run_options import Options
 from runtime.training.steppers import NumpyStepper, StepperSetup
 from runtime.training.training_run import Training
@@ -67,17 +71,18 @@ def test_a_step_binds_nothing_and_copies_the_batch_alone(monkeypatch: pytest.Mon
         monkeypatch.setattr(kind, name, counting)
 
     stepper = DeviceStepper(setup_of("ort"), "cpu")
-    stepper.step(feeds(1))
+    for number in (1, 2):  # one for each copy of the state
+        stepper.step(feeds(number))
     for name in ("bind_ortvalue_input", "bind_ortvalue_output", "bind_output"):
         count(onnxruntime.IOBinding, name)
     for name in ("update_inplace", "numpy"):
         count(onnxruntime.OrtValue, name)
-    for number in (2, 3):
+    for number in (3, 4):
         stepper.step(feeds(number))
-    fed = len(stepper.fed)
+    fed = len(stepper.slots[0].fed)
     assert counts == {"update_inplace": 2 * fed, "numpy": 2 * len(stepper.outputs)}
-    stepper.step(feeds(4, batch=3))  # the last batch of an epoch: two inputs of another size, in two bindings
-    assert counts["bind_ortvalue_input"] == 4 and counts["bind_ortvalue_output"] == counts["bind_output"] == 0
+    stepper.step(feeds(5, batch=3))  # the last batch of an epoch: two inputs of another size
+    assert counts["bind_ortvalue_input"] == 2 and counts["bind_ortvalue_output"] == counts["bind_output"] == 0
 
 
 def test_the_callers_batch_is_not_written_over() -> None:
@@ -96,3 +101,95 @@ def test_the_state_before_a_loss_that_is_not_finite_is_known() -> None:
     assert not np.isfinite(stepper.step(feeds(2, scale=float("nan")))["loss"])
     for path, array in stepper.before().items():
         np.testing.assert_array_equal(array, state[path], err_msg=path)
+
+
+@pytest.mark.parametrize("read_every", [2, 3, 10])
+def test_results_that_are_read_later_have_the_same_bits(read_every: int) -> None:
+    at_once, later = DeviceStepper(setup_of("ort"), "cpu"), DeviceStepper(setup_of("ort"), "cpu", read_every)
+    results: list[dict[str, float]] = []
+    for number in range(1, 18):
+        later.begin(feeds(number, batch=3 if number % 5 == 0 else 8))
+        if number % read_every == 0 or number in (7, 17):  # as before a checkpoint, and at the end
+            results += later.read()
+    assert results == [at_once.step(feeds(number, batch=3 if number % 5 == 0 else 8)) for number in range(1, 18)]
+    for path, array in at_once.state().items():
+        np.testing.assert_array_equal(later.state()[path], array, err_msg=path)
+
+
+EXAMPLES = {"x": np.random.default_rng(3).normal(size=(40, 5)), "t": np.random.default_rng(4).normal(size=(40, 1))}
+
+
+class Reads:
+    """A training with the device's stepper on the CPU, which counts how often results are read."""
+
+    def __init__(self, read_every: int, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
+        self.counts: list[int] = []
+        original = DeviceStepper.read
+
+        def read(stepper: DeviceStepper) -> list[dict[str, float]]:
+            self.counts.append(len(results := original(stepper)))
+            return results
+
+        monkeypatch.setattr(DeviceStepper, "read", read)
+        chosen = {"batch": 4, "validation": 0.3, "epochs": 3, "checkpoint_seconds": 1e9, **options}
+        self.training = Training(text_source(TEXT), options=Options(backend="ort", **chosen))
+        graphs = self.training.step_graph, self.training.loss_graph
+        averages, outputs = self.training.step.averages, tuple(self.training.loss_graph.outputs)
+        monkeypatch.setattr(
+            self.training, "stepper",
+            lambda state, steps=0: DeviceStepper(
+                StepperSetup(*graphs, state, averages, outputs), "cpu", read_every
+            ),
+        )  # fmt: skip
+
+    def loop(self, arrays: dict[str, Any], **where: Any) -> Loop:
+        self.training.examples = from_arrays(arrays, "data")
+        return self.training.loop(**where)
+
+
+def test_a_run_reads_seldom_and_has_the_same_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seven steps an epoch: the results of the last are read before the evaluation."""
+    histories, states = [], []
+    for read_every, counts in ((1, [1] * 21), (4, [4, 3] * 3), (10, [7] * 3)):
+        run, seen = Reads(read_every, monkeypatch), []
+        loop = run.loop(EXAMPLES)
+        loop.events.batch = lambda position, batches, means, seen=seen: seen.append((position.batch, means["loss"]))
+        loop.run()
+        assert run.counts == counts
+        histories.append((loop.position.history, seen))
+        states.append(loop.stepper.state())
+    assert [number for number, _ in histories[0][1]] == [1, 2, 3, 4, 5, 6, 7] * 3
+    assert histories[0] == histories[1] == histories[2]
+    for state in states[1:]:
+        for path, array in states[0].items():
+            np.testing.assert_array_equal(state[path], array, err_msg=path)
+
+
+def test_what_is_pending_is_read_before_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C after five steps, of which two have not been read; the resumed run has the bits of one that goes on."""
+    whole = Reads(1, monkeypatch).loop(EXAMPLES)
+    whole.run()
+    stopped = Reads(3, monkeypatch)
+    loop, steps = stopped.loop(EXAMPLES, folder=tmp_path), iter([False] * 4 + [True])
+    loop.stop = lambda: next(steps)
+    loop.run()
+    assert loop.ending is Ending.INTERRUPTED and stopped.counts == [3, 2]
+    resumed = Reads(3, monkeypatch).loop(EXAMPLES, folder=tmp_path, resume=True)
+    assert resumed.position.step == 5 and resumed.position.sums["examples"] == 20
+    resumed.run()
+    assert resumed.position.history == whole.position.history
+    for path, array in whole.stepper.state().items():
+        np.testing.assert_array_equal(resumed.stepper.state()[path], array, err_msg=path)
+
+
+@pytest.mark.parametrize("read_every", [1, 4, 10])
+def test_a_loss_that_is_not_finite_is_named_by_its_step(read_every: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Reads(read_every, monkeypatch, validation=0.0)
+    second = list(run.loop(EXAMPLES).training.epoch(0))[1]["t"]
+    targets = np.where(np.isclose(EXAMPLES["t"], second[0]), 3e38, EXAMPLES["t"])  # its square is infinite in f32
+    del run.training.data
+    loop = run.loop({**EXAMPLES, "t": targets})
+    with pytest.raises(NotFinite) as caught:
+        loop.run()
+    assert caught.value.position.batch == 1 and len(run.counts) == (2 if read_every == 1 else 1)
+    assert "the loss is inf at epoch 1, batch 2" in str(run.training.explain_not_finite(loop, caught.value))
