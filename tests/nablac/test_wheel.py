@@ -55,7 +55,6 @@ ARGUMENTS = {
     "predict": ("line", "x.npy"),
     "train": ("line.model", "-o", "trained"),
     "tune": ("ranges.model", "--trials", "2", "--jobs", "2", "-o", "study"),
-    "plan": ("line.model", "--workers", "2", "--network", "10Gb"),
     "eval": ("line.model", "--data", "d.npz", "--report", "report"),
     "compare": ("one", "two", "--report", "page.html"),
     "generate": ("letters", "ab", "--tokens", "3"),
