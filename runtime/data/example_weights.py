@@ -31,6 +31,11 @@ def weight_column(context: Context) -> list[str]:
     return [column] if column else []
 
 
+def with_weights(names: Sequence[str], context: Context) -> list[str]:
+    """The columns of these names, and that of the weights after them where it is none of them."""
+    return [*names, *(name for name in weight_column(context) if name not in names)]
+
+
 def weights_of_rows(read: ReadRows, names: Sequence[str], path: str, context: Context) -> Array | None:
     """The weight of each row of the table `path` that was read with these `names`; None where no column holds them.
 

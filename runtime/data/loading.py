@@ -23,7 +23,7 @@ from runtime.data.recipe import described
 from runtime.data.scaling import Extremes, Scaling, fit_scaling, select_scale
 from runtime.data.sources import SOURCES
 from runtime.data.stages import STAGES, apply_split
-from runtime.data.stored_rows import StoredRows, change_rows
+from runtime.data.stored_rows import StoredRows
 from runtime.data.target_gaps import mask_of, with_stand_ins
 from runtime.data.tokenized_examples import fitting_tokens
 
@@ -117,6 +117,7 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
         array = reshape(whole, assignment, type, examples, name in wanted.targets, span)
         rows = name in wanted.targets and are_labels(whole, type.shape[1:])
         labels = rows or bool(set(assignment.columns) & examples.classes.keys())
+        scaling: Scaling | None = None
         if type.dtype.is_float and not labels and examples.scales:
             unasked = name not in wanted.targets or (name in wanted.measured and not is_one_hot(array))
             scaling = _scaling(assignment, array, examples, context, unasked)
@@ -128,10 +129,9 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
                     _check_precision(assignment, extremes, scaling, type, name in wanted.targets, span)
                 if context.keeps_raw:
                     raw[name] = array
-                array = change_rows(array, scaling.apply)
         elif context.fitted is None and labels and not isinstance(array, StoredRows):
             constant += constant_columns(assignment.columns, Extremes.of(array, examples.parts["training"]))
-        arrays[name] = cast(array, assignment, type, examples, span)
+        arrays[name] = cast(array, assignment, type, examples, span, scaling)
         if missing is not None:
             arrays[mask_name(name)] = mask_of(missing, array)
     note_constant_columns(list(dict.fromkeys(constant)), examples.path or "data", context)

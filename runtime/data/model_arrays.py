@@ -14,6 +14,7 @@ from grammar.source import Span
 from runtime.conversion import CannotConvert, check_numbers, convert
 from runtime.data.assignment import Assigned, example_type
 from runtime.data.categories import UNSEEN
+from runtime.data.scaling import Scaling
 from runtime.data.stored_rows import StoredRows, blocks, change_rows
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 
 _SHOWN = 5  # classes that are listed in a message
+_AT_ONCE = 1 << 16  # numbers that are scaled together, as many as a processor's cache has room for
 
 
 def reshape(
@@ -76,18 +78,40 @@ def check_kind(assigned: Assigned, type: TensorType, examples: Examples, span: S
 
 
 def cast(
-    array: Array | StoredRows, assigned: Assigned, type: TensorType, examples: Examples, span: Span | None
+    array: Array | StoredRows,
+    assigned: Assigned,
+    type: TensorType,
+    examples: Examples,
+    span: Span | None,
+    scaling: Scaling | None = None,
 ) -> Array | StoredRows:
-    """Convert to the type's dtype; NablacError with the line of the first number that does not fit."""
+    """Scale, and convert to the type's dtype; NablacError with the line of the first number that does not fit."""
     dtype = type.dtype.numpy
     try:
         if not isinstance(array, StoredRows):
-            return np.ascontiguousarray(convert(array, dtype))
+            return np.ascontiguousarray(convert(array, dtype)) if scaling is None else _scaled(array, scaling, dtype)
+        if scaling is not None:
+            array = change_rows(array, scaling.apply)
         if not np.can_cast(array.dtype, dtype):
             _check_convertible(array, dtype)
         return change_rows(array, lambda rows: np.ascontiguousarray(convert(rows, dtype)))
     except CannotConvert as error:
         raise _unfit(assigned, type, examples, error, span) from None
+
+
+def _scaled(array: Array, scaling: Scaling, dtype: np.dtype[np.generic]) -> Array:
+    """Scaled examples in a dtype, some at a time, so that no copy of all of them is in f64."""
+    whole = np.empty(array.shape, dtype)
+    step = max(1, _AT_ONCE // max(1, array[:1].size))
+    for start in range(0, len(array), step):
+        rows = slice(start, start + step)
+        try:
+            whole[rows] = convert(scaling.apply(array[rows]), dtype)
+        except CannotConvert as error:
+            if error.index is not None:
+                error.index = (start + error.index[0], *error.index[1:])
+            raise
+    return whole
 
 
 def _check_convertible(array: StoredRows, dtype: np.dtype[np.generic]) -> None:

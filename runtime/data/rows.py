@@ -247,7 +247,8 @@ class Rows:
         if not stored:
             return np.empty((len(self.lines), len(names))), set()
         table = self.stored.table([names[column] for column in stored])
-        finite = np.asarray(np.isfinite(table).all(axis=0))
+        is_finite = np.isfinite(table)
+        finite = np.full(len(stored), True) if is_finite.all() else is_finite.all(axis=0)  # of columns: slow
         whole = {
             column
             for at, column in enumerate(stored)

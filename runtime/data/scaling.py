@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Literal
@@ -35,16 +35,15 @@ class Scale:
 
         Differences of no more than `rounding` times the largest number of a column count as 0.
         """
-        least, most, largest = (np.full(table.columns, start) for start in (np.inf, -np.inf, 0.0))
-        for rows, moved in table.from_first():
-            least, most = np.minimum(least, moved.min(axis=0)), np.maximum(most, moved.max(axis=0))
-            largest = np.maximum(largest, np.abs(rows.astype(np.float64)).max(axis=0))
-        offset = table.first.astype(np.float64)
+        extremes = Extremes.of_blocks(table.blocks())
+        # Rounding keeps the order of numbers, so these are the extremes of the rounded differences.
+        least, most = (differences(numbers, table.first) for numbers in (extremes.least, extremes.most))
+        largest, offset = extremes.largest, table.first.astype(np.float64)
         if self.kind == "standardize":
             unit = np.maximum(most, -least)
             unit[unit == 0] = 1  # numbers are divided by it, so that squares neither overflow nor underflow
-            mean = sum((moved / unit).sum(axis=0) for _, moved in table.from_first()) / len(table)
-            squares = sum(((moved / unit - mean) ** 2).sum(axis=0) for _, moved in table.from_first())
+            mean = sum((moved / unit).sum(axis=0) for moved in table.from_first()) / len(table)
+            squares = sum(((moved / unit - mean) ** 2).sum(axis=0) for moved in table.from_first())
             spread, offset = np.sqrt(squares / len(table)) * unit, offset + mean * unit
         else:
             spread = (most / 2 - least / 2) * (2 / (self.high - self.low))
@@ -63,7 +62,9 @@ class Scaling:
 
     def apply(self, raw: Array) -> Array:
         """Scale raw numbers [..., shape of an example]."""
-        return (raw - self.offset) / self.scale
+        moved = raw - self.offset
+        moved /= self.scale  # in the same memory, as examples may be many
+        return np.asarray(moved)
 
     def reshape(self, before: tuple[int, ...], after: tuple[int, ...]) -> Scaling:
         """The same scaling for examples that were reshaped from `before` to `after`."""
@@ -105,8 +106,9 @@ def differences(left: Array, right: Array) -> Array:
     """`left - right` as floats; for integers it is exact if they are near each other, however large."""
     if left.dtype.kind in "iu" and left.dtype != np.uint64 and left.size and right.size:
         if float(left.max()) - float(right.min()) < 2**62 and float(right.max()) - float(left.min()) < 2**62:
-            return np.asarray((left.astype(np.int64) - right.astype(np.int64)).astype(np.float64))
-    return np.asarray(left.astype(np.float64) - right.astype(np.float64))
+            return np.asarray((left.astype(np.int64) - right.astype(np.int64)).astype(np.float64, order="C"))
+    floats = left.astype(np.float64, copy=False), right.astype(np.float64, copy=False)
+    return np.asarray(np.subtract(*floats, order="C"))  # the order in which numbers are added up
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,13 +142,14 @@ class Table:
         row: Array = self._rows_of(examples)[0]
         return row
 
-    def from_first(self) -> Iterator[tuple[Array, Array]]:
-        """Blocks of rows, and their differences from the first row, which are exact for numbers near each other."""
+    def from_first(self) -> Iterator[Array]:
+        """Blocks of differences from the first row, which are exact for numbers near each other."""
         return _from_first(self.blocks())
 
     def _rows_of(self, examples: Array) -> Array:
         table = np.moveaxis(examples, 1, -1) if self.is_image else examples
-        return np.ascontiguousarray(table.reshape(-1, self.columns))
+        rows: Array = table.reshape(-1, self.columns)
+        return rows
 
     def blocks(self) -> Iterator[Array]:
         """Some rows at a time."""
@@ -193,16 +196,16 @@ class Present:
             if len(present):
                 yield present[:, None]
 
-    def from_first(self) -> Iterator[tuple[Array, Array]]:
+    def from_first(self) -> Iterator[Array]:
         """As of a table."""
         return _from_first(self.blocks())
 
 
-def _from_first(blocks_of_rows: Iterator[Array]) -> Iterator[tuple[Array, Array]]:
+def _from_first(blocks_of_rows: Iterator[Array]) -> Iterator[Array]:
     first = None
     for rows in blocks_of_rows:
         first = rows[:1] if first is None else first
-        yield rows, differences(rows, first)
+        yield differences(rows, first)
 
 
 def _fit_present(present: Present, scale: Scale, rounding: float) -> tuple[Array, Array]:
@@ -220,8 +223,14 @@ class Extremes:
     @staticmethod
     def of(array: Array | StoredRows, rows: Array) -> Extremes:
         """Those of these rows of an array, of which there is at least one."""
-        parts = [(block.max(axis=0), block.min(axis=0)) for _, block in blocks(array, rows)]
-        most, least = zip(*parts, strict=True)
+        if not isinstance(array, StoredRows) and len(rows) == len(array):
+            return Extremes.of_blocks([array])  # rows of a part are in order, each once
+        return Extremes.of_blocks(block for _, block in blocks(array, rows))
+
+    @staticmethod
+    def of_blocks(examples: Iterable[Array]) -> Extremes:
+        """Those of blocks of examples, of which there is at least one."""
+        most, least = zip(*((block.max(axis=0), block.min(axis=0)) for block in examples), strict=True)
         return Extremes(np.max(most, axis=0), np.min(least, axis=0))
 
     @property
@@ -250,7 +259,7 @@ def fit_scaling(
     """
     if rows is not None and not isinstance(examples, StoredRows):
         whole = len(rows) == len(examples)  # the rows of a part are in order, each once
-        examples, rows = np.ascontiguousarray(examples) if whole else examples[rows], None
+        examples, rows = examples if whole else examples[rows], None
     table = Table(examples, rows)
     rounding = _rounding(examples)
     of_columns = scales if len(scales) == table.columns else list(scales[:1]) * table.columns

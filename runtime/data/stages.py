@@ -18,7 +18,7 @@ from runtime.data.categories import Categories
 from runtime.data.coded_text import coded, coded_words, distinct_characters
 from runtime.data.context import Context
 from runtime.data.date_order import DateOrder
-from runtime.data.example_weights import weight_column, weights_of_rows
+from runtime.data.example_weights import weights_of_rows, with_weights
 from runtime.data.examples import Examples, Text, cuts, joined_parts, window_parts
 from runtime.data.filled_examples import fill_examples
 from runtime.data.filling import Fill
@@ -111,7 +111,7 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
     known = context.fitted.classes if context.fitted is not None else {}
     order = DateOrder(context) if data.lags else None
     numbers = [name for name in inputs if name not in texts]
-    names_read = [*numbers, *targets, *(name for name in weight_column(context) if name not in (*numbers, *targets))]
+    names_read = with_weights([*numbers, *targets], context)
     read = data.read(names_read, context, stage.span, known, order, inputs=numbers, texts=texts)
     arrays: dict[str, Array | StoredRows] = {}
     if texts:

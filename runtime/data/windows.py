@@ -17,7 +17,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.date_order import DateOrder
 from runtime.data.date_steps import missing_rows
-from runtime.data.example_weights import weight_column, weights_of_rows
+from runtime.data.example_weights import weights_of_rows, with_weights
 from runtime.data.examples import Examples, Series, cuts, joined_parts, window_parts
 from runtime.data.file_rows import Scratch, most_in_memory
 from runtime.data.filling import filled, gaps_of, interpolated, means_of
@@ -55,13 +55,13 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     known = listed_names(arguments["known"])
     names = list(dict.fromkeys([*inputs, *targets, *known]))
     check_window_columns(data, names)
-    beside = [name for name in weight_column(context) if name not in names]
+    names_read = with_weights(names, context)
     if known:
         data = without_rows_to_predict(data, targets, context)
     order = DateOrder(context)
-    read = data.read([*names, *beside], context, stage.span, order=order)
-    weights = weights_of_rows(read, [*names, *beside], data.path, context)
-    table = _columns_of(read.table, list(range(len(names)))) if beside else read.table
+    read = data.read(names_read, context, stage.span, order=order)
+    weights = weights_of_rows(read, names_read, data.path, context)
+    table = _columns_of(read.table, list(range(len(names)))) if len(names_read) > len(names) else read.table
     numbers = _numbers(read, order, data, context)
     length, horizon, shift, stride = arguments["length"], arguments["horizon"], arguments["shift"], arguments["stride"]
     begin = shift or length  # of the target, counted from the window's start
