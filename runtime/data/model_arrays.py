@@ -90,11 +90,10 @@ def cast(
     try:
         if not isinstance(array, StoredRows):
             return np.ascontiguousarray(convert(array, dtype)) if scaling is None else _scaled(array, scaling, dtype)
-        if scaling is not None:
-            array = change_rows(array, scaling.apply)
-        if not np.can_cast(array.dtype, dtype):
-            _check_convertible(array, dtype)
-        return change_rows(array, lambda rows: np.ascontiguousarray(convert(rows, dtype)))
+        stored = array if scaling is None else change_rows(array, scaling.apply)
+        if isinstance(stored, StoredRows) and not np.can_cast(stored.dtype, dtype):
+            _check_convertible(stored, dtype)
+        return change_rows(stored, lambda rows: np.ascontiguousarray(convert(rows, dtype)))
     except CannotConvert as error:
         raise _unfit(assigned, type, examples, error, span) from None
 

@@ -248,7 +248,8 @@ class Rows:
             return np.empty((len(self.lines), len(names))), set()
         table = self.stored.table([names[column] for column in stored])
         is_finite = np.isfinite(table)
-        finite = np.full(len(stored), True) if is_finite.all() else is_finite.all(axis=0)  # of columns: slow
+        # Looking at each column takes longer, and there is seldom a reason to.
+        finite = np.full(len(stored), True) if is_finite.all() else np.asarray(is_finite.all(axis=0))
         whole = {
             column
             for at, column in enumerate(stored)
