@@ -236,16 +236,18 @@ def test_the_script_for_a_gpu_compares_with_numpy(monkeypatch: pytest.MonkeyPatc
         raise ImportError("no PyTorch")
 
     monkeypatch.setattr(gpu, "of_torch", no_torch)
-    draws, mlp = gpu.rows("cpu", ("mlp small",), gpu.LONGEST, 0.01)
+    draws, mlp, reads, worker = gpu.rows("cpu", ("mlp small",), gpu.LONGEST, 0.01)
     assert draws["same"] and mlp["same"] and mlp["worst loss"] < 1e-5
+    assert reads["same"] and worker["same"] and worker["worst loss"] < 1e-5
     assert mlp["step"].keys() == mlp["call"].keys() == {"nablac"} and mlp["no eager"] == "ImportError: no PyTorch"
     monkeypatch.setattr(gpu, "TOLERANCE", -1.0)
     assert not gpu.check_case("mlp small", "cpu", 0.01)["same"]
 
 
 def test_the_script_for_a_gpu_names_what_did_not_fit_into_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu, "check_case", lambda name, device, seconds: {"case": name, "same": True})
-    _, first, second = gpu.rows("cpu", ("mlp small", "mlp large"), -1.0, 0.01)
-    assert first["skipped"] == second["skipped"] == "no time is left"
-    _, first = gpu.rows("cpu", ("mlp small",), 60.0, 0.01)
-    assert first == {"case": "mlp small", "same": True}
+    for check in ("check_case", "check_reads", "check_worker"):
+        monkeypatch.setattr(gpu, check, lambda name, device, seconds: {"case": name, "same": True})
+    _, *skipped = gpu.rows("cpu", ("mlp small", "mlp large"), -1.0, 0.01)
+    assert [row["skipped"] for row in skipped] == 4 * ["no time is left"]
+    _, *checked = gpu.rows("cpu", ("mlp small",), 60.0, 0.01)
+    assert checked == 3 * [{"case": "mlp small", "same": True}]
