@@ -135,7 +135,7 @@ def command(
         counts = f"--fixed-batch shares {training.batch} examples out, and there are {workers} workers"
         raise click.UsageError(f"{counts}: choose a larger --batch")
     network = Network(bandwidth, latency)
-    plan = plan_workers(str(options.file), training, sizes, workers, network, fixed_batch)
+    plan = plan_workers(Path(options.file).name, training, sizes, workers, network, fixed_batch)
     if as_json:
         print_json(plan.to_json())
     elif not quiet or output is None:
