@@ -100,12 +100,12 @@ def main() -> None:
     The exit status is 0 for success, 1 for errors in a model, 2 for wrong usage or data, 70 for an internal error, 130
     after Ctrl-C, 143 after SIGTERM.
     """
-    from nablac.commands.worker_processes import end_failed
-
     try:
         _run()
     except SystemExit as ended:
         if isinstance(ended.code, int) and ended.code:
+            from nablac.commands.worker_processes import end_failed
+
             end_failed(ended.code)
         raise
 
@@ -114,7 +114,6 @@ def _run() -> None:
     from click.shell_completion import add_completion_class, shell_complete
 
     from nablac.commands.streams import OutputFailed, discard_output, open_streams
-    from nablac.commands.worker_processes import wait_to_speak
 
     open_streams()
     if VARIABLE in os.environ:
@@ -129,6 +128,8 @@ def _run() -> None:
         except click.exceptions.Exit as ended:
             status = ended.exit_code
         except click.ClickException as error:
+            from nablac.commands.worker_processes import wait_to_speak
+
             message = io.StringIO()
             error.show(message)
             wait_to_speak()

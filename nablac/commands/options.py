@@ -200,7 +200,7 @@ def model_options(command: Callable[..., int]) -> Callable[..., int]:
 
     Apply it above `weight_options` and `run_options`, whose values are collected in the ModelOptions too.
     """
-    return _with_options(_collect_options(command), _MODEL)
+    return with_options(_collect_options(command), _MODEL)
 
 
 def resumable_options(command: Callable[..., int]) -> Callable[..., int]:
@@ -219,7 +219,7 @@ def resumable_options(command: Callable[..., int]) -> Callable[..., int]:
 
     collected = _collect_options(command)
     file = click.argument("file", type=ModelFile(), metavar="[FILE]", required=False)
-    return _with_options(wraps(collected)(resumed), (file, *_MODEL[1:]))
+    return with_options(wraps(collected)(resumed), (file, *_MODEL[1:]))
 
 
 def is_run_folder(path: Path) -> bool:
@@ -244,10 +244,11 @@ def _collect_options(command: Callable[..., int]) -> Callable[..., int]:
 
 def text_options(command: F) -> F:
     """Add the options of a model, without FILE, for a command whose FILE is optional."""
-    return _with_options(command, _MODEL[1:])
+    return with_options(command, _MODEL[1:])
 
 
-def _with_options(command: F, options: Sequence[Callable[[F], F]]) -> F:
+def with_options(command: F, options: Sequence[Callable[[F], F]]) -> F:
+    """Add options, which `--help` lists in their order."""
     for option in reversed(options):
         command = option(command)
     return command
@@ -280,7 +281,7 @@ def weight_options(command: F) -> F:
             help="Seed of initial weights and random draws.",
         ),
     )
-    return _with_options(command, options)
+    return with_options(command, options)
 
 
 def _limit_threads(context: click.Context, parameter: click.Parameter, count: int | None) -> int | None:
@@ -336,7 +337,7 @@ def run_options(command: F) -> F:
             help="Run on this device, the first or the one of this number; cuda needs --backend ort.",
         ),
     )
-    return _with_options(command, options)
+    return with_options(command, options)
 
 
 def _parse_sizes(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, int]:
@@ -386,7 +387,7 @@ def training_options(command: F) -> F:
         click.option("--data", type=click.Path(), help="Train on this data instead of the file in the train block."),
         click.option("--skip-broken", is_flag=True, help="Skip broken rows and files, and report their number."),
     )
-    return _with_options(command, options)
+    return with_options(command, options)
 
 
 def beam_options(command: F) -> F:
@@ -409,7 +410,7 @@ def beam_options(command: F) -> F:
             help="Length penalty of beam search; above 0 favours long texts.",
         ),
     )
-    return _with_options(command, options)
+    return with_options(command, options)
 
 
 def output_options(command: F) -> F:
@@ -445,7 +446,7 @@ def output_options(command: F) -> F:
             help="Print each stage and its duration.",
         ),
     )
-    return _with_options(command, options)
+    return with_options(command, options)
 
 
 def check_rename(options: ModelOptions) -> None:

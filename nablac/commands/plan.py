@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,32 +24,18 @@ from runtime.workers.cost_model import MOST_WORKERS, bandwidth_of, seconds_of
 _PICTURES = (".svg", ".html", ".htm")
 
 
-class Bandwidth(click.ParamType):  # type: ignore[type-arg]  # no generic before click 8.3
-    """A number of bytes a second, as 10Gb or 1GB/s."""
+class Quantity(click.ParamType):  # type: ignore[type-arg]  # no generic before click 8.3
+    """A number with a unit, which `parse` reads; it returns None for any other text. `forms` are examples."""
 
-    name = "bandwidth"
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:
-        """The bytes a second; `fail` if it is not a bandwidth."""
-        bandwidth = bandwidth_of(str(value))
-        if bandwidth is None:
-            self.fail(
-                f"`{value!s:.40}` is not a bandwidth; write it as 10Gb (bits) or 1GB/s (bytes)", parameter, context
-            )
-        return bandwidth
-
-
-class Duration(click.ParamType):  # type: ignore[type-arg]  # no generic before click 8.3
-    """A number of seconds, as 50us or 1ms."""
-
-    name = "duration"
+    def __init__(self, name: str, parse: Callable[[str], float | None], forms: str) -> None:
+        self.name, self.parse, self.forms = name, parse, forms
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:
-        """The seconds; `fail` if it is not a duration."""
-        seconds = seconds_of(str(value))
-        if seconds is None:
-            self.fail(f"`{value!s:.40}` is not a duration; write it as 50us or 1ms", parameter, context)
-        return seconds
+        """The number; `fail` if it is none."""
+        number = self.parse(str(value))
+        if number is None:
+            self.fail(f"`{value!s:.40}` is not a {self.name}; write it as {self.forms}", parameter, context)
+        return number
 
 
 @click.command()
@@ -64,7 +51,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # no generic before 
 @click.option(
     "--network",
     "bandwidth",
-    type=Bandwidth(),
+    type=Quantity("bandwidth", bandwidth_of, "10Gb (bits) or 1GB/s (bytes)"),
     default="10Gb",
     show_default=True,
     metavar="BANDWIDTH",
@@ -72,7 +59,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # no generic before 
 )
 @click.option(
     "--latency",
-    type=Duration(),
+    type=Quantity("duration", seconds_of, "50us or 1ms"),
     default="50us",
     show_default=True,
     metavar="TIME",

@@ -10,7 +10,7 @@ import click
 
 from compiler.quantization_schemes import SCHEMES, Choices
 from nablac.commands.accuracy import AccuracyJson, Judge
-from nablac.commands.options import FileOptions, ModelOptions
+from nablac.commands.options import FileOptions, ModelOptions, with_options
 from nablac.commands.output import note, stage
 
 if TYPE_CHECKING:
@@ -49,9 +49,7 @@ def quantization_options(command: F) -> F:
             help="With --quantize: use 7 of the 8 bits, for x86 processors without VNNI, whose sums of 8 overflow.",
         ),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return with_options(command, options)
 
 
 def choices_of(

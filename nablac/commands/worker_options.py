@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from nablac.commands.options import Finite, was_given
+from nablac.commands.options import Finite, was_given, with_options
 from nablac.commands.output import is_quiet, is_verbose, wants_json
 from nablac.commands.worker_processes import is_worker
 
@@ -99,10 +99,7 @@ def worker_options(command: Callable[..., int]) -> Callable[..., int]:
         names = [field.name for field in fields(WorkerOptions)]
         return command(*arguments, shared=WorkerOptions(**{name: parameters.pop(name) for name in names}), **parameters)
 
-    wrapped: Callable[..., int] = collected
-    for option in reversed(_OPTIONS):
-        wrapped = option(wrapped)
-    return wrapped
+    return with_options(collected, _OPTIONS)
 
 
 _OPTIONS = (
