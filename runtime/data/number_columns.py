@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from compiler.types import Array
 
-_AT_ONCE = 1 << 11  # rows that are put in order together, as many as a processor's cache has room for
-
 
 class NumberColumns(Mapping[str, "Array"]):
     """Columns [rows] in f64 by name, with NaN for what is missing.
 
-    `read` decodes columns of these names as one array [rows, names], so that no column is copied twice.
+    `read` decodes columns of these names as one array [rows, names], in which each column lies together.
     """
 
     def __init__(self, names: Sequence[str] = (), read: Callable[[Sequence[str]], Array] | None = None) -> None:
@@ -45,11 +43,3 @@ class NumberColumns(Mapping[str, "Array"]):
     def take(self, index: Array) -> NumberColumns:
         """The columns in the rows at these indices."""
         return NumberColumns(self.names, lambda names: self.table(names)[index])
-
-
-def put_columns(columns: Mapping[int, Array], table: Array) -> None:
-    """Write columns [rows] into a table [rows, columns] by their numbers, block by block, as it lies row after row."""
-    for start in range(0, len(table), _AT_ONCE):
-        rows = table[start : start + _AT_ONCE]
-        for number, column in columns.items():
-            rows[:, number] = column[start : start + _AT_ONCE]

@@ -22,6 +22,7 @@ from runtime.extras import missing_extra
 if TYPE_CHECKING:
     from compiler.types import Array
 
+_BUFFER = 1 << 16  # bytes of a column that are read together
 _AT_ONCE = 1 << 13  # rows that are decoded together, as many as a processor's cache has room for
 
 
@@ -46,7 +47,8 @@ def open_parquet(path: Path, since: FileState | None = None) -> Iterator[Any]:
         refuse_other_kinds(beginning, "a Parquet file", str(path), but=(PARQUET,))
         if not beginning.startswith(b"PAR1"):
             raise ValueError("its first bytes are not those of the format")
-        yield pyarrow.parquet.ParquetFile(file, pre_buffer=False)  # which would keep all that was read
+        # `pre_buffer` would keep all that was read, and without `buffer_size` a column of a row group is read at once.
+        yield pyarrow.parquet.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
 
 
 def parquet_size(path: str) -> int:
@@ -88,7 +90,7 @@ def _rows(schema: Any, batches: Batches, count: int, path: str, first: int = 0) 
     stored = [name for name, type in types.items() if _are_numbers(type)]
 
     def read(names: Sequence[str]) -> Array:
-        table = np.empty((count, len(names)))
+        table = np.empty((count, len(names)), order="F")
         end = 0
         for batch in batches(names):
             start, end = end, end + batch.num_rows

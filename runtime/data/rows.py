@@ -17,7 +17,7 @@ from runtime.data.csv_file import PLAIN, Format, Report
 from runtime.data.csv_file import Table as CsvTable
 from runtime.data.filling import Fill, fill_of, flagged
 from runtime.data.lags import EarlierRows, Lag, lag_of
-from runtime.data.number_columns import NumberColumns, put_columns
+from runtime.data.number_columns import NumberColumns
 from runtime.data.read_rows import ReadRows, spans_of
 from runtime.data.scaling import Scale
 from runtime.data.stored_texts import CellsInMemory
@@ -218,16 +218,15 @@ class Rows:
         table, whole = self._stored_columns(names, texts)
         earlier = EarlierRows() if self.earlier is None else self.earlier
         kept = np.ones(len(self.lines), bool)
-        others: dict[int, Array] = {}
         for column, name in enumerate(names):
             if column in whole:
                 continue
             of_dates, lag = self._calendar(name), self._lag(name)
             if of_dates is not None:
-                others[column] = self._of_dates(of_dates, name, kept, report)
+                table[:, column] = self._of_dates(of_dates, name, kept, report)
                 continue
             if lag is not None:
-                others[column] = self._lagged(*lag, earlier, kept, report)
+                table[:, column] = self._lagged(*lag, earlier, kept, report)
                 continue
             of_flags = self._flagged(name)
             source = of_flags or name
@@ -236,8 +235,7 @@ class Rows:
             numbers = None if known else self._whole_column(source, has_gaps)
             if numbers is None:
                 numbers = self._cell_by_cell(source, known, has_gaps, kept, report, source in inputs)
-            others[column] = np.isnan(numbers) if of_flags is not None else numbers
-        put_columns(others, table)
+            table[:, column] = np.isnan(numbers) if of_flags is not None else numbers
         self._leave_out(table, names, kept, report)
         return Table(table if kept.all() else table[kept], np.flatnonzero(kept), texts)
 
@@ -245,7 +243,7 @@ class Rows:
         """An array [rows, names] with the columns that the file has as numbers, and which of them are not broken."""
         stored = [column for column, name in enumerate(names) if name in self.stored and not texts.get(name)]
         if not stored:
-            return np.empty((len(self.lines), len(names))), set()
+            return np.empty((len(self.lines), len(names)), order="F"), set()
         table = self.stored.table([names[column] for column in stored])
         is_finite = np.isfinite(table)
         # Looking at each column takes longer, and there is seldom a reason to.
@@ -257,8 +255,8 @@ class Rows:
         }
         if len(stored) == len(names):
             return table, whole
-        wider = np.empty((len(table), len(names)))
-        put_columns({column: table[:, at] for at, column in enumerate(stored)}, wider)
+        wider = np.empty((len(table), len(names)), order="F")
+        wider[:, stored] = table
         return wider, whole
 
     def _flagged(self, name: str) -> str | None:

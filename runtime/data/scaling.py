@@ -106,9 +106,9 @@ def differences(left: Array, right: Array) -> Array:
     """`left - right` as floats; for integers it is exact if they are near each other, however large."""
     if left.dtype.kind in "iu" and left.dtype != np.uint64 and left.size and right.size:
         if float(left.max()) - float(right.min()) < 2**62 and float(right.max()) - float(left.min()) < 2**62:
-            return np.asarray((left.astype(np.int64) - right.astype(np.int64)).astype(np.float64, order="C"))
+            return np.asarray((left.astype(np.int64) - right.astype(np.int64)).astype(np.float64, order="F"))
     floats = left.astype(np.float64, copy=False), right.astype(np.float64, copy=False)
-    return np.asarray(np.subtract(*floats, order="C"))  # the order in which numbers are added up
+    return np.asarray(np.subtract(*floats, order="F"))  # columns are added up one by one
 
 
 @dataclass(frozen=True, eq=False)

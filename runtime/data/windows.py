@@ -278,6 +278,7 @@ class Windows(StoredRows):
         gaps: Array | StoredRows | None = None,
     ) -> Windows:
         """Windows of `length` rows from each of the `starts` on."""
+        table = table if isinstance(table, StoredRows) else np.ascontiguousarray(table)  # which are read by rows
         return Windows(table, starts, columns, gaps, (len(starts), length, len(columns)), table.dtype)
 
     def read(self, rows: Array) -> Array:
