@@ -17,7 +17,9 @@ from runtime.data.example_weights import weights_of_rows, with_weights
 from runtime.data.examples import cuts
 from runtime.data.file_rows import Scratch
 from runtime.data.filling import filled, gaps_of, means_of
+from runtime.data.insertion_request import with_inserted_rows
 from runtime.data.read_rows import ReadRows
+from runtime.data.row_insertion import RowsToInsert
 from runtime.data.rows import Rows
 from runtime.data.stored_rows import StoredRows, blocks, change_rows
 from runtime.data.target_gaps import without_targets
@@ -26,7 +28,7 @@ from runtime.data.window_request import WindowRequest
 if TYPE_CHECKING:
     from compiler.types import Array
 
-_APART = "no window spans the gap; rows with a date and empty cells are filled by `fill(...)`"
+_APART = 'no window spans the gap; `fill("forward", rows: "{}")` inserts them'
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +47,25 @@ class WindowedRows:
     whole: Array | StoredRows
     gaps: Array | StoredRows | None
     means: Mapping[str, float]
+    data: Rows  # the table, with the rows that were inserted
+    inserted: RowsToInsert | None = None
+
+    @property
+    def formats(self) -> dict[str, str]:
+        """How dates are written that rows were inserted by, by column."""
+        return {self.inserted.column: self.inserted.format} if self.inserted is not None else {}
+
+    @property
+    def date_steps(self) -> dict[str, str]:
+        """The step at which rows were inserted, by column of dates."""
+        return {self.inserted.column: str(self.inserted.step)} if self.inserted is not None else {}
 
 
 def read_windowed(data: Rows, request: WindowRequest, stage: DataStage, context: Context) -> WindowedRows:
     """Read the columns of windows, and fill what is missing in them by the means of the training rows."""
     names = request.names
     names_read = with_weights(names, context)
+    data, inserted = with_inserted_rows(data, names, context)
     order = DateOrder(context)
     read = data.read(names_read, context, stage.span, order=order)
     weights = weights_of_rows(read, names_read, data.path, context)
@@ -58,7 +73,7 @@ def read_windowed(data: Rows, request: WindowRequest, stage: DataStage, context:
     numbers = _numbers(read, order, data, context)
     spans = _spans_of(read, request.targets if request.known else (), data.path, stage)
     if not data.fills:
-        return WindowedRows(read, table, numbers, spans, weights, table, None, {})
+        return WindowedRows(read, table, numbers, spans, weights, table, None, {}, data, inserted)
     means: Mapping[str, float]
     if context.fitted is not None:
         means = context.fitted.fills
@@ -66,7 +81,7 @@ def read_windowed(data: Rows, request: WindowRequest, stage: DataStage, context:
         means = means_of(table, names, data.fills, data.path, training_rows(spans, context))
     whole = _filled(table, spans, names, data, means)
     gaps = change_rows(table, partial(gaps_of, names=names, fills=data.fills))
-    return WindowedRows(read, table, numbers, spans, weights, whole, gaps, means)
+    return WindowedRows(read, table, numbers, spans, weights, whole, gaps, means, data, inserted)
 
 
 def columns_of(rows: Array | StoredRows, columns: list[int]) -> Array | StoredRows:
@@ -92,7 +107,8 @@ def _numbers(read: ReadRows, order: DateOrder, data: Rows, context: Context) -> 
         earlier, later = (str(moments[at]).removesuffix(".000000").replace("T", " ") for at in (row - 1, row))
         column = data.calendars[0].column
         context.note(
-            f"{data.path}:{line}, from {earlier} to {later}", f"rows are missing, by the dates in `{column}`: {_APART}"
+            f"{data.path}:{line}, from {earlier} to {later}",
+            f"rows are missing, by the dates in `{column}`: {_APART.format(column)}",
         )
     return np.asarray(read.numbers + np.cumsum(missing))
 

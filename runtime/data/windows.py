@@ -69,10 +69,11 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         samples=_samples(rows, request, data, sampled),
         path=data.path,
         lines=pick_rows(rows.read.lines, starts),
-        series=_series(data, rows, request.names, context) if context.keeps_raw else None,
+        series=_series(rows.data, rows, request.names, context) if context.keeps_raw else None,
         starts=rows.numbers[starts],
         fills=rows.means,
-        dates=date_formats(data),
+        dates=date_formats(data) | rows.formats,
+        date_steps=rows.date_steps,
     )
     if not request.known:
         return examples
