@@ -106,12 +106,13 @@ class LargeRows(Rows):
         """The first dates of each series, by its name."""
         moments: dict[str, list[datetime | None]] = {}
         split = SeriesSplit(self.by)
+        request = Calendar(column, (), format)
         for block in self._read([column, *self.by], _Silent()):
-            dates = Calendar(column, (), format).moments(block.date_texts(column, None))
-            series = split.parts(block, _Silent()) if self.by else [((), np.arange(len(dates)), [])]
+            texts = block.date_texts(column, None)
+            series = split.parts(block, _Silent()) if self.by else [((), np.arange(len(texts)), [])]
             for key, chosen, _ in series:
                 known = moments.setdefault(name_of(key), [])
-                known += [dates[row] for row in chosen[: MOST_DATES - len(known)].tolist()]
+                known += request.moments([texts[row] for row in chosen[: MOST_DATES - len(known)].tolist()])
         return {name: np.array(dates, "datetime64[us]") for name, dates in moments.items()}
 
     def without_rows_to_predict(self, names: Sequence[str]) -> tuple[Rows, int]:

@@ -18,6 +18,7 @@ from runtime.data.csv_file import Report
 from runtime.data.date_order import goes_back
 from runtime.data.dates import date_writer, days_in, months_later
 from runtime.data.number_columns import NumberColumns
+from runtime.data.read_rows import spans_of
 from runtime.data.rows import Rows
 
 if TYPE_CHECKING:
@@ -88,10 +89,11 @@ class Insertion:
         series = np.zeros(len(moments), np.int64) if rows.series is None else rows.series
         order = np.flatnonzero(dated)
         order = order[np.argsort(series[order], kind="stable")]
-        new = _NewRows(rows.path, max(1, len(rows.cells)))
-        for key in dict.fromkeys(series[order].tolist()):
-            self._insert_into(key, rows, moments, order[series[order] == key].tolist(), formats, new)
-        return new.into(rows, series, self.request.column, {*self.by})
+        new = _NewRows(self.request.column, rows.path, max(1, len(rows.cells)))
+        for first, end in spans_of(series[order], len(order)):
+            key = int(series[order[first]])
+            self._insert_into(key, rows, moments, order[first:end].tolist(), formats, new)
+        return new.into(rows, {*self.by})
 
     def _moments(self, rows: Rows) -> tuple[list[datetime | None], list[str]]:
         """The dates of rows, None for a row without one, which is broken; and the ways in which they are written."""
@@ -127,18 +129,17 @@ class Insertion:
 
         number = last.number if last else int(rows.numbers[indices[0]]) - 1
         usual = None if self.request.step.in_months else timedelta(microseconds=self.request.step.amount)
-        earlier = last
-        previous: tuple[int, datetime] | None = None  # of this block, whose facts are seldom needed
+        earlier = last  # the row before, where the step from it may be another than the usual one
+        previous: tuple[int, datetime] | None = None  # the row before in this block
         for index, moment in zip(indices, dates, strict=True):
-            if previous is not None and (moment.replace(tzinfo=None) - previous[1].replace(tzinfo=None)) != usual:
-                earlier = row_at(*previous, number)
-            elif previous is not None:
-                earlier = None
+            if previous is not None:
+                is_usual = moment.replace(tzinfo=None) - previous[1].replace(tzinfo=None) == usual
+                earlier = None if is_usual else row_at(*previous, number)
             if earlier is not None:
                 after = row_at(index, moment, number + 1)
                 missing = self._missing(earlier, after, rows)
                 texts = self._texts_between(earlier, after, missing, formats)
-                new.add_missing(index, texts, earlier.line, number + 1)
+                new.add_missing(index, texts, earlier.line, after.line, number + 1)
                 number += missing
                 self.counts[key] = self.counts.get(key, 0) + missing
             number += 1
@@ -163,7 +164,7 @@ class Insertion:
         steps = _steps_between(first, second, step, 31 if after.at_ends else after.day)
         if steps is None:
             message = f"column `{column}`: {from_to} are not whole steps of {step}, at which `fill` inserts rows"
-            hint = "correct the date; dates that are not evenly spaced are filled without `rows`"
+            hint = "correct the date, or leave out `rows`: then no row is inserted"
             raise NablacError(Diagnostic(codes.E821, message, place=place, hint=hint))
         if steps - 1 > max(_LONG_GAP, after.count):
             message = f"column `{column}`: {from_to} {steps - 1:,} rows are missing at a step of {step}, "
@@ -176,12 +177,11 @@ class Insertion:
         """The dates of so many rows after one, written as its own."""
         if not count:
             return []
-        format = next(each for each in formats if _moment(before.text.strip(), [each]) is not None)
+        format = next(each for each in formats if _moment(after.text.strip(), [each]) is not None)
         texts, moments = [before.text.strip(), after.text.strip()], [before.moment, after.moment]
         write = date_writer(format, texts, moments)
-        later = [
-            self._later(before.moment, number, 31 if after.at_ends else after.day) for number in range(1, count + 1)
-        ]
+        day = 31 if after.at_ends else after.day
+        later = [self._later(before.moment, number, day) for number in range(1, count + 1)]
         return [write(moment) if write is not None else moment.strftime(format) for moment in later]
 
     def _later(self, moment: datetime, steps: int, day: int) -> datetime:
@@ -210,8 +210,9 @@ def note_insertions(request: RowsToInsert, counts: Mapping[str, int], path: str,
 class _NewRows:
     """The rows of a table with those that are inserted, as they are lined up."""
 
+    column: str  # of the dates
     path: str
-    columns: int
+    columns: int  # how many there are
     source: list[int] = field(default_factory=list)
     is_new: list[bool] = field(default_factory=list)
     lines: dict[int, int] = field(default_factory=dict)  # of inserted rows by their index: that of the row before
@@ -225,33 +226,43 @@ class _NewRows:
         self.is_new.append(False)
         self.numbers.append(number)
 
-    def add_missing(self, index: int, texts: Sequence[str], line: int, number: int) -> None:
-        """Rows that are missing before the row at this index; NablacError for a table that gets too large."""
+    def add_missing(self, index: int, texts: Sequence[str], before: int, line: int, number: int) -> None:
+        """Rows that are missing before the row at this index, in a `line` after that of the row `before`.
+
+        NablacError for a table that gets too large.
+        """
         count = len(self.source) + len(texts)
         if count > self.checked:
-            check_table(count * self.columns, self.path)
+            self._check_size(count, line)
             self.checked = 2 * count
         for step, text in enumerate(texts):
             at = len(self.source)
-            self.lines[at], self.texts[at] = line, text
+            self.lines[at], self.texts[at] = before, text
             self.source.append(index)
             self.is_new.append(True)
             self.numbers.append(number + step)
 
-    def into(self, rows: Rows, series: Array, column: str, copied: set[str]) -> InsertedRows:
+    def _check_size(self, count: int, line: int) -> None:
+        try:
+            check_table(count * self.columns, self.path)
+        except NablacError as error:
+            message = f"column `{self.column}`: with the rows that are missing, {error.diagnostics[0].message}"
+            hint = "insert rows at a longer `step`, or use a part of the table"
+            raise NablacError(Diagnostic(codes.E913, message, place=f"{self.path}:{line}", hint=hint)) from None
+
+    def into(self, rows: Rows, copied: set[str]) -> InsertedRows:
         """The table with all of these; of the columns `copied` a new row has the cells of its series."""
         source, is_new = np.array(self.source, np.int64), np.array(self.is_new, bool)
         if not is_new.any() and len(source) == len(rows.lines) and (np.diff(source) == 1).all():
             return InsertedRows(replace(rows, numbers=self.numbers), source, is_new)
-        check_table(len(source) * self.columns, rows.path)
         dates = [self.texts.get(at, "") for at in range(len(source))]
         inserted = replace(
             rows,
-            cells=_CellsWithNew(rows.cells, source.tolist(), is_new.tolist(), copied, column, dates),
+            cells=_CellsWithNew(rows.cells, source.tolist(), is_new.tolist(), copied, self.column, dates),
             lines=[self.lines.get(at, rows.lines[index]) for at, index in enumerate(self.source)],
             numbers=self.numbers,
-            stored=_numbers_with_new(rows.stored, source, is_new, copied, column),
-            series=series[source] if rows.series is not None else None,
+            stored=_numbers_with_new(rows.stored, source, is_new, copied, self.column),
+            series=rows.series[source] if rows.series is not None else None,
         )
         return InsertedRows(inserted, source, is_new)
 

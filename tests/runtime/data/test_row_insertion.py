@@ -19,8 +19,8 @@ from runtime.data.fitted import facts_of, parse_facts
 from tests.runtime.data.descriptions import load, refused
 
 FIRST = datetime(2024, 1, 1)
-# The hours that are missing of each series: after the first, one and several within, and of the last window
-GAPS = {"a": {1, 2, 20, 30, 31, 32, 58}, "b": {25, 26, 57}, "c": set[int]()}
+# The hours that are missing of each series: after the first, some within, of the last window, and before the first
+GAPS = {"a": {1, 2, 20, 30, 31, 32, 58}, "b": {25, 26, 57}, "c": {0}}
 COUNT, LENGTH = 60, 5
 
 
@@ -77,7 +77,7 @@ def test_series_are_filled_as_pandas_does(
     windows, targets = [], []
     for raw in series.values():
         whole = raw.fillna(mean) if method == "mean" else raw.ffill()
-        for begin in range(COUNT - LENGTH):
+        for begin in range(len(raw) - LENGTH):
             if np.isnan(raw.iloc[begin + LENGTH]):
                 continue
             part = slice(begin, begin + LENGTH)
@@ -259,6 +259,16 @@ def test_what_cannot_be_inserted_is_refused(
     if stored:
         on_disk()
     assert refused(tmp_path, f'csv("t.csv") -> {stages}', inputs="x: f32[batch, time, 1]") == expected
+
+
+def test_a_table_that_would_be_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of twenty hours at a step of ten seconds, where 10,000 cells are allowed."""
+    write(tmp_path, table())
+    monkeypatch.setattr("runtime.boundary.MOST_CELLS", 10_000)
+    stages = 'fill("mean", rows: "time", step: "10 seconds") -> window("v", length: 2)'
+    message = "column `time`: with the rows that are missing, this file has 16,200 cells, and the limit is 10,000"
+    actual = refused(tmp_path, f'csv("t.csv") -> {stages}', inputs="x: f32[batch, time, 1]")
+    assert actual == f"E913 HERE/t.csv:17: {message}"
 
 
 def test_dates_that_may_be_read_in_two_ways_have_a_hint_to_calendar(tmp_path: Path) -> None:
