@@ -111,6 +111,27 @@ def test_missing_targets_do_not_count_and_known_cells_are_filled(
     assert len(examples) == 12 - 3
 
 
+def test_rows_to_predict_end_a_series_in_memory_and_on_disk(tmp_path: Path, on_disk: Callable[[], None]) -> None:
+    """The last hours of `a` and `b` have prices alone; gaps before and within them are not filled in training."""
+    last = {"a": 50, "b": 47}
+    hours = [(hour, name) for hour in range(COUNT) for name in last if hour not in {*GAPS[name], last[name], 55}]
+    cells = ("" if hour > last[name] else str(value(name, hour)) for hour, name in hours)
+    rows = [f"{hour_of(str(hour))},{name},{v},{hour}" for (hour, name), v in zip(hours, cells, strict=True)]
+    write(tmp_path, rows, "time,s,v,p")
+    data = 'csv("t.csv") -> by("s") -> fill("interpolate", rows: "time") -> window("v", length: 3, known: "p")'
+    of, notes = ("x: f64[batch, 3, 1]; input k: f64[batch, 1, 1]", "t: f64[batch, 1, 1]"), ({}, {})
+    in_memory = load(tmp_path, data, *of, notes=notes[0])
+    on_disk()
+    stored = load(tmp_path, data, *of, notes=notes[1])
+    assert notes[0] == notes[1] and any(note.startswith("8 rows that are missing") for note in notes[0])
+    assert in_memory.parts.keys() == stored.parts.keys()
+    for name, array in in_memory.arrays.items():
+        np.testing.assert_array_equal(stored.arrays[name][:], array[:])
+    known = {name: [hour for hour in range(last[name]) if hour not in GAPS[name]] for name in last}
+    expected = [value(name, hour) for name, there in known.items() for hour in there if hour >= 3]
+    assert in_memory.arrays["t"].ravel().tolist() == expected
+
+
 def of_months(day: int, missing: set[int]) -> list[datetime]:
     """Two years of months at a day, or at their end."""
     days = (np.datetime64("2023-02") + np.arange(25)).astype("datetime64[D]")
