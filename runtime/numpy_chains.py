@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from compiler.graph import Node, Operator, Value
+from compiler.shared_work import do_parts, threads_in_use
 from compiler.types import TensorType
 from runtime.chain_kernels import kernels_of
 
@@ -28,6 +27,7 @@ BLOCK = 2**16  # elements of a block: a few arrays of f32 fill a second-level ca
 LEAST = 2**17  # elements of a result from which blocks pay
 LEAST_COMPILED = 2**14  # elements from which a compiled loop pays: at 2,000, NumPy takes less than the call
 _LEAST_FOR_THREADS = 2**19  # elements below which handing blocks to a second thread costs more than it saves
+_PARTS = 4  # for each thread, so that one without a processor keeps nobody waiting
 
 # Two functions for which NumPy no longer accepts a positional `out`.
 _KEYWORD_OUT: frozenset[Callable[..., Any]] = frozenset({np.maximum, np.minimum})
@@ -35,9 +35,9 @@ _KEYWORD_OUT: frozenset[Callable[..., Any]] = frozenset({np.maximum, np.minimum}
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How chains run: on up to so many threads, and as compiled loops where they can be."""
+    """How a graph runs: on how many threads, all that are available where that is None, and with compiled loops."""
 
-    threads: int = 1
+    threads: int | None = None
     compiled: bool = False
 
 
@@ -186,21 +186,18 @@ class Chain:
             length = shape[0]
             rows = max(1, BLOCK // max(1, count // max(1, length)))
         sliced = [array.ndim == outputs[0].ndim and array.shape[0] == length and length > 1 for array in arrays]
-        blocks, threads = range(0, length, rows), settings.threads
-        if count < _LEAST_FOR_THREADS or len(blocks) == 1:
-            threads = 1
+        blocks, threads = range(0, length, rows), threads_in_use()
+        parts = 1 if count < _LEAST_FOR_THREADS or threads == 1 else min(_PARTS * threads, len(blocks))
         loop = self._loop(tuple(sliced)) if settings.compiled and flat and length > 1 else None
-        work: list[Callable[[], None]] = []
-        for share in range(threads):
+
+        def write(part: int) -> None:
             if loop is not None:
-                part = slice(length * share // threads, length * (share + 1) // threads)
-                work.append(partial(self._call, loop, part, arrays, outputs, sliced))
+                elements = slice(length * part // parts, length * (part + 1) // parts)
+                self._call(loop, elements, arrays, outputs, sliced)
             else:
-                work.append(partial(self._blocks, blocks[share::threads], rows, arrays, outputs, sliced))
-        tasks = [_workers().submit(share) for share in work[1:]]
-        work[0]()
-        for task in tasks:
-            task.result()
+                self._blocks(blocks[part::parts], rows, arrays, outputs, sliced)
+
+        do_parts(write, parts)
 
     def _loop(self, is_array: tuple[bool, ...]) -> Callable[..., None] | None:
         """The compiled loop for inputs that are arrays or numbers; None where there is none."""
@@ -275,9 +272,3 @@ class Chain:
         views = [array[:count].reshape(shape) for array in whole]
         self._own.kept = shape, views, whole
         return views
-
-
-@cache
-def _workers() -> ThreadPoolExecutor:
-    """Threads for blocks, beside the one that calls."""
-    return ThreadPoolExecutor(thread_name_prefix="blocks")

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from compiler.graph import Graph
+from compiler.shared_work import use_threads
 from runtime.numpy_chains import PLAIN, LoopSettings
 from runtime.numpy_plan import Plan, errstate, plan
 from runtime.signature import Signature
+from runtime.thread_limits import available_threads
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -50,7 +52,8 @@ class NumpyRunner:
         """Like `run_step`, for checked arrays and the sizes of their named dims."""
         for name, size in self._weight_sizes.items():
             sizes.setdefault(name, size)
-        with errstate():
+        threads = self.settings.threads or available_threads()
+        with errstate(), use_threads(threads):
             results = self.plan(sizes).run({**self.weights, **arrays})
         outputs, updates = self.graph.outputs, self.graph.updates
         return (

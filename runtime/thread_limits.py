@@ -1,4 +1,4 @@
-"""How many threads the libraries of linear algebra use: as the environment or a command asks, else all processors."""
+"""How many threads a command uses: as the environment or `--threads` asks, else all processors."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ def asked_threads() -> int | None:
     return int(asked) if asked.isdigit() and int(asked) else None
 
 
+def available_threads() -> int:
+    """The number of threads that the environment asks for, else one for each processor."""
+    return asked_threads() or processors()
+
+
 @contextmanager
 def with_threads(count: int | None) -> Iterator[None]:
     """Use this number of threads within the block, and in processes that are started there."""
     if count is None:
         yield
         return
-    from threadpoolctl import threadpool_limits
-
     before = {name: os.environ.get(name) for name in VARIABLES}
     os.environ.update(dict.fromkeys(VARIABLES, str(count)))
     try:
-        with threadpool_limits(count, user_api="blas"):
-            yield
+        yield
     finally:
         for name, value in before.items():
             if value is None:

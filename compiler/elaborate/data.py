@@ -22,6 +22,7 @@ from compiler.elaborate.value_kinds import (
     NUMBER,
     POSITIVE,
     POSITIVES,
+    STEP,
     TEXT,
     TEXTS,
     TWO_COLUMNS,
@@ -145,7 +146,14 @@ STAGES: dict[str, Declared] = {
             "method": Parameter(one_of("forward", "mean", "interpolate")),
             "columns": Parameter(TEXTS, []),
             "flag": Parameter(FLAG, False),
+            "rows": Parameter(TEXT, ""),
+            "step": Parameter(STEP, ""),
         },
+        Rule(
+            "`step` is that of the dates in the column `rows`",
+            lambda arguments: not arguments["step"] or bool(arguments["rows"]),
+            'as in `fill("forward", rows: "time", step: "1 hour")`',
+        ),
         takes=(ROWS,),
         returns=ROWS,
     ),
@@ -310,7 +318,10 @@ def _check_repeated(session: Session, stages: Sequence[DataStage]) -> None:
         elif stage.name == "augment":
             parts = [f"`{name}` of `augment`" for name, value in stage.arguments.items() if value]
             is_set = "is set"
-        for part in parts:
+        said = dict.fromkeys(parts, is_set)
+        if stage.name == "fill" and stage.arguments["rows"]:
+            said["`rows` of `fill`"] = "is set"
+        for part, is_set in said.items():
             if (kind, part) in first:
                 message = f"{part} {is_set} twice; one of the two would have no effect"
                 labels = (Label(first[kind, part], "first here"),)

@@ -7,6 +7,7 @@ from typing import Any
 
 from compiler.byte_sizes import bytes_of
 from compiler.elaborate.values import is_number
+from compiler.time_steps import time_step_of
 from grammar.record import Record
 
 
@@ -78,6 +79,10 @@ TEXT = Kind("a non-empty text", is_text)
 TEXTS = Kind("a text or a non-empty list of texts", are_texts)
 PATTERNS = Kind("a text or a list of texts", lambda value: are_texts(value) or value == [])  # possibly an empty one
 BYTES = Kind('a size such as "500MB" or "2GiB"', lambda value: isinstance(value, str) and bytes_of(value) is not None)
+STEP = Kind(
+    'a step such as "1 hour" or "3 months"',
+    lambda value: isinstance(value, str) and time_step_of(value) is not None,
+)
 RATES = Kind(
     "a pattern and a factor above 0, or a list of such pairs",
     lambda value: is_rate(value) or (isinstance(value, list) and all(map(is_rate, value))),

@@ -11,6 +11,7 @@ from compiler.graph import Operator
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.orders import lower_positions
+from compiler.operators.products import matmul
 from compiler.operators.row_reductions import row_maxima, row_sums
 from compiler.types import DType, TensorType, TypeMismatch, broadcast_shapes, same_dtype
 
@@ -110,7 +111,7 @@ class Attention(Operator):
                 seen = keys
                 weights = self._weights(part, k, split, start, False, narrow)
             assert weights is not None
-            result[..., start:stop, :] = np.matmul(weights, v[..., :seen, :])
+            result[..., start:stop, :] = matmul(weights, v[..., :seen, :])
         return result.reshape(batch, heads, queries, v.shape[-1])
 
     def _weights(
@@ -118,7 +119,7 @@ class Attention(Operator):
     ) -> Array | None:
         """The weights of a block of queries from `start` on; None where keys that were `cut` off have a weight."""
         first = abs(self.scale) <= 1 and narrow is None  # before the product, where nothing overflows by it
-        scores = np.matmul(q * q.dtype.type(self.scale) if first else q, k)
+        scores = matmul(q * q.dtype.type(self.scale) if first else q, k)
         dtype = narrow or scores.dtype
         if narrow is not None:
             scores = scores.astype(narrow)

@@ -1,18 +1,20 @@
 """Convolutions in NumPy as matrix products: what the taps of a kernel read lies in columns, a column for each position.
 
-Columns are written for a few examples at a time, so that they stay in cache. Where examples have many positions, each
-has a product of its own.
+Columns are written for a few examples at a time, so that they stay in cache; threads share these blocks. Where examples
+have many positions, each has a product of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product as every
 from math import prod
 from typing import TYPE_CHECKING
 
 from compiler.lazy import LazyModule
+from compiler.operators.products import matmul
+from compiler.shared_work import do_parts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,13 +56,16 @@ class Columns:
         filters = w.reshape(self.groups, len(w) // self.groups, -1)
         y = np.empty((len(x), len(w), *self.sizes), x.dtype)
         apart = self._are_apart(len(x))
-        for block in self._blocks(len(x), x.shape[1]):
-            columns = self._columns(x[block], apart)
-            result = y[block]
+        blocks = self._blocks(len(x), x.shape[1])
+
+        def write(part: int) -> None:
+            columns, result = self._columns(x[blocks[part]], apart), y[blocks[part]]
             if apart:
-                np.matmul(filters, columns, out=result.reshape(*columns.shape[:2], filters.shape[1], -1))
+                matmul(filters, columns, out=result.reshape(*columns.shape[:2], filters.shape[1], -1))
             else:
-                result[...] = self._by_example(filters @ columns, len(result), 1)[:, :, 0]
+                result[...] = self._by_example(matmul(filters, columns), len(result), 1)[:, :, 0]
+
+        do_parts(write, len(blocks))
         return y
 
     def weight_gradient(self, x: Array, grad: Array) -> Array:
@@ -69,7 +74,7 @@ class Columns:
         total = np.zeros((self.groups, filters, rows), x.dtype)
         for block in self._blocks(len(x), x.shape[1]):
             columns = self._columns(x[block], apart=False)
-            total += grad[block].swapaxes(0, 1).reshape(self.groups, filters, -1) @ columns.swapaxes(1, 2)
+            total += matmul(grad[block].swapaxes(0, 1).reshape(self.groups, filters, -1), columns.swapaxes(1, 2))
         return total
 
     def convolve_transposed(self, x: Array, w: Array, full: Sequence[int]) -> Array:
@@ -81,24 +86,28 @@ class Columns:
         taps = w.reshape(groups, channels, -1).swapaxes(1, 2)
         y = np.zeros((len(x), filters, *full), x.dtype)
         apart = self._are_apart(len(x))
-        for block in self._blocks(len(x), filters):
-            part = x[block]
+        blocks = self._blocks(len(x), filters)
+
+        def write(part: int) -> None:
+            some = x[blocks[part]]
             if apart:
-                columns = taps @ part.reshape(len(part), groups, channels, -1)
+                columns = matmul(taps, some.reshape(len(some), groups, channels, -1))
             else:
-                columns = taps @ part.swapaxes(0, 1).reshape(groups, channels, -1)
-            columns = self._by_example(columns, len(part), prod(self.kernel), apart)
+                columns = matmul(taps, some.swapaxes(0, 1).reshape(groups, channels, -1))
+            columns = self._by_example(columns, len(some), prod(self.kernel), apart)
             for tap, window in enumerate(self.windows):
-                y[(block, slice(None), *window)] += columns[:, :, tap]
+                y[(blocks[part], slice(None), *window)] += columns[:, :, tap]
+
+        do_parts(write, len(blocks))
         return y
 
     def _are_apart(self, examples: int) -> bool:
         """Whether each example has columns of its own."""
         return examples == 1 or prod(self.sizes) >= _FEW_POSITIONS
 
-    def _blocks(self, examples: int, channels: int) -> Iterator[slice]:
+    def _blocks(self, examples: int, channels: int) -> list[slice]:
         height = max(1, _BLOCK // max(1, channels * prod(self.kernel) * prod(self.sizes)))
-        return (slice(start, start + height) for start in range(0, examples, height))
+        return [slice(start, start + height) for start in range(0, examples, height)]
 
     def _columns(self, x: Array, apart: bool) -> Array:
         """[examples, groups, rows, positions], or [groups, rows, examples * positions] if they are not apart."""

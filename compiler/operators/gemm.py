@@ -9,6 +9,7 @@ from compiler.dims import Size
 from compiler.graph import Operator
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
+from compiler.operators.products import matmul
 from compiler.types import DType, TensorType, TypeMismatch, broadcast_shapes, same_dtype
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Gemm(Operator):
         return result
 
     def compute(self, x: Array, y: Array, *bias: Array) -> Array:
-        result: Array = np.matmul(x.T if self.left_transposed else x, y.T if self.right_transposed else y)
+        result = matmul(x.T if self.left_transposed else x, y.T if self.right_transposed else y)
         if self.alpha != 1:
             result *= result.dtype.type(self.alpha)
         for added in bias:

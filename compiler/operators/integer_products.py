@@ -12,6 +12,7 @@ from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.convolution import Conv, SlidingWindow
 from compiler.operators.linear import MatMul
+from compiler.operators.products import matmul
 from compiler.operators.quantization import is_byte
 from compiler.types import DType, TensorType, TypeMismatch
 
@@ -35,7 +36,7 @@ def whole_product(x: Array, zero: Array, w: Array) -> Array:
     shifted = x.astype(np.float64)
     shifted -= float(zero)
     rows = shifted.reshape(math.prod(shifted.shape[:-1]), shifted.shape[-1])
-    flat: Array = rows @ w.astype(np.float64)
+    flat = matmul(rows, w.astype(np.float64))
     return flat.reshape(*shifted.shape[:-1], w.shape[-1])
 
 

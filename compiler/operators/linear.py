@@ -11,6 +11,7 @@ from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.making import aligned, broadcast_part, reshape, squeeze, sum_to, swapped, unsqueeze
+from compiler.operators.products import matmul
 from compiler.types import DType, TensorType, TypeMismatch, broadcast_shapes, same_dtype
 from compiler.window import Window
 
@@ -54,9 +55,9 @@ class MatMul(Operator):
 
     def compute(self, x: Array, y: Array) -> Array:
         if x.ndim > 2 and y.ndim == 2 and x.flags.c_contiguous:  # one product, where NumPy would loop over the batch
-            rows: Array = np.matmul(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]), y)
+            rows = matmul(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]), y)
             return rows.reshape(*x.shape[:-1], y.shape[-1])
-        return np.asarray(np.matmul(x, y))
+        return matmul(x, y)
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
         rows, columns = x.type.rank == 1, y.type.rank == 1

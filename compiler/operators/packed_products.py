@@ -9,6 +9,7 @@ from compiler.dims import Size
 from compiler.graph import Operator
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
+from compiler.operators.products import matmul
 from compiler.types import DType, TensorType, TypeMismatch
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class MatMulNBits(Operator):
         return x.with_shape(*x.shape[:-1], outer)
 
     def compute(self, x: Array, packed: Array, scales: Array) -> Array:
-        return np.asarray(np.matmul(x, unpack(packed, scales, self.inner)))
+        return matmul(x, unpack(packed, scales, self.inner))
 
     def lower(self, emit: Emit, x: str, packed: str, scales: str) -> str:
         outer = emit.type(packed).shape[0]

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from compiler.lazy import LazyModule
+from compiler.operators.products import matmul
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,14 +49,14 @@ class Steps:
         end = len(self._column) if r is not None else len(self.inputs) + 1
         packed = np.concatenate([part for part in (w, b, r) if part is not None], axis=1)
         packed *= signs
-        return partial(np.matmul, packed, self._column[first:end])
+        return partial(matmul, packed, self._column[first:end])
 
     def _write_product(self, b: Array, signs: Array, w: Array | None, r: Array | None, out: Array) -> None:
         out[...] = b
         if w is not None:
-            out += w @ self.inputs
+            out += matmul(w, self.inputs)
         if r is not None:
-            out += r @ self.state
+            out += matmul(r, self.state)
         out *= signs
 
     def __iter__(self) -> Iterator[None]:

@@ -319,7 +319,8 @@ def run_options(command: F) -> F:
             callback=_limit_threads,
             is_eager=True,
             expose_value=False,
-            help="Use N threads.  [default: OMP_NUM_THREADS or all processors; one for small training steps]",
+            help="Use N threads.  [default: OMP_NUM_THREADS or all processors; of onnxruntime one for small training "
+            "steps]",
         ),
         click.option(
             "--backend",

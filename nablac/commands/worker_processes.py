@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from runtime.workers.collective import Collective, Engine
 
 _OWN_CODE = {"code": "code of nablac", "library": "standard library"}
-_OF_THE_MACHINE = frozenset({"processor", "blas", "blas_threads", "threads", "numba"})
+_OF_THE_MACHINE = frozenset({"processor", "blas", "threads", "numba"})
 _TURN, _LONGEST_TURN = 1.0, 10.0  # seconds that each worker waits longer than the one before it
 
 _joined: list[Engine] = []  # by which an engine runs the command in this process

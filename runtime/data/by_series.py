@@ -73,4 +73,6 @@ def split_series(rows: Rows, columns: Sequence[str], report: Report, span: Span 
     if not order:
         raise NablacError(Diagnostic(codes.E823, f"{rows.path} has no rows", span))
     series = np.repeat(np.arange(len(order)), [len(indices) for indices in order])
-    return replace(rows.take(np.concatenate(order)), numbers=numbers, series=series, keys=tuple(keys))
+    return replace(
+        rows.take(np.concatenate(order)), numbers=numbers, series=series, keys=tuple(keys), by=tuple(columns)
+    )

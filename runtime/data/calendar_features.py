@@ -100,16 +100,17 @@ class Calendar:
 
     def moments(self, cells: Sequence[str]) -> list[datetime | None]:
         """The dates in cells, without time zones; None for what is no date."""
-        formats = self._formats(cells)
+        formats = formats_of(cells, self.format)
         known = {cell: _moment(cell.strip(), formats) for cell in dict.fromkeys(cells)}
         return [known[cell] for cell in cells]
 
-    def _formats(self, cells: Sequence[str]) -> list[str]:
-        """The format, and one that begins with the year and fits the first cell: a form that cannot be misread."""
-        first = next((cell.strip() for cell in cells if cell.strip()), "")
-        if not first or _moment(first, [self.format]) is not None:
-            return [self.format]
-        return [self.format, *(format for format, _ in readings([first]) if format.startswith("%Y-"))]
+
+def formats_of(cells: Sequence[str], format: str) -> list[str]:
+    """The format, and one that begins with the year and fits the first cell: a form that cannot be misread."""
+    first = next((cell.strip() for cell in cells if cell.strip()), "")
+    if not first or _moment(first, [format]) is not None:
+        return [format]
+    return [format, *(other for other, _ in readings([first]) if other.startswith("%Y-"))]
 
 
 def _moment(text: str, formats: Iterable[str]) -> datetime | None:

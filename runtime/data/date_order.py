@@ -65,8 +65,13 @@ class DateOrder:
                     said = "`by` tells several series apart" if alone else "a window takes them as two"
                     self.report.note(place, f"column `{column}` has the date of the row before: {said}")
                     continue
-                message = f"column `{column}` goes back from `{before}` to `{cells[row]}`"
-                hint = "sort the rows by date"
-                if alone:
-                    hint = 'sort the rows by date, or tell several series apart: `by("station")`'
-                raise NablacError(Diagnostic(codes.E821, message, place=place, hint=hint))
+                raise goes_back(column, before, cells[row], place, alone)
+
+
+def goes_back(column: str, before: str, after: str, place: str, alone: bool) -> NablacError:
+    """The error for a date that is earlier than that of the row before; `alone` where all rows are one series."""
+    hint = "sort the rows by date"
+    if alone:
+        hint = 'sort the rows by date, or tell several series apart: `by("station")`'
+    message = f"column `{column}` goes back from `{before}` to `{after}`"
+    return NablacError(Diagnostic(codes.E821, message, place=place, hint=hint))

@@ -11,6 +11,8 @@ from datetime import date, datetime, timedelta
 from itertools import pairwise, product
 from typing import Any
 
+from compiler.time_steps import TimeStep, counted
+
 _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y%m%d")
 _TIMES = ("", "{}%H:%M:%S", "{}%H:%M", "{}%H:%M:%S.%f", "{}%H")
 _ZONES = ("", "Z", "%z")
@@ -73,7 +75,7 @@ def _of_dates(texts: list[str], known: str) -> Continued | None:
     """As the first way of writing dates that fits all; one in which every step is the same goes first."""
     candidates: list[Continued] = []
     for format, moments in _readings(texts, known):
-        write = _writer(format, texts, moments)
+        write = date_writer(format, texts, moments)
         way = _by_step(moments, write) if write is not None else None
         if way is not None:
             candidates.append(way)
@@ -110,7 +112,7 @@ def _read(texts: list[str], format: str) -> list[datetime] | None:
         return None
 
 
-def _writer(format: str, texts: list[str], moments: list[datetime]) -> Callable[[datetime], str] | None:
+def date_writer(format: str, texts: list[str], moments: list[datetime]) -> Callable[[datetime], str] | None:
     """What writes dates as the texts are; None where none of the ways does.
 
     Digits of a fraction, zeros before short numbers, and the colon of a time zone may be there or not, and names of
@@ -154,11 +156,11 @@ def _of_quarters(texts: list[str]) -> Continued | None:
     if not all(matches):
         return None
     signs = {match[2] for match in matches if match}
-    counted = [4 * int(match[1]) + int(match[3]) - 1 for match in matches if match]
+    quarters = [4 * int(match[1]) + int(match[3]) - 1 for match in matches if match]
     if len(signs) > 1:
         return None
     (sign,) = signs
-    return _counting(counted, lambda number: f"{number // 4:04d}{sign}{number % 4 + 1}", "quarter")
+    return _counting(quarters, lambda number: f"{number // 4:04d}{sign}{number % 4 + 1}", "quarter")
 
 
 def _of_counts(texts: list[str]) -> Continued | None:
@@ -178,7 +180,7 @@ def _counting(numbers: list[int], write: Callable[[int], Any], unit: str = "") -
     if len(steps) != 1 or steps == {0}:
         return None
     (step,) = steps
-    what = _counted(step, unit) if unit else str(step)
+    what = counted(step, unit) if unit else str(step)
     return Continued(what, lambda count: write(numbers[-1] + count * step), descends=step < 0)
 
 
@@ -189,38 +191,40 @@ def _by_step(moments: list[datetime], write: Callable[[datetime], Any]) -> Conti
     last = moments[-1]
     months = _months_between(moments)
     if months is not None:
-        ends = all(moment.day == _days_in(moment.year, moment.month) for moment in moments)
-        what = _counted(months // _PER_YEAR, "year") if months % _PER_YEAR == 0 else _counted(months, "month")
+        ends = all(moment.day == days_in(moment.year, moment.month) for moment in moments)
+        what = str(TimeStep(months, in_months=True))
         day = 31 if ends else max(moment.day for moment in moments)
-        return Continued(what, lambda count: write(_months_later(last, count * months, day)), descends=months < 0)
+        return Continued(what, lambda count: write(months_later(last, count * months, day)), descends=months < 0)
     steps = Counter(after - before for before, after in pairwise(moments))
     step, times = steps.most_common(1)[0]
     if not step or 2 * times <= len(moments) - 1:
         return None
     if _are_working_days(moments):
         return Continued("1 working day", lambda count: write(_working_days_later(last, count)))
-    return Continued(_length(step), lambda count: write(last + count * step), len(steps) == 1, step < timedelta(0))
+    what = str(TimeStep(step // timedelta(microseconds=1)))
+    return Continued(what, lambda count: write(last + count * step), len(steps) == 1, step < timedelta(0))
 
 
 def _months_between(moments: list[datetime]) -> int | None:
     """The months of every step, where the day in the month and the time of day stay; None of any other steps."""
-    counted = [_PER_YEAR * moment.year + moment.month for moment in moments]
-    steps = {after - before for before, after in pairwise(counted)}
+    numbers = [_PER_YEAR * moment.year + moment.month for moment in moments]
+    steps = {after - before for before, after in pairwise(numbers)}
     if len(steps) != 1 or steps == {0} or len({moment.timetz() for moment in moments}) > 1:
         return None
     day = max(moment.day for moment in moments)
-    stays = all(moment.day == min(day, _days_in(moment.year, moment.month)) for moment in moments)
+    stays = all(moment.day == min(day, days_in(moment.year, moment.month)) for moment in moments)
     return steps.pop() if stays else None
 
 
-def _months_later(moment: datetime, months: int, day: int) -> datetime:
+def months_later(moment: datetime, months: int, day: int) -> datetime:
     """The day of that number in a later month, or its last one."""
-    counted = _PER_YEAR * moment.year + moment.month - 1 + months
-    year, month = counted // _PER_YEAR, counted % _PER_YEAR + 1
-    return moment.replace(year=year, month=month, day=min(day, _days_in(year, month)))
+    number = _PER_YEAR * moment.year + moment.month - 1 + months
+    year, month = number // _PER_YEAR, number % _PER_YEAR + 1
+    return moment.replace(year=year, month=month, day=min(day, days_in(year, month)))
 
 
-def _days_in(year: int, month: int) -> int:
+def days_in(year: int, month: int) -> int:
+    """The days of a month."""
     return calendar.monthrange(year, month)[1]
 
 
@@ -235,15 +239,3 @@ def _working_days_later(moment: datetime, days: int) -> datetime:
     for _ in range(days):
         moment += _DAY * (7 - moment.weekday() if moment.weekday() >= 4 else 1)
     return moment
-
-
-def _length(step: timedelta) -> str:
-    seconds = step.total_seconds()
-    for unit, size in (("week", 604_800), ("day", 86_400), ("hour", 3_600), ("minute", 60)):
-        if seconds % size == 0:
-            return _counted(int(seconds // size), unit)
-    return _counted(seconds if seconds % 1 else int(seconds), "second")
-
-
-def _counted(number: float, unit: str) -> str:
-    return f"{number} {unit}" + ("" if abs(number) == 1 else "s")

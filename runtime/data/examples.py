@@ -112,6 +112,9 @@ class Examples:
     series: Series | None = None  # that windows were cut of, where raw numbers are kept
     fills: Mapping[str, float] = field(default_factory=dict)  # by column, the mean that stands for missing numbers
     dates: Mapping[str, str] = field(default_factory=dict)  # by column, how dates are written that features are of
+    date_steps: Mapping[str, str] = field(
+        default_factory=dict
+    )  # by column of dates, the step at which rows are inserted
     class_weights: tuple[float, ...] = ()  # by the number of a class, where examples have weights of their classes
     starts: Array | None = None  # the number of the first row of each window among all rows of the series
     known: tuple[str, ...] = ()  # the inputs of columns that are known of the rows to predict: they are of these rows
@@ -167,7 +170,8 @@ def fitted_to(examples: Examples) -> Fitted:
     state = (examples.scalings, examples.classes, examples.tokenizer)
     fitted = Fitted(*state, labels, inputs, targets, examples.stages, examples.fills, examples.dates)
     class_weights, tokenizers = examples.class_weights, examples.tokenizers
-    return replace(fitted, known=examples.known, class_weights=class_weights, tokenizers=tokenizers)
+    fitted = replace(fitted, known=examples.known, date_steps=examples.date_steps)
+    return replace(fitted, class_weights=class_weights, tokenizers=tokenizers)
 
 
 def digest(examples: Examples) -> str:

@@ -26,6 +26,11 @@ def fill_examples(examples: Examples, data: Rows, context: Context, span: Span |
 
     NablacError for what goes by the order of rows, which such examples do not have.
     """
+    inserting = next((fill for fill in data.fills if fill.rows), None)
+    if inserting is not None:
+        message = f'`fill("{inserting.method}", rows: "{inserting.rows}")` inserts the missing rows of a series'
+        hint = "rows of `columns(...)` are examples of their own: leave out `rows`, or use `window(...)`"
+        raise NablacError(Diagnostic(codes.E823, message, inserting.span, hint=hint))
     for names in examples.columns.values():
         for name in names:
             fill = fill_of(data.fills, name)

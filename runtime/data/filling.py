@@ -27,19 +27,23 @@ class Fill:
 
     `forward` takes the last number before in the same series, and where there is none the mean; `mean` that of the
     training part; `interpolate` does as `forward` until a window is cut, see `interpolated`. With `flag` the column
-    `missing_NAME` is 1 where a cell of `NAME` was missing, and else 0.
+    `missing_NAME` is 1 where a cell of `NAME` was missing, and else 0. `rows` is the column of dates by which missing
+    rows are inserted first, and `step` that between two of them, where it is said.
     """
 
     method: Literal["forward", "mean", "interpolate"]
     columns: tuple[str, ...] = ()
     flag: bool = False
     span: Span | None = None
+    rows: str = ""
+    step: str = ""
 
     @staticmethod
     def of(arguments: Mapping[str, Any], span: Span | None = None) -> Fill:
         """The request of a stage with these arguments."""
         columns = tuple(listed_names(arguments["columns"]))
-        return Fill(arguments["method"], columns, arguments["flag"], span)
+        dated = (str(arguments.get(name, "")) for name in ("rows", "step"))  # which earlier versions did not have
+        return Fill(arguments["method"], columns, arguments["flag"], span, *dated)
 
 
 def fill_of(fills: Sequence[Fill], name: str) -> Fill | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compiler.elaborate.data import REQUIRED, SOURCES, STAGES
+from compiler.time_steps import time_step_of
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import LARGEST_JSON, read_file, reason_of
@@ -51,7 +52,8 @@ class Fitted:
     `targets` those in each target. `stages` begin with the source; they are empty if the data was arrays, and in files
     of earlier versions. `fills` are the means by column that stand for missing numbers, `dates` how the dates of a
     column are written that features are of. `known` are the inputs that take the rows to predict, and `class_weights`
-    what examples of each class weigh. `tokenizers` are those of columns of texts in a table, which may share one.
+    what examples of each class weigh. `date_steps` are those at which missing rows are inserted, by the column of their
+    dates. `tokenizers` are those of columns of texts in a table, which may share one.
     """
 
     scalings: Mapping[str, Scaling] = field(default_factory=dict)
@@ -66,6 +68,7 @@ class Fitted:
     known: tuple[str, ...] = ()
     class_weights: tuple[float, ...] = ()
     tokenizers: Mapping[str, Tokenizer] = field(default_factory=dict)
+    date_steps: Mapping[str, str] = field(default_factory=dict)
 
     def with_tokenizer(self, tokenizer: Tokenizer) -> Fitted:
         """The same with another tokenizer: of all texts."""
@@ -150,6 +153,7 @@ def facts_of(fitted: Fitted) -> dict[str, Any]:
         "targets": fitted.targets,
         "fills": dict(fitted.fills),
         "dates": dict(fitted.dates),
+        "date_steps": dict(fitted.date_steps),
         "known": fitted.known,
         "class_weights": fitted.class_weights,
         "tokenizers": [
@@ -198,6 +202,7 @@ def parse_facts(stored: Any, tokenizer: Tokenizer | None) -> Fitted:
         tuple(texts(stored.get("known", []))),
         tuple(read_as(list[float], stored.get("class_weights", []))),
         _tokenizers(stored.get("tokenizers", [])),
+        read_as(dict[str, str], stored.get("date_steps", {})),
     )
     _check_stages(fitted)
     return fitted
@@ -211,7 +216,10 @@ def _check_stages(fitted: Fitted) -> None:
         raise ValueError("a number for missing cells is not finite")
     if not set(fitted.known) <= fitted.columns.keys():
         raise ValueError("an input of known columns has none")
-    dated = [str(stage.arguments["column"]) for stage in fitted.stages if stage.name == "calendar"]
+    by_rows = [fill.rows for fill in requests(fitted.stages) if fill.rows]
+    if any(time_step_of(fitted.date_steps.get(column, "")) is None for column in by_rows):
+        raise ValueError("the step at which rows are inserted is not there")
+    dated = [str(stage.arguments["column"]) for stage in fitted.stages if stage.name == "calendar"] + by_rows
     undated = next((column for column in dated if column not in fitted.dates), None)
     if undated is not None:
         raise ValueError(f"how the dates of `{undated}` are written is not there")

@@ -21,7 +21,7 @@ from runtime.data.source_files import content_of
 from runtime.data.stored_rows import StoredRows
 from runtime.extras import missing_extra
 from runtime.image_file import numbers_of, read_pixels
-from runtime.thread_limits import asked_threads, processors
+from runtime.thread_limits import available_threads
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -156,4 +156,4 @@ def _digest(content: bytes) -> bytes:
 @cache
 def _threads() -> ThreadPoolExecutor:
     """Threads that decode: Pillow lets others run meanwhile."""
-    return ThreadPoolExecutor(min(asked_threads() or processors(), _MOST_THREADS), "images")
+    return ThreadPoolExecutor(min(available_threads(), _MOST_THREADS), "images")

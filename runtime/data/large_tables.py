@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,14 @@ import numpy as np
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.by_series import APART, Key, SeriesSplit, name_of
-from runtime.data.calendar_features import format_of
+from runtime.data.calendar_features import Calendar, format_of
 from runtime.data.categories import categories_of
 from runtime.data.csv_file import Report
 from runtime.data.file_rows import Scratch
 from runtime.data.lags import EarlierRows
 from runtime.data.read_rows import ReadRows
-from runtime.data.rows import Order, Rows
+from runtime.data.row_insertion import Insertion, RowsToInsert, note_insertions
+from runtime.data.rows import MOST_DATES, Order, Rows
 from runtime.data.source_files import FileState, changed_file, file_state
 from runtime.data.stored_texts import ScratchTexts
 
@@ -36,7 +38,7 @@ class LargeRows(Rows):
     """A table of which only the first rows are in memory, as samples; what a stage asks for is read from the file."""
 
     blocks: Blocks = field(default=lambda names, report: iter(()))
-    by: tuple[str, ...] = ()  # the columns that tell series apart
+    insertion: RowsToInsert | None = None  # of rows that are missing
     state: FileState | None = None  # of the file, when it was first looked at
     ends: Mapping[Key, int] | None = None  # the line of each series after which its rows are to be predicted
 
@@ -77,10 +79,14 @@ class LargeRows(Rows):
         split, earlier = SeriesSplit(self.by), EarlierRows()
         reach = max((step for lag in self.lags for _, step in lag.sources.values()), default=0)
         once = _Once(report)
+        insertion = Insertion(self.insertion, once, self.by) if self.insertion is not None else None
         for block in self._read(sources, once):
             rows = writer.of_series(block, split, once, span) if self.by else block
             writer.seen += len(rows.lines)
             rows = self._before_ends(rows, list(writer.indices))
+            if insertion is not None:
+                rows = insertion.insert(rows).rows
+                writer.last |= {series: last.number for series, last in insertion.last.items()}
             requests = {name: getattr(self, name) for name in ("calendars", "fills", "lags", "categories")}
             rows = replace(rows, **requests, earlier=earlier)
             read = rows.read_columns(names, once, span, known, closed=True, inputs=inputs)
@@ -90,7 +96,24 @@ class LargeRows(Rows):
             writer.add(rows, read.numbers, read.kept)
         if not writer.seen:
             raise NablacError(Diagnostic(codes.E823, f"{self.path} has no rows", span))
+        if insertion is not None:
+            of_series = {index: name_of(key) for key, index in writer.indices.items()}
+            counts = {of_series.get(index, ""): count for index, count in insertion.counts.items()}
+            note_insertions(insertion.request, counts, self.path, report)
         return writer.written(known or {})
+
+    def moments_by_series(self, column: str, format: str) -> dict[str, Array]:
+        """The first dates of each series, by its name."""
+        moments: dict[str, list[datetime | None]] = {}
+        split = SeriesSplit(self.by)
+        request = Calendar(column, (), format)
+        for block in self._read([column, *self.by], _Silent()):
+            texts = block.date_texts(column, None)
+            series = split.parts(block, _Silent()) if self.by else [((), np.arange(len(texts)), [])]
+            for key, chosen, _ in series:
+                known = moments.setdefault(name_of(key), [])
+                known += request.moments([texts[row] for row in chosen[: MOST_DATES - len(known)].tolist()])
+        return {name: np.array(dates, "datetime64[us]") for name, dates in moments.items()}
 
     def without_rows_to_predict(self, names: Sequence[str]) -> tuple[Rows, int]:
         """The same table, of which no row after the last one with any of `names` in its series is read."""
@@ -115,6 +138,7 @@ class LargeRows(Rows):
     def _sources(self, names: Sequence[str], dated: bool) -> list[str]:
         """The columns of the file that columns are made of, and those of series and dates."""
         dates = [request.column for request in self.calendars if dated or set(names) & set(request.names)]
+        dates += [self.insertion.column] if self.insertion is not None else []
         made = [source for name in names for source in self.sources_of(name)]
         return list(dict.fromkeys([*made, *dates, *self.by]))
 

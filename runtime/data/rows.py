@@ -15,6 +15,7 @@ from runtime.data.calendar_features import Calendar, calendar_of, format_of
 from runtime.data.categories import UNSEEN, Categories, categories_of
 from runtime.data.csv_file import PLAIN, Format, Report
 from runtime.data.csv_file import Table as CsvTable
+from runtime.data.date_steps import LOOKED_AT
 from runtime.data.filling import Fill, fill_of, flagged
 from runtime.data.lags import EarlierRows, Lag, lag_of
 from runtime.data.number_columns import NumberColumns
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 
 _MOST_LISTED = 12
+MOST_DATES = LOOKED_AT + 1  # of a series, from which its step is read
 # What to do about a cell of an input that is none of the classes
 _FILLS = (
     "with `-> fill(...)` in the data that a model is trained on, it takes missing cells; "
@@ -75,6 +77,7 @@ class Rows:
     named: bool = True  # whether the file has names of its columns, which are else 0, 1 and so on
     series: Array | None = None  # the series of each row, where `by` tells several apart: their rows follow each other
     keys: tuple[str, ...] = ()  # of the series
+    by: tuple[str, ...] = ()  # the columns that tell series apart
     calendars: tuple[Calendar, ...] = ()  # of columns that dates add
     fills: tuple[Fill, ...] = ()  # of missing cells, which are NaN in what is read
     lags: tuple[Lag, ...] = ()  # of columns that earlier rows add
@@ -171,6 +174,14 @@ class Rows:
     def date_format(self, column: str, span: Span | None) -> str:
         """How the dates of a column are written; NablacError for what are no dates, or may be read in two ways."""
         return format_of(self.date_texts(column, span), column, self.path, span)
+
+    def moments_by_series(self, column: str, format: str) -> dict[str, Array]:
+        """The first dates of each series, by its name, in `datetime64`."""
+        cells, request = self.date_texts(column, None), Calendar(column, (), format)
+        spans = [(first, min(end, first + MOST_DATES)) for first, end in spans_of(self.series, len(self.lines))]
+        names = [self.keys[self.series[first]] if self.series is not None else "" for first, _ in spans]
+        dates = (request.moments(cells[first:end]) for first, end in spans)
+        return {name: np.array(here, "datetime64[us]") for name, here in zip(names, dates, strict=True)}
 
     def read(
         self,

@@ -56,6 +56,8 @@ def fill(data: Rows, stage: DataStage, context: Context) -> Rows:
     check_kind(data, Rows, stage)
     request = Fill.of(stage.arguments, stage.span)
     data.require(request.columns, stage.span)
+    if request.rows:
+        data.date_texts(request.rows, stage.span)
     return replace(data, fills=(*data.fills, request))
 
 

@@ -117,6 +117,9 @@ class SeriesRows:
         if gaps:
             line = self.lines[-length:][gaps[-1] - 1]
             of_name = f" of {self.what}" if self.name else ""
-            are = "missing, by their dates" if absent[gaps[-1]] else "left out"
+            by_dates = bool(absent[gaps[-1]])
+            are = "missing, by their dates" if by_dates else "left out"
+            column = next(iter(self.formats), "")
+            hint = f'a model trained with `fill("forward", rows: "{column}")` inserts them' if by_dates else None
             message = f"rows{of_name} after line {line} are {are}, and the model reads the last {length} without a gap"
-            raise NablacError(Diagnostic(codes.E883, message, place=self.place))
+            raise NablacError(Diagnostic(codes.E883, message, place=self.place, hint=hint))

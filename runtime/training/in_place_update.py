@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.model_spec import RATE, SEED, STEP
+from compiler.shared_work import use_threads
 from compiler.training.flat_updates import GRADIENT, FlatGroup, FlatUpdate
 from runtime.numpy_chains import PLAIN, Chain, LoopSettings
 from runtime.numpy_executor import NumpyRunner
 from runtime.observing import watched
+from runtime.thread_limits import available_threads
 from runtime.training.flat_arrays import LINE, aligned, starts_of
 
 if TYPE_CHECKING:
@@ -60,8 +62,9 @@ class InPlaceUpdate:
         """
         read = {**(gradients or self.gradients), **feeds}
         scalars, updates = self.shared.run_step_checked({name: read[name] for name in self.shared.graph.inputs}, {})
-        for group in self.groups:
-            group.run(scalars, gradients, self.settings)
+        with use_threads(self.settings.threads or available_threads()):
+            for group in self.groups:
+                group.run(scalars, gradients, self.settings)
         for path, array in updates.items():  # last, since a group may read the values before the step
             self.arrays[path][...] = array
 

@@ -12,7 +12,6 @@ from compiler.training.flat_updates import FlatUpdate
 from runtime.numpy_chains import PLAIN, LoopSettings
 from runtime.numpy_executor import NumpyRunner
 from runtime.training.in_place_update import InPlaceUpdate
-from runtime.training.thread_choice import blas_limit
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -88,7 +87,6 @@ class NumpyStepper:
         self.fixed = {path: setup.state[path] for path in setup.state if path not in setup.step.updates}
         self.runner = NumpyRunner(setup.step, setup.state, setup.loops)
         self.evaluator = NumpyEvaluator(setup, setup.state)
-        self.limit = blas_limit(setup.loops.threads)
         self._before: dict[str, Array] = {}
 
     def prepare_evaluation(self) -> None:
@@ -98,8 +96,7 @@ class NumpyStepper:
         """Run the step, and put its updates in the weights' slots."""
         weights = self.runner.weights
         self._before = dict(weights)
-        with self.limit():
-            outputs, updates = self.runner.run_step({name: feeds[name] for name in self.runner.graph.inputs})
+        outputs, updates = self.runner.run_step({name: feeds[name] for name in self.runner.graph.inputs})
         weights.update(updates)
         return {name: float(value) for name, value in outputs.items()}
 
@@ -122,7 +119,6 @@ class NumpyEvaluator:
     def __init__(self, setup: StepperSetup, state: Mapping[str, Array]) -> None:
         self.averages, self.evaluated = setup.averages, setup.evaluated
         self.runner = NumpyRunner(setup.evaluation, with_averages(state, setup.averages), setup.loops)
-        self.limit = blas_limit(setup.loops.threads)
 
     def prepare(self) -> None:
         """It is built."""
@@ -131,8 +127,7 @@ class NumpyEvaluator:
         """The outputs that are needed."""
         current = with_averages(state, self.averages)
         self.runner.weights.update({path: current[path] for path in self.runner.weights})
-        with self.limit():
-            outputs, _ = self.runner.run_step({name: feeds[name] for name in self.runner.graph.inputs})
+        outputs, _ = self.runner.run_step({name: feeds[name] for name in self.runner.graph.inputs})
         return {name: outputs[name] for name in self.evaluated}
 
 
@@ -219,12 +214,10 @@ class InPlaceNumpyStepper(InPlaceStepper):
         self.runner = NumpyRunner(split.gradient, arrays, setup.loops)
         self.runner.weights.update({path: arrays[path] for path in self.runner.weights})
         super().__init__(update, NumpyEvaluator(setup, arrays))
-        self.limit = blas_limit(setup.loops.threads)
 
     def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
         """Run the gradients and, if the loss is finite, the update."""
-        with self.limit():
-            outputs, buffers = self.runner.run_step({name: feeds[name] for name in self.runner.graph.inputs})
+        outputs, buffers = self.runner.run_step({name: feeds[name] for name in self.runner.graph.inputs})
         gradients = {name: outputs.pop(name) for name in self.update.gradients}
         results = {name: float(value) for name, value in outputs.items()}
         self.finish_step(feeds, results, buffers, gradients)

@@ -11,21 +11,20 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.thread_limits import asked_threads, processors
+from runtime.thread_limits import available_threads
 from specs import FOLDER as SPECS
 
 _ROOT = Path(__file__).parents[2]
 _CODE = ("grammar", "compiler", "runtime")  # folders whose files of these kinds are nablac's code
 _TEXTS = frozenset({".py", ".lark", ".model"})
-_THREADS = "`--threads {before}` goes on with as many, or OPENBLAS_NUM_THREADS, MKL_NUM_THREADS and OMP_NUM_THREADS do"
 
 
 @dataclass(frozen=True)
 class Surroundings:
     """The environment of a run; None for facts that do not matter on its backend.
 
-    NumPy's matrix products are computed by its BLAS, and their last bits depend on its threads and on the kernel that
-    it chooses for the processor; onnxruntime has its own.
+    NumPy's matrix products are computed by its BLAS, and their last bits depend on the kernel that it chooses for the
+    processor; onnxruntime has kernels of its own, where they depend on the number of threads too.
     """
 
     nablac: str
@@ -35,7 +34,6 @@ class Surroundings:
     onnxruntime: str | None
     processor: str  # with the instructions that kernels are chosen by
     blas: str | None
-    blas_threads: int | None
     threads: int | None
     numba: str | None = None  # of runs that compile loops: a record only, since these have NumPy's bits
 
@@ -55,15 +53,16 @@ _WORDS = {
     "onnxruntime": ("onnxruntime was {before}, and is {after}", "install the version that it was started with"),
     "processor": ("the processor was {before}, and is {after}", "other instructions round differently"),
     "blas": ("NumPy's BLAS was {before}, and is {after}", "other kernels round differently"),
-    "blas_threads": ("NumPy's BLAS had {before} threads, and has {after}", _THREADS),
-    "threads": ("onnxruntime had {before} threads, and has {after}", _THREADS),
+    "threads": (
+        "onnxruntime had {before} threads, and has {after}",
+        "`--threads {before}` or OMP_NUM_THREADS={before} goes on with as many",
+    ),
 }
 
 
 def surroundings(backend: str, jit: bool = False) -> Surroundings:
     """The surroundings of a run on a backend, in this process."""
     numpy = backend == "numpy"
-    blas, blas_threads = _blas() if numpy else (None, None)
     return Surroundings(
         nablac=_installed("nablac"),
         code=_hash(path for folder in _CODE for path in (_ROOT / folder).rglob("*") if path.suffix in _TEXTS),
@@ -72,15 +71,9 @@ def surroundings(backend: str, jit: bool = False) -> Surroundings:
         numba=_installed("numba") if jit else None,
         onnxruntime=None if numpy else _onnxruntime(),
         processor=_processor(),
-        blas=blas,
-        blas_threads=blas_threads,
-        threads=None if numpy else threads(),
+        blas=_blas() if numpy else None,
+        threads=None if numpy else available_threads(),
     )
-
-
-def threads() -> int:
-    """The number of onnxruntime's threads, on which the last bits of a product depend."""
-    return asked_threads() or processors()
 
 
 def _installed(package: str) -> str:
@@ -102,8 +95,8 @@ def _processor() -> str:
     return " ".join([platform.machine(), *instructions])
 
 
-def _blas() -> tuple[str, int | None]:
-    """NumPy's BLAS with the kernel that it has chosen, and its number of threads."""
+def _blas() -> str:
+    """NumPy's BLAS with the kernel that it has chosen."""
     from threadpoolctl import threadpool_info
 
     built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
@@ -112,8 +105,8 @@ def _blas() -> tuple[str, int | None]:
     own = [pool for pool in loaded if any(Path(pool["filepath"]).is_relative_to(folder) for folder in beside)]
     for pool in own or loaded:
         kernel = pool.get("architecture") or ""
-        return f"{pool['internal_api']} {pool['version']} {kernel}".strip(), int(pool["num_threads"])
-    return f"{built['name']} {built['version']}", None
+        return f"{pool['internal_api']} {pool['version']} {kernel}".strip()
+    return f"{built['name']} {built['version']}"
 
 
 def _hash(paths: Iterable[Path]) -> str:

@@ -39,6 +39,7 @@ from runtime.data.target_gaps import masked_targets
 from runtime.initialization import initialize, stored_operators
 from runtime.memory import require_memory_for, stored_bytes
 from runtime.numpy_chains import LoopSettings
+from runtime.thread_limits import available_threads
 from runtime.training.checkpoints import Position, best_state, newest_checkpoint
 from runtime.training.loop import Loop, Settings
 from runtime.training.loop_choice import pays_to_compile
@@ -59,7 +60,6 @@ from runtime.training.steppers import (
     StepperSetup,
     with_averages,
 )
-from runtime.training.surroundings import threads
 from runtime.training.thread_choice import threads_for
 from runtime.training.trained import Trained, in_raw_data, model_metadata, raw_graph, step_of, weights_of_model
 from runtime.training.training_data import LoadExamples, context_of, examples_of
@@ -319,8 +319,10 @@ class Training:
         compiles_update: bool = False,
     ) -> StepperSetup:
         parts = dict.fromkeys(part for measure in self._measured_loss[1].values() for part in measure.parts)
-        measured = split.gradient if split is not None else step
-        count = self.options.threads or threads_for(measured, self.batch, self._known_sizes, threads())
+        count = self.options.threads
+        if count is None and self.options.backend != "numpy":
+            measured = split.gradient if split is not None else step
+            count = threads_for(measured, self.batch, self._known_sizes, available_threads())
         loops = LoopSettings(count, compiled=bool(self.options.jit))
         averages = self.step.averages
         return StepperSetup(step, self.loss_graph, state, averages, tuple(parts), split, loops, compiles_update)

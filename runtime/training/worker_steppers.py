@@ -18,7 +18,6 @@ from runtime.numpy_executor import NumpyRunner
 from runtime.training.in_place_update import InPlaceUpdate
 from runtime.training.segmented_run import Run, SegmentBackend, SegmentedRun
 from runtime.training.steppers import Evaluator, InPlaceStepper, NumpyEvaluator, SplitGraphs, StepperSetup
-from runtime.training.thread_choice import blas_limit
 from runtime.workers.collective import Collective
 from runtime.workers.devices import device_of_worker
 
@@ -34,7 +33,6 @@ class WorkerStepper(InPlaceStepper):
     ) -> None:
         super().__init__(update, evaluator)
         self.gradient = gradient
-        self.limit = blas_limit(setup.loops.threads)
         self.counted = [
             name
             for name, value in setup.step.inputs.items()
@@ -49,8 +47,7 @@ class WorkerStepper(InPlaceStepper):
                 **feeds,
                 **{name: np.zeros_like(feeds[name], shape=(1, *feeds[name].shape[1:])) for name in self.counted},
             }
-        with self.limit():
-            outputs, buffers = self.gradient.run(feeds, has_examples)
+        outputs, buffers = self.gradient.run(feeds, has_examples)
         gradients = {name: outputs.pop(name) for name in self.update.gradients}
         results = {name: float(value) for name, value in outputs.items()}
         self.finish_step(feeds, results, buffers, gradients)

@@ -19,6 +19,7 @@ from compiler.operators.comparison import Greater, Where
 from compiler.operators.leaves import Input
 from compiler.operators.powers import Exp, Log, Sqrt
 from compiler.operators.random import RandomNormal
+from compiler.shared_work import use_threads
 from compiler.types import DType
 from runtime import numpy_chains
 from runtime.compiled_loops import source_of
@@ -98,12 +99,15 @@ def test_blocks_have_the_bits_of_whole_arrays(data: Any, dtype: str, count: int,
         patch.setattr(numpy_chains, "BLOCK", 16)
         patch.setattr(numpy_chains, "_LEAST_FOR_THREADS", 1)
         for threads in (1, 2):
-            for got, wanted in zip(chain(*arrays, settings=LoopSettings(threads)), expected, strict=True):
+            with use_threads(threads):
+                results = chain(*arrays)
+            for got, wanted in zip(results, expected, strict=True):
                 np.testing.assert_array_equal(got, wanted)
         if overwritten and names[0] == "a":
             in_place, _ = chain_of(return_values, overwritten)
             own = [array.copy() for array in arrays]
-            got = in_place(*own, settings=LoopSettings(2))
+            with use_threads(2):
+                got = in_place(*own)
             assert got[0] is own[0]
             for array, wanted in zip(got, expected, strict=True):
                 np.testing.assert_array_equal(array, wanted)

@@ -84,6 +84,6 @@ def test_no_window_spans_missing_rows(
     of_a = [[first + step for step in range(4)] for first in (0, 1, 2, 3, 4, 10)]
     assert windows == [*of_a, *([first + step for step in range(4)] for first in range(11))]
     message = "rows are missing, by the dates in `when`: no window spans the gap; "
-    message += "rows with a date and empty cells are filled by `fill(...)`"
+    message += '`fill("forward", rows: "when")` inserts them'
     place = f"{tmp_path}/t.csv:20, from 2024-01-01 07:00:00 to 2024-01-01 10:00:00"
     assert notes == {message: [place]}

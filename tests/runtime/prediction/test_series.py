@@ -196,6 +196,10 @@ def test_rows_that_are_missing_by_their_dates_are_a_gap() -> None:
     table = {"v": [float(hour) for hour in hours], "when": [f"2024-01-01 {hour:02d}:00" for hour in hours]}
     message = "rows after line 18 are missing, by their dates, and the model reads the last 3 without a gap"
     assert refused(dated, table) == f"E883 the table: {message}"
+    with pytest.raises(NablacError) as caught:
+        results(dated, table)
+    hint = 'a model trained with `fill("forward", rows: "when")` inserts them'
+    assert caught.value.diagnostics[0].hint == hint
     assert results(dated, table, all=True)["predicted_v"] == [float(hour) for hour in range(3, 18)]
 
 

@@ -1,12 +1,11 @@
-"""Small steps run on one thread, large ones on all."""
+"""Small steps run on one thread of onnxruntime, large ones on all."""
 
 from __future__ import annotations
 
 import pytest
-from threadpoolctl import ThreadpoolController
 
 from compiler.operators.linear import MatMul
-from runtime.training.thread_choice import blas_limit, largest_operator, threads_for
+from runtime.training.thread_choice import largest_operator, threads_for
 from tests.models import elaborate
 from tests.runtime.graphs import fed, graph
 from tests.runtime.test_numpy_plan import RECURRENCE
@@ -28,8 +27,3 @@ def test_known_sizes_count_instead_of_the_batch() -> None:
 
 def test_a_step_of_a_recurrence_counts_once() -> None:
     assert 0 < largest_operator(elaborate(RECURRENCE), 32, {}) <= 2 * 32 * 32
-
-
-def test_products_of_a_small_step_run_on_one_thread() -> None:
-    with blas_limit(1)():
-        assert {pool["num_threads"] for pool in ThreadpoolController().info() if pool["user_api"] == "blas"} <= {1}
