@@ -34,6 +34,9 @@ def forecast_remarks(table: UserTable, series: SeriesOfTable, target: Column, nu
     if series.keys:
         by = " and ".join(_named(key) for key in series.keys)
         remarks.append(f"there are {series.count:,} series, by {by}: dates go forward within each")
+    if series.missing:
+        rows_are = "1 row is" if series.missing == 1 else f"{series.missing:,} rows are"
+        remarks.append(f"{rows_are} missing, by the dates: inserted, with the last numbers before them")
     if gaps := [_named(column) for column in numbers if column.has_gaps]:
         remarks.append(f"missing cells take the last number before them: {', '.join(gaps)}")
     return remarks
@@ -51,7 +54,9 @@ def forecast_spec(
     stages = [f"csv({quoted(table.path.name)}{table.options})"]
     if series.keys:
         stages.append(f"by({_list(series.keys)})")
-    if any(column.has_gaps for column in numbers):
+    if series.missing:
+        stages.append(f'fill("forward", rows: {quoted(series.dates)})')
+    elif any(column.has_gaps for column in numbers):
         stages.append('fill("forward")')
     if calendar:
         format = f", format: {quoted(series.format)}" if series.format else ""

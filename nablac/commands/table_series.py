@@ -12,6 +12,7 @@ from runtime.data.dates import are_dates, continued, readings
 
 _LEAST_ROWS = 8  # of a series
 _MOST_SERIES = 1_000
+_REGULAR = 0.9  # of the steps of a series, from which on longer ones are of missing rows
 _MOST_KEYS = 6  # columns that are tried in pairs
 _UNEVEN = [(timedelta(least), timedelta(most)) for least, most in ((28, 31), (90, 92), (365, 366))]  # months and so on
 
@@ -49,6 +50,7 @@ class SeriesOfTable:
     shortest: int  # rows of the shortest series that has a few
     step: timedelta  # the most frequent one
     step_text: str  # the same for a person
+    missing: int  # rows that steps of more than one leave out, where all are whole numbers of it
 
     def rhythm(self) -> Rhythm:
         """What to forecast: as usual for the step, or less where the series are short."""
@@ -119,7 +121,21 @@ def _of(
     differ = any(moments != ways[0][1] for _, moments in ways[1:])
     goes_on = continued(long[0])
     text = goes_on.what if goes_on is not None else str(step)
-    return SeriesOfTable(name, format if differ else "", keys, len(groups), min(map(len, long)), step, text)
+    read = dict(ways)[format]
+    missing = _missing([[read[cell] for cell in texts] for texts in groups.values()], step)
+    return SeriesOfTable(name, format if differ else "", keys, len(groups), min(map(len, long)), step, text, missing)
+
+
+def _missing(groups: Sequence[Sequence[datetime]], step: timedelta) -> int:
+    """The rows that are missing in series of this step; 0 where one of them has other steps, or many longer ones."""
+    missing = 0
+    for moments in groups:
+        steps = [after - before for before, after in pairwise(moments)]
+        regular = steps.count(step)
+        if any(longer % step for longer in steps) or regular < _REGULAR * len(steps):
+            return 0
+        missing += sum(longer // step - 1 for longer in steps)
+    return missing
 
 
 def _keys_of(keys: tuple[str, ...], cells: Mapping[str, Sequence[str]], count: int) -> Iterator[tuple[str, ...]]:

@@ -96,6 +96,17 @@ TABLES = [
         ["a", "x"],
     ),
     (
+        "rows that are missing in two series",
+        lines_of(
+            lambda number, name: [name, hours(number + (number > 90) + (5 if name == "b" and number > 150 else 0)),
+                                  value(number)],
+            "pump,at,flow", count=300, series=("a", "b"),
+        ),
+        "pumps.csv",
+        ['by("pump")', 'fill("forward", rows: "at")', "length: 48, horizon: 24"],
+        ["a", "2024-03-13 13:00"],
+    ),
+    (
         "dates that may be read in two ways",
         lines_of(
             lambda number, name: [f"01/{number % 12 + 1:02}/{2010 + number // 12}", value(number)], "date,v", count=96
@@ -123,6 +134,17 @@ def test_from_a_table_to_dated_predictions(
     predicted = invoke("predict", "run", file, "-q", folder=tmp_path)
     assert predicted.exit_code == 0, predicted.output
     assert next(csv.reader(io.StringIO(predicted.stdout.split("\n", 1)[1])))[:2] == first
+
+
+@pytest.mark.parametrize(
+    ("steps", "missing"),
+    [([1] * 40, 0), ([1] * 20 + [3] + [1] * 20, 2), ([1, 2] * 20, 0), ([1] * 30 + [1.5] + [1] * 20, 0)],
+    ids=["none", "two", "every other one", "half an hour between"],
+)
+def test_rows_are_missing_where_the_dates_have_a_step(steps: list[float], missing: int) -> None:
+    moments = [datetime(2024, 3, 1) + sum(steps[:number]) * HOUR for number in range(len(steps) + 1)]
+    series = series_of({"t": [f"{moment:%Y-%m-%d %H:%M}" for moment in moments]}, [])
+    assert series is not None and series.missing == missing
 
 
 def test_what_is_chosen_is_said_with_its_reason(tmp_path: Path) -> None:
