@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from compiler.lazy import LazyModule
 
 if TYPE_CHECKING:
     import numpy as np
-    from threadpoolctl import ThreadpoolController
+    from threadpoolctl import LibController, ThreadpoolController
 else:
     np = LazyModule("numpy")
 
@@ -31,7 +31,7 @@ def use_threads(count: int) -> Iterator[None]:
     """Share work among this number of threads within the block, and keep NumPy's BLAS to one."""
     token = _threads.set(count)
     try:
-        with _blas().limit(limits=1, user_api="blas"):
+        with _one_blas_thread():
             yield
     finally:
         _threads.reset(token)
@@ -66,7 +66,7 @@ class _SharedWork:
 
     def help(self) -> None:
         """Take parts in a thread of the pool: NumPy's error state, and some limits of BLAS, are of a thread."""
-        with np.errstate(all="ignore"), _blas().limit(limits=1, user_api="blas"):
+        with np.errstate(all="ignore"), _one_blas_thread():
             self.take_parts()
 
     def take_parts(self) -> None:
@@ -94,12 +94,22 @@ class _SharedWork:
             raise self._error
 
 
+def _one_blas_thread() -> AbstractContextManager[object]:
+    controller, libraries = _blas()
+    if all(library.get_num_threads() == 1 for library in libraries):  # which takes less time than a limit
+        return nullcontext()
+    limit: AbstractContextManager[object] = controller.limit(limits=1, user_api="blas")
+    return limit
+
+
 @cache
-def _blas() -> ThreadpoolController:
+def _blas() -> tuple[ThreadpoolController, list[LibController]]:
+    """The libraries that NumPy has loaded."""
     from threadpoolctl import ThreadpoolController
 
-    np.matmul  # noqa: B018  (NumPy is imported, and its BLAS with it)
-    return ThreadpoolController()
+    np.matmul  # noqa: B018  (NumPy is imported)
+    controller = ThreadpoolController()
+    return controller, [library for library in controller.lib_controllers if library.user_api == "blas"]
 
 
 @cache

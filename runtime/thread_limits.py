@@ -1,4 +1,4 @@
-"""How many threads a command uses: as the environment or `--threads` asks, else all processors."""
+"""How many threads a command uses: as the environment or `--threads` asks, else one for each processor."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+VARIABLE = "OMP_NUM_THREADS"
 
 
 def processors() -> int:
@@ -16,7 +16,7 @@ def processors() -> int:
 
 def asked_threads() -> int | None:
     """The number of threads that the environment asks for."""
-    asked = os.environ.get(VARIABLES[0], "")
+    asked = os.environ.get(VARIABLE, "")
     return int(asked) if asked.isdigit() and int(asked) else None
 
 
@@ -31,13 +31,12 @@ def with_threads(count: int | None) -> Iterator[None]:
     if count is None:
         yield
         return
-    before = {name: os.environ.get(name) for name in VARIABLES}
-    os.environ.update(dict.fromkeys(VARIABLES, str(count)))
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = str(count)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before

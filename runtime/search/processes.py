@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import reason_of
-from runtime.thread_limits import VARIABLES, processors, with_threads
+from runtime.thread_limits import asked_threads, processors, with_threads
 
 if TYPE_CHECKING:
     from runtime.search.studies import OpenStudy
@@ -26,7 +26,7 @@ _PAUSE = 0.25  # seconds between two looks
 
 def share_of_processors(jobs: int) -> int | None:
     """The number of threads of each worker; None for a single worker, or if the environment sets it."""
-    if jobs == 1 or any(os.environ.get(name) for name in VARIABLES):
+    if jobs == 1 or asked_threads() is not None:
         return None
     return max(1, processors() // jobs)
 
