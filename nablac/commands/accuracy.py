@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NotRequired, TypedDict
 
 import click
 
-from nablac.commands.options import ModelOptions
+from nablac.commands.model_options import ModelOptions
 from nablac.commands.output import note
 from nablac.commands.runs import DATA, read_run
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from nablac.commands.options import ModelOptions
+from nablac.commands.model_options import ModelOptions
 from runtime.profiling.grouping import BACKEND_NAMES
 from runtime.profiling.steady import Turn, take_turn, warm_up
 from runtime.thread_limits import with_threads

@@ -12,18 +12,11 @@ import click
 
 from compiler.targets import EXPORT_TARGETS, ORT_CPU
 from nablac.commands.accuracy import AccuracyJson, comparison, is_converted, say_comparison, trained_options
+from nablac.commands.compilation_options import FileOptions, StepOptions, memory_budget_option, precision_option
 from nablac.commands.completions import complete_passes
+from nablac.commands.model_options import ModelOptions, model_options, weight_options
 from nablac.commands.model_setup import set_up_model
-from nablac.commands.options import (
-    FileOptions,
-    ModelOptions,
-    StepOptions,
-    memory_budget_option,
-    model_options,
-    output_options,
-    precision_option,
-    weight_options,
-)
+from nablac.commands.options import output_options
 from nablac.commands.output import is_verbose, note, print_json, skip_without_kernels, stage
 from nablac.commands.pass_report import PassReport, section
 from nablac.commands.quantized_file import (

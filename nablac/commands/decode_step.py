@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from nablac.commands.options import FileOptions
+from nablac.commands.compilation_options import FileOptions
 from nablac.commands.output import note, print_json, skip_without_kernels
 from nablac.commands.pass_report import section
 from nablac.commands.quantized_file import ROUNDED

@@ -10,16 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 import click
 
 from nablac.commands.evaluation_report import PAGE, check_report, footer, write_report
-from nablac.commands.options import (
-    ModelOptions,
-    beam_options,
-    model_options,
-    output_options,
-    run_options,
-    was_given,
-    weight_options,
-    whole_number,
-)
+from nablac.commands.model_options import ModelOptions, model_options, weight_options
+from nablac.commands.option_types import whole_number
+from nablac.commands.options import beam_options, output_options, run_options, was_given
 from nablac.commands.output import encodable, note, note_untrained, print_json, stage
 from nablac.commands.runs import DATA, MODEL, read_run
 from nablac.commands.training_setup import note_batchwise_loss, note_data, set_up_training

@@ -8,8 +8,9 @@ from typing import Annotated
 import click
 
 from compiler.targets import EXPORT_TARGETS, ORT_CPU
+from nablac.commands.model_options import ModelOptions, model_options, weight_options
 from nablac.commands.model_setup import set_up_model
-from nablac.commands.options import ModelOptions, model_options, output_options, weight_options
+from nablac.commands.options import output_options
 from nablac.commands.output import FileJson, TextJson, note, print_json
 from nablac.commands.target_options import target_options
 from nablac.commands.target_report import TargetJson, say_what_leaves, target_facts

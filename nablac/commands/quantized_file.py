@@ -10,7 +10,9 @@ import click
 
 from compiler.quantization_schemes import SCHEMES, Choices
 from nablac.commands.accuracy import AccuracyJson, Judge
-from nablac.commands.options import FileOptions, ModelOptions, with_options
+from nablac.commands.compilation_options import FileOptions
+from nablac.commands.model_options import ModelOptions
+from nablac.commands.options import with_options
 from nablac.commands.output import note, stage
 
 if TYPE_CHECKING:

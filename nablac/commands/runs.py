@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nablac.commands.options import ModelOptions, was_given
+from nablac.commands.model_options import ModelOptions
+from nablac.commands.options import was_given
 
 if TYPE_CHECKING:
     from runtime.training.run_options import Options

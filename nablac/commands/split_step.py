@@ -11,7 +11,8 @@ import click
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import ONNX, SAFETENSORS
-from nablac.commands.options import FileOptions, ModelOptions, StepOptions
+from nablac.commands.compilation_options import FileOptions, StepOptions
+from nablac.commands.model_options import ModelOptions
 from nablac.commands.output import note, print_json, skip_without_kernels
 from nablac.commands.pass_report import section
 from nablac.commands.target_report import TargetJson, say_what_leaves, target_facts

@@ -11,21 +11,11 @@ import click
 
 from compiler.elaborate.data import TABLES
 from grammar.visible import shell_word
+from nablac.commands.compilation_options import memory_budget_option, precision_option
 from nablac.commands.completions import RunPath, complete_trackers
-from nablac.commands.options import (
-    Finite,
-    ModelOptions,
-    fresh_option,
-    memory_budget_option,
-    output_options,
-    precision_option,
-    resumable_options,
-    run_options,
-    training_options,
-    was_given,
-    weight_options,
-    whole_number,
-)
+from nablac.commands.model_options import ModelOptions, fresh_option, resumable_options, weight_options
+from nablac.commands.option_types import Finite, whole_number
+from nablac.commands.options import output_options, run_options, training_options, was_given
 from nablac.commands.output import note, print_json, remember, stage
 from nablac.commands.runs import read_run
 from nablac.commands.signals import collected_signals
@@ -111,6 +101,7 @@ class TrainJson(TypedDict):
 @output_options
 def command(
     model: ModelOptions,
+    shared: WorkerOptions,
     epochs: int | None,
     batch: int | None,
     validation: float | None,
@@ -128,7 +119,6 @@ def command(
     read_every: int | None,
     trackers: tuple[str, ...],
     jit: bool | None,
-    shared: WorkerOptions,
     skip_broken: bool,
     as_json: bool,
     quiet: bool,

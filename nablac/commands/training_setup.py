@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nablac.commands.model_options import ModelOptions, check_rename
 from nablac.commands.model_setup import choose_model
-from nablac.commands.options import ModelOptions, check_rename, was_given
+from nablac.commands.options import was_given
 from nablac.commands.output import is_quiet, note, stage
 from nablac.commands.runs import read_run
 

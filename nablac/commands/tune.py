@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from grammar.visible import shell_word
+from nablac.commands.model_options import text_options
 from nablac.commands.named_models import ModelFile
-from nablac.commands.options import Finite, output_options, run_options, text_options, training_options, was_given
+from nablac.commands.option_types import Finite
+from nablac.commands.options import output_options, run_options, training_options, was_given
 from nablac.commands.output import note
 from nablac.commands.signals import collected_signals
 from nablac.commands.study_report import report_study

@@ -6,14 +6,13 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from functools import wraps
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
-from nablac.commands.options import Finite, was_given, with_options
+from nablac.commands.option_types import Finite
+from nablac.commands.options import collect_options, was_given, with_options
 from nablac.commands.output import is_quiet, is_verbose, wants_json
 from nablac.commands.worker_processes import is_worker
 
@@ -92,14 +91,8 @@ def train_on_ray(
 
 
 def worker_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Add the options; the command gets them as one WorkerOptions, `shared`."""
-
-    @wraps(command)
-    def collected(*arguments: Any, **parameters: Any) -> int:
-        names = [field.name for field in fields(WorkerOptions)]
-        return command(*arguments, shared=WorkerOptions(**{name: parameters.pop(name) for name in names}), **parameters)
-
-    return with_options(collected, _OPTIONS)
+    """Add the options; the command gets them as one WorkerOptions, after its ModelOptions."""
+    return with_options(collect_options(command, WorkerOptions), _OPTIONS)
 
 
 _OPTIONS = (
