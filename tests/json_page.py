@@ -30,7 +30,7 @@ from nablac.commands import (
     split_step,
     study_report,
     target_report,
-    train,
+    training_result,
     training_step,
     verify,
 )
@@ -64,7 +64,7 @@ OUTPUTS: dict[str, dict[str, Any]] = {  # by command: what `--json` prints, by t
     },
     "run": {"": dict[str, Nested], "-o FILE": run.RunFileJson},
     "predict": {"": list[dict[str, Cell]], "-o FILE": predict.PredictFileJson},
-    "train": {"": train.TrainJson, "--dry-run": dict[str, float]},
+    "train": {"": training_result.TrainJson, "--dry-run": dict[str, float]},
     "tune": {"": study_report.TuneJson},
     "eval": {"": eval.EvalJson},
     "compare": {"": run_comparison.ComparisonJson},
@@ -111,7 +111,7 @@ _MODULES = (
         decode_step,
         doctor,
     ),
-    *(draw, eval, explain, fmt, generate, grad, init, output, predict, run, split_step, target_report, train),
+    *(draw, eval, explain, fmt, generate, grad, init, output, predict, run, split_step, target_report, training_result),
     *(training_step, study_report, verify, backtest_json, class_figures, class_results, evaluation, number_figures),
     *(number_results, token_results, grouping, profile_text, timing, trial_results),
 )

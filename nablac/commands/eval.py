@@ -15,7 +15,8 @@ from nablac.commands.option_types import whole_number
 from nablac.commands.options import beam_options, output_options, run_options, was_given
 from nablac.commands.output import encodable, note, note_untrained, print_json, stage
 from nablac.commands.runs import DATA, MODEL, read_run
-from nablac.commands.training_setup import note_batchwise_loss, note_data, set_up_training
+from nablac.commands.training_notes import note_batchwise_loss, note_data
+from nablac.commands.training_setup import set_up_training
 
 if TYPE_CHECKING:
     from runtime.data.examples import Examples
