@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from runtime.data.examples import Examples
     from runtime.evaluation.evaluation import Evaluation, ResultJson
     from runtime.evaluation.report_page import Generated
+    from runtime.training.run_options import Options
     from runtime.training.training_run import Training
 
 
@@ -131,14 +132,7 @@ def command(
     run = read_run(model.file) if model.is_run else None
     if run is not None:
         model, options = run.model(model), run.recorded_options(options, DATA)
-    training = set_up_training(model, options, evaluated=True, tokenizer=tokenizer)
-    training.keeps_raw = True
-    with stage("data read"):
-        training.data  # noqa: B018 - reads it
-    if model.weights is None:
-        note_untrained(quiet)
-    if not quiet:
-        note_data(training)
+    training = _set_up(model, options, tokenizer, quiet)
     if run is not None and not any(was_given(name) for name in (*MODEL, *DATA)):
         hint = "its split would differ: `--data FILE` evaluates on other data"
         run.record.check_examples(digest(training.data), run.folder, hint)
@@ -161,9 +155,26 @@ def command(
     if report is not None:
         notes = [*(["the loss and the metrics are in scaled units"] if scaled else []), *evaluation.notes]
         html = report_page(training.name, evaluation, training.data, figures, notes, generated, footer(file))
-        write_report(report, html, facts)
-        note(f"report:    {report / PAGE}", quiet)
+        _write_report(report, html, facts, quiet)
     return 0
+
+
+def _set_up(model: ModelOptions, options: Options, tokenizer: Path | None, quiet: bool) -> Training:
+    """The training that is evaluated, with its data read."""
+    training = set_up_training(model, options, evaluated=True, tokenizer=tokenizer)
+    training.keeps_raw = True
+    with stage("data read"):
+        training.data  # noqa: B018 - reads it
+    if model.weights is None:
+        note_untrained(quiet)
+    if not quiet:
+        note_data(training)
+    return training
+
+
+def _write_report(folder: Path, html: str, facts: dict[str, Any], quiet: bool) -> None:
+    write_report(folder, html, facts)
+    note(f"report:    {folder / PAGE}", quiet)
 
 
 class EvalJson(TypedDict):
@@ -228,8 +239,7 @@ def _compiled(model: ModelOptions, asked_for: _Asked, as_json: bool, quiet: bool
     _print(predictor.name, evaluation, facts, {}, as_json)
     if asked_for.report is not None:
         html = report_page(predictor.name, evaluation, data, {}, evaluation.notes, (), footer(model.file))
-        write_report(asked_for.report, html, facts)
-        note(f"report:    {asked_for.report / PAGE}", quiet)
+        _write_report(asked_for.report, html, facts, quiet)
     return 0
 
 
