@@ -70,14 +70,14 @@ class Step(Record):
 
     def body(self) -> Graph:
         """The step as a graph: its inputs, then what it captures; the next values of its states, then its outputs."""
-        taken = [*self.inputs, *self.captured]
+        operands = [*self.inputs, *self.captured]
         labels = [label_of(value) for value in self.inputs]
         names = _unique([*labels, *(f"captured_{index}" for index in range(len(self.captured)))])
         inputs = {
             name: Node(Input(name, value.type), (), [value.type], value.node.origin.of_result(value.index)).result
-            for name, value in zip(names, taken, strict=True)
+            for name, value in zip(names, operands, strict=True)
         }
-        closed = replace(list(self.results), dict(zip(taken, inputs.values(), strict=True)))
+        closed = replace(list(self.results), dict(zip(operands, inputs.values(), strict=True)))
         next_names = [f"next_{state.name}" for state in self.states]
         names = _unique([*next_names, *(f"output_{index}" for index in range(len(self.outputs)))])
         return Graph(inputs, dict(zip(names, closed, strict=True)), name="step")

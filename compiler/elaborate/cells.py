@@ -127,11 +127,11 @@ def _run_step(session: Session, frame: Frame, cell: Instance, slices: list[Value
     if len(outputs) < len(results):  # an UNKNOWN, since an output of a cell is a tensor
         raise AlreadyReported
     context = session.scans[-1]
-    states = tuple(_carried(session, cell, state) for state in context.states)
+    states = tuple(_state_with_next(session, cell, state) for state in context.states)
     return Step(states, tuple(slices), context.step, outputs)
 
 
-def _carried(session: Session, cell: Instance, state: State) -> Carried:
+def _state_with_next(session: Session, cell: Instance, state: State) -> Carried:
     """A state with its next value; NablacError if no equation gives it one."""
     if state.next is None:
         raise session.fault(

@@ -202,12 +202,12 @@ def run_optimizer(
         session.run(instance.defined.syntax.body)
         if any(value is UNKNOWN for value in (*scope.names.values(), *frame.next_values.values())):
             raise AlreadyReported
-        carried: dict[str, Carried] = {}
+        states: dict[str, Carried] = {}
         for name, state in frame.states.items():
             if not isinstance(state.next, Value):
                 raise _without_next(session, instance.defined.name, name, state)
-            carried[name] = Carried(name, state.current, state.initial, state.next)
-        return carried
+            states[name] = Carried(name, state.current, state.initial, state.next)
+        return states
 
 
 def _without_next(session: Session, optimizer: str, name: str, state: State) -> NablacError:

@@ -316,10 +316,10 @@ class Session:
         """The error for too many nested calls; names the definition that calls itself, if there is one."""
         hint = "repeat with `for i in 0..n { ... }` instead"
         names = [call.what for call in self.calls]
-        again = max(set(names), key=lambda name: (names.count(name), -names.index(name)))
-        if names.count(again) <= MOST_CALLS // 4:
+        recursive = max(set(names), key=lambda name: (names.count(name), -names.index(name)))
+        if names.count(recursive) <= MOST_CALLS // 4:
             return self.fault(codes.E503, f"call stack too deep ({MOST_CALLS} levels)", span, hint=hint)
-        call = next(call for call in reversed(self.calls) if call.what == again)
+        call = next(call for call in reversed(self.calls) if call.what == recursive)
         if call.default:
             message = f"unbounded recursion: a default of {call.what} creates another one ({MOST_CALLS} levels)"
             return self.fault(codes.E503, message, call.span, hint="end it with another default, such as `none`")

@@ -99,10 +99,10 @@ class Scan(Operator):
         if len(operands) != len(inputs):
             raise TypeMismatch(f"the step takes {len(inputs)} operands, not {len(operands)}")
         length = self.length(*operands)
-        for index, (operand, wanted) in enumerate(zip(operands, inputs, strict=True)):
+        for index, (operand, expected) in enumerate(zip(operands, inputs, strict=True)):
             item = operand.with_shape(*operand.shape[1:]) if self._is_sequence(index) else operand
-            if item != wanted:
-                raise TypeMismatch(f"operand {index} of the step must be {wanted}, not {item}")
+            if item != expected:
+                raise TypeMismatch(f"operand {index} of the step must be {expected}, not {item}")
         for index in range(self.states):
             if outputs[index] != inputs[index]:
                 raise TypeMismatch(f"state {index} is {inputs[index]}, but its next value is {outputs[index]}")
@@ -165,18 +165,18 @@ class Scan(Operator):
         if not emit.target.stacks_any_sizes and not _has_known_sizes(self.infer(*types)[self.states :]):
             return self._lower_loop(emit, body, inner[self.states :], first, sequences, length)
         steps = [pad_empty(emit, sequence, length) for sequence in sequences]
-        carried = emit.carry(body, self.states, self.states, {})
+        captured = emit.carry(body, self.states, self.states, {})
         results = emit.many(
-            len(outputs) + len(carried),
+            len(outputs) + len(captured),
             "Scan",
             *first,
-            *carried,
+            *captured,
             *steps,
             body=body,
             num_scan_inputs=self.slices,
             **directions,
         )
-        results = (*results[: self.states], *results[self.states + len(carried) :])
+        results = (*results[: self.states], *results[self.states + len(captured) :])
         final = states_of_steps(emit, length, first, results[: self.states])
         return (*final, *(drop_padding(emit, stacked, length) for stacked in results[self.states :]))
 
@@ -197,18 +197,18 @@ class Scan(Operator):
             (counter, TensorType(DType.I64)),
             (before, after, truth),
         )
-        carried = emit.carry(body, self.states + 2, self.states + 1, along)
+        captured = emit.carry(body, self.states + 2, self.states + 1, along)
         types = [value.type for value in self.body.outputs.values()]
         results = emit.many(
-            len(types) + len(carried),
+            len(types) + len(captured),
             "Loop",
             emit("Squeeze", emit.sizes((length,)), np.array([0])),
             np.array(True),
             *first,
-            *carried,
+            *captured,
             body=body,
         )
-        final, stacks = results[: self.states], results[self.states + len(carried) :]
+        final, stacks = results[: self.states], results[self.states + len(captured) :]
         shaped = []
         for stack, type in zip(stacks, types[self.states :], strict=True):
             # Some clients know no rank of what a Loop stacks, and none knows the sizes where there was no step.
@@ -362,8 +362,8 @@ def _values_to_save(scan: Scan, forward: dict[Value, Value], results: list[Value
     formal = list(scan.body.inputs.values())
     moving = reached(scan.body.outputs.values(), formal[: scan.states])
     backward = Graph({}, _numbered(results)).nodes
-    ahead = {again.node for again in forward.values()}
-    read = {operand for node in backward if node not in ahead for operand in node.operands} | set(results)
+    copies = {copy.node for copy in forward.values()}
+    read = {operand for node in backward if node not in copies for operand in node.operands} | set(results)
     saved: list[Value] = []
     known = set(formal)  # values that a backward step has, or computes by cheap operators
     for node in scan.body:

@@ -205,8 +205,8 @@ class _Weigher:
         if items not in self.totals:
             examples = self.weights.examples
             assert examples is not None
-            each = examples if items == 1 else mul(examples, count_of(items, examples.type.dtype))
-            self.totals[items] = sum_(each)
+            weights = examples if items == 1 else mul(examples, count_of(items, examples.type.dtype))
+            self.totals[items] = sum_(weights)
         return cast(self.totals[items], dtype)
 
     def _weight(self, node: Node, x: Value, dtype: DType) -> Value | None:

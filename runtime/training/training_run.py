@@ -14,7 +14,7 @@ from compiler.model_spec import SEED, ModelSpec
 from compiler.operators.leaves import Input
 from compiler.passes.pipeline import optimize
 from compiler.targets import NUMPY
-from compiler.training.data_parallel import OverWorkers, batch_dims, draw_by_place
+from compiler.training.data_parallel import OverWorkers, batch_dims, draw_by_index
 from compiler.training.emulation import emulate_halves
 from compiler.training.flat_updates import flat_update
 from compiler.training.gradients import gradient_name
@@ -105,7 +105,7 @@ class Training(TrainingChoices):
     def _measured_loss(self) -> tuple[Graph, dict[str, Measure]]:
         model = self._masked(self.inference)
         graph, measures = measured_loss(model)
-        return (graph if self.collective is None else draw_by_place(graph, batch_dims(model))), measures
+        return (graph if self.collective is None else draw_by_index(graph, batch_dims(model))), measures
 
     @cached_property
     def step_graph(self) -> Graph:
