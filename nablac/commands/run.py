@@ -110,12 +110,32 @@ def command(
         tokenizers = [tokenizer] if tokenizer is not None else []
         check_output(output, reads=[*options.files_read(), *tokenizers, *map(file_of, inputs)])
     reading = Reading(partial(note, quiet=quiet), _format(separator, decimal, header, encoding))
+    classes: list[str] = []
     if options.file.suffix == ".onnx":
         refuse_options_of_compilation(options.file)
         with stage(f"{options.file}: read and run"):
             results, classes = _run_onnx(options, inputs, tokenizer, reading)
     else:
-        results, classes = _run_model(options, inputs, tokenizer, reading, quiet)
+        from runtime.signature import random_keys
+        from runtime.text.lengths import longest_texts, shortest_texts
+        from runtime.text_inputs import read_texts_or_inputs
+
+        model = set_up_model(options)
+        types = {key: value.type for key, value in model.graph.inputs.items()}
+        fitted = model.fitted
+        columns = fitted.columns if fitted is not None else {}
+        derived, known = (fitted.derived, fitted.known) if fitted is not None else ((), ())
+        reading = replace(reading, columns=columns, derived=derived, fitted=fitted, known=known)
+        reading = replace(reading, optional=random_keys(types))
+        text_tokenizer = _read_tokenizer(tokenizer) or (fitted.only_tokenizer if fitted is not None else None)
+        longest, shortest = longest_texts(model.elaborated), shortest_texts(model.elaborated)
+        fed = read_texts_or_inputs(list(inputs), types, text_tokenizer, longest, reading, shortest)
+        with stage("run"):
+            results = fed.run(lambda feeds: model(**feeds))
+        _note_units({key: unit.kind for key, unit in model.units.items()}, reading.say)
+        classes = list(fitted.labels) if fitted is not None else []
+        if model.is_drawn and model.read_weights():
+            note_untrained(quiet, f"--seed {options.seed}")
     results = {name: storable(array) for name, array in results.items()}
     if output is not None:
         write(output, results)
@@ -132,32 +152,6 @@ def command(
         for key, array in results.items():
             click.echo(printable(format_output(key, array, classes), sys.stdout))
     return 0
-
-
-def _run_model(
-    options: ModelOptions, inputs: tuple[str, ...], tokenizer: Path | None, reading: Reading, quiet: bool
-) -> tuple[dict[str, Array], list[str]]:
-    """The outputs of a model by name, and the names of its classes."""
-    from runtime.signature import random_keys
-    from runtime.text.lengths import longest_texts, shortest_texts
-    from runtime.text_inputs import read_texts_or_inputs
-
-    model = set_up_model(options)
-    types = {key: value.type for key, value in model.graph.inputs.items()}
-    fitted = model.fitted
-    columns = fitted.columns if fitted is not None else {}
-    derived, known = (fitted.derived, fitted.known) if fitted is not None else ((), ())
-    reading = replace(reading, columns=columns, derived=derived, fitted=fitted, known=known)
-    reading = replace(reading, optional=random_keys(types))
-    text_tokenizer = _read_tokenizer(tokenizer) or (fitted.only_tokenizer if fitted is not None else None)
-    longest, shortest = longest_texts(model.elaborated), shortest_texts(model.elaborated)
-    fed = read_texts_or_inputs(list(inputs), types, text_tokenizer, longest, reading, shortest)
-    with stage("run"):
-        results = fed.run(lambda feeds: model(**feeds))
-    _note_units({key: unit.kind for key, unit in model.units.items()}, reading.say)
-    if model.is_drawn and model.read_weights():
-        note_untrained(quiet, f"--seed {options.seed}")
-    return results, list(fitted.labels) if fitted is not None else []
 
 
 def _note_units(kinds: Mapping[str, str], say: Callable[[str], None]) -> None:
