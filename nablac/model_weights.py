@@ -46,26 +46,26 @@ class ModelWeights(dict[str, "Array"]):
 
     def _fitting(self, path: str, value: Any) -> Array:
         """The array to keep for a value; NablacError if it does not fit."""
-        held = self.get(path)
-        if held is None:
+        current = self.get(path)
+        if current is None:
             raise self._unknown(path)
         try:
             array = np.asarray(from_torch(value))
         except Exception as error:  # an object's own conversion may raise anything
             raise self._refused(codes.E704, path, f"`{path}` is not an array: {error}") from None
-        model = f"{name_of(held.dtype)}{list(held.shape)}"
-        if array.shape != held.shape:
-            hint = f"turn it: `array.T` is {model}" if array.shape[::-1] == held.shape else None
+        model = f"{name_of(current.dtype)}{list(current.shape)}"
+        if array.shape != current.shape:
+            hint = f"turn it: `array.T` is {model}" if array.shape[::-1] == current.shape else None
             message = (
                 f"`{path}` is {model} in {self._model}, and the array is {name_of(array.dtype)}{list(array.shape)}"
             )
             raise self._refused(codes.E703, path, message, hint)
-        kinds = kind_of(array.dtype), kind_of(held.dtype)
+        kinds = kind_of(array.dtype), kind_of(current.dtype)
         try:
             if kinds[0] != kinds[1] and not (kinds == ("int", "float") and isinstance(value, (list, tuple, int))):
-                hint = f"convert it: `array.astype({held.dtype.name!r})`" if kinds[0] else None
+                hint = f"convert it: `array.astype({current.dtype.name!r})`" if kinds[0] else None
                 raise CannotConvert(f"the array is {name_of(array.dtype)}", hint=hint)
-            return convert(array, held.dtype)
+            return convert(array, current.dtype)
         except CannotConvert as error:
             message = f"`{path}` is {model} in {self._model}, and {error.reason}"
             raise self._refused(codes.E704, path, message, error.hint) from None

@@ -70,10 +70,10 @@ def convert(array: Array, dtype: np.dtype[Any]) -> Array:
     if array.dtype == dtype:
         return array
     check_numbers(array)
-    kind, wanted = kind_of(array.dtype), kind_of(dtype)
-    if wanted == "float":
+    kind, target_kind = kind_of(array.dtype), kind_of(dtype)
+    if target_kind == "float":
         return _round(array, dtype)
-    if wanted == "bool":
+    if target_kind == "bool":
         _refuse(array, (array != 0) & (array != 1), "{} is neither 0 nor 1, and `bool` is one of the two")
     elif kind == "float":
         _check_whole(array, dtype)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runtime.prediction.predictor import Predictor
     from runtime.training.training_run import Training
 
-_JUDGED = ("validation", "test")  # parts, of which the first that has examples is taken
+_HELD_OUT_PARTS = ("validation", "test")  # parts, of which the first that has examples is taken
 Run = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -61,12 +61,12 @@ class Judge:
 
         if not options.is_run and data is None:
             return None
-        asked, model = Options(), options
+        run_options, model = Options(), options
         if options.is_run:
-            model, asked = trained_options(options), read_run(options.file).recorded_options(asked, DATA)
+            model, run_options = trained_options(options), read_run(options.file).recorded_options(run_options, DATA)
         if data is not None:
-            asked = replace(asked, data=data, undivided=True)
-        training = set_up_training(model, asked, evaluated=True)
+            run_options = replace(run_options, data=data, undivided=True)
+        training = set_up_training(model, run_options, evaluated=True)
         training.keeps_raw = True
         training.data  # noqa: B018 - reads it
         from compiler.target_uses import target_uses
@@ -95,7 +95,7 @@ class Judge:
     def part(self) -> str | None:
         """The part to judge by; None where no examples are held out."""
         parts = self.training.data.parts
-        return next((name for name in _JUDGED if len(parts[name])), None)
+        return next((name for name in _HELD_OUT_PARTS if len(parts[name])), None)
 
 
 def trained_options(options: ModelOptions) -> ModelOptions:
@@ -157,10 +157,12 @@ def _runner(known: KnownWeights, file: Path) -> tuple[Run, bool]:
         runner = NumpyRunner(known.graph, known.weights)
 
     def run(feeds: dict[str, Any]) -> dict[str, Any]:
-        fed = {name: np.asarray(feeds[name]) for name in types if name in feeds}
+        arrays = {name: np.asarray(feeds[name]) for name in types if name in feeds}
         with np.errstate(over="ignore"):  # a number beyond the range of f16 is infinite, as it would be for a user
-            fed = {name: array.astype(types[name].numpy) if name in narrow else array for name, array in fed.items()}
-        outputs = runner.run(fed)
+            arrays = {
+                name: array.astype(types[name].numpy) if name in narrow else array for name, array in arrays.items()
+            }
+        outputs = runner.run(arrays)
         return {name: array.astype(np.float32) if name in narrow else array for name, array in outputs.items()}
 
     return run, isinstance(runner, OnnxRunner)

@@ -131,12 +131,12 @@ def _processes(job: Job, candidates: Sequence[Candidate]) -> Iterator[list[Conne
     processes: list[tuple[BaseProcess, Connection]] = []
     try:
         for candidate in candidates:
-            ours, theirs = context.Pipe()
-            process: BaseProcess = context.Process(target=_serve, args=(job, candidate, theirs), daemon=True)
+            parent_end, child_end = context.Pipe()
+            process: BaseProcess = context.Process(target=_serve, args=(job, candidate, child_end), daemon=True)
             with with_threads(candidate.threads):
                 process.start()
-            theirs.close()
-            processes.append((process, ours))
+            child_end.close()
+            processes.append((process, parent_end))
         yield [connection for _, connection in processes]
     finally:
         for process, connection in processes:

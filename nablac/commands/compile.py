@@ -154,8 +154,8 @@ def command(
 
         return write_decode(model, path, texts, file_options, choices)
     quantization = (options, choices, calibrate) if choices is not None else None
-    judged = options if quantization is not None or is_converted(options) else None
-    return write_model(model, path, texts, options.seed, file_options, quantization, judged)
+    baseline = options if quantization is not None or is_converted(options) else None
+    return write_model(model, path, texts, options.seed, file_options, quantization, baseline)
 
 
 def _refuse_options_of_steps(memory_budget: int | None, precision: str | None, split: bool) -> None:

@@ -118,7 +118,9 @@ def command(
     if model.file.suffix == ".onnx":
         if generate or part not in (None, "all"):
             raise click.UsageError("of a compiled model, eval takes all of --data, and generates no texts")
-        return _compiled(model, _Asked(data, batch, skip_broken, report, season, folds, tokenizer), as_json, quiet)
+        return _compiled(
+            model, _CompiledRequest(data, batch, skip_broken, report, season, folds, tokenizer), as_json, quiet
+        )
     file, undivided = model.file, was_given("data") and part in (None, "all")
     options = Options(
         batch=batch,
@@ -203,7 +205,7 @@ def _print(name: str, evaluation: Evaluation, facts: dict[str, Any], figures: di
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _CompiledRequest:
     """What a user may say of the evaluation of a compiled model."""
 
     data: str | None
@@ -215,31 +217,31 @@ class _Asked:
     tokenizer: Path | None
 
 
-def _compiled(model: ModelOptions, asked_for: _Asked, as_json: bool, quiet: bool) -> int:
+def _compiled(model: ModelOptions, request: _CompiledRequest, as_json: bool, quiet: bool) -> int:
     """Judge a compiled model by the recipe of its data that it has; it has no loss."""
     from nablac.commands.predictor_setup import set_up_compiled_predictor
     from runtime.evaluation.evaluation import Judging, evaluate
     from runtime.evaluation.recipe_data import PART, examples_by_recipe, padding_by_types
     from runtime.evaluation.report_page import report_page
 
-    if asked_for.data is None:
+    if request.data is None:
         raise click.UsageError("a compiled model has no data of its own: `--data FILE` names some")
-    predictor, types = set_up_compiled_predictor(model, asked_for.tokenizer)
-    data = examples_by_recipe(predictor, types, asked_for.data, asked_for.skip_broken)
-    batch = 1 if data.padded else asked_for.batch or predictor.batch()  # padding may be read as text
+    predictor, types = set_up_compiled_predictor(model, request.tokenizer)
+    data = examples_by_recipe(predictor, types, request.data, request.skip_broken)
+    batch = 1 if data.padded else request.batch or predictor.batch()  # padding may be read as text
     evaluation = evaluate(
         predictor,
         data,
         PART,
-        Judging(batch, padding_by_types(predictor, data), season=asked_for.season, folds=asked_for.folds),
+        Judging(batch, padding_by_types(predictor, data), season=request.season, folds=request.folds),
     )
     for line in evaluation.notes:
         note(f"note: {line}", quiet)
     facts = {"part": PART, "examples": len(data), "scaled": False, "figures": evaluation.to_json()}
     _print(predictor.name, evaluation, facts, {}, as_json)
-    if asked_for.report is not None:
+    if request.report is not None:
         html = report_page(predictor.name, evaluation, data, {}, evaluation.notes, (), footer(model.file))
-        _write_report(asked_for.report, html, facts, quiet)
+        _write_report(request.report, html, facts, quiet)
     return 0
 
 

@@ -82,9 +82,9 @@ def command(
     if as_text or latex:
         if as_text and latex:
             raise click.UsageError("choose one of --text and --latex")
-        target_given = target_name != ORT_CPU.name
-        if hvp or target_given or opset is not None:
-            option = "--hvp" if hvp else "--target" if target_given else "--opset"
+        has_target = target_name != ORT_CPU.name
+        if hvp or has_target or opset is not None:
+            option = "--hvp" if hvp else "--target" if has_target else "--opset"
             raise click.UsageError(f"{option} is for ONNX files: leave out {'--text' if as_text else '--latex'}")
         return _print_equations(options, wrt, training, latex, output, as_json, quiet)
     import onnx

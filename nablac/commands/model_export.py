@@ -75,12 +75,12 @@ def write_model(
     seed: int,
     file_options: FileOptions,
     quantization: tuple[ModelOptions, Choices, str | None] | None = None,
-    judged: ModelOptions | None = None,
+    baseline: ModelOptions | None = None,
 ) -> int:
     """Write a model to `path`, after verifying it if that is asked for; returns the exit status.
 
     With `quantization`, the options of the model, the choices and the data to calibrate with, it is one of integers.
-    It is compared with the model of the `judged` options in the float type of its training.
+    It is compared with the model of the `baseline` options in the float type of its training.
     """
     from runtime.onnx_file import check, move, save
 
@@ -92,7 +92,7 @@ def write_model(
             with stage("initialized") if model.is_drawn else nullcontext():
                 model.read_weights()
         with section(_title(model, file_options.target)), stage("exported"):
-            known, floats, integers = _graphs(model, file_options, quantization, judged)
+            known, floats, integers = _graphs(model, file_options, quantization, baseline)
             proto = _exported(known, metadata, file_options)
         with stage("written"):  # weights from their arrays
             drafts = save(proto, folder / resolve_link(path).name, known.weights)
@@ -104,10 +104,10 @@ def write_model(
         if report is not None and not report.agrees:
             _say_disagreement(report)
             return 1
-        if judged is not None:
+        if baseline is not None:
             with stage("compared with the file before"):
                 before = save(_exported(floats, metadata, file_options), folder / f"before {path.name}", floats.weights)
-                compared = comparison(judged, (floats, before[0]), (known, drafts[0]))
+                compared = comparison(baseline, (floats, before[0]), (known, drafts[0]))
                 for draft in before:
                     draft.unlink()
         written = move(drafts, path)
@@ -143,7 +143,7 @@ def _graphs(
     model: Model,
     file_options: FileOptions,
     quantization: tuple[ModelOptions, Choices, str | None] | None,
-    judged: ModelOptions | None,
+    baseline: ModelOptions | None,
 ) -> tuple[KnownWeights, KnownWeights, Quantized | None]:
     """The graph that is written, the one in floats that it is compared with, and what became an integer."""
     weights = model.draw_weights()  # without a comparison each is read once, when it is written
@@ -151,7 +151,7 @@ def _graphs(
     if quantization is not None:
         integers = quantized(known, *quantization)
         return integers.known, known, integers
-    return known, _trained(judged, file_options) if judged is not None else known, None
+    return known, _trained(baseline, file_options) if baseline is not None else known, None
 
 
 def _exported(known: KnownWeights, metadata: dict[str, str], file_options: FileOptions) -> onnx.ModelProto:

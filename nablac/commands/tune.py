@@ -233,7 +233,7 @@ def _begin(
         backend=parameters["backend"],
         device=parameters["device"],
         skip_broken=parameters["skip_broken"],
-        threads=_given_threads(),
+        threads=_threads_of_trial(),
     )
     setup = TrialSetup(file, options, folder, say=note)
     require_variables(setup.source)
@@ -254,7 +254,7 @@ def _storage(storage: str | None) -> tuple[str | None, str | None]:
     return address, without_password(address)
 
 
-def _given_threads() -> int | None:
+def _threads_of_trial() -> int | None:
     """The threads of each trial, by --threads."""
     from runtime.thread_limits import asked_threads
 
@@ -301,7 +301,7 @@ def _requested(record: StudyRecord, parameters: dict[str, Any]) -> StudyRecord:
     requested: dict[str, Any] = {name: value for name, value in parameters.items() if was_given(name)}
     if "weights" in requested:
         requested["weights"] = str(requested["weights"].resolve())
-    if (threads := _given_threads()) is not None:
+    if (threads := _threads_of_trial()) is not None:
         requested["threads"] = threads
     if "data" in requested:
         requested["data"] = path_of(requested["data"])

@@ -47,14 +47,14 @@ class WorkerOptions:
         for option, is_set in (("--address", self.address is not None), ("--elastic", self.elastic)):
             if is_set:
                 raise click.UsageError(f"`{option}` is for `--engine ray`")
-        wanted = self.workers or (2 if self.engine == "mpi" else launched)
-        if launched == 1 and (self.engine == "mpi" or wanted > 1):
+        count = self.workers or (2 if self.engine == "mpi" else launched)
+        if launched == 1 and (self.engine == "mpi" or count > 1):
             raise click.UsageError(
-                f"something has to start {wanted} workers: `mpirun -n {wanted} nablac train FILE`, on this machine or "
-                f"those of a hostfile, or `--engine ray --workers {wanted}`, on this machine or a Ray cluster"
+                f"something has to start {count} workers: `mpirun -n {count} nablac train FILE`, on this machine or "
+                f"those of a hostfile, or `--engine ray --workers {count}`, on this machine or a Ray cluster"
             )
-        if wanted != launched:
-            raise click.UsageError(f"`--workers {wanted}`, but `mpirun` has started {launched}")
+        if count != launched:
+            raise click.UsageError(f"`--workers {count}`, but `mpirun` has started {launched}")
 
 
 def train_on_ray(
