@@ -211,7 +211,7 @@ class Model(TrainableModel):
 
         if unnamed:
             raise self._signature.not_by_name(len(unnamed))
-        arrays, sizes = self._signature.check(self._seeded(inputs), held=self.read_weights())
+        arrays, sizes = self._signature.check(self._seeded(inputs), checked=self.read_weights())
         self._tables.check(arrays, sizes)
         try:
             return self._run(arrays, sizes)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class ModelRunner:
     """A graph on a backend; what depends on weights alone is computed when it is created.
 
-    The weights in `fed` are fed by each call. With `live`, the NumPy runtime reads the arrays of all weights at each
+    The `fed_weights` are fed by each call. With `live`, the NumPy runtime reads the arrays of all weights at each
     call, so that it notices those that are changed in place. With `keep_weights` nothing is computed from weights
     beforehand.
     """

@@ -38,11 +38,11 @@ def _parse(text: str, location: str) -> Any:
     """The parsed JSON; integers that do not fit in 64 bits are floats."""
 
     def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        held = dict(pairs)
-        if len(held) < len(pairs):
+        result = dict(pairs)
+        if len(result) < len(pairs):
             twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
             raise _refused(f"`{twice}` appears twice in an object", location)
-        return held
+        return result
 
     def number(digits: str) -> float:
         value = float(digits)

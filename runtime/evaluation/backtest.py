@@ -123,7 +123,7 @@ def _joined(arrays: list[Array]) -> Array:
 
 
 def backtest(
-    predictor: Predictor, task: Task, data: Examples, part: str, folds: int, asked: int | None, batch: int
+    predictor: Predictor, task: Task, data: Examples, part: str, folds: int, period: int | None, batch: int
 ) -> Backtest:
     """Forecasts of the rows that a part's targets lie in, cut into `folds` of about one length.
 
@@ -146,7 +146,7 @@ def backtest(
     past = Past.of(series, columns)
     assert past is not None  # a window is cut of its inputs and targets alike
     spans = _spans(series, data.starts[data.parts[part]], window)
-    season = season_of(past, spans[0][0], asked)
+    season = season_of(past, spans[0][0], period)
     if season is not None and all(season.length > last - begin for _, last, begin in spans):
         season = None  # no row has one before it
     fed_back = feeds_back(predictor, series, columns)
@@ -252,7 +252,9 @@ class _Forecaster:
     def run(self, forecasts: Sequence[_Forecast]) -> list[Array | None]:
         """The rows of each forecast [count, columns]; None where the rows before it are too few or have a gap."""
         results: list[Array | None] = [None] * len(forecasts)
-        possible = [index for index, each in enumerate(forecasts) if each.count and self._is_whole(each.begin)]
+        possible = [
+            index for index, forecast in enumerate(forecasts) if forecast.count and self._is_whole(forecast.begin)
+        ]
         for start in range(0, len(possible), self.batch):
             chosen = possible[start : start + self.batch]
             rows = self._run_batch([forecasts[index] for index in chosen])

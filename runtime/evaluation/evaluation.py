@@ -75,14 +75,14 @@ def evaluate(predictor: Predictor, data: Examples, part: str, judging: Judging) 
         if task.what == "tokens"
     }
     kept: list[PartOutputs] = []
-    names, judged = {task.output for task in tasks}, {task.target for task in tasks}
+    names, targets = {task.output for task in tasks}, {task.target for task in tasks}
     of_tokens = {result.task.output for result in by_tokens.values()}
     for outputs in outputs_of(predictor, data, part, judging.batch, judging.padding, names) if tasks else ():
         for target, result in by_tokens.items():
             result.add(outputs.rows, outputs.targets[target], outputs.outputs[result.task.output])
         rest = {name: array for name, array in outputs.outputs.items() if name not in of_tokens}
         if rest:
-            kept.append(PartOutputs(outputs.rows, rest, {name: outputs.targets[name] for name in judged}))
+            kept.append(PartOutputs(outputs.rows, rest, {name: outputs.targets[name] for name in targets}))
     results: dict[str, Result] = {}
     for task in tasks:
         results[task.target] = (

@@ -93,10 +93,10 @@ def connect(address: str | None = None, cpus: int | None = None) -> Iterator[Clu
     log.propagate, log.handlers = False, [logging.NullHandler()]  # what concerns a user is a diagnostic
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        with _started(ray, cpus or processors()) if address is None else _joined(ray, address) as found:
+        with _started(ray, cpus or processors()) if address is None else _joined(ray, address) as connection:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, handler)  # which Ray replaces
-            yield Cluster(found["address"], address is None)
+            yield Cluster(connection["address"], address is None)
     finally:
         log.propagate, log.handlers = before
 
@@ -113,9 +113,9 @@ def _started(ray: Any, cpus: int) -> Iterator[Mapping[str, Any]]:
 
 @contextmanager
 def _joined(ray: Any, address: str) -> Iterator[Mapping[str, Any]]:
-    found = _join(ray, address)
+    connection = _join(ray, address)
     try:
-        yield found
+        yield connection
     finally:
         ray.shutdown()
 
