@@ -10,7 +10,7 @@ from compiler.rewrite import reached, replace
 from grammar.record import Record
 
 
-class Carried(Record):
+class RecurrentState(Record):
     """A state: its value at a step's start, an input of the step, and its next value; its first value is outside."""
 
     name: str
@@ -22,7 +22,7 @@ class Carried(Record):
 class Step(Record):
     """The equations of one step, over the states, the slices of the sequences, and the step's number."""
 
-    states: tuple[Carried, ...]
+    states: tuple[RecurrentState, ...]
     slices: tuple[Value, ...]
     number: Value  # an i64 scalar, from 0
     outputs: tuple[Value, ...]
@@ -48,7 +48,7 @@ class Step(Record):
         currents = (state.current for state in self.states)
         return (*currents, *self.slices, *((self.number,) if self.is_numbered else ()))
 
-    def begun_inside(self) -> Carried | None:
+    def begun_inside(self) -> RecurrentState | None:
         """A state whose first value depends on inputs of a step, which do not exist before the first step; or None."""
         inside = reached([state.initial for state in self.states], [*self.inputs, self.number])
         return next((state for state in self.states if state.initial.node in inside), None)

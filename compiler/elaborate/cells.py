@@ -20,7 +20,7 @@ from compiler.operators.control import Scan
 from compiler.operators.indexing import Iota
 from compiler.operators.leaves import Input
 from compiler.operators.shaping import Transpose
-from compiler.recurrence import Carried, Step
+from compiler.recurrence import RecurrentState, Step
 from compiler.types import DType, TensorType, TypeMismatch
 from grammar import codes
 from grammar.diagnostics import Label, NablacError, did_you_mean
@@ -131,7 +131,7 @@ def _run_step(session: Session, frame: Frame, cell: Instance, slices: list[Value
     return Step(states, tuple(slices), context.step, outputs)
 
 
-def _state_with_next(session: Session, cell: Instance, state: State) -> Carried:
+def _state_with_next(session: Session, cell: Instance, state: State) -> RecurrentState:
     """A state with its next value; NablacError if no equation gives it one."""
     if state.next is None:
         raise session.fault(
@@ -142,7 +142,7 @@ def _state_with_next(session: Session, cell: Instance, state: State) -> Carried:
         )
     if isinstance(state.next, Unknown):
         raise AlreadyReported
-    return Carried(state.name, state.current, state.initial, state.next)
+    return RecurrentState(state.name, state.current, state.initial, state.next)
 
 
 def _no_axis(session: Session, named: list[Argument], span: Span) -> NablacError:

@@ -16,7 +16,7 @@ from nablac.commands.runs import DATA, read_run
 
 if TYPE_CHECKING:
     from compiler.passes.known_weights import KnownWeights
-    from runtime.evaluation.evaluation import Judging
+    from runtime.evaluation.evaluation import EvaluationSettings
     from runtime.prediction.predictor import Predictor
     from runtime.training.training_run import Training
 
@@ -44,18 +44,18 @@ class AccuracyJson(TypedDict):
 
 
 @dataclass(frozen=True)
-class Judge:
-    """The data of a run: what a compiled model is calibrated with, and judged by."""
+class RunEvaluator:
+    """The data of a run, by which a compiled model is calibrated and evaluated."""
 
     training: Training
     predictor: Predictor
-    judging: Judging
+    settings: EvaluationSettings
 
     @staticmethod
-    def of(options: ModelOptions, data: str | None = None) -> Judge | None:
-        """The judge of a run, or of a spec with trained weights, on its own data or other; None if there is no data."""
+    def of(options: ModelOptions, data: str | None = None) -> RunEvaluator | None:
+        """That of a run, or of a spec with trained weights, on its own data or other; None if there is no data."""
         from nablac.commands.training_setup import set_up_training
-        from runtime.evaluation.evaluation import Judging
+        from runtime.evaluation.evaluation import EvaluationSettings
         from runtime.evaluation.part_outputs import predictor_of_training
         from runtime.training.run_options import Options
 
@@ -72,8 +72,8 @@ class Judge:
         from compiler.target_uses import target_uses
 
         measured = target_uses(training.spec.loss, training.spec.targets).measured
-        judging = Judging(training.batch, training.padding, measured)
-        return Judge(training, predictor_of_training(training), judging)
+        settings = EvaluationSettings(training.batch, training.padding, measured)
+        return RunEvaluator(training, predictor_of_training(training), settings)
 
     def figures(self, part: str, run: Run) -> tuple[dict[str, float], float]:
         """The figures of a model on a part of the data, and the seconds of processor time that it ran."""
@@ -89,11 +89,11 @@ class Judge:
             spent += time.process_time() - begun
             return results
 
-        evaluation = evaluate(replace(self.predictor, run=timed), self.training.data, part, self.judging)
+        evaluation = evaluate(replace(self.predictor, run=timed), self.training.data, part, self.settings)
         return key_figures(evaluation), spent
 
     def part(self) -> str | None:
-        """The part to judge by; None where no examples are held out."""
+        """The part to evaluate; None where no examples are held out."""
         parts = self.training.data.parts
         return next((name for name in _HELD_OUT_PARTS if len(parts[name])), None)
 
@@ -120,22 +120,22 @@ def comparison(
     Each is a file with what it was written from, which the NumPy runtime runs where onnxruntime lacks a kernel.
     """
     sizes = before[1].stat().st_size, after[1].stat().st_size
-    judge = Judge.of(options)
-    part = judge.part() if judge is not None else None
-    if judge is None or part is None:
+    evaluator = RunEvaluator.of(options)
+    part = evaluator.part() if evaluator is not None else None
+    if evaluator is None or part is None:
         return AccuracyJson(bytes_before=sizes[0], bytes_after=sizes[1], part=None, figures={})
     (old_run, old_is_file), (new_run, new_is_file) = _runner(*before), _runner(*after)
-    (old, old_first), (new, new_first) = (judge.figures(part, run) for run in (old_run, new_run))
+    (old, old_first), (new, new_first) = (evaluator.figures(part, run) for run in (old_run, new_run))
     facts = AccuracyJson(
         bytes_before=sizes[0],
         bytes_after=sizes[1],
         part=part,
         figures={name: FigureJson(before=old[name], after=new[name]) for name in old if name in new},
-        examples=len(judge.training.data.parts[part]),
+        examples=len(evaluator.training.data.parts[part]),
     )
     if old_is_file and new_is_file:  # the first to run is slowed down by what is not yet in the caches
-        facts["seconds_before"] = min(old_first, judge.figures(part, old_run)[1])
-        facts["seconds_after"] = min(new_first, judge.figures(part, new_run)[1])
+        facts["seconds_before"] = min(old_first, evaluator.figures(part, old_run)[1])
+        facts["seconds_after"] = min(new_first, evaluator.figures(part, new_run)[1])
     return facts
 
 

@@ -148,7 +148,7 @@ def command(
         figures |= scores
     scaled = has_scaled_figures(training.inference, training.data)
     with stage("figures computed"):
-        evaluation = judged(training, chosen, season, folds)
+        evaluation = evaluate_part(training, chosen, season, folds)
     for line in evaluation.notes:
         note(f"note: {line}", quiet)
     count = len(training.data.parts[chosen])
@@ -218,9 +218,9 @@ class _CompiledRequest:
 
 
 def _compiled(model: ModelOptions, request: _CompiledRequest, as_json: bool, quiet: bool) -> int:
-    """Judge a compiled model by the recipe of its data that it has; it has no loss."""
+    """Evaluate a compiled model by the recipe of its data that it has; it has no loss."""
     from nablac.commands.predictor_setup import set_up_compiled_predictor
-    from runtime.evaluation.evaluation import Judging, evaluate
+    from runtime.evaluation.evaluation import EvaluationSettings, evaluate
     from runtime.evaluation.recipe_data import PART, examples_by_recipe, padding_by_types
     from runtime.evaluation.report_page import report_page
 
@@ -233,7 +233,7 @@ def _compiled(model: ModelOptions, request: _CompiledRequest, as_json: bool, qui
         predictor,
         data,
         PART,
-        Judging(batch, padding_by_types(predictor, data), season=request.season, folds=request.folds),
+        EvaluationSettings(batch, padding_by_types(predictor, data), season=request.season, folds=request.folds),
     )
     for line in evaluation.notes:
         note(f"note: {line}", quiet)
@@ -245,17 +245,17 @@ def _compiled(model: ModelOptions, request: _CompiledRequest, as_json: bool, qui
     return 0
 
 
-def judged(training: Training, part: str, season: int | None, folds: int | None) -> Evaluation:
+def evaluate_part(training: Training, part: str, season: int | None, folds: int | None) -> Evaluation:
     """The figures of a part in the units of the data."""
     from compiler.reconstructions import reconstructions
     from compiler.target_uses import target_uses
-    from runtime.evaluation.evaluation import Judging, evaluate
+    from runtime.evaluation.evaluation import EvaluationSettings, evaluate
     from runtime.evaluation.part_outputs import predictor_of_training
 
     measured = target_uses(training.spec.loss, training.spec.targets).measured
     rebuilt = reconstructions(training.inference)
-    judging = Judging(training.batch, training.padding, measured, rebuilt, season, folds)
-    return evaluate(predictor_of_training(training), training.data, part, judging)
+    settings = EvaluationSettings(training.batch, training.padding, measured, rebuilt, season, folds)
+    return evaluate(predictor_of_training(training), training.data, part, settings)
 
 
 def _choose_part(data: Examples, part: str | None) -> str:
