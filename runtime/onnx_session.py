@@ -370,7 +370,7 @@ def _providers(device: Device) -> list[Any]:
     if device.kind == "cpu":
         return [device.provider]
     ort.set_default_logger_severity(_QUIET)  # it warns that a provider is none of the new plugins
-    # By default its products of f32 have the 11 bits of TF32, which is no rounding of f32.
+    # By default its products of f32 have the 11 bits of TF32, which is not how f32 is rounded.
     return [(device.provider, {"device_id": str(device.number), "use_tf32": "0"}), PROVIDERS["cpu"]]
 
 

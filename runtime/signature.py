@@ -141,7 +141,7 @@ class Signature:
                 message = _expected(name, type, array)
                 raise NablacError(Diagnostic(codes.E803, message, place=f"input `{name}`", note=shown))
             if actual == 0 and size != 0 and str(size) != PAST:
-                message = f"`{name}` holds nothing: axis {axis}, `{size}`, is 0"
+                message = f"`{name}` is empty: axis {axis}, `{size}`, is 0"
                 hint = "named dims are at least 1"
                 raise NablacError(Diagnostic(codes.E803, message, place=f"input `{name}`", hint=hint))
 

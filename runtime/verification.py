@@ -191,7 +191,7 @@ class _Excuses:
         return reason
 
     def _reason_at_edge(self, name: str, end: str, feeds: Feeds, expected: Array) -> str | None:
-        """Why a difference at an edge is no fault: a known property of an operator, or a rewrite by onnxruntime."""
+        """Why a difference at an edge is not a fault: a known property of an operator, or a rewrite by onnxruntime."""
         if not self._passes_agree(end, feeds, expected):
             return None
         ends = {**self.graph.outputs, **self.graph.updates}

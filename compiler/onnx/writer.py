@@ -58,7 +58,7 @@ class Writer:
             self.taken: dict[str, int] = {}  # every name, with the last suffix tried
             self.begun: set[str] = set()  # the paths of layers that have nodes
             self.checked: dict[str, frozenset[str]] = {}  # the sizes that are at least 1 where this result exists
-            self.sized: set[str] = set()  # what follows from shapes and constants alone, and is no constant
+            self.sized: set[str] = set()  # what follows from shapes and constants alone, and is not a constant
             self.computed_sizes = Sizes(graph, self, self._operand)
 
     # Emit

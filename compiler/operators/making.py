@@ -93,7 +93,7 @@ def sqrt(x: Value) -> Value:
 
 
 def matmul(x: Value, y: Value) -> Value:
-    """The matrix product `x @ y` over the last axis of `x` and the last but one of `y`."""
+    """The matrix product `x @ y` over the last axis of `x` and the second-to-last of `y`."""
     return apply("matmul", x, y)
 
 

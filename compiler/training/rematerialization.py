@@ -80,7 +80,7 @@ def fit_into(graph: Graph, budget: int, sizes: Mapping[str, int], beside: int = 
 
 
 def _lengths_hint(graph: Graph) -> str | None:
-    """What to do about recurrences whose steps are all kept, since their length is no number; None without such."""
+    """What to do about recurrences whose steps are all kept, since their length is not a number; None without such."""
     scans = ((node.op, node.operands) for node in graph if isinstance(node.op, Scan) and not node.op.truncate)
     lengths = [scan.length(*(operand.type for operand in operands)) for scan, operands in scans]
     names = sorted({f"`{name}`" for length in lengths for name in symbols(length)})

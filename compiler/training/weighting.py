@@ -72,7 +72,7 @@ def can_mask(model: ModelSpec) -> bool:
 
 
 class _CannotWeight(Exception):
-    """A loss or metric is no mean or sum over examples at this node."""
+    """A loss or metric is not a mean or sum over examples at this node."""
 
     def __init__(self, node: Node, reason: str) -> None:
         super().__init__(reason)

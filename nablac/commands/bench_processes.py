@@ -75,7 +75,7 @@ class Result:
 
     @property
     def spread(self) -> float:
-        """Half of the distance between the quartiles, as a share of the median."""
+        """Half of the distance between the quartiles, as a fraction of the median."""
         if len(self.turns) < 2:
             return 0.0
         first, _, third = quantiles((turn.wall for turn in self.turns), method="inclusive")

@@ -284,7 +284,7 @@ def _resume(folder: Path, file: Path | None, output: Path | None, parameters: di
     record = read_study(folder)
     if name is not None and name != record.storage:
         was = f"with --storage {record.storage}" if record.storage is not None else "without --storage"
-        message, hint = f"{folder} was begun {was}, not with {name}", "only the password of its URL may differ"
+        message, hint = f"{folder} was started {was}, not with {name}", "only the password of its URL may differ"
         raise cannot_resume(folder, message, hint)
     study = resume_study(folder, note, address)
     if file is not None and file.resolve() != study.setup.file.resolve():

@@ -67,7 +67,7 @@ def line_chart(
     axis has dates. With `ticks_at_x`, values of x that are whole or repeat have a tick each, if they are few.
 
     The y axis is logarithmic with `log_y`, or if it is None and values are positive and span more than two decades. It
-    has about `about` ticks. `air` is left at both ends of the x axis, as a share of it.
+    has about `about` ticks. `air` is left at both ends of the x axis, as a fraction of it.
     """
     levels = {name: value for name, value in (levels or {}).items() if is_drawable(value)}
     colors = _colors(series)

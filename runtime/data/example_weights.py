@@ -171,7 +171,7 @@ def _weights_by_name(
 
 
 def _first_wrong(weights: Array) -> int | None:
-    """The first of the weights that is no number of at least 0."""
+    """The first of the weights that is not a number of at least 0."""
     wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     return int(wrong[0]) if len(wrong) else None
 

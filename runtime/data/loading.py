@@ -146,7 +146,7 @@ def _check_parts(examples: Examples, context: Context, span: Span | None) -> Non
     for part, share in (("validation", context.validation), ("test", context.test)):
         if share and not len(examples.parts[part]):
             count = len(examples)
-            message = f"{part} {share:g} of {count:,} example{'' if count == 1 else 's'} is no example"
+            message = f"{part} {share:g} of {count:,} example{'' if count == 1 else 's'} is less than one example"
             hint = f"use a larger fraction or more data (a window lies in one part); `{part} 0` asks for none"
             raise NablacError(Diagnostic(codes.E823, message, span, hint=hint))
 

@@ -262,7 +262,7 @@ def _objects_of_lines(lines: Iterable[str], path: str, report: Report) -> Iterat
 def _object_blocks(objects: Iterator[tuple[int, Any]], path: str, report: Report, most: int) -> Iterator[Block]:
     """Rows of JSON objects; the columns are those of the first, and one that a later object lacks has an empty cell.
 
-    What is no object goes to `report`.
+    What is not an object goes to `report`.
     """
     first = 0
     names: dict[str, None] = {}

@@ -1,4 +1,4 @@
-"""The lines of a text as it is decoded, for every reader of tables: one rule for encodings and for what is no text."""
+"""The lines of a text as it is decoded, for every reader of tables: one rule for encodings and for what is not text."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def decoded_parts(
 ) -> Iterator[str]:
     """A text, about a million characters at a time.
 
-    `encoding` is "" for UTF-8, or what a byte order mark says. NablacError with the line of what is no text, with the
+    `encoding` is "" for UTF-8, or what a byte order mark says. NablacError with the line of what is not text, with the
     file's kind where that is recognised; `hint` says what to do about another encoding.
     """
     breaks = _Breaks(path)

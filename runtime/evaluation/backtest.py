@@ -46,7 +46,7 @@ class Fold:
 
 @dataclass(frozen=True, eq=False)
 class Backtest:
-    """The folds of a backtest in the order of time; `fed_back` where a forecast goes on from the model's own."""
+    """The folds of a backtest in the order of time; `fed_back` where a forecast continues from the model's own."""
 
     columns: tuple[str, ...]
     folds: tuple[Fold, ...]
@@ -129,7 +129,7 @@ def backtest(
 
     A model that predicts all columns that it reads forecasts a fold as a whole from the rows before it, by feeding
     back; any other forecasts as many rows as it predicts at once, and goes on from the actual ones. NablacError for
-    data that is no series, and for a model that predicts no row beyond its window.
+    data that is not a series, and for a model that predicts no row beyond its window.
     """
     window = Window.of(predictor.recipe)
     if window is None or data.series is None or data.starts is None or task.what != "forecast":

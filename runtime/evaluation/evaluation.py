@@ -66,7 +66,7 @@ class Evaluation:
 
 
 def evaluate(predictor: Predictor, data: Examples, part: str, settings: EvaluationSettings) -> Evaluation:
-    """Evaluate a model on a part of the data, in raw units; NablacError for a backtest of what is no series."""
+    """Evaluate a model on a part of the data, in raw units; NablacError for a backtest of what is not a series."""
     tasks, notes = tasks_of(predictor, data, settings.measured)
     tasks += reconstruction_tasks(predictor, data, settings.rebuilt)
     by_tokens = {

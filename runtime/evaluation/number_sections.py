@@ -259,7 +259,7 @@ def _ranking(result: NumberResult) -> list[Part]:
 def _largest(result: NumberResult) -> list[tuple[int, int, int]]:
     """The index, step and column of the largest errors, one for each example, or for each row of a series.
 
-    Errors of several columns are compared in units of each column's own. A prediction that is no finite number is
+    Errors of several columns are compared in units of each column's own. A prediction that is not finite is
     worse than any that is one; where the actual number is none, there is no error.
     """
     error = np.abs(result.actual - result.predicted)

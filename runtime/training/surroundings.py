@@ -17,7 +17,7 @@ from specs import FOLDER as SPECS
 _ROOT = Path(__file__).parents[2]
 _CODE = ("grammar", "compiler", "runtime")  # folders whose files of these kinds are nablac's code
 _TEXTS = frozenset({".py", ".lark", ".model"})
-_THREADS = "`--threads {before}` goes on with as many, or OPENBLAS_NUM_THREADS, MKL_NUM_THREADS and OMP_NUM_THREADS do"
+_THREADS = "`--threads {before}` uses as many, or OPENBLAS_NUM_THREADS, MKL_NUM_THREADS and OMP_NUM_THREADS do"
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Surroundings:
 
 
 _WORDS = {
-    "nablac": ("nablac was {before}, and is {after}", "`pip install nablac=={before}` goes on with it"),
+    "nablac": ("nablac was {before}, and is {after}", "`pip install nablac=={before}` continues with it"),
     "code": ("nablac's own code has changed", "resume it with the checkout that started it"),
     "library": ("the standard library has changed", "resume it with the nablac that started it"),
     "numpy": ("NumPy was {before}, and is {after}", "install the version that it was started with"),

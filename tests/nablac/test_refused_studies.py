@@ -109,7 +109,7 @@ def test_other_options_would_be_another_study(tmp_path: Path, arguments: tuple[s
     write_model(tmp_path)
     tune(tmp_path, "--search", "random", "--trials", "1", "--epochs", "1", "-q", "-o", "study")
     ended = invoke("tune", "--resume", "study", *arguments, folder=tmp_path)
-    assert ended.exit_code == 2 and f"study was begun with {said}" in ended.stderr, ended.output
+    assert ended.exit_code == 2 and f"study was started with {said}" in ended.stderr, ended.output
 
 
 def test_a_storage_of_another_version_or_study_is_refused(tmp_path: Path) -> None:

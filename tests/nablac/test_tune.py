@@ -215,7 +215,7 @@ def test_each_trial_has_the_threads_that_are_asked_for_and_keeps_them(tmp_path: 
         assert (record["choices"]["threads"], record["surroundings"]["blas_threads"]) == (2, 2)
     refused = invoke("tune", "--resume", "study", "--threads", "1", folder=tmp_path)
     assert refused.exit_code == 2
-    assert "error[E870]: study was begun with --threads 2, not --threads 1" in refused.stderr
+    assert "error[E870]: study was started with --threads 2, not --threads 1" in refused.stderr
     shown = tune(tmp_path, "--resume", "study", file="").stderr
     assert "nablac train study/best.model --epochs 1 --threads 2\n" in shown
 
