@@ -96,9 +96,9 @@ def read_texts_or_inputs(
 def _files(
     arguments: list[str], types: Mapping[str, InputType], reading: Reading, least: Mapping[str, int]
 ) -> InputBatches:
-    contents = read_file_arrays(arguments, types, reading)
-    arrays = {name: fit_to_type(part, types[name]) for name, part in contents.items()}
-    padding = {name: part.padding for name, part in contents.items() if part.padding is not None}
+    held = read_file_arrays(arguments, types, reading)
+    arrays = {name: fit_to_type(part, types[name]) for name, part in held.items()}
+    padding = {name: part.padding for name, part in held.items() if part.padding is not None}
     widths = {name: type.shape[1] for name, type in types.items() if name in padding and _of_tokens(type)}
     fixed = {name: width for name, width in widths.items() if not isinstance(width, Dim)}
     counts = {len(array) for array in arrays.values()}
