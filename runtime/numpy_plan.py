@@ -71,7 +71,7 @@ class Plan:
             for end in self.copied:
                 ends[end] = np.array(ends[end])
         except MemoryError as error:
-            raise _stopped(self.steps[-1].node if self.steps else None, error) from error
+            raise _run_error(self.steps[-1].node if self.steps else None, error) from error
         return tuple(ends)
 
     def step(self, *inputs: Array) -> tuple[Array, ...]:
@@ -98,7 +98,7 @@ class Plan:
                 for slot in freed:
                     slots[slot] = None
         except (ArithmeticError, IndexError, ValueError, TypeMismatch, MemoryError) as error:
-            raise _stopped(node, error) from error
+            raise _run_error(node, error) from error
         return [slots[slot] for slot in self.ends]
 
     @cached_property
@@ -357,7 +357,7 @@ def _nothing(slots: list[Any]) -> tuple[()]:
     return ()
 
 
-def _stopped(node: Node | None, error: Exception) -> NablacError:
+def _run_error(node: Node | None, error: Exception) -> NablacError:
     """The error of an operator that cannot run on the data, at its line of the model."""
     if node is not None and isinstance(node.op, ChainOperator):
         node = node.op.first

@@ -136,7 +136,7 @@ class OnnxRunner:
         except Exception as error:  # onnxruntime's exceptions have no other common base
             if not on_cpu and _NO_SUCH_DEVICE.search(str(error)):
                 raise _no_device(self.device, "onnxruntime sees fewer of them", _COUNTED) from error
-            raise self._refused(codes.E909, "onnxruntime cannot load this model", error) from error
+            raise self._refusal(codes.E909, "onnxruntime cannot load this model", error) from error
         if watching is not None:
             watching.after_session(session, model)
         if self.device.provider not in session.get_providers():
@@ -187,7 +187,7 @@ class OnnxRunner:
             results = self.session.run(self.outputs, arrays)
         except Exception as error:  # as above
             message = "onnxruntime failed while running the model"
-            raise self._refused(codes.E806, message, error, StoppedByData) from error
+            raise self._refusal(codes.E806, message, error, StoppedByData) from error
         return dict(zip(self.outputs, results, strict=True))
 
     def _checked(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
@@ -265,7 +265,7 @@ class OnnxRunner:
             self.session.run_with_iobinding(binding, None if waits else _without_waiting())
         except Exception as error:  # as above
             message = "onnxruntime failed while running the model"
-            raise self._refused(codes.E806, message, error, StoppedByData) from error
+            raise self._refusal(codes.E806, message, error, StoppedByData) from error
 
     def _without_shape(self, model: str | Path | bytes) -> set[str]:
         """The inputs of unknown rank, which onnxruntime reports as scalars."""
@@ -273,7 +273,7 @@ class OnnxRunner:
             return set()
         return {slot.name for slot in _read(model).graph.input if not slot.type.tensor_type.HasField("shape")}
 
-    def _refused(
+    def _refusal(
         self, code: codes.Code, message: str, error: Exception, kind: type[NablacError] = NablacError
     ) -> NablacError:
         """An onnxruntime error as a diagnostic of that code, at the source line of the node that it names.
