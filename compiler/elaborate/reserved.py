@@ -23,23 +23,21 @@ def reserved_names(tree: syntax.File) -> list[Diagnostic]:
         match declaration:
             case syntax.Definition():
                 reserved = _TRAINING | _PREDEFINED.get(declaration.kind, {})
-                diagnostics += _uses_of_reserved([declaration.name], _TRAINING)
-                diagnostics += _uses_of_reserved([hyper.name for hyper in declaration.hypers], reserved)
-                diagnostics += _uses_of_reserved(_declared(declaration.body), reserved)
-                diagnostics += _uses_of_reserved(_bound(declaration.body), _TRAINING)
+                diagnostics += _reserved_names([declaration.name], _TRAINING)
+                diagnostics += _reserved_names([hyper.name for hyper in declaration.hypers], reserved)
+                diagnostics += _reserved_names(_declared(declaration.body), reserved)
+                diagnostics += _reserved_names(_bound(declaration.body), _TRAINING)
             case syntax.Train(body=body):
-                diagnostics += _uses_of_reserved(_declared(body), _TRAINING | _PREDEFINED["train"])
-                diagnostics += _uses_of_reserved(_bound(body), _TRAINING)
+                diagnostics += _reserved_names(_declared(body), _TRAINING | _PREDEFINED["train"])
+                diagnostics += _reserved_names(_bound(body), _TRAINING)
             case syntax.Const(name=name):
-                diagnostics += _uses_of_reserved([name], _TRAINING)
+                diagnostics += _reserved_names([name], _TRAINING)
             case _:
                 pass
     return sorted(diagnostics, key=lambda diagnostic: diagnostic.span.start if diagnostic.span is not None else 0)
 
 
-def _uses_of_reserved(
-    names: Iterable[syntax.Identifier | syntax.Name], reserved: dict[str, str]
-) -> Iterator[Diagnostic]:
+def _reserved_names(names: Iterable[syntax.Identifier | syntax.Name], reserved: dict[str, str]) -> Iterator[Diagnostic]:
     for name in names:
         if name.text in reserved:
             message = f"`{name.text}` is a reserved name"
