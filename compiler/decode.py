@@ -127,7 +127,7 @@ class _NewPositions:
         self, first: Value, result: Callable[[Value, Window], Value], following: Callable[[Value, Window], Value]
     ) -> Value | None:
         new = replace(self, more=0)
-        state = self.derivation.carry(self.value, self.axis, first, lambda held: following(held, new))
+        state = self.derivation.carry(self.value, self.axis, first, lambda last: following(last, new))
         return None if state is None else result(state, self)
 
 

@@ -94,7 +94,7 @@ class Session:
         search: Search | None = None,
     ) -> None:
         self._training = training
-        self.asked_training = False  # whether the flag has been read
+        self.reads_training = False  # whether the flag has been read
         self.float_type = float_type
         self.one_float = one_float  # whether all written float types stand for `float_type`
         self.diagnostics = diagnostics
@@ -124,13 +124,13 @@ class Session:
     @property
     def training(self) -> bool:
         """The flag `training` of the language."""
-        self.asked_training = True
+        self.reads_training = True
         return self._training
 
     @property
     def mode(self) -> Mode | None:
         """The mode of what was elaborated; None if it does not depend on the flag."""
-        if not self.asked_training:
+        if not self.reads_training:
             return None
         return Mode.TRAINING if self._training else Mode.INFERENCE
 
