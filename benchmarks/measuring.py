@@ -20,7 +20,7 @@ MOST_STEPS = 60  # of a burst
 
 @dataclass(frozen=True)
 class Figure:
-    """Measurements of one quantity: their median, and how far apart the middle half of them is, as a share of it."""
+    """Measurements of one quantity: their median, and how far apart the middle half of them is, as a fraction of it."""
 
     median: float
     spread: float

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nablac.commands.options import ModelOptions
+from nablac.commands.model_options import ModelOptions
 from nablac.commands.training_setup import set_up_step
 from nablac.worker_plan import plan_workers
 from nablac.workloads import random_steps

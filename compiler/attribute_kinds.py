@@ -17,9 +17,9 @@ from grammar.record import Record
 
 
 class Kind(Record):
-    """One kind of attribute; `wanted` describes it, `fits` says whether a value, or an item of a list, is of it."""
+    """One kind of attribute; `noun` says what it is, `fits` whether a value, or an item of a list, is of it."""
 
-    wanted: str
+    noun: str  # with its article
     fits: Callable[[Any], bool]
     listed: bool = False  # a list; a single value stands for a list of one
     optional: bool = False  # may be None: left out

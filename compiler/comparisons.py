@@ -51,24 +51,24 @@ class Comparison:
 
 def moved_from(value: Value, known: Container[Value]) -> frozenset[Value]:
     """The values among `known` whose elements make up `value`, moved or not; empty where it holds any others."""
-    held: set[Value] = set()
+    sources: set[Value] = set()
     waiting, seen = [value], {value}
     while waiting:
         current = waiting.pop()
         if current in known:
-            held.add(current)
+            sources.add(current)
             continue
         operands = current.node.op.moved_operands(*current.node.operands)
         if not operands:
             return frozenset()
         waiting += [operand for operand in operands if operand not in seen]
         seen.update(operands)
-    return frozenset(held)
+    return frozenset(sources)
 
 
 def sources_of(value: Value, names: Mapping[Value, str]) -> tuple[str, ...]:
     """The sorted names of the data that make up `value`, moved or not; empty where it holds anything else."""
-    return tuple(sorted({names[held] for held in moved_from(value, names)}))
+    return tuple(sorted({names[source] for source in moved_from(value, names)}))
 
 
 def comparisons(

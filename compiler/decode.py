@@ -127,7 +127,7 @@ class _NewPositions:
         self, first: Value, result: Callable[[Value, Window], Value], following: Callable[[Value, Window], Value]
     ) -> Value | None:
         new = replace(self, more=0)
-        state = self.derivation.carry(self.value, self.axis, first, lambda held: following(held, new))
+        state = self.derivation.carry(self.value, self.axis, first, lambda last: following(last, new))
         return None if state is None else result(state, self)
 
 
@@ -169,7 +169,7 @@ class _Derivation:
         end = graph.outputs[output]
         self.dynamic = reached([end], [all_tokens])
         others = [value for name, value in graph.inputs.items() if name != tokens]
-        self.fed = reached([end], others)
+        self.from_other_inputs = reached([end], others)
         self.input: Value = Input(tokens, all_tokens.type)()
         self.all_tokens = all_tokens
         self.parts: dict[tuple[Value, int, int], Value] = {(all_tokens, 1, 0): self.input}
@@ -187,7 +187,7 @@ class _Derivation:
             for value in node.results:
                 axes = self._token_axes(value.type)
                 if node not in self.dynamic:
-                    if node not in self.fed:
+                    if node not in self.from_other_inputs:
                         self.whole(value)
                 elif len(axes) == 1:
                     self._compute_if_possible(value, axes[0])
@@ -289,7 +289,7 @@ class _Derivation:
     def _whole(self, value: Value) -> Value:
         node, axes = value.node, self._token_axes(value.type)
         if node not in self.dynamic:
-            if node in self.fed and not self._mentions(value.type):
+            if node in self.from_other_inputs and not self._mentions(value.type):
                 return self._from_start(value)
             return self._apply(node)[value.index]
         if isinstance(node.op, Scan) and value.index < node.op.states:

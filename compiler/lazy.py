@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 
 
 def once_for_each_class(function: Callable[[type[_C]], _T]) -> Callable[[type[_C]], _T]:
-    """`functools.cache`, by whose types a class is no key if its instances define `__hash__`."""
+    """`functools.cache`, by whose types a class is not a key if its instances define `__hash__`."""
     return cast("Callable[[type[_C]], _T]", cache(function))
 
 

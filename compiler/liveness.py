@@ -48,7 +48,7 @@ class Liveness:
         return self._bytes[value]
 
     @cached_property
-    def fed_bytes(self) -> int:
+    def input_bytes(self) -> int:
         """The size of all that is fed: inputs, parameters and states."""
         return sum(self.bytes(node.result) for node in self.graph if isinstance(node.op, Placeholder))
 
@@ -81,4 +81,4 @@ class Liveness:
     @cached_property
     def most(self) -> int:
         """The most bytes that are needed at once, with all that is fed."""
-        return self.fed_bytes + max(self.alive, default=0)
+        return self.input_bytes + max(self.alive, default=0)

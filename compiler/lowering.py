@@ -43,7 +43,7 @@ class Emit(Protocol):
         """
 
     def follows_from_sizes(self, name: str) -> bool:
-        """Whether a value is computed from shapes and constants alone, and is no constant."""
+        """Whether a value is computed from shapes and constants alone, and is not a constant."""
 
     def unique(self, base: str) -> str:
         """A name like `base` that is not yet taken in the model."""

@@ -42,7 +42,7 @@ def output_meanings(model: ModelSpec) -> dict[str, Meaning]:
     if spec is None:
         return {}
     outputs = {name: _scores_of(value) for name, value in model.graph.outputs.items()}
-    logits, binary = _made_probabilities(spec, model.graph)
+    logits, binary = _operands_of_probabilities(spec, model.graph)
     compared = _compared(spec, frozenset(root for root, _ in outputs.values()))
     meanings: dict[str, Meaning] = {}
     for name, (root, kind) in outputs.items():
@@ -84,7 +84,7 @@ def _is_last(axis: int, type: TensorType) -> bool:
     return axis in (-1, type.rank - 1)
 
 
-def _made_probabilities(spec: TrainingSpec, graph: Graph) -> tuple[set[Value], set[Value]]:
+def _operands_of_probabilities(spec: TrainingSpec, graph: Graph) -> tuple[set[Value], set[Value]]:
     """The operands of softmax along its last axis, and of sigmoid or its logarithm."""
     logits: set[Value] = set()
     binary: set[Value] = set()

@@ -10,7 +10,7 @@ from compiler.rewrite import reached, replace
 from grammar.record import Record
 
 
-class Carried(Record):
+class RecurrentState(Record):
     """A state: its value at a step's start, an input of the step, and its next value; its first value is outside."""
 
     name: str
@@ -22,7 +22,7 @@ class Carried(Record):
 class Step(Record):
     """The equations of one step, over the states, the slices of the sequences, and the step's number."""
 
-    states: tuple[Carried, ...]
+    states: tuple[RecurrentState, ...]
     slices: tuple[Value, ...]
     number: Value  # an i64 scalar, from 0
     outputs: tuple[Value, ...]
@@ -48,7 +48,7 @@ class Step(Record):
         currents = (state.current for state in self.states)
         return (*currents, *self.slices, *((self.number,) if self.is_numbered else ()))
 
-    def begun_inside(self) -> Carried | None:
+    def begun_inside(self) -> RecurrentState | None:
         """A state whose first value depends on inputs of a step, which do not exist before the first step; or None."""
         inside = reached([state.initial for state in self.states], [*self.inputs, self.number])
         return next((state for state in self.states if state.initial.node in inside), None)
@@ -70,14 +70,14 @@ class Step(Record):
 
     def body(self) -> Graph:
         """The step as a graph: its inputs, then what it captures; the next values of its states, then its outputs."""
-        taken = [*self.inputs, *self.captured]
+        operands = [*self.inputs, *self.captured]
         labels = [label_of(value) for value in self.inputs]
         names = _unique([*labels, *(f"captured_{index}" for index in range(len(self.captured)))])
         inputs = {
             name: Node(Input(name, value.type), (), [value.type], value.node.origin.of_result(value.index)).result
-            for name, value in zip(names, taken, strict=True)
+            for name, value in zip(names, operands, strict=True)
         }
-        closed = replace(list(self.results), dict(zip(taken, inputs.values(), strict=True)))
+        closed = replace(list(self.results), dict(zip(operands, inputs.values(), strict=True)))
         next_names = [f"next_{state.name}" for state in self.states]
         names = _unique([*next_names, *(f"output_{index}" for index in range(len(self.outputs)))])
         return Graph(inputs, dict(zip(names, closed, strict=True)), name="step")

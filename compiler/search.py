@@ -75,7 +75,7 @@ def _elaborate(source: TextSource, defined: Defined, search: Search, diagnostics
             training=training, float_type=source.dtype, diagnostics=diagnostics, work=Work(), search=search
         )
         elaboration = elaborate_in(session, source.program, defined, source.preset, source.hypers)
-        if elaboration is None or not session.asked_training:
+        if elaboration is None or not session.reads_training:
             break
     return elaboration
 

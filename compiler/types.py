@@ -239,10 +239,10 @@ def broadcast_shapes(left: tuple[Size, ...], right: tuple[Size, ...]) -> tuple[S
     if left == right:
         return left
     rank = max(len(left), len(right))
-    ahead = (1,) * (rank - len(left)) + left
-    behind = (1,) * (rank - len(right)) + right
+    padded_left = (1,) * (rank - len(left)) + left
+    padded_right = (1,) * (rank - len(right)) + right
     shape: list[Size] = []
-    for axis, (a, b) in enumerate(zip(ahead, behind, strict=True)):
+    for axis, (a, b) in enumerate(zip(padded_left, padded_right, strict=True)):
         if a != b and a != 1 and b != 1:
             raise TypeMismatch(f"axis {axis - rank} is {a} on one side and {b} on the other{_unknown_equality(a, b)}")
         shape.append(b if a == 1 else a)

@@ -121,17 +121,17 @@ class _Model:
     # Backwards: from the compared values to their operands
 
     def _compare(self, compared: Sequence[Comparison]) -> None:
-        wanted: dict[Value, Comparison] = {}
+        first_of: dict[Value, Comparison] = {}
         self.blocked: set[Value] = set()
         for comparison in sorted(
             compared, key=lambda comparison: any(name in self.names.values() for name in comparison.sources)
         ):
-            first = wanted.setdefault(comparison.value, comparison)  # targets take precedence over inputs
+            first = first_of.setdefault(comparison.value, comparison)  # targets take precedence over inputs
             if first.sources != comparison.sources and not any(
                 name in self.names.values() for name in comparison.sources
             ):
                 self.blocked.add(comparison.value)  # compared with data of different units: it has none
-        for value, comparison in wanted.items():
+        for value, comparison in first_of.items():
             raw = self._unscaled(comparison) if value not in self.blocked else None
             if raw is not None:
                 self.raw[value], self.of[value] = raw, comparison.sources
@@ -141,7 +141,7 @@ class _Model:
             while waiting:
                 value = waiting.pop()
                 waiting += self._undo(value, parts)
-            waiting = [whole for whole in list(parts) if self._join(whole, parts.pop(whole))]
+            waiting = [joined for joined in list(parts) if self._join(joined, parts.pop(joined))]
 
     def _record(self, value: Value, raw: Value, of: tuple[str, ...]) -> bool:
         """Record a trained value in raw units; False if it has none, or is known already."""

@@ -35,7 +35,7 @@ class Code(str):
     def exit_status(self) -> int:
         """The exit status of a command: 1 for a mistake in the model's text, 2 for one in files or surroundings.
 
-        A warning alone is no failure: 0.
+        A warning alone is not a failure: 0.
         """
         if self.severity == "warning":
             return 0

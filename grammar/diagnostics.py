@@ -212,9 +212,9 @@ def _nearest(name: str, known: Mapping[str, str]) -> str | None:
     folded: dict[str, str] = {}
     for candidate, value in islice(known.items(), MOST_KNOWN):
         folded.setdefault(_folded(candidate), value)
-    wanted = _folded(name)
+    typed = _folded(name)
     # One letter of a short name matters more: `std` is not `sgd`.
-    close = get_close_matches(wanted, folded, n=1, cutoff=0.75 if len(wanted) <= 4 else 0.7)
+    close = get_close_matches(typed, folded, n=1, cutoff=0.75 if len(typed) <= 4 else 0.7)
     return folded[close[0]] if close else None
 
 

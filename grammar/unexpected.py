@@ -207,10 +207,10 @@ def _keyword_as_name(context: ErrorContext) -> Diagnostic | None:
         return None
     previous = context.previous
     starts_equation = context.index == context.start and context.following() == "EQUAL"
-    wanted = "NAME" in context.expected and "OUTPUT" not in context.expected
+    expects_name = "NAME" in context.expected and "OUTPUT" not in context.expected
     if kind in ("IF", "ELSE", "AND", "OR") and "NUMBER" in context.expected and previous is not None:
         return None  # a missing operand
-    if starts_equation or wanted:
+    if starts_equation or expects_name:
         return _not_a_name(text, span)
     return None
 

@@ -48,7 +48,7 @@ def plain(value: Any) -> Any:
 def arrays_of(data: Any, model: ModelSpec, method: str) -> dict[str, Any]:
     """The arrays by name, of a mapping or a data frame, for the training or the evaluation of a model.
 
-    NablacError for anything else, for a value that is no array, and for integers or flags as a float input.
+    NablacError for anything else, for a value that is not an array, and for integers or flags as a float input.
     """
     if not isinstance(data, Mapping) and hasattr(data, "columns") and hasattr(data, "__getitem__"):
         data = {name: data[name] for name in data.columns}
@@ -98,7 +98,7 @@ def _described(data: Any) -> str:
 
 
 def _check_kinds(data: Mapping[str, Any], arrays: Mapping[str, Any], model: ModelSpec) -> None:
-    """NablacError for integers or flags as a float input, as in a call: they may be pixels that nobody has scaled."""
+    """NablacError for integers or flags as a float input, as in a call: they may be pixels, not scaled."""
     known = _names_of(model)
     weights = (
         [stage.arguments["column"] for stage in model.training.data if stage.name == WEIGHTS] if model.training else []

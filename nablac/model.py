@@ -211,7 +211,7 @@ class Model(TrainableModel):
 
         if unnamed:
             raise self._signature.not_by_name(len(unnamed))
-        arrays, sizes = self._signature.check(self._seeded(inputs), held=self.read_weights())
+        arrays, sizes = self._signature.check(self._seeded(inputs), checked=self.read_weights())
         self._tables.check(arrays, sizes)
         try:
             return self._run(arrays, sizes)
@@ -257,12 +257,14 @@ class Model(TrainableModel):
         from nablac.model_runner import ModelRunner
 
         weights = self.read_weights()
-        fed = tuple(name for name in feeds if name not in self.graph.inputs)
-        runner = self._runners.get(fed)
+        fed_weights = tuple(name for name in feeds if name not in self.graph.inputs)
+        runner = self._runners.get(fed_weights)
         if runner is None or not runner.is_current(weights):
-            runner = ModelRunner(self._graph_to_run(), weights, self.backend, self.device, fed, live=self._handed_out)
+            runner = ModelRunner(
+                self._graph_to_run(), weights, self.backend, self.device, fed_weights, live=self._handed_out
+            )
             unfed = {key: kept for key, kept in self._runners.items() if not key}
-            self._runners = {**unfed, fed: runner}
+            self._runners = {**unfed, fed_weights: runner}
         outputs, updates = runner.run(feeds, sizes, weights)
         dict.update(weights, updates)  # which fit
         return outputs

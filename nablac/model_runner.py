@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class ModelRunner:
     """A graph on a backend; what depends on weights alone is computed when it is created.
 
-    The weights in `fed` are fed by each call. With `live`, the NumPy runtime reads the arrays of all weights at each
+    The `fed_weights` are fed by each call. With `live`, the NumPy runtime reads the arrays of all weights at each
     call, so that it notices those that are changed in place. With `keep_weights` nothing is computed from weights
     beforehand.
     """
@@ -29,17 +29,17 @@ class ModelRunner:
         weights: Mapping[str, Array],
         backend: str,
         device: str,
-        fed: tuple[str, ...] = (),
+        fed_weights: tuple[str, ...] = (),
         live: bool = False,
         keep_weights: bool = False,
     ) -> None:
-        changing = {*fed, *graph.updates}
+        changing = {*fed_weights, *graph.updates}
         self.graph, self.backend = graph, backend
         self.fixed = {path: array for path, array in weights.items() if path not in changing}
         if backend == "numpy":
             from runtime.numpy_executor import NumpyRunner
 
-            known = with_known_weights(graph, weights, NUMPY, keep=live or keep_weights or bool(fed))
+            known = with_known_weights(graph, weights, NUMPY, keep=live or keep_weights or bool(fed_weights))
             self.runner: Any = NumpyRunner(known.graph, known.weights)
         else:
             from compiler.onnx.exporter import export
@@ -48,7 +48,7 @@ class ModelRunner:
             target = device_named(device).target
             known = with_known_weights(graph, self.fixed, target, keep=keep_weights)
             model = export(
-                known.graph, weights=known.weights, fed=changing, shares_tables=device == "cpu", target=target
+                known.graph, weights=known.weights, as_inputs=changing, shares_tables=device == "cpu", target=target
             )
             self.runner = OnnxRunner(model.SerializeToString(), device=device)
         self.run_graph = known.graph  # what the backend runs

@@ -46,35 +46,35 @@ class ModelWeights(dict[str, "Array"]):
 
     def _fitting(self, path: str, value: Any) -> Array:
         """The array to keep for a value; NablacError if it does not fit."""
-        held = self.get(path)
-        if held is None:
+        current = self.get(path)
+        if current is None:
             raise self._unknown(path)
         try:
             array = np.asarray(from_torch(value))
         except Exception as error:  # an object's own conversion may raise anything
-            raise self._refused(codes.E704, path, f"`{path}` is not an array: {error}") from None
-        model = f"{name_of(held.dtype)}{list(held.shape)}"
-        if array.shape != held.shape:
-            hint = f"turn it: `array.T` is {model}" if array.shape[::-1] == held.shape else None
+            raise self._refusal(codes.E704, path, f"`{path}` is not an array: {error}") from None
+        model = f"{name_of(current.dtype)}{list(current.shape)}"
+        if array.shape != current.shape:
+            hint = f"turn it: `array.T` is {model}" if array.shape[::-1] == current.shape else None
             message = (
                 f"`{path}` is {model} in {self._model}, and the array is {name_of(array.dtype)}{list(array.shape)}"
             )
-            raise self._refused(codes.E703, path, message, hint)
-        kinds = kind_of(array.dtype), kind_of(held.dtype)
+            raise self._refusal(codes.E703, path, message, hint)
+        kinds = kind_of(array.dtype), kind_of(current.dtype)
         try:
             if kinds[0] != kinds[1] and not (kinds == ("int", "float") and isinstance(value, (list, tuple, int))):
-                hint = f"convert it: `array.astype({held.dtype.name!r})`" if kinds[0] else None
+                hint = f"convert it: `array.astype({current.dtype.name!r})`" if kinds[0] else None
                 raise CannotConvert(f"the array is {name_of(array.dtype)}", hint=hint)
-            return convert(array, held.dtype)
+            return convert(array, current.dtype)
         except CannotConvert as error:
             message = f"`{path}` is {model} in {self._model}, and {error.reason}"
-            raise self._refused(codes.E704, path, message, error.hint) from None
+            raise self._refusal(codes.E704, path, message, error.hint) from None
 
     def _unknown(self, path: str) -> NablacError:
         hint = did_you_mean(path, self) or f"its weights are {', '.join(f'`{own}`' for own in list(self)[:8])}"
-        return self._refused(codes.E702, path, f"{self._model} has no weight `{path}`", hint)
+        return self._refusal(codes.E702, path, f"{self._model} has no weight `{path}`", hint)
 
-    def _refused(self, code: codes.Code, path: str, message: str, hint: str | None = None) -> NablacError:
+    def _refusal(self, code: codes.Code, path: str, message: str, hint: str | None = None) -> NablacError:
         return NablacError(Diagnostic(code, message, place=f"weights[{path!r}]", hint=hint))
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -109,11 +109,11 @@ def _inputs(inputs: Sequence[Any], predictor: Predictor, by_name: str) -> Inputs
 
     And for integers as a float input of arrays, as in a call.
     """
-    taken = _files_or_columns(inputs, by_name)
+    arguments = _files_or_columns(inputs, by_name)
     recipe = predictor.recipe
-    if isinstance(taken, Mapping) and recipe.stage("columns") is None and recipe.stage("window") is None:
-        check_float_inputs(predictor.types, taken, {name: np.asarray(taken[name]) for name in taken})
-    return taken
+    if isinstance(arguments, Mapping) and recipe.stage("columns") is None and recipe.stage("window") is None:
+        check_float_inputs(predictor.types, arguments, {name: np.asarray(arguments[name]) for name in arguments})
+    return arguments
 
 
 def _files_or_columns(inputs: Sequence[Any], by_name: str) -> Inputs:

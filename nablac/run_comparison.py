@@ -256,16 +256,16 @@ def _written(path: Path, model: str | None, preset: str | None) -> dict[str, str
     """The hyperparameters of a model and the statements of its train block, as written."""
     declarations = parse(read_source(path)).declarations
     blocks = [declaration for declaration in declarations if isinstance(declaration, syntax.Train)]
-    wanted = model or (blocks[0].model.text if len(blocks) == 1 else None)
+    name_of_model = model or (blocks[0].model.text if len(blocks) == 1 else None)
     settings: dict[str, str] = {}
     for declaration in declarations:
         if (
             isinstance(declaration, syntax.Definition)
             and declaration.kind == "model"
-            and wanted in (None, declaration.name.text)
+            and name_of_model in (None, declaration.name.text)
         ):
             settings |= _hyperparameters(declaration, preset)
-        elif isinstance(declaration, syntax.Train) and wanted in (None, declaration.model.text):
+        elif isinstance(declaration, syntax.Train) and name_of_model in (None, declaration.model.text):
             for statement in declaration.body:
                 if isinstance(statement, syntax.Setting):
                     name = " ".join(part.text for part in (statement.name, statement.label) if part is not None)

@@ -90,9 +90,9 @@ class TrainableModel(ModelViews):
         if unnamed:
             raise not_by_name(f"{1 + len(unnamed)} arguments without names", "train", self.spec)
         own = {"backend": self.backend, "device": self.device, "seed": self.seed}
-        asked = {"backend": backend, "device": device, "seed": seed}
+        named = {"backend": backend, "device": device, "seed": seed}
         options = {
-            **{name: own[name] if value is None else plain(value) for name, value in asked.items()},
+            **{name: own[name] if value is None else plain(value) for name, value in named.items()},
             **unknown,  # for the hint of what it may have meant
             "epochs": plain(epochs),
             "batch": plain(batch),

@@ -195,13 +195,13 @@ class WorkerPlan:
 
 @freed_memory_kept()
 def plan_workers(
-    title: str, training: Training, asked: Mapping[str, int], workers: int, network: Network, fixed_batch: bool
+    title: str, training: Training, chosen_sizes: Mapping[str, int], workers: int, network: Network, fixed_batch: bool
 ) -> WorkerPlan:
     """Measure a step of one worker, count what it reduces and keeps in memory, and predict.
 
     NablacError for a training that several workers cannot share, before anything is measured.
     """
-    steps = random_steps(training, asked)
+    steps = random_steps(training, chosen_sizes)
     training, sizes = steps.training, steps.sizes
     messages = messages_of_step(training, sizes, max(workers, 2))
     memory = memory_of_worker(training, sizes, max(messages))

@@ -21,18 +21,18 @@ def inference(
     written: Graph,
     graph: Graph,
     weights: Mapping[str, Array],
-    asked: Mapping[str, int],
+    chosen_sizes: Mapping[str, int],
     *,
     backend: str,
     device: str,
     seed: int,
     keep_weights: bool = False,
 ) -> Workload:
-    """Calls of an optimised graph, made of `written`, with random inputs at the sizes of named dims that are `asked`.
+    """Calls of an optimised graph, made of `written`, with random inputs at the chosen sizes of named dims.
 
     With `keep_weights` nothing is computed from weights beforehand.
     """
-    sizes = sizes_of_run(graph, asked)
+    sizes = sizes_of_run(graph, chosen_sizes)
     feeds, state = random_feeds(graph, sizes, seed, dead=0.0), dict(weights)
     runner = ModelRunner(graph, state, backend, device, keep_weights=keep_weights)
 
@@ -43,9 +43,9 @@ def inference(
     return Workload(graph.name, "inference", backend, device, sizes, runner.run_graph, written, run)
 
 
-def training_steps(training: Training, asked: Mapping[str, int]) -> Workload:
+def training_steps(training: Training, chosen_sizes: Mapping[str, int]) -> Workload:
     """Steps of a long training on one random batch, with the backend of its options; the state changes as in one."""
-    return random_steps(training, asked).workload
+    return random_steps(training, chosen_sizes).workload
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,15 +73,15 @@ class RandomSteps:
         )
 
 
-def random_steps(training: Training, asked: Mapping[str, int]) -> RandomSteps:
-    """Steps of a long training on one random batch, with the sizes of named dims that are `asked`."""
+def random_steps(training: Training, chosen_sizes: Mapping[str, int]) -> RandomSteps:
+    """Steps of a long training on one random batch, with the chosen sizes of named dims."""
     import numpy as np
 
     from compiler.training.losses import loss_graph
     from runtime.training.loop_choice import LONG_RUN
 
     read = loss_graph(training.elaborated)
-    sizes = sizes_of_run(read, asked, training.batch)
+    sizes = sizes_of_run(read, chosen_sizes, training.batch)
     options = replace(training.options, batch=batch_of(read, sizes, training.batch))
     training = replace(training, options=options, sizes=sizes)
     written = training.step.measured

@@ -70,10 +70,10 @@ def convert(array: Array, dtype: np.dtype[Any]) -> Array:
     if array.dtype == dtype:
         return array
     check_numbers(array)
-    kind, wanted = kind_of(array.dtype), kind_of(dtype)
-    if wanted == "float":
+    kind, target_kind = kind_of(array.dtype), kind_of(dtype)
+    if target_kind == "float":
         return _round(array, dtype)
-    if wanted == "bool":
+    if target_kind == "bool":
         _refuse(array, (array != 0) & (array != 1), "{} is neither 0 nor 1, and `bool` is one of the two")
     elif kind == "float":
         _check_whole(array, dtype)
@@ -103,7 +103,7 @@ def _check_whole(array: Array, dtype: np.dtype[Any]) -> None:
     with np.errstate(invalid="ignore"):
         _refuse(array, ~(array == np.floor(array)) | np.isinf(array), "{} is not a whole number")
         limits, exact = np.iinfo(dtype), 2.0 ** (_digits(array.dtype) + 1)
-        reason = f"{{}} may be rounded: {name_of(array.dtype)} tells whole numbers apart below {exact:.0f}"
+        reason = f"{{}} may be rounded: {name_of(array.dtype)} represents whole numbers exactly only below {exact:.0f}"
         beyond = (array < float(limits.min)) | (array >= float(limits.max) + 1)
         _refuse(array, beyond, _out_of_range(dtype))
         _refuse(array, np.abs(array) >= exact, reason)

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from grammar.source import Span
 
 
-def missing_extra(what: str, extra: str, span: Span | None = None, place: str | None = None) -> NablacError:
+def missing_extra(what: str, extra: str, span: Span | None = None, location: str | None = None) -> NablacError:
     """The error for things, in the plural, whose library is not installed."""
     message, hint = f"{what} need the `{extra}` extra", f"pip install 'nablac[{extra}]'"
-    return NablacError(Diagnostic(codes.E809, message, span, place=place, hint=hint))
+    return NablacError(Diagnostic(codes.E809, message, span, place=location, hint=hint))
 
 
 def import_pandas() -> Any:

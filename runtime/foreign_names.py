@@ -48,11 +48,11 @@ def foreign_layers(ranks: Mapping[str, int], is_known: Callable[[str], bool]) ->
 def _matched(rules: str, ranks: Mapping[str, int], is_known: Callable[[str], bool]) -> ForeignNames:
     renames, budget = read_renames([rules]), Budget()
     chosen = {name: choose(name, rank, renames, is_known, budget)[1] for name, rank in ranks.items()}
-    return ForeignNames(rules, {name: each.paths for name, each in chosen.items() if each is not None})
+    return ForeignNames(rules, {name: match.paths for name, match in chosen.items() if match is not None})
 
 
 def _known(paths: Mapping[str, tuple[str, ...]], is_known: Callable[[str], bool]) -> dict[str, tuple[str, ...]]:
-    return {name: each for name, each in paths.items() if all(map(is_known, each))}
+    return {name: own_paths for name, own_paths in paths.items() if all(map(is_known, own_paths))}
 
 
 def _best(kinds: Sequence[ForeignNames], entries: int) -> ForeignNames | None:

@@ -144,12 +144,12 @@ def check_gradients(
 
 
 def _edges(
-    checked: _Check, random: Mapping[str, Array], first: Mapping[str, Array], fed: set[str], targets: list[str]
+    checked: _Check, random: Mapping[str, Array], first: Mapping[str, Array], inputs: set[str], targets: list[str]
 ) -> Iterator[_Point]:
     """The points where many numbers are 0 or equal."""
     yield _Point("the first values", first)
     wrt = set(checked.directions)
-    for name, chosen in (("inputs of 0", fed & wrt), ("parameters of 0", wrt - fed)):
+    for name, chosen in (("inputs of 0", inputs & wrt), ("parameters of 0", wrt - inputs)):
         yield _Point(name, {**random, **{tensor: np.zeros_like(random[tensor]) for tensor in chosen}})
     results = checked.outputs(random)
     outputs = [results[name] for name in checked.own]

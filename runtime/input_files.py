@@ -130,10 +130,12 @@ def read_inputs(arguments: list[str], types: Mapping[str, InputType], reading: R
     An `.npz`, a JSON object or a CSV with a header may hold several inputs by name; if it holds all, it may hold
     other arrays too. `reading.say` is called with what is changed in the data.
     """
-    return {name: fit_to_type(held, types[name]) for name, held in held_inputs(arguments, types, reading).items()}
+    return {
+        name: fit_to_type(array, types[name]) for name, array in read_file_arrays(arguments, types, reading).items()
+    }
 
 
-def held_inputs(arguments: list[str], types: Mapping[str, InputType], reading: Reading) -> dict[str, FileArray]:
+def read_file_arrays(arguments: list[str], types: Mapping[str, InputType], reading: Reading) -> dict[str, FileArray]:
     """The arrays of `read_inputs` as the files hold them."""
     feeds: dict[str, FileArray] = {}
     for argument in arguments:
@@ -150,7 +152,7 @@ def held_inputs(arguments: list[str], types: Mapping[str, InputType], reading: R
             content = _select(content, name, path)
         if isinstance(content, dict):
             if all(key in content or key in feeds or key in reading.optional for key in types):
-                content = {key: held for key, held in content.items() if key in types}
+                content = {key: array for key, array in content.items() if key in types}
             unknown = next((key for key in content if key not in types), None)
             if unknown is not None:
                 hint = (
@@ -190,14 +192,16 @@ def file_of(argument: str) -> Path:
     return Path(cut[1] if cut is not None else path)
 
 
-def fit_to_type(held: FileArray, type: InputType) -> Array:
+def fit_to_type(source: FileArray, type: InputType) -> Array:
     """The array in the input's dtype and rank: missing axes are added, of the batch and a last one of size 1."""
     dtype = type if isinstance(type, np.dtype) else type.dtype.numpy
     try:
-        array = convert(held.array, dtype)
+        array = convert(source.array, dtype)
     except CannotConvert as error:
         message = f"the input is {type}, and {error.reason}"
-        raise NablacError(Diagnostic(codes.E804, message, place=held.location(error.index), hint=error.hint)) from None
+        raise NablacError(
+            Diagnostic(codes.E804, message, place=source.location(error.index), hint=error.hint)
+        ) from None
     if isinstance(type, np.dtype):
         return array
     if array.ndim < type.rank and type.shape and type.shape[-1] == 1 and array.shape[-1:] != (1,):
@@ -213,14 +217,14 @@ def _only_input(types: Mapping[str, InputType], optional: Collection[str]) -> st
     return required[0] if len(required) == 1 else ""
 
 
-def _select(held: dict[str, FileArray], name: str, path: str) -> FileArray:
+def _select(arrays: dict[str, FileArray], name: str, path: str) -> FileArray:
     """The array of a file for one input: the one of its name, or the only one."""
-    if name in held:
-        return held[name]
-    if len(held) == 1:
-        return next(iter(held.values()))
-    hint = f"choose one: `{name}={path}:{next(iter(held))}`" if held else None
-    message = f"there is no array `{name}`; the file holds {', '.join(held) or 'none'}"
+    if name in arrays:
+        return arrays[name]
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
+    hint = f"choose one: `{name}={path}:{next(iter(arrays))}`" if arrays else None
+    message = f"there is no array `{name}`; the file holds {', '.join(arrays) or 'none'}"
     raise NablacError(Diagnostic(codes.E807, message, place=path, hint=hint))
 
 
@@ -265,16 +269,16 @@ def _content(path: Path, location: str) -> bytes:
     return read_file(path, location=location)
 
 
-def _part(held: Array | dict[str, Array], part: str, location: str) -> FileArray | dict[str, FileArray]:
+def _part(content: Array | dict[str, Array], part: str, location: str) -> FileArray | dict[str, FileArray]:
     """The array of that name, or all arrays if no name is given."""
-    if not isinstance(held, dict):
-        return FileArray(held, location)
+    if not isinstance(content, dict):
+        return FileArray(content, location)
     if not part:
-        return {name: FileArray(array, f"{location}: {name}") for name, array in held.items()}
-    if part not in held:
-        hint = did_you_mean(part, held) or f"the choices are {', '.join(held)}"
+        return {name: FileArray(array, f"{location}: {name}") for name, array in content.items()}
+    if part not in content:
+        hint = did_you_mean(part, content) or f"the choices are {', '.join(content)}"
         raise NablacError(Diagnostic(codes.E807, f"there is no array `{part}`", place=location, hint=hint))
-    return FileArray(held[part], location)
+    return FileArray(content[part], location)
 
 
 def _suggest(path: Path) -> str | None:
@@ -320,8 +324,8 @@ def _rows_of(
             hint = f"name a file of each, `{named}`, or use `nablac predict`, which reads both from one table"
             raise NablacError(Diagnostic(codes.E801, message, place=path, hint=hint))
         columns = {input: list(reading.columns.get(input, (input,))) for input in required}
-        if all(rows.cells.keys() >= set(wanted) for wanted in columns.values()):
-            return {input: array_of(wanted) for input, wanted in columns.items()}
+        if all(rows.cells.keys() >= set(names) for names in columns.values()):
+            return {input: array_of(names) for input, names in columns.items()}
     return array_of(_columns_of(rows, column, name, rows.named, reading))
 
 
@@ -330,18 +334,18 @@ def _columns_of(rows: Rows, column: str, name: str, named: bool, reading: Readin
     if not column and not named:
         return _unnamed_columns_of(rows, name, reading)
     known = reading.columns.get(name, ())
-    wanted = [column] if column else list(known) or list(rows.cells)
-    for wanted_column in wanted:
-        if wanted_column not in rows.cells:
+    labels = [column] if column else list(known) or list(rows.cells)
+    for label in labels:
+        if label not in rows.cells:
             listed = f"the columns are {', '.join(rows.cells)}"
-            hint = did_you_mean(wanted_column, rows.cells) or rows.format.hint_of_header(list(rows.cells)) or listed
-            if wanted_column in reading.derived:
-                hint = f"`nablac predict` makes `{wanted_column}` of the table, as training did"
-            what = f"there is no column `{wanted_column}`" + ("" if column else f", which `{name}` was trained on")
+            hint = did_you_mean(label, rows.cells) or rows.format.hint_of_header(list(rows.cells)) or listed
+            if label in reading.derived:
+                hint = f"`nablac predict` makes `{label}` of the table, as training did"
+            what = f"there is no column `{label}`" + ("" if column else f", which `{name}` was trained on")
             raise NablacError(Diagnostic(codes.E808, what, place=rows.path, hint=hint))
     if not column:
-        _note_aside(rows, name, wanted, reading)
-    return wanted
+        _note_aside(rows, name, labels, reading)
+    return labels
 
 
 def _unnamed_columns_of(rows: Rows, name: str, reading: Reading) -> list[str]:
@@ -369,10 +373,10 @@ def _unnamed_columns_of(rows: Rows, name: str, reading: Reading) -> list[str]:
     return there
 
 
-def _note_aside(rows: Rows, name: str, wanted: list[str], reading: Reading) -> None:
-    aside = [other for other in rows.cells if other not in wanted]
+def _note_aside(rows: Rows, name: str, columns: list[str], reading: Reading) -> None:
+    aside = [other for other in rows.cells if other not in columns]
     if aside:
-        reading.note(rows.path, f"`{name}` takes {', '.join(wanted)}; ignored: {', '.join(aside)}")
+        reading.note(rows.path, f"`{name}` takes {', '.join(columns)}; ignored: {', '.join(aside)}")
 
 
 def _image(path: str, content: bytes, type: InputType | None, reading: Reading) -> FileArray:
@@ -396,12 +400,12 @@ def _image(path: str, content: bytes, type: InputType | None, reading: Reading) 
         if not (isinstance(height, int) and isinstance(width, int)):
             return of_height, of_width
         if (of_height, of_width) != (height, width):
-            asked = f"{width} x {height}, as the model requires"
-            reading.say(f"note: {path} is {of_width} x {of_height}, and resized to {asked}")
+            target = f"{width} x {height}, as the model requires"
+            reading.say(f"note: {path} is {of_width} x {of_height}, and resized to {target}")
         return height, width
 
     try:
         array = read_image(content, path, channels, size, lambda text: reading.note(path, text))
     except ImportError:
-        raise missing_extra("images", "image", place=path) from None
+        raise missing_extra("images", "image", location=path) from None
     return FileArray(array, path)

@@ -38,16 +38,16 @@ def _parse(text: str, location: str) -> Any:
     """The parsed JSON; integers that do not fit in 64 bits are floats."""
 
     def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        held = dict(pairs)
-        if len(held) < len(pairs):
+        result = dict(pairs)
+        if len(result) < len(pairs):
             twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
-            raise _refused(f"`{twice}` appears twice in an object", location)
-        return held
+            raise _refusal(f"`{twice}` appears twice in an object", location)
+        return result
 
     def number(digits: str) -> float:
         value = float(digits)
         if np.isinf(value):
-            raise _refused(f"{digits[:20]}{'..' if len(digits) > 20 else ''} is beyond f64", location)
+            raise _refusal(f"{digits[:20]}{'..' if len(digits) > 20 else ''} is beyond f64", location)
         return value
 
     def whole(digits: str) -> int | float:
@@ -55,13 +55,13 @@ def _parse(text: str, location: str) -> Any:
         return value if value is not None and -(1 << 63) <= value < 1 << 64 else number(digits)
 
     if not text.strip():
-        raise _refused("the file is empty", location)
+        raise _refusal("the file is empty", location)
     decoder = json.JSONDecoder(object_pairs_hook=object_of, parse_float=number, parse_int=whole)
     try:
         value, end = decoder.raw_decode(text, _after_space(text, 0))
     except json.JSONDecodeError as error:
         if error.pos >= len(text.rstrip()) or _OPEN_STRING.match(text, error.pos):
-            raise _refused("this is not JSON: it ends too early", f"{location}:{error.lineno}") from None
+            raise _refusal("this is not JSON: it ends too early", f"{location}:{error.lineno}") from None
         raise _unexpected(error, location, "at") from None
     end = _after_space(text, end)
     if end < len(text):
@@ -76,7 +76,7 @@ def _after_space(text: str, index: int) -> int:
 
 def _unexpected(error: json.JSONDecodeError, location: str, what: str) -> NablacError:
     message = f"this is not JSON: {what} column {error.colno}, `{error.doc[error.pos]}`"
-    return _refused(message, f"{location}:{error.lineno}")
+    return _refusal(message, f"{location}:{error.lineno}")
 
 
 def _array(value: Any, location: str) -> Array:
@@ -85,7 +85,7 @@ def _array(value: Any, location: str) -> Array:
     numbers = _with_numbers(value, location, kinds)
     if bool in kinds and len(kinds) > 1:
         hint = "write 1 and 0, or only `true` and `false`"
-        raise _refused("the JSON holds `true` or `false` among numbers", location, hint)
+        raise _refusal("the JSON holds `true` or `false` among numbers", location, hint)
     return np.array(numbers)
 
 
@@ -94,20 +94,20 @@ def _with_numbers(value: Any, location: str, kinds: set[type], depth: int = 0) -
     if not isinstance(value, list):
         number = _NUMBERS.get(value, value) if isinstance(value, str) else value
         if not isinstance(number, (int, float)):
-            raise _refused("the JSON holds something other than (nested) lists of numbers", location)
+            raise _refusal("the JSON holds something other than (nested) lists of numbers", location)
         kinds.add(bool if isinstance(number, bool) else float)
         return number
     if depth == _MOST_AXES:
-        raise _refused(f"the JSON is nested too deeply: an array has at most {_MOST_AXES} axes", location)
+        raise _refusal(f"the JSON is nested too deeply: an array has at most {_MOST_AXES} axes", location)
     items = [_with_numbers(item, location, kinds, depth + 1) for item in value]
     lengths = [len(item) if isinstance(item, list) else None for item in items]
     different = next((length for length in lengths if length != lengths[0]), lengths[0] if lengths else None)
     if lengths and different != lengths[0]:
         shown = ["a number" if length is None else f"a list of {length}" for length in (lengths[0], different)]
         message = f"the JSON holds lists of different lengths: {shown[0]}, and beside it {shown[1]}"
-        raise _refused(message, location, "rows of an array have the same length: pad the shorter ones")
+        raise _refusal(message, location, "rows of an array have the same length: pad the shorter ones")
     return items
 
 
-def _refused(message: str, location: str, hint: str | None = None) -> NablacError:
+def _refusal(message: str, location: str, hint: str | None = None) -> NablacError:
     return NablacError(Diagnostic(codes.E807, message, place=location, hint=hint))

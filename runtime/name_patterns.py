@@ -114,7 +114,7 @@ class _Save:
 
 
 @dataclass(frozen=True)
-class _Again:
+class _Backreference:
     """A backreference: the text of a group once more."""
 
     group: int
@@ -136,7 +136,7 @@ class _At:
         return (at + 1, index) if index == (0 if self.begin else len(run.name)) else None
 
 
-_Instruction: TypeAlias = "_Text | _One | _Split | _Jump | _Save | _Again | _At"
+_Instruction: TypeAlias = "_Text | _One | _Split | _Jump | _Save | _Backreference | _At"
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ class _Writer:
         elif kind in (code.MAX_REPEAT, code.MIN_REPEAT):
             self.repeat(*argument, lazy=kind is code.MIN_REPEAT)
         elif kind is code.GROUPREF:
-            self.add(_Again(argument))
+            self.add(_Backreference(argument))
         elif kind is code.AT and argument in _ANCHORS:
             self.add(_At(_ANCHORS[argument]))
         else:
@@ -368,7 +368,7 @@ class _Run:
     def __init__(self, program: Sequence[_Instruction], name: str, groups: int) -> None:
         self.program, self.name = program, name
         self.slots: list[int | None] = [None] * (2 * groups + 2)
-        repeated = {instruction.group for instruction in program if isinstance(instruction, _Again)}
+        repeated = {instruction.group for instruction in program if isinstance(instruction, _Backreference)}
         self.referred = [slot for group in repeated for slot in (2 * group, 2 * group + 1)]
         self.tried: set[tuple[int | None, ...]] = set()
         # The backtracking stack: an instruction and an index to try, or a slot and its value to restore.

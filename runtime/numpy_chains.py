@@ -103,7 +103,7 @@ class Chain:
         late: list[tuple[int, int]] = []
         self.scratch: list[np.dtype[Any]] = []
         free: dict[np.dtype[Any], list[int]] = {}
-        held: dict[int, int] = {}  # the scratch block of a register
+        slot_of: dict[int, int] = {}  # the scratch block of a register
         ends = {register: index for index, register in reversed(list(enumerate(self.results)))}
         last = {
             **last,
@@ -114,8 +114,8 @@ class Chain:
         for number, link in enumerate(self.links):
             # A function that reads its operands element by element may write over one that nothing else reads.
             for operand in set(link.operands):
-                if last[operand] <= number and operand in held and operand not in ends:
-                    slot = held.pop(operand)
+                if last[operand] <= number and operand in slot_of and operand not in ends:
+                    slot = slot_of.pop(operand)
                     free[self.scratch[slot]].append(slot)
             index = ends.get(link.result, -1)
             if index >= 0 and not self._read_after(index, number, last):
@@ -141,7 +141,7 @@ class Chain:
                     if not waiting:
                         waiting.append(len(self.scratch))
                         self.scratch.append(dtype)
-                    link.scratch = held[link.result] = waiting.pop()
+                    link.scratch = slot_of[link.result] = waiting.pop()
             if index >= 0 and link.output != index:
                 late.append((index, link.result))
         # An output that is another output too, or an input, is copied: inputs first, before they are written to.

@@ -30,16 +30,16 @@ class NumpyRunner:
         self.signature = Signature.of(graph)
         known = weights if weights is not None else {}
         needed = {name: known[name] for name in self.signature.types if name in known}  # of which there may be few
-        self.weights, self._weight_sizes = self.signature.check(needed, held=self.signature.types)
+        self.weights, self._weight_sizes = self.signature.check(needed, checked=self.signature.types)
         self.plans: OrderedDict[tuple[tuple[str, int], ...], Plan] = OrderedDict()
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
         """Outputs by name, and next values of buffers by path (see `run_step`); NablacError for unfit feeds."""
-        return self.run_checked(*self.signature.check(feeds, held=self.weights))
+        return self.run_checked(*self.signature.check(feeds, checked=self.weights))
 
     def run_step(self, feeds: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, Array]]:
         """Outputs by name, and next values of buffers by path; apart, since an output may have the name of a path."""
-        return self.run_step_checked(*self.signature.check(feeds, held=self.weights))
+        return self.run_step_checked(*self.signature.check(feeds, checked=self.weights))
 
     def run_checked(self, arrays: Mapping[str, Array], sizes: dict[str, int]) -> dict[str, Array]:
         """Like `run`, for checked arrays and the sizes of their named dims."""

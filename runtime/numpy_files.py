@@ -111,7 +111,7 @@ class Header:
 
 
 def read_header(file: IO[bytes], size: int) -> Header:
-    """The header of a file of `size` bytes, checked; ValueError for anything that is no plain array."""
+    """The header of a file of `size` bytes, checked; ValueError for anything that is not a plain array."""
     version = npy_format.read_magic(file)
     if version not in _HEADERS:
         raise ValueError(f"its format has version {'.'.join(map(str, version))}; expected 1.0 or 2.0")

@@ -47,14 +47,14 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Steps in order; `fed` are the slots that the caller fills, by the input's label or the parameter's path.
+    """Steps in order; `feed_slots` are the slots that the caller fills, by the input's label or the parameter's path.
 
     `copied` are the indices of the ends that would alias the caller's arrays or constants. `peak_bytes` is the most
     memory that computed values hold at once, without inputs and weights.
     """
 
     steps: tuple[Step, ...]
-    fed: dict[str, int]
+    feed_slots: dict[str, int]
     fixed: tuple[tuple[int, Array], ...]
     ends: tuple[int, ...]
     copied: tuple[int, ...]
@@ -64,14 +64,14 @@ class Plan:
     def run(self, feeds: Mapping[str, Array]) -> tuple[Array, ...]:
         """The graph's ends, in order; none shares memory with a feed or a constant."""
         slots = self._empty.copy()
-        for name, slot in self.fed.items():
+        for name, slot in self.feed_slots.items():
             slots[slot] = feeds[name]
         ends = self._run(slots)
         try:
             for end in self.copied:
                 ends[end] = np.array(ends[end])
         except MemoryError as error:
-            raise _stopped(self.steps[-1].node if self.steps else None, error) from error
+            raise _run_error(self.steps[-1].node if self.steps else None, error) from error
         return tuple(ends)
 
     def step(self, *inputs: Array) -> tuple[Array, ...]:
@@ -98,7 +98,7 @@ class Plan:
                 for slot in freed:
                     slots[slot] = None
         except (ArithmeticError, IndexError, ValueError, TypeMismatch, MemoryError) as error:
-            raise _stopped(node, error) from error
+            raise _run_error(node, error) from error
         return [slots[slot] for slot in self.ends]
 
     @cached_property
@@ -143,12 +143,12 @@ def plan(graph: Graph, sizes: Mapping[str, int], settings: LoopSettings = PLAIN)
     Large elementwise operators run as chains, by the settings.
     """
     slot_of: dict[Value, int] = {}
-    fed: dict[str, int] = {}
+    feed_slots: dict[str, int] = {}
     fixed: list[tuple[int, Array]] = []
     computed: list[tuple[Node, Operator]] = []
     for label, value in graph.inputs.items():
-        slot_of[value] = fed.setdefault(label, len(fed))
-    slots = len(fed)
+        slot_of[value] = feed_slots.setdefault(label, len(feed_slots))
+    slots = len(feed_slots)
     for node in graph:
         for result in node.results:
             if result not in slot_of:
@@ -157,7 +157,7 @@ def plan(graph: Graph, sizes: Mapping[str, int], settings: LoopSettings = PLAIN)
         if isinstance(node.op, Constant):
             fixed.append((slot_of[node.result], node.op.compute()))
         elif isinstance(node.op, Placeholder):
-            slot_of[node.result] = fed.setdefault(feed_name(node), slot_of[node.result])
+            slot_of[node.result] = feed_slots.setdefault(feed_name(node), slot_of[node.result])
         else:
             computed.append((node, _bind(node, sizes)))
     types = Sizes(sizes)
@@ -173,7 +173,7 @@ def plan(graph: Graph, sizes: Mapping[str, int], settings: LoopSettings = PLAIN)
     memory = _Memory(computed, slot_of, last, types, settings)
     steps = memory.steps()
     copied = tuple(end for end, slot in enumerate(ends) if memory.is_lent(slot) or slot in ends[:end])
-    return Plan(steps, fed, tuple(fixed), ends, copied, slots, memory.peak)
+    return Plan(steps, feed_slots, tuple(fixed), ends, copied, slots, memory.peak)
 
 
 class _Memory:
@@ -207,11 +207,11 @@ class _Memory:
                 self.aliases[slot] = frozenset((slot,))
                 self.dies[slot] = self.last[slot]
             return
-        held = frozenset().union(*(self.aliases.get(slot, ()) for slot in operands))
+        owners = frozenset().union(*(self.aliases.get(slot, ()) for slot in operands))
         for slot in results:
-            if held:
-                self.aliases[slot] = held
-                for owner in held:
+            if owners:
+                self.aliases[slot] = owners
+                for owner in owners:
                     self.dies[owner] = max(self.dies[owner], self.last[slot])
             if op.views_operand:
                 self.viewed[slot] = self.viewed.get(operands[0], operands[0])
@@ -357,7 +357,7 @@ def _nothing(slots: list[Any]) -> tuple[()]:
     return ()
 
 
-def _stopped(node: Node | None, error: Exception) -> NablacError:
+def _run_error(node: Node | None, error: Exception) -> NablacError:
     """The error of an operator that cannot run on the data, at its line of the model."""
     if node is not None and isinstance(node.op, ChainOperator):
         node = node.op.first

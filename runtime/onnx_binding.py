@@ -26,7 +26,7 @@ class Binding:
         self.binding = runner.session.io_binding()
         # On a CPU the session reads the arrays themselves; elsewhere it copies them when they are bound.
         self._copied = {} if runner.device.kind == "cpu" else dict(inputs)
-        self.fed = [name for name in runner.inputs if name not in inputs]
+        self.other_inputs = [name for name in runner.inputs if name not in inputs]
         self.new = [name for name in runner.outputs if name not in outputs]
         self._bind_new()  # first: onnxruntime returns outputs in the order in which they were bound
         for name in runner.inputs:
@@ -48,7 +48,7 @@ class Binding:
         """Run on the other inputs, by name; returns the other outputs."""
         from onnxruntime import OrtValue
 
-        for name, array in {**self._copied, **{name: feeds[name] for name in self.fed}}.items():
+        for name, array in {**self._copied, **{name: feeds[name] for name in self.other_inputs}}.items():
             self.binding.bind_ortvalue_input(name, self.runner.host_value(np.asarray(array)))
         self._bind_new()  # anew, since onnxruntime would write over the last results
         self.runner.run_binding(self.binding)

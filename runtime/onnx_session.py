@@ -27,7 +27,7 @@ from runtime.thread_limits import asked_threads
 
 if TYPE_CHECKING:
     import onnx
-    from onnxruntime import IOBinding, OrtValue, RunOptions
+    from onnxruntime import InferenceSession, IOBinding, OrtValue, RunOptions, SessionOptions
 
     from compiler.types import Array
 
@@ -63,6 +63,15 @@ class KernelMissing(NablacError):
         self.operator = operator
 
 
+def _check_file(path: str | Path) -> None:
+    """NablacError if there is no file, if it is not an ONNX model, or if it is larger than the memory."""
+    if not os.path.exists(path):
+        raise NablacError(Diagnostic(codes.E901, f"there is no file {path}", place=str(path)))
+    with open_regular(Path(path)) as file:
+        refuse_other_kinds(file.read(BEGINNING), "an ONNX model", str(path), codes.E909, but=(ONNX,))
+        require_room(os.fstat(file.fileno()).st_size, str(path))
+
+
 class OnnxRunner:
     """One loaded model; `model` is a path or the bytes of an ONNX file.
 
@@ -91,11 +100,7 @@ class OnnxRunner:
         self._model = model if not isinstance(model, bytes) or len(model) <= _KEPT else None
         self.name = "the model" if isinstance(model, bytes) else str(model)
         if not isinstance(model, bytes):
-            if not os.path.exists(model):
-                raise NablacError(Diagnostic(codes.E901, f"there is no file {model}", place=str(model)))
-            with open_regular(Path(model)) as file:
-                refuse_other_kinds(file.read(BEGINNING), "an ONNX model", str(model), codes.E909, but=(ONNX,))
-                require_room(os.fstat(file.fileno()).st_size, str(model))
+            _check_file(model)
         options = ort.SessionOptions()
         options.log_severity_level = severity
         if threads is None:
@@ -107,31 +112,43 @@ class OnnxRunner:
             options.add_session_config_entry("session.force_spinning_stop", "1")
         if not optimize:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        self.session = self._session(model, options)
+        self._read_signature(model)
+
+    def _session(self, model: str | Path | bytes, options: SessionOptions) -> InferenceSession:
+        """A session on the runner's device; NablacError if onnxruntime cannot load the model, or not there."""
+        import onnxruntime as ort
+
         providers, watching = _providers(self.device), watcher()
-        if self.device.kind != "cpu":
+        on_cpu = self.device.kind == "cpu"
+        if not on_cpu:
             record_placement(options)
         if watching is not None:
             watching.before_session(options)
         try:
             source = model if isinstance(model, bytes) else str(model)
             harmful = harmful_fusions(self.device.kind)
-            if self.device.kind != "cpu" and has_statistics(_read(model)):
+            if not on_cpu and has_statistics(_read(model)):
                 harmful = (*harmful, "SkipLayerNormFusion")
-            self.session = ort.InferenceSession(
+            session = ort.InferenceSession(
                 source, options, providers=providers, disabled_optimizers=harmful, enable_fallback=0
             )
         except Exception as error:  # onnxruntime's exceptions have no other common base
-            if self.device.kind != "cpu" and _NO_SUCH_DEVICE.search(str(error)):
+            if not on_cpu and _NO_SUCH_DEVICE.search(str(error)):
                 raise _no_device(self.device, "onnxruntime sees fewer of them", _COUNTED) from error
-            raise self._refused(codes.E909, "onnxruntime cannot load this model", error) from error
+            raise self._refusal(codes.E909, "onnxruntime cannot load this model", error) from error
         if watching is not None:
-            watching.after_session(self.session, model)
-        if self.device.provider not in self.session.get_providers():
+            watching.after_session(session, model)
+        if self.device.provider not in session.get_providers():
             why = "onnxruntime could not start it; are its libraries (CUDA, cuDNN) installed?"
             raise _no_device(self.device, why, _REPLACED)
-        if self.device.kind != "cpu":
-            require_placement(self.session, _read(model), self.device.provider, str(self.device))
-        self.session.disable_fallback()
+        if not on_cpu:
+            require_placement(session, _read(model), self.device.provider, str(self.device))
+        session.disable_fallback()
+        return session
+
+    def _read_signature(self, model: str | Path | bytes) -> None:
+        """Read the names and types of the inputs and outputs."""
         with translate_errors(self.name, "an ONNX file", codes.E909):  # its names may be invalid UTF-8
             self.inputs = {slot.name: slot for slot in self.session.get_inputs()}
             self.outputs = [slot.name for slot in self.session.get_outputs()]
@@ -170,7 +187,7 @@ class OnnxRunner:
             results = self.session.run(self.outputs, arrays)
         except Exception as error:  # as above
             message = "onnxruntime failed while running the model"
-            raise self._refused(codes.E806, message, error, StoppedByData) from error
+            raise self._refusal(codes.E806, message, error, StoppedByData) from error
         return dict(zip(self.outputs, results, strict=True))
 
     def _checked(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
@@ -248,7 +265,7 @@ class OnnxRunner:
             self.session.run_with_iobinding(binding, None if waits else _without_waiting())
         except Exception as error:  # as above
             message = "onnxruntime failed while running the model"
-            raise self._refused(codes.E806, message, error, StoppedByData) from error
+            raise self._refusal(codes.E806, message, error, StoppedByData) from error
 
     def _without_shape(self, model: str | Path | bytes) -> set[str]:
         """The inputs of unknown rank, which onnxruntime reports as scalars."""
@@ -256,7 +273,7 @@ class OnnxRunner:
             return set()
         return {slot.name for slot in _read(model).graph.input if not slot.type.tensor_type.HasField("shape")}
 
-    def _refused(
+    def _refusal(
         self, code: codes.Code, message: str, error: Exception, kind: type[NablacError] = NablacError
     ) -> NablacError:
         """An onnxruntime error as a diagnostic of that code, at the source line of the node that it names.
@@ -353,7 +370,7 @@ def _providers(device: Device) -> list[Any]:
     if device.kind == "cpu":
         return [device.provider]
     ort.set_default_logger_severity(_QUIET)  # it warns that a provider is none of the new plugins
-    # By default its products of f32 have the 11 bits of TF32, which is no rounding of f32.
+    # By default its products of f32 have the 11 bits of TF32, which is not how f32 is rounded.
     return [(device.provider, {"device_id": str(device.number), "use_tf32": "0"}), PROVIDERS["cpu"]]
 
 

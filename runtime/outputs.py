@@ -29,7 +29,7 @@ def check_output(
     if "\0" in str(path) or is_stream(target):
         return
     if os.path.isdir(target):
-        raise _refused(path, f"{path} is a folder; expected a file", "name a file in it")
+        raise _refusal(path, f"{path} is a folder; expected a file", "name a file in it")
     if not creates_folder:
         _check_folder(target)
     _check_run(target)
@@ -37,7 +37,7 @@ def check_output(
         return
     if any(_is_same(target, read) for read in reads):
         message = f"{path} is read by this command, and would be lost"
-        raise _refused(path, message, "name another file")
+        raise _refusal(path, message, "name another file")
     if kind is not None:
         _check_kind(target, kind)
 
@@ -61,7 +61,7 @@ def _check_run(target: Path) -> None:
 
             if is_own(real.relative_to(folder)):
                 message = f"{target} belongs to the run in {folder}, which would lose it"
-                raise _refused(target, message, "name a file outside of the run's folder")
+                raise _refusal(target, message, "name a file outside of the run's folder")
 
 
 def _check_kind(target: Path, kind: str) -> None:
@@ -78,7 +78,7 @@ def _check_kind(target: Path, kind: str) -> None:
     hint = f"name another file, as {target.with_suffix(_SUFFIXES[kind]).name}, or remove this one first"
     if target.suffix.lower() == _SUFFIXES[kind]:
         hint = "name another file, or remove this one first"
-    raise _refused(target, f"{target} {what}: it would be lost", hint)
+    raise _refusal(target, f"{target} {what}: it would be lost", hint)
 
 
 def _is_same(target: Path, read: str | Path) -> bool:
@@ -88,5 +88,5 @@ def _is_same(target: Path, read: str | Path) -> bool:
         return False
 
 
-def _refused(path: str | Path, message: str, hint: str) -> NablacError:
+def _refusal(path: str | Path, message: str, hint: str) -> NablacError:
     return NablacError(Diagnostic(codes.E904, message, place=str(path), hint=hint))

@@ -71,10 +71,10 @@ class Signature:
     def _origins(self) -> dict[str, SizeOrigin]:
         return size_origins(self.types)
 
-    def check(self, feeds: Mapping[str, Any], held: Collection[str] = ()) -> tuple[dict[str, Array], dict[str, int]]:
+    def check(self, feeds: Mapping[str, Any], checked: Collection[str] = ()) -> tuple[dict[str, Array], dict[str, int]]:
         """The arrays to feed and the size of every named dim; NablacError lists all mistakes.
 
-        Names in `held` may be absent: they have been checked before.
+        Names in `checked` may be absent: they have been checked before.
         """
         wrong: list[Diagnostic] = []
         arrays: dict[str, Array] = {}
@@ -92,7 +92,7 @@ class Signature:
                 arrays[name] = array
             except NablacError as error:
                 wrong.extend(error.diagnostics)
-        missing = [name for name in self.types if name not in feeds and name not in held]
+        missing = [name for name in self.types if name not in feeds and name not in checked]
         if missing:
             wrong.extend(self._missing(missing, feeds))
         sizes = self._sizes(arrays, wrong)
@@ -141,7 +141,7 @@ class Signature:
                 message = _expected(name, type, array)
                 raise NablacError(Diagnostic(codes.E803, message, place=f"input `{name}`", note=shown))
             if actual == 0 and size != 0 and str(size) != PAST:
-                message = f"`{name}` holds nothing: axis {axis}, `{size}`, is 0"
+                message = f"`{name}` is empty: axis {axis}, `{size}`, is 0"
                 hint = "named dims are at least 1"
                 raise NablacError(Diagnostic(codes.E803, message, place=f"input `{name}`", hint=hint))
 
@@ -185,8 +185,8 @@ class Signature:
             message = f"`{size}` is {sizes[names[0]]} in `{origin.source}` and {actual} in `{name}`"
         else:
             because = " and ".join(f"`{symbol}` is {sizes[symbol]} in `{origins[symbol].source}`" for symbol in names)
-            wanted = evaluate(size, sizes)
-            message = f"axis {axis} of `{name}`, `{size}`, is {actual}, and should be {wanted}: {because}"
+            expected = evaluate(size, sizes)
+            message = f"axis {axis} of `{name}`, `{size}`, is {actual}, and should be {expected}: {because}"
         involved = {name, *(origin.source for origin in origins.values())}
         shown = "\n".join(f"`{label}` is {self.types[label]}" for label in self.types if label in involved)
         return Diagnostic(codes.E805, message, place=f"input `{name}`", note=shown)
@@ -229,7 +229,7 @@ def _expected(name: str, type: TensorType, array: Array) -> str:
 
 def _convert(name: str, argument: Any, type: TensorType) -> Array:
     """An array of the input's dtype: from an array of the same kind that keeps its values, or from Python numbers."""
-    wanted = type.dtype.numpy
+    dtype = type.dtype.numpy
     try:
         array = np.asarray(from_torch(argument))
     except Exception as error:  # an object's own conversion may raise anything
@@ -237,11 +237,11 @@ def _convert(name: str, argument: Any, type: TensorType) -> Array:
         reason = "its rows have different lengths" if rows else f"{argument.__class__.__name__}: {error}"
         message = f"`{name}`: expected {type}, got an argument that is not an array"
         raise NablacError(Diagnostic(codes.E803, message, place=f"input `{name}`", note=reason)) from None
-    if array.dtype == wanted:
+    if array.dtype == dtype:
         return array
     check_same_kind(name, argument, array, type)
     try:
-        return convert(array, wanted)
+        return convert(array, dtype)
     except CannotConvert as error:
         message, note = f"`{name}` is {type}, and {error.reason}", f"at index {list(error.index or ())}"
         raise NablacError(Diagnostic(codes.E804, message, place=f"input `{name}`", note=note)) from None
@@ -252,14 +252,14 @@ def check_same_kind(name: str, argument: Any, array: Array, type: TensorType) ->
 
     Numbers in lists have no dtype, and integers there count as floats.
     """
-    given_kind, wanted_kind = kind_of(array.dtype), type.dtype.kind
-    if given_kind == wanted_kind:
+    kind, expected_kind = kind_of(array.dtype), type.dtype.kind
+    if kind == expected_kind:
         return
     plain = isinstance(argument, (list, tuple, int, float)) and _is_plain(argument)
-    if plain and ((given_kind, wanted_kind) == ("int", "float") or not array.size):
+    if plain and ((kind, expected_kind) == ("int", "float") or not array.size):
         return
-    hint = f"convert it: `array.astype({type.dtype.numpy.name!r})`" if given_kind else None
-    if given_kind is None:
+    hint = f"convert it: `array.astype({type.dtype.numpy.name!r})`" if kind else None
+    if kind is None:
         hint = "a tensor holds numbers; turn texts into tokens first" if array.dtype.kind in "US" else None
     message = f"`{name}`: expected {type}, got {name_of(array.dtype)}"
     raise NablacError(Diagnostic(codes.E804, message, place=f"input `{name}`", hint=hint))
@@ -281,12 +281,12 @@ def _is_known(size: Size, sizes: Mapping[str, int]) -> bool:
     return isinstance(size, int) or symbols(size) <= sizes.keys()
 
 
-def _missing_axis(name: str, shape: tuple[int, ...], wanted: tuple[Size, ...]) -> str | None:
+def _missing_axis(name: str, shape: tuple[int, ...], expected: tuple[Size, ...]) -> str | None:
     """A hint at the first axis of size 1 with which the shape agrees with what is wanted; None if there is none."""
     last = len(shape)
-    for axis, size in enumerate(wanted):
+    for axis, size in enumerate(expected):
         whole = (*shape[:axis], 1, *shape[axis:])
-        if all(isinstance(other, Dim) or other == actual for other, actual in zip(wanted, whole, strict=True)):
+        if all(isinstance(other, Dim) or other == actual for other, actual in zip(expected, whole, strict=True)):
             index = "..., None" if 0 < axis == last else ", ".join([":"] * axis + ["None"])
             what = f"the axis `{size}`" if isinstance(size, Dim) else f"axis {axis}, of size 1,"
             return f"where {what} is missing: `{name}[{index}]`"

@@ -41,8 +41,8 @@ def limits(graph: Graph) -> tuple[Limit, ...]:
     for node in _nodes(graph):
         least = 1 if isinstance(node.op, SlidingWindow) else 0
         of_results = [(size, least) for result in node.results for size in result.shape]
-        taken = node.op.least_sizes(*(operand.type for operand in node.operands))
-        for size, enough in (*of_results, *taken):
+        of_operands = node.op.least_sizes(*(operand.type for operand in node.operands))
+        for size, enough in (*of_results, *of_operands):
             if isinstance(size, Dim) and not _grows(size, enough):
                 limits_by_size.setdefault((size, enough), Limit(size, enough, node))
     return tuple(limits_by_size.values())

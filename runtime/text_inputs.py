@@ -14,7 +14,7 @@ from compiler.types import TensorType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.padding import Padding
-from runtime.input_files import PLAIN, STDIN, FileKind, InputType, Reading, fit_to_type, held_inputs
+from runtime.input_files import PLAIN, STDIN, FileKind, InputType, Reading, fit_to_type, read_file_arrays
 from runtime.text.coding import TextLimit, tokens_of
 from runtime.text.roles import whole
 from runtime.text.tokenizers import PADDING, Tokenizer
@@ -96,7 +96,7 @@ def read_texts_or_inputs(
 def _files(
     arguments: list[str], types: Mapping[str, InputType], reading: Reading, least: Mapping[str, int]
 ) -> InputBatches:
-    held = held_inputs(arguments, types, reading)
+    held = read_file_arrays(arguments, types, reading)
     arrays = {name: fit_to_type(part, types[name]) for name, part in held.items()}
     padding = {name: part.padding for name, part in held.items() if part.padding is not None}
     widths = {name: type.shape[1] for name, type in types.items() if name in padding and _of_tokens(type)}

@@ -143,11 +143,11 @@ def compare(
                 raise
             continue
         results = onnx.run({name: array for name, array in {**weights, **feeds.arrays}.items() if name in onnx.inputs})
-        for name, ours in zip(end_names(graph), (*graph.outputs, *graph.updates), strict=True):
-            nothing = all_nan(results[name]) and all_nan(expected[ours])
-            row = Comparison(ours, feeds.sizes, relative_error(results[name], expected[ours]), nothing, feeds.label)
+        for name, end in zip(end_names(graph), (*graph.outputs, *graph.updates), strict=True):
+            nothing = all_nan(results[name]) and all_nan(expected[end])
+            row = Comparison(end, feeds.sizes, relative_error(results[name], expected[end]), nothing, feeds.label)
             if row.error > tolerance:
-                row = replace(row, excuse=excuses.excuse(name, ours, feeds, expected[ours], results[name]))
+                row = replace(row, excuse=excuses.excuse(name, end, feeds, expected[end], results[name]))
             compared.append(row)
             if row.error > failed[0] and row.excuse is None:
                 failed = (row.error, feeds.arrays)
@@ -171,8 +171,8 @@ class _Excuses:
     tolerance: float
     folded: KnownWeights | None = None
 
-    def excuse(self, name: str, ours: str, feeds: Feeds, expected: Array, actual: Array) -> str | None:
-        """A short reason why `ours` and the model's `name` may differ, or None."""
+    def excuse(self, name: str, end: str, feeds: Feeds, expected: Array, actual: Array) -> str | None:
+        """A short reason why `end` and the model's `name` may differ, or None."""
         if actual.shape != expected.shape or actual.dtype != expected.dtype:
             return None
         random = feeds.label == RANDOM and expected.dtype.kind not in "iub"
@@ -181,21 +181,21 @@ class _Excuses:
         finite = np.abs(expected.astype(np.float64))
         slack = self.tolerance * max(float(np.max(finite[np.isfinite(finite)], initial=0.0)), 1e-3)
         leeway = 1.0 if random else LEEWAY  # of edges alone, where rounding is enlarged
-        if self.rounding.accounts_for(ours, feeds.arrays, feeds.sizes, expected, actual, slack, leeway):
+        if self.rounding.accounts_for(end, feeds.arrays, feeds.sizes, expected, actual, slack, leeway):
             return "rounding moves it as much"
-        reason = None if random else self._reason_at_edge(name, ours, feeds, expected)
-        if reason is None and not random and self._overflows_before_scale(ours, feeds, expected, actual):
+        reason = None if random else self._reason_at_edge(name, end, feeds, expected)
+        if reason is None and not random and self._overflows_before_scale(end, feeds, expected, actual):
             return "a number that overflows before it is scaled, but not with the scale in the weights"
-        if reason is None and self.short and self._is_unrounded(ours, feeds, expected, actual):
+        if reason is None and self.short and self._is_unrounded(end, feeds, expected, actual):
             return "onnxruntime does not round f16 between operators"
         return reason
 
-    def _reason_at_edge(self, name: str, ours: str, feeds: Feeds, expected: Array) -> str | None:
-        """Why a difference at an edge is no fault: a known property of an operator, or a rewrite by onnxruntime."""
-        if not self._passes_agree(ours, feeds, expected):
+    def _reason_at_edge(self, name: str, end: str, feeds: Feeds, expected: Array) -> str | None:
+        """Why a difference at an edge is not a fault: a known property of an operator, or a rewrite by onnxruntime."""
+        if not self._passes_agree(end, feeds, expected):
             return None
         ends = {**self.graph.outputs, **self.graph.updates}
-        dependencies = set(Graph({}, {ours: ends[ours]}))
+        dependencies = set(Graph({}, {end: ends[end]}))
         every = divergences(self.graph, self.weights, feeds.arrays, self.tolerance)
         reasons = [reason for node, _, reason in every if node in dependencies]
         if reasons and all(reason is not None for reason in reasons):
@@ -203,14 +203,14 @@ class _Excuses:
         numbers = (*feeds.arrays.values(), expected)  # rewrites must not change finite results
         if reasons or all(map(_is_finite, numbers)):
             return None
-        again = self.unchanged.run(
+        unchanged = self.unchanged.run(
             {key: array for key, array in {**self.weights, **feeds.arrays}.items() if key in self.unchanged.inputs}
         )
-        if relative_error(again[name], expected) <= self.tolerance:
+        if relative_error(unchanged[name], expected) <= self.tolerance:
             return "onnxruntime's optimisations of numbers that are not finite"
         return None
 
-    def _overflows_before_scale(self, ours: str, feeds: Feeds, expected: Array, actual: Array) -> bool:
+    def _overflows_before_scale(self, end: str, feeds: Feeds, expected: Array, actual: Array) -> bool:
         """Whether the model differs from finite inputs only where NumPy gets no finite number with unfolded weights.
 
         There it has to compute what NumPy does with folded weights. Where neither gets a finite number, and the model
@@ -218,20 +218,20 @@ class _Excuses:
         """
         if self.folded is None or not all(map(_is_finite, feeds.arrays.values())):
             return False
-        known = NumpyRunner(self.folded.graph, self.folded.weights).run(feeds.arrays)[ours]
+        known = NumpyRunner(self.folded.graph, self.folded.weights).run(feeds.arrays)[end]
         finite, of_folded, of_model = (np.isfinite(array.astype(np.float64)) for array in (expected, known, actual))
         with_folded = np.where(finite, expected, np.where(of_folded | of_model, known, actual))
         return relative_error(actual, with_folded) <= self.tolerance
 
-    def _passes_agree(self, ours: str, feeds: Feeds, expected: Array) -> bool:
+    def _passes_agree(self, end: str, feeds: Feeds, expected: Array) -> bool:
         if self.text is self.graph:
             return True
-        optimized = NumpyRunner(self.graph, self.weights).run(feeds.arrays)[ours]
+        optimized = NumpyRunner(self.graph, self.weights).run(feeds.arrays)[end]
         return relative_error(optimized, expected) <= self.tolerance
 
-    def _is_unrounded(self, ours: str, feeds: Feeds, expected: Array, actual: Array) -> bool:
+    def _is_unrounded(self, end: str, feeds: Feeds, expected: Array, actual: Array) -> bool:
         """Whether each element is the NumPy result with rounding between operators, or without it."""
-        unrounded = NumpyRunner(self.unrounded, self.weights).run(feeds.arrays)[ours]
+        unrounded = NumpyRunner(self.unrounded, self.weights).run(feeds.arrays)[end]
         rounded = np.where(_equal(actual, expected), actual, unrounded)
         return relative_error(actual, rounded) <= max(self.tolerance, _ROUNDINGS * DType.F16.eps)
 
@@ -296,12 +296,12 @@ def divergences(
             name: results_of_onnx[results[operand]] if operand in results else _source(operand.node, weights, feeds)
             for operand, name in inputs.items()
         }
-        fed = {**{name: feeds[name] for name in sized}, **operands}
-        expected = NumpyRunner(single).run(fed)
+        arrays = {**{name: feeds[name] for name in sized}, **operands}
+        expected = NumpyRunner(single).run(arrays)
         error = max(relative_error(results_of_onnx[name], expected[name]) for name in outputs)
         if error > tolerance:
             both = [*(results_of_onnx[name] for name in outputs), *expected.values()]
-            yield node, error, _reason(alone, single, fed, operands.values(), both)
+            yield node, error, _reason(alone, single, arrays, operands.values(), both)
 
 
 def _source(node: Node, weights: Mapping[str, Array], feeds: Mapping[str, Any]) -> Any:

@@ -140,7 +140,7 @@ def _read_initializers(path: Path) -> dict[str, Array]:
 
 
 def _check_beside(path: Path, name: str) -> None:
-    """NablacError if a model keeps weights in a file that does not lie beside it, or is no regular file."""
+    """NablacError if a model keeps weights in a file that does not lie beside it, or is not a regular file."""
     folder = os.path.realpath(path.parent)
     if os.path.commonpath([folder, os.path.realpath(os.path.join(folder, name))]) != folder:
         raise _unreadable(path, f"this model names a file elsewhere: {name}", "it must be in the folder of the model")

@@ -73,20 +73,20 @@ def fit_weights(
     whose paths match one are left out, whether they are in the file or not. `say` is called with a note on rules that
     match no entry.
     """
-    wanted = {op.path: op.type for op in stored_operators(graph)}
+    expected = {op.path: op.type for op in stored_operators(graph)}
     ranks = {name: array.ndim for name, array in arrays.items()}
-    renamed = apply_renames(ranks, renames, location, wanted.__contains__)
-    if fresh or any(path not in wanted for path in renamed.entries):
-        types = wanted | {op.path: op.type for other in optional() for op in stored_operators(other)}
+    renamed = apply_renames(ranks, renames, location, expected.__contains__)
+    if fresh or any(path not in expected for path in renamed.entries):
+        types = expected | {op.path: op.type for other in optional() for op in stored_operators(other)}
         check_matches("fresh", fresh, types)
         renamed = apply_renames(ranks, renames, location, types.__contains__)
-        required = {path: type for path, type in wanted.items() if not matches(path, fresh)}
-        wanted = required | {path: types[path] for path in renamed.entries if path in types}
+        required = {path: type for path, type in expected.items() if not matches(path, fresh)}
+        expected = required | {path: types[path] for path in renamed.entries if path in types}
     sources = {path: entry for path, entry in renamed.entries.items() if not matches(path, fresh)}
-    wanted = {path: type for path, type in wanted.items() if not matches(path, fresh)}
-    wrong = _strangers(graph.name, wanted, sources, arrays, location)
+    expected = {path: type for path, type in expected.items() if not matches(path, fresh)}
+    wrong = _strangers(graph.name, expected, sources, arrays, location)
     fitted: dict[str, Array] = {}
-    for path, type in wanted.items():
+    for path, type in expected.items():
         if path not in sources:
             continue
         array = sources[path].value(arrays)
@@ -107,18 +107,18 @@ def fit_weights(
 
 def _strangers(
     model: str,
-    wanted: Mapping[str, TensorType],
+    expected: Mapping[str, TensorType],
     sources: Mapping[str, Entry],
     arrays: Mapping[str, Array],
     location: str,
 ) -> list[Diagnostic]:
     """Diagnostics for weights that are not in the file, and entries that are not the model's."""
     wrong: list[Diagnostic] = []
-    missing = [path for path in wanted if path not in sources]
-    unknown = [path for path in sources if path not in wanted]
+    missing = [path for path in expected if path not in sources]
+    unknown = [path for path in sources if path not in expected]
     ranks = {entry.name: arrays[entry.name].ndim for path in unknown if (entry := sources[path]).rule is None}
-    foreign = foreign_names(ranks, wanted.__contains__)
-    layers = foreign_layers(ranks, wanted.__contains__) if foreign is None else None
+    foreign = foreign_names(ranks, expected.__contains__)
+    layers = foreign_layers(ranks, expected.__contains__) if foreign is None else None
     if foreign is not None:
         renamed = {path for paths in foreign.paths.values() for path in paths}
         missing = [path for path in missing if path not in renamed]
@@ -128,14 +128,16 @@ def _strangers(
     elif layers is not None:
         wrong.append(Diagnostic(codes.E702, _of_a_framework(layers.paths), place=location, hint=layers.hint))
     for path in missing:
-        message = f"`{path}`: {wanted[path]} is missing"
+        message = f"`{path}`: {expected[path]} is missing"
         wrong.append(
-            Diagnostic(codes.E701, message, place=location, hint=_suggest(path, wanted[path], unknown, sources, arrays))
+            Diagnostic(
+                codes.E701, message, place=location, hint=_suggest(path, expected[path], unknown, sources, arrays)
+            )
         )
     for path in unknown[:_MOST_UNKNOWN]:
         name = sources[path].name
         shown = f"`{name}`" if name == path else f"`{name}`, renamed to `{path}`,"
-        hint = did_you_mean(path, missing or wanted) or f"`--rename '{name} -> none'` leaves it out"
+        hint = did_you_mean(path, missing or expected) or f"`--rename '{name} -> none'` leaves it out"
         wrong.append(Diagnostic(codes.E702, f"{shown} is not a parameter of {model}", place=location, hint=hint))
     if len(unknown) > _MOST_UNKNOWN:
         message = f"{len(unknown) - _MOST_UNKNOWN} more entries are not parameters of {model}"

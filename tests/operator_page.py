@@ -60,7 +60,7 @@ def row(operator: type[Operator]) -> str:
     allowed = []
     for field, kind in kinds.items():
         texts = " or ".join(f'`"{text}"`' for text in choices(operator, field))
-        allowed.append(f"`{argument_name(field)}`: {texts or kind.wanted}{', or none' if kind.optional else ''}")
+        allowed.append(f"`{argument_name(field)}`: {texts or kind.noun}{', or none' if kind.optional else ''}")
     about = " ".join((inspect.getdoc(operator) or "").split("\n\n")[0].split())
     return f"| `{call}` | {about} | {'; '.join(allowed)} |".replace("|  |", "| |")
 

@@ -38,7 +38,7 @@ def rearrange(session: Session, argument: Argument, pattern: Argument, sizes: di
         raise _other_rank(session, before, tensor, pattern)
     for group, size in zip(before, tensor.shape, strict=True):
         _solve_group(session, group, size, known, tensor, pattern)
-    wanted = [name for group in after for name in group]
+    result_names = [name for group in after for name in group]
 
     def build() -> Value:
         value = tensor
@@ -46,7 +46,7 @@ def rearrange(session: Session, argument: Argument, pattern: Argument, sizes: di
         if apart != value.shape:
             value = Reshape(apart)(value)
         positions = {name: position for position, name in enumerate(names)}
-        order = tuple(positions[name] for name in wanted)
+        order = tuple(positions[name] for name in result_names)
         if order != tuple(range(len(order))):
             value = Transpose(order)(value)
         joined = tuple(product(known[name] for name in group) for group in after)

@@ -20,7 +20,7 @@ from compiler.operators.control import Scan
 from compiler.operators.indexing import Iota
 from compiler.operators.leaves import Input
 from compiler.operators.shaping import Transpose
-from compiler.recurrence import Carried, Step
+from compiler.recurrence import RecurrentState, Step
 from compiler.types import DType, TensorType, TypeMismatch
 from grammar import codes
 from grammar.diagnostics import Label, NablacError, did_you_mean
@@ -127,11 +127,11 @@ def _run_step(session: Session, frame: Frame, cell: Instance, slices: list[Value
     if len(outputs) < len(results):  # an UNKNOWN, since an output of a cell is a tensor
         raise AlreadyReported
     context = session.scans[-1]
-    states = tuple(_carried(session, cell, state) for state in context.states)
+    states = tuple(_state_with_next(session, cell, state) for state in context.states)
     return Step(states, tuple(slices), context.step, outputs)
 
 
-def _carried(session: Session, cell: Instance, state: State) -> Carried:
+def _state_with_next(session: Session, cell: Instance, state: State) -> RecurrentState:
     """A state with its next value; NablacError if no equation gives it one."""
     if state.next is None:
         raise session.fault(
@@ -142,7 +142,7 @@ def _carried(session: Session, cell: Instance, state: State) -> Carried:
         )
     if isinstance(state.next, Unknown):
         raise AlreadyReported
-    return Carried(state.name, state.current, state.initial, state.next)
+    return RecurrentState(state.name, state.current, state.initial, state.next)
 
 
 def _no_axis(session: Session, named: list[Argument], span: Span) -> NablacError:

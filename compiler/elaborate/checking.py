@@ -68,7 +68,7 @@ def _check_model(
     session = _session(False, diagnostics, work, search)
     elaboration = elaborate_in(session, program, defined, None, hypers)
     valid = elaboration is not None
-    if session.asked_training:
+    if session.reads_training:
         session = _session(True, diagnostics, work, search)
         elaboration = elaborate_in(session, program, defined, None, hypers)
     if elaboration is not None and elaboration.block is not None and not diagnostics.reported:

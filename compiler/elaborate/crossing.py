@@ -25,8 +25,8 @@ def refuse_crossing(session: Session, value: Value, known: Collection[Value], sp
     squares = [node for node in nodes_up_to([value], model) if _is_square(node)]
     if not squares:
         return
-    fed = {node.result for node in Graph({}, {"value": value}) if isinstance(node.op, Input)}
-    leading = {input.shape[0] for input in fed if input.shape and input.shape[0] != 1}
+    inputs = {node.result for node in Graph({}, {"value": value}) if isinstance(node.op, Input)}
+    leading = {input.shape[0] for input in inputs if input.shape and input.shape[0] != 1}
     for node in squares:
         if crossed := _crossed(node, leading, model):
             raise _fault(session, node, *crossed, span)

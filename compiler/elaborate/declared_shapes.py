@@ -26,7 +26,7 @@ def dtype_of(session: Session, written: syntax.TensorTypeSyntax) -> DType | None
     return session.actual(DType(text))
 
 
-def bind_input(session: Session, declared: syntax.Declared, value: Value, given_at: Span) -> None:
+def bind_input(session: Session, declared: syntax.Declared, value: Value, argument_span: Span) -> None:
     """Match a tensor with the declaration of an input: new dims are bound, known ones must agree."""
     assert declared.type is not None
     frame, name = session.frame, declared.name.text
@@ -38,7 +38,7 @@ def bind_input(session: Session, declared: syntax.Declared, value: Value, given_
             raise session.fault(
                 codes.E304,
                 f"`{name}` of {frame.name} must hold floats, got {value.type}",
-                given_at,
+                argument_span,
                 labels=(where,),
                 hint=f"convert it with `cast(x, {session.float_type})`, or declare the input's dtype",
             )
@@ -47,14 +47,14 @@ def bind_input(session: Session, declared: syntax.Declared, value: Value, given_
         raise session.fault(
             codes.E304,
             f"`{name}` of {frame.name} must be {dtype}, got {value.type}",
-            given_at,
+            argument_span,
             labels=(where,),
             hint=f"convert it: `cast(x, {dtype})`",
         )
-    bind_shape(session, declared, value.shape, given_at)
+    bind_shape(session, declared, value.shape, argument_span)
 
 
-def bind_shape(session: Session, declared: syntax.Declared, shape: tuple[Size, ...], given_at: Span) -> None:
+def bind_shape(session: Session, declared: syntax.Declared, shape: tuple[Size, ...], argument_span: Span) -> None:
     """Match a shape with a declaration's, axis by axis."""
     assert declared.type is not None
     frame, name, written = session.frame, declared.name.text, declared.type.dims
@@ -71,7 +71,7 @@ def bind_shape(session: Session, declared: syntax.Declared, shape: tuple[Size, .
         raise session.fault(
             codes.E302,
             f"`{name}` of {frame.name} needs {at_least}{fixed} {axes}, got {size_text(shape)}",
-            given_at,
+            argument_span,
             note=f"this has {len(shape)}",
             labels=(Label(declared.span, f"declared as {declared.type.span.text}"),),
             hint=hint,
@@ -91,13 +91,13 @@ def bind_shape(session: Session, declared: syntax.Declared, shape: tuple[Size, .
             raise session.fault(
                 codes.E303,
                 f"`...` of {frame.name} is {size_text(frame.ellipsis)}, but `{name}` would make it {size_text(middle)}",
-                given_at,
+                argument_span,
                 labels=(*labels, Label(declared.span, "declared here")),
             )
         if frame.ellipsis is None:
             frame.ellipsis, frame.ellipsis_span = middle, declared.span
     for dim, size in zip(dims, sizes, strict=True):
-        _bind_dim(session, declared, dim, size, shape, given_at)
+        _bind_dim(session, declared, dim, size, shape, argument_span)
 
 
 def sizes_of(session: Session, written: syntax.TensorTypeSyntax, *, binds: bool = False) -> tuple[Size, ...]:
@@ -180,7 +180,7 @@ def _bind_dim(
     dim: syntax.Expression,
     size: Size,
     shape: tuple[Size, ...],
-    given_at: Span,
+    argument_span: Span,
 ) -> None:
     frame = session.frame
     free = {name.text: name for name in free_names(session, dim)}
@@ -199,7 +199,7 @@ def _bind_dim(
         raise session.fault(
             codes.E303,
             f"`{declared.name.text}` of {frame.name} needs {shown}, but {size_text(shape)} has {size}",
-            given_at,
+            argument_span,
             note=f"{size} and {expected} " + ("differ" if differ(size, expected) else "are not known to be equal"),
             labels=tuple(labels),
         )

@@ -262,7 +262,7 @@ ARGUMENTS = {
     "label_smoothing": ("smoothing",),
     "ignore_index": ("ignore",),
 }
-_SAID_ELSEWHERE = {
+_NOT_AN_ARGUMENT = {
     "in_channels": _FROM_INPUT,
     "in_features": _FROM_INPUT,
     "input_dim": _FROM_INPUT,
@@ -288,10 +288,10 @@ def name_hint(name: str, known: Iterable[str]) -> str | None:
     return WRITTEN_HERE.get(name) or did_you_mean(name, known)
 
 
-def argument_hint(name: str, taken: Sequence[str]) -> str:
+def argument_hint(name: str, parameters: Sequence[str]) -> str:
     """The hint for an unknown argument: our name for it or a similar name, otherwise the known arguments."""
-    ours = next((candidate for candidate in ARGUMENTS.get(name, ()) if candidate in taken), None)
-    if ours is not None:
-        return f"nablac calls it `{ours}`"
-    near = _SAID_ELSEWHERE.get(name) or did_you_mean(name, taken)
-    return near or (f"it takes {', '.join(taken)}" if taken else "it takes none")
+    renamed = next((candidate for candidate in ARGUMENTS.get(name, ()) if candidate in parameters), None)
+    if renamed is not None:
+        return f"nablac calls it `{renamed}`"
+    near = _NOT_AN_ARGUMENT.get(name) or did_you_mean(name, parameters)
+    return near or (f"it takes {', '.join(parameters)}" if parameters else "it takes none")

@@ -38,9 +38,9 @@ def _of_list(session: Session, expression: syntax.Index, value: Sequence[Compile
         bounds = [_whole(session, bound) for bound in (item.start, item.stop, item.step)]
         if bounds[2] == 0:
             raise session.fault(codes.E314, "the step of a slice cannot be 0", item.span)
-        taken = slice(*bounds)
-        bounded_count(session, len(range(*taken.indices(len(value)))), item.span)
-        return list(value[taken])
+        indices = slice(*bounds)
+        bounded_count(session, len(range(*indices.indices(len(value)))), item.span)
+        return list(value[indices])
     index = _whole(session, item)
     assert index is not None
     if not -len(value) <= index < len(value):

@@ -18,7 +18,7 @@ from compiler.model_spec import GRADIENT, PARAMETER, SEED, STEP, OptimizerSpec, 
 from compiler.operators.leaves import Input, constant
 from compiler.operators.making import cast
 from compiler.origins import origin
-from compiler.recurrence import Carried
+from compiler.recurrence import RecurrentState
 from compiler.training.parameters import is_exempt, rate_of, trained_parameters
 from compiler.types import TensorType
 from grammar import codes
@@ -184,7 +184,7 @@ def run_optimizer(
     gradient: Value,
     step: Value,
     path: str = "",
-) -> dict[str, Carried]:
+) -> dict[str, RecurrentState]:
     """An optimizer's equations for one parameter: its states by name, `param` among them, with their next values."""
     dtype = parameter.type.dtype
     # A learning rate that is a tensor of the model's type is converted to the type in which parameters are updated.
@@ -202,12 +202,12 @@ def run_optimizer(
         session.run(instance.defined.syntax.body)
         if any(value is UNKNOWN for value in (*scope.names.values(), *frame.next_values.values())):
             raise AlreadyReported
-        carried: dict[str, Carried] = {}
+        states: dict[str, RecurrentState] = {}
         for name, state in frame.states.items():
             if not isinstance(state.next, Value):
                 raise _without_next(session, instance.defined.name, name, state)
-            carried[name] = Carried(name, state.current, state.initial, state.next)
-        return carried
+            states[name] = RecurrentState(name, state.current, state.initial, state.next)
+        return states
 
 
 def _without_next(session: Session, optimizer: str, name: str, state: State) -> NablacError:

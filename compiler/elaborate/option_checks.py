@@ -56,7 +56,7 @@ class OptionChecks:
                 except BudgetExceeded:
                     if self.work.used_up:
                         return
-                if own.reported or not session.asked_training:
+                if own.reported or not session.reads_training:
                     break
             reported = {diagnostic.span for diagnostic in diagnostics.reported}
             new = [diagnostic for diagnostic in own.reported if diagnostic.span not in reported]

@@ -120,7 +120,7 @@ def _attribute(session: Session, operator: type[Operator], name: str, kind: Kind
     if not wrong:
         return tuple(items) if kind.listed else kind.convert(value) if kind.convert else value
     actual = describe(value) if wrong[0] is value else f"a list with {describe(wrong[0])}"
-    raise session.fault(codes.E404, f"`{name}` of {operator.name} must be {kind.wanted}, got {actual}", argument.span)
+    raise session.fault(codes.E404, f"`{name}` of {operator.name} must be {kind.noun}, got {actual}", argument.span)
 
 
 def operate(

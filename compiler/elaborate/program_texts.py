@@ -30,8 +30,8 @@ def collect_texts(program: Program, replacements: Mapping[Span, str] = MappingPr
     names: dict[Program, str] = {}
     for file in files_of(program):
         stem = Path(file.source.name).stem
-        taken = sum(1 for other in names if Path(other.source.name).stem == stem)
-        names[file] = f"{stem}-{taken + 1}.model" if taken else f"{stem}.model"
+        same_name = sum(1 for other in names if Path(other.source.name).stem == stem)
+        names[file] = f"{stem}-{same_name + 1}.model" if same_name else f"{stem}.model"
     texts = {}
     for file in names:
         paths = {span: names[other] for span, other in file.imports.items()}

@@ -23,21 +23,21 @@ def reserved_names(tree: syntax.File) -> list[Diagnostic]:
         match declaration:
             case syntax.Definition():
                 reserved = _TRAINING | _PREDEFINED.get(declaration.kind, {})
-                diagnostics += _refused([declaration.name], _TRAINING)
-                diagnostics += _refused([hyper.name for hyper in declaration.hypers], reserved)
-                diagnostics += _refused(_declared(declaration.body), reserved)
-                diagnostics += _refused(_bound(declaration.body), _TRAINING)
+                diagnostics += _reserved_names([declaration.name], _TRAINING)
+                diagnostics += _reserved_names([hyper.name for hyper in declaration.hypers], reserved)
+                diagnostics += _reserved_names(_declared(declaration.body), reserved)
+                diagnostics += _reserved_names(_bound(declaration.body), _TRAINING)
             case syntax.Train(body=body):
-                diagnostics += _refused(_declared(body), _TRAINING | _PREDEFINED["train"])
-                diagnostics += _refused(_bound(body), _TRAINING)
+                diagnostics += _reserved_names(_declared(body), _TRAINING | _PREDEFINED["train"])
+                diagnostics += _reserved_names(_bound(body), _TRAINING)
             case syntax.Const(name=name):
-                diagnostics += _refused([name], _TRAINING)
+                diagnostics += _reserved_names([name], _TRAINING)
             case _:
                 pass
     return sorted(diagnostics, key=lambda diagnostic: diagnostic.span.start if diagnostic.span is not None else 0)
 
 
-def _refused(names: Iterable[syntax.Identifier | syntax.Name], reserved: dict[str, str]) -> Iterator[Diagnostic]:
+def _reserved_names(names: Iterable[syntax.Identifier | syntax.Name], reserved: dict[str, str]) -> Iterator[Diagnostic]:
     for name in names:
         if name.text in reserved:
             message = f"`{name.text}` is a reserved name"

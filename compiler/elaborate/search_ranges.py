@@ -29,7 +29,7 @@ def resolve_range(session: Session, value: CompileTimeValue) -> CompileTimeValue
 
 
 def value_in_range(session: Session, scale: Scale, interval: Interval, span: Span) -> int | float:
-    """The number chosen from the range at `span`, by default its middle; NablacError if it is no search range."""
+    """The number chosen from the range at `span`, by default its middle; NablacError if it is not a search range."""
     numbers = _numbers(session, scale, interval, span)
     session.ranges[span] = numbers
     session.resolved_count += 1

@@ -94,7 +94,7 @@ class Session:
         search: Search | None = None,
     ) -> None:
         self._training = training
-        self.asked_training = False  # whether the flag has been read
+        self.reads_training = False  # whether the flag has been read
         self.float_type = float_type
         self.one_float = one_float  # whether all written float types stand for `float_type`
         self.diagnostics = diagnostics
@@ -124,13 +124,13 @@ class Session:
     @property
     def training(self) -> bool:
         """The flag `training` of the language."""
-        self.asked_training = True
+        self.reads_training = True
         return self._training
 
     @property
     def mode(self) -> Mode | None:
         """The mode of what was elaborated; None if it does not depend on the flag."""
-        if not self.asked_training:
+        if not self.reads_training:
             return None
         return Mode.TRAINING if self._training else Mode.INFERENCE
 
@@ -316,10 +316,10 @@ class Session:
         """The error for too many nested calls; names the definition that calls itself, if there is one."""
         hint = "repeat with `for i in 0..n { ... }` instead"
         names = [call.what for call in self.calls]
-        again = max(set(names), key=lambda name: (names.count(name), -names.index(name)))
-        if names.count(again) <= MOST_CALLS // 4:
+        recursive = max(set(names), key=lambda name: (names.count(name), -names.index(name)))
+        if names.count(recursive) <= MOST_CALLS // 4:
             return self.fault(codes.E503, f"call stack too deep ({MOST_CALLS} levels)", span, hint=hint)
-        call = next(call for call in reversed(self.calls) if call.what == again)
+        call = next(call for call in reversed(self.calls) if call.what == recursive)
         if call.default:
             message = f"unbounded recursion: a default of {call.what} creates another one ({MOST_CALLS} levels)"
             return self.fault(codes.E503, message, call.span, hint="end it with another default, such as `none`")

@@ -204,8 +204,8 @@ def _check_metric_name(
             labels=(Label(first, "first here"),) if first is not None else (),
             hint=f"give this one a name: `metric another = {text}`",
         )
-    taken = ("loss", *statements.metrics)
-    other = next((known for known in taken if name == f"val_{known}" or known == f"val_{name}"), None)
+    reserved = ("loss", *statements.metrics)
+    other = next((known for known in reserved if name == f"val_{known}" or known == f"val_{name}"), None)
     if other is not None:
         shorter, longer = sorted((name, other), key=len)
         raise session.fault(

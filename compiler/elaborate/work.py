@@ -54,7 +54,7 @@ def most_work() -> int:
     except ValueError:
         factor = math.nan
     if not 0 < factor < 1e9:
-        message = f"the environment variable {FACTOR} multiplies the work budget, and `{written}` is no number above 0"
+        message = f"the environment variable {FACTOR} multiplies the work budget: `{written}` is not a number above 0"
         raise NablacError(Diagnostic(codes.E504, message, hint=f"set it to a number, such as {FACTOR}=4"))
     return int(MOST_WORK * factor)
 

@@ -176,12 +176,12 @@ class SectionReader:
         users = self.owners.get(value, ())
         group = min((order[user] for user in users), default=order[value.node])
         if not users:
-            place = (0, 0)
+            rank = (0, 0)
         elif isinstance(value.node.op, Stored) or self._is_whole(value):
-            place = (1, order[value.node])
+            rank = (1, order[value.node])
         else:
-            place = (2, -order[value.node])
-        self.roots.append((group, place, symbol, final))
+            rank = (2, -order[value.node])
+        self.roots.append((group, rank, symbol, final))
 
     def _is_whole(self, value: Value) -> bool:
         """Whether a value is an input that every step of a recurrence sees whole."""

@@ -339,7 +339,7 @@ class Writer:
         return Summed(over, self.operand(x))
 
     def _outer(self, node: Node, turned: bool) -> Summed | None:
-        """The gradient of a weight: `g x^T` summed over all items, or `x^T @ g`, which sums over the last but one axis.
+        """The gradient of a weight: `g x^T` summed over all items, or `x^T @ g`, which sums over axis -2.
 
         The first, `turned`, is of a weight written before its operand, and the second of one written behind it.
         """

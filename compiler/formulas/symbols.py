@@ -110,7 +110,7 @@ def _is_foreign(name: ResultName) -> bool:
 
 def named_values(nodes: Iterable[Node], known: Mapping[Value, Symbol], symbols: Symbols) -> dict[Value, Symbol]:
     """The names of values, in the order of `nodes`; of several with one name, the last keeps it."""
-    wanted: dict[Value, Symbol] = {}
+    requested: dict[Value, Symbol] = {}
     for node in nodes:
         for value in node.results:
             if value in known or isinstance(node.op, Scan) or not (node.operands or isinstance(node.op, Placeholder)):
@@ -120,12 +120,12 @@ def named_values(nodes: Iterable[Node], known: Mapping[Value, Symbol], symbols: 
             if symbol is None and named is not None:
                 symbol = Symbol(named.path, named.text, named.primed)
             if symbol is not None:
-                wanted[value] = symbol
-    last = {symbol.key: value for value, symbol in wanted.items()}
-    found = dict(known)
+                requested[value] = symbol
+    last = {symbol.key: value for value, symbol in requested.items()}
+    symbol_of = dict(known)
     for value in last.values():
-        found[value] = symbols.claim(wanted[value])
-    for value, symbol in wanted.items():
-        if value not in found:
-            found[value] = symbols.claim_numbered(symbol)
-    return {value: found[value] for value in (*known, *wanted)}
+        symbol_of[value] = symbols.claim(requested[value])
+    for value, symbol in requested.items():
+        if value not in symbol_of:
+            symbol_of[value] = symbols.claim_numbered(symbol)
+    return {value: symbol_of[value] for value in (*known, *requested)}

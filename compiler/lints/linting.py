@@ -15,9 +15,9 @@ from grammar.diagnostics import Diagnostic, Diagnostics
 def warnings_of(program: Program, elaborations: Sequence[Elaboration]) -> list[Diagnostic]:
     """The warnings of a file whose models were elaborated without errors, in the order of the text."""
     allowances = allowances_of(program.tree)
-    found = Diagnostics()
-    found.extend(unread_values(program.tree))
+    warnings = Diagnostics()
+    warnings.extend(unread_values(program.tree))
     for elaboration in elaborations:
-        found.extend(model_warnings(elaboration, program.definitions[elaboration.graph.name].syntax.body))
-    found.reported = allowances.apply(found.reported)
-    return found.in_order()
+        warnings.extend(model_warnings(elaboration, program.definitions[elaboration.graph.name].syntax.body))
+    warnings.reported = allowances.apply(warnings.reported)
+    return warnings.in_order()

@@ -67,12 +67,12 @@ def _of_block(body: Sequence[syntax.Statement], read_after: Callable[[str], bool
     for index, statement in enumerate(body):
         match statement:
             case syntax.Assign(targets=targets):
-                kept = any(target.primed or target.text.startswith("_") for target in targets)
-                if not kept and not any(read_behind(target.text, index) for target in targets):
+                is_exempt = any(target.primed or target.text.startswith("_") for target in targets)
+                if not is_exempt and not any(read_behind(target.text, index) for target in targets):
                     yield _warning(statement)
             case syntax.For(body=inner):
-                again = names_in(statement)
-                yield from _of_block(inner, lambda name, at=index, again=again: name in again or read_behind(name, at))  # type: ignore[misc]
+                looped = names_in(statement)
+                yield from _of_block(inner, lambda name, at=index, used=looped: name in used or read_behind(name, at))  # type: ignore[misc]
             case syntax.If(then=then, otherwise=otherwise):
                 for branch in (then, otherwise):
                     yield from _of_block(branch, lambda name, at=index: read_behind(name, at))  # type: ignore[misc]

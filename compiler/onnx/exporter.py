@@ -35,13 +35,13 @@ def export(
     weights: Mapping[str, Array] | None = None,
     metadata: Mapping[str, str] | None = None,
     largest: int = LARGEST_FILE,
-    fed: Collection[str] = (),
+    as_inputs: Collection[str] = (),
     target: Target = ORT_CPU,
     shares_tables: bool = False,
 ) -> onnx.ModelProto:
     """The graph as an ONNX model.
 
-    Parameters and buffers become initializers named by their paths; those in `fed`, and all if `weights` is None,
+    Parameters and buffers become initializers named by their paths; those in `as_inputs`, and all if `weights` is None,
     become inputs after the others. Outputs keep their names, and next values of buffers become outputs `<path>.next`
     (see `end_names`). The default opset is the lowest, from `lowest` on, that needs the fewest nodes, or at which fewer
     nodes leave the target's device. If the weights are larger than `largest` bytes together, the model contains
@@ -59,7 +59,7 @@ def export(
     def write(opset: int) -> onnx.ModelProto:
         model = onnx.ModelProto(ir_version=IR_VERSION, opset_import=[onnx.helper.make_opsetid("", opset)])
         writer = Writer(graph, opset, target=target)
-        writer.write(model.graph, weights, largest, fed, shares_tables)
+        writer.write(model.graph, weights, largest, as_inputs, shares_tables)
         model.opset_import.extend(onnx.helper.make_opsetid(domain, 1) for domain in sorted(domains(writer.nodes)))
         return model
 

@@ -27,15 +27,15 @@ def best_opset(graph: Graph, target: Target = ORT_CPU) -> int:
 def check_opset(graph: Graph, opset: int | None, target: Target) -> None:
     """NablacError for an opset that the graph cannot be written in for a target; None stands for any."""
     lowest, highest = needed_opset(graph, target), target.highest_opset
-    wanted = highest if opset is None else opset
-    if lowest <= wanted <= highest:
+    requested = highest if opset is None else opset
+    if lowest <= requested <= highest:
         return
     title = f"`--target {target.name}`"
-    if wanted < lowest:
+    if requested < lowest:
         needs = f"`{max(graph, key=lambda node: _lowest(node, target)).op.name}` needs {lowest}"
         if lowest == LOWEST_OPSET:
             needs = f"{lowest} is the lowest supported"
-        message = f"{graph.name} cannot be written in opset {wanted}: {needs}"
+        message = f"{graph.name} cannot be written in opset {requested}: {needs}"
     else:
         message = f"opset {opset} is above {highest}, the highest supported" + (
             f" by {title}" if target is not ORT_CPU else ""

@@ -1,7 +1,7 @@
 """Which stored tables a runtime would hold twice: those that are looked up, and multiplied as they lie, transposed.
 
 onnxruntime packs the weights of a product when it loads a file, and keeps the original beside the copy where another
-node reads it. An input of the model that has its value beside it is no constant to it, so that it multiplies by the
+node reads it. An input of the model that has its value beside it is not a constant to it, so that it multiplies by the
 table itself: for many rows in the same time, for a single row in a fifth more.
 """
 

@@ -58,7 +58,7 @@ class Writer:
             self.taken: dict[str, int] = {}  # every name, with the last suffix tried
             self.begun: set[str] = set()  # the paths of layers that have nodes
             self.checked: dict[str, frozenset[str]] = {}  # the sizes that are at least 1 where this result exists
-            self.sized: set[str] = set()  # what follows from shapes and constants alone, and is no constant
+            self.sized: set[str] = set()  # what follows from shapes and constants alone, and is not a constant
             self.computed_sizes = Sizes(graph, self, self._operand)
 
     # Emit
@@ -171,11 +171,11 @@ class Writer:
             return ()
         own = {*(value.name for value in body.inputs), *(result for node in body.nodes for result in node.results)}
         read = dict.fromkeys(name for node in body.nodes for name in sorted(node.names_read()) if name)
-        carried = [name for name in read if name not in own and name not in self.root.tensors.protos]
-        named = ((name, types.get(name) or self.type(name), f"step/{name}") for name in carried)
+        captured = [name for name in read if name not in own and name not in self.root.tensors.protos]
+        named = ((name, types.get(name) or self.type(name), f"step/{name}") for name in captured)
         values = {name: (type, self.unique(inside), self.unique(inside)) for name, type, inside in named}
         body.carry(inputs, outputs, values)
-        return tuple(carried)
+        return tuple(captured)
 
     def unique(self, base: str) -> str:
         taken = self.root.taken
@@ -196,7 +196,7 @@ class Writer:
         proto: onnx.GraphProto,
         weights: Mapping[str, Array] | None,
         largest: int,
-        fed: Collection[str] = (),
+        as_inputs: Collection[str] = (),
         shares_tables: bool = False,
     ) -> None:
         """Fill in an empty GraphProto with the whole graph."""
@@ -212,9 +212,9 @@ class Writer:
             if isinstance(node.op, Stored):
                 self._bind(node.result, node.op.path)
                 stored.setdefault(node.op.path, node.op)
-        inputs += [value_info(path, op.type) for path, op in stored.items() if weights is None or path in fed]
+        inputs += [value_info(path, op.type) for path, op in stored.items() if weights is None or path in as_inputs]
         if weights is not None:
-            written = [op for path, op in stored.items() if path not in fed]
+            written = [op for path, op in stored.items() if path not in as_inputs]
             self.tensors.store(written, weights, largest, f"the weights of {self.graph.name}")
         self.lower_nodes()
         self.clean_up()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from compiler.attribute_kinds import INTERNAL, Flag, Integer
@@ -98,10 +99,10 @@ class Scan(Operator):
         if len(operands) != len(inputs):
             raise TypeMismatch(f"the step takes {len(inputs)} operands, not {len(operands)}")
         length = self.length(*operands)
-        for index, (operand, wanted) in enumerate(zip(operands, inputs, strict=True)):
+        for index, (operand, expected) in enumerate(zip(operands, inputs, strict=True)):
             item = operand.with_shape(*operand.shape[1:]) if self._is_sequence(index) else operand
-            if item != wanted:
-                raise TypeMismatch(f"operand {index} of the step must be {wanted}, not {item}")
+            if item != expected:
+                raise TypeMismatch(f"operand {index} of the step must be {expected}, not {item}")
         for index in range(self.states):
             if outputs[index] != inputs[index]:
                 raise TypeMismatch(f"state {index} is {inputs[index]}, but its next value is {outputs[index]}")
@@ -164,18 +165,18 @@ class Scan(Operator):
         if not emit.target.stacks_any_sizes and not _has_known_sizes(self.infer(*types)[self.states :]):
             return self._lower_loop(emit, body, inner[self.states :], first, sequences, length)
         steps = [pad_empty(emit, sequence, length) for sequence in sequences]
-        carried = emit.carry(body, self.states, self.states, {})
+        captured = emit.carry(body, self.states, self.states, {})
         results = emit.many(
-            len(outputs) + len(carried),
+            len(outputs) + len(captured),
             "Scan",
             *first,
-            *carried,
+            *captured,
             *steps,
             body=body,
             num_scan_inputs=self.slices,
             **directions,
         )
-        results = (*results[: self.states], *results[self.states + len(carried) :])
+        results = (*results[: self.states], *results[self.states + len(captured) :])
         final = states_of_steps(emit, length, first, results[: self.states])
         return (*final, *(drop_padding(emit, stacked, length) for stacked in results[self.states :]))
 
@@ -196,18 +197,18 @@ class Scan(Operator):
             (counter, TensorType(DType.I64)),
             (before, after, truth),
         )
-        carried = emit.carry(body, self.states + 2, self.states + 1, along)
+        captured = emit.carry(body, self.states + 2, self.states + 1, along)
         types = [value.type for value in self.body.outputs.values()]
         results = emit.many(
-            len(types) + len(carried),
+            len(types) + len(captured),
             "Loop",
             emit("Squeeze", emit.sizes((length,)), np.array([0])),
             np.array(True),
             *first,
-            *carried,
+            *captured,
             body=body,
         )
-        final, stacks = results[: self.states], results[self.states + len(carried) :]
+        final, stacks = results[: self.states], results[self.states + len(captured) :]
         shaped = []
         for stack, type in zip(stacks, types[self.states :], strict=True):
             # Some clients know no rank of what a Loop stacks, and none knows the sizes where there was no step.
@@ -247,83 +248,109 @@ def through_time(node: Node, grads: tuple[Value | None, ...]) -> tuple[Value | N
     scan, operands = node.op, node.operands
     assert isinstance(scan, Scan)
     formal = list(scan.body.inputs.values())
-    ends = list(scan.body.outputs.values())
+    n, last = scan.states, scan.states + scan.slices
+    step = _backward_step(scan, grads)
+
+    length = scan.length(*(operand.type for operand in operands))
+    stacks = _saving_scan(scan, step.saved).apply(*operands).results[n:] if n else ()
+    before = [
+        states_before(first, states, length, scan.reverse)
+        for first, states in zip(operands[:n], stacks[:n], strict=True)
+    ]
+    stacked_grads = [grad for index in step.to_stacked if (grad := grads[index]) is not None]
+    first = [grad if (grad := grads[index]) is not None else zeros(formal[index].type) for index in step.to_next]
+    initial = [*first, *(zeros(value.type) for value in step.sums)]
+    kept = [_keep_flags(scan, length, keep.type.dtype) for keep in step.keeps]
+    sequences = [*before, *operands[n:last], *stacks[n:], *stacked_grads, *kept]
+    backward = Scan(step.body, len(initial), len(sequences), not scan.reverse, backward=True, recompute=scan.recompute)
+    applied = backward.apply(*initial, *sequences, *operands[last:])
+    derivation = current_derivation()
+    if derivation is not None:
+        derivation.steps.append(step.derived(applied, node, first, stacked_grads))
+    results = iter(applied.results)
+    gradient_of = {
+        index: cast(next(results), formal[index].type.dtype)
+        for index in (*range(n), *range(last, len(formal)), *range(n, last))
+        if formal[index].type.dtype.is_float
+    }
+    return tuple(gradient_of.get(index) for index in range(len(formal)))
+
+
+@dataclass(frozen=True, eq=False)
+class _BackwardStep:
+    """One step of back-propagation through time; dicts are by the index in the forward step."""
+
+    body: Graph
+    inputs: list[Value]  # of the forward step, as it is computed again
+    ends: list[Value]  # the outputs of the forward step, as it is computed again
+    to_next: dict[int, Value]  # the gradients of the states, from the step after
+    to_stacked: dict[int, Value]  # the gradients of the stacked results
+    sums: list[Value]  # of the gradients of the whole values, up to this step
+    keeps: list[Value]  # truncation: 1 where the gradient flows on to the step before, 0 where it stops
+    state_gradients: list[Value]
+    saved: list[Value]  # the values of the forward step that are read, and not computed again
+
+    def derived(self, applied: Node, node: Node, first: list[Value], stacked_grads: list[Value]) -> BackwardStep:
+        """What a derivation says of this step, with the gradients that arrive from outside the recurrence."""
+        return BackwardStep(
+            applied,
+            node,
+            tuple(self.inputs),
+            tuple(self.ends),
+            dict(zip(self.to_next, zip(self.to_next.values(), first, strict=True), strict=True)),
+            dict(zip(self.to_stacked, zip(self.to_stacked.values(), stacked_grads, strict=True), strict=True)),
+            tuple(self.keeps),
+            dict(zip(self.to_next, self.state_gradients, strict=True)),
+        )
+
+
+def _backward_step(scan: Scan, grads: tuple[Value | None, ...]) -> _BackwardStep:
+    """The step of a Scan backwards, where `grads` says which results have a gradient."""
+    formal = list(scan.body.inputs.values())
     n, last = scan.states, scan.states + scan.slices
     inputs = [Input(f"forward_{index}", value.type)() for index, value in enumerate(formal)]
     forward = dict(zip(formal, inputs, strict=True))
     for inner in scan.body:
         if inner.results[0] not in forward:
             rebuild(inner, forward)
-    again = [forward[end] for end in ends]
-    flows = [value.type.dtype.is_float for value in formal]
+    ends = [forward[end] for end in scan.body.outputs.values()]
 
-    to_next = [Input(f"grad_next_{index}", value.type)() for index, value in enumerate(formal[:n]) if flows[index]]
-    sums = [
-        Input(f"sum_{index}", _sum_type(formal[index].type))() for index in range(last, len(formal)) if flows[index]
-    ]
-    flown = [index for index, grad in enumerate(grads[n:], n) if grad is not None and ends[index].type.dtype.is_float]
-    to_stacked = [Input(f"grad_stacked_{index}", ends[index].type)() for index in flown]
+    floats = [index for index, value in enumerate(formal) if value.type.dtype.is_float]
+    to_next = {index: Input(f"grad_next_{index}", formal[index].type)() for index in floats if index < n}
+    sums = [Input(f"sum_{index}", _sum_type(formal[index].type))() for index in floats if index >= last]
+    to_stacked = {
+        index: Input(f"grad_stacked_{index}", ends[index].type)()
+        for index, grad in enumerate(grads[n:], n)
+        if grad is not None and ends[index].type.dtype.is_float
+    }
+    seeds = to_next | to_stacked
+    pulled = gradients([ends[index] for index in seeds], list(seeds.values()), [inputs[index] for index in floats])
+    flowing = {
+        index: grad if grad is not None else zeros(inputs[index].type)
+        for index, grad in zip(floats, pulled, strict=True)
+    }
 
-    following = iter(to_next)
-    seeds = [(end, next(following)) for index, end in enumerate(again[:n]) if flows[index]]
-    seeds += [(again[index], seed) for index, seed in zip(flown, to_stacked, strict=True)]
-    wrt = [value for value, flow in zip(inputs, flows, strict=True) if flow]
-    pulled = gradients([end for end, _ in seeds], [seed for _, seed in seeds], wrt)
-    flowing = {value: grad if grad is not None else zeros(value.type) for value, grad in zip(wrt, pulled, strict=True)}
-
-    state_gradients = [flowing[value] for value in inputs[:n] if value in flowing]
-    keeps: list[Value] = []  # truncation: 1 where the gradient flows on to the step before, 0 where it stops
+    state_gradients = [flowing[index] for index in to_next]
+    keeps: list[Value] = []
     if scan.truncate:
         state_gradients, keeps = _truncate(state_gradients)
-    summed = [
-        total + cast(flowing[value], total.type.dtype)
-        for total, value in zip(sums, (v for v in inputs[last:] if v in flowing), strict=True)
-    ]
-    stacked = [flowing[value] for value in inputs[n:last] if value in flowing]
-    results_back = [*state_gradients, *summed, *stacked]
-    saved = _values_to_save(scan, forward, results_back) if n and not scan.recompute else []
+    whole = [grad for index, grad in flowing.items() if index >= last]
+    summed = [total + cast(grad, total.type.dtype) for total, grad in zip(sums, whole, strict=True)]
+    results = [*state_gradients, *summed, *(grad for index, grad in flowing.items() if n <= index < last)]
+    saved = _values_to_save(scan, forward, results) if n and not scan.recompute else []
     saved_inputs = {forward[value]: Input(f"saved_{index}", value.type)() for index, value in enumerate(saved)}
-    body_inputs = [*to_next, *sums, *inputs[:last], *saved_inputs.values(), *to_stacked, *keeps, *inputs[last:]]
-    body = Graph(_named(body_inputs), _numbered(replace(results_back, saved_inputs)), name="step_back")
+    body_inputs = [
+        *to_next.values(), *sums, *inputs[:last], *saved_inputs.values(), *to_stacked.values(), *keeps, *inputs[last:]
+    ]  # fmt: skip
+    body = Graph(_named(body_inputs), _numbered(replace(results, saved_inputs)), name="step_back")
+    return _BackwardStep(body, inputs, ends, to_next, to_stacked, sums, keeps, state_gradients, saved)
 
-    length = scan.length(*(operand.type for operand in operands))
-    saving = Graph(scan.body.inputs, _numbered([*ends[:n], *ends[:n], *saved]), name="step")
-    stacks = (
-        Scan(saving, n, scan.slices, scan.reverse, recompute=scan.recompute).apply(*operands).results[n:] if n else ()
-    )
-    before = [
-        states_before(first, states, length, scan.reverse)
-        for first, states in zip(operands[:n], stacks[:n], strict=True)
-    ]
-    stacked_grads = [grad for index in flown if (grad := grads[index]) is not None]
-    first = [
-        grad if grad is not None else zeros(formal[index].type) for index, grad in enumerate(grads[:n]) if flows[index]
-    ]
-    initial = [*first, *(zeros(value.type) for value in sums)]
-    kept = [_keep_flags(scan, length, keep.type.dtype) for keep in keeps]
-    sequences = [*before, *operands[n:last], *stacks[n:], *stacked_grads, *kept]
-    backward = Scan(body, len(initial), len(sequences), not scan.reverse, backward=True, recompute=scan.recompute)
-    applied = backward.apply(*initial, *sequences, *operands[last:])
-    derivation = current_derivation()
-    if derivation is not None:
-        flowing_states = [index for index in range(n) if flows[index]]
-        step = BackwardStep(
-            applied,
-            node,
-            tuple(inputs),
-            tuple(again),
-            dict(zip(flowing_states, zip(to_next, first, strict=True), strict=True)),
-            dict(zip(flown, zip(to_stacked, stacked_grads, strict=True), strict=True)),
-            tuple(keeps),
-            dict(zip(flowing_states, state_gradients, strict=True)),
-        )
-        derivation.steps.append(step)
-    results = iter(applied.results)
-    gradient_of: dict[int, Value] = {}
-    for index in (*range(n), *range(last, len(formal)), *range(n, last)):
-        if flows[index]:
-            gradient_of[index] = cast(next(results), formal[index].type.dtype)
-    return tuple(gradient_of.get(index) for index in range(len(formal)))
+
+def _saving_scan(scan: Scan, saved: list[Value]) -> Scan:
+    """The forward Scan, which stacks its states and the values that are `saved` of each step."""
+    states = list(scan.body.outputs.values())[: scan.states]
+    body = Graph(scan.body.inputs, _numbered([*states, *states, *saved]), name="step")
+    return Scan(body, scan.states, scan.slices, scan.reverse, recompute=scan.recompute)
 
 
 def _values_to_save(scan: Scan, forward: dict[Value, Value], results: list[Value]) -> list[Value]:
@@ -335,8 +362,8 @@ def _values_to_save(scan: Scan, forward: dict[Value, Value], results: list[Value
     formal = list(scan.body.inputs.values())
     moving = reached(scan.body.outputs.values(), formal[: scan.states])
     backward = Graph({}, _numbered(results)).nodes
-    ahead = {again.node for again in forward.values()}
-    read = {operand for node in backward if node not in ahead for operand in node.operands} | set(results)
+    copies = {copy.node for copy in forward.values()}
+    read = {operand for node in backward if node not in copies for operand in node.operands} | set(results)
     saved: list[Value] = []
     known = set(formal)  # values that a backward step has, or computes by cheap operators
     for node in scan.body:

@@ -83,10 +83,10 @@ class Take(Indexed):
         x, indices = operands
         first, last = x.type.axis(self.axis), x.type.axis(self.axis) + indices.type.rank
         if first <= axis < last:
-            taken = self(window.whole(x), window.of(indices, axis - first))
+            gathered = self(window.whole(x), window.of(indices, axis - first))
         else:
-            taken = self(window.of(x, axis if axis < first else axis - indices.type.rank + 1), window.whole(indices))
-        return taken
+            gathered = self(window.of(x, axis if axis < first else axis - indices.type.rank + 1), window.whole(indices))
+        return gathered
 
     def lower(self, emit: Emit, x: str, indices: str) -> str:
         return emit("Gather", x, indices, axis=emit.type(x).axis(self.axis))

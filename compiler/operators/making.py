@@ -93,7 +93,7 @@ def sqrt(x: Value) -> Value:
 
 
 def matmul(x: Value, y: Value) -> Value:
-    """The matrix product `x @ y` over the last axis of `x` and the last but one of `y`."""
+    """The matrix product `x @ y` over the last axis of `x` and the second-to-last of `y`."""
     return apply("matmul", x, y)
 
 
@@ -313,14 +313,14 @@ def preceded(window: Window, axis: int, first: Value, x: Value) -> Value | None:
     count = first.shape[axis]
     assert isinstance(count, int)
 
-    def every(held: Value, window: Window) -> Value:
-        return concat((held, window.extended(-count).of(x, axis)), axis)
+    def every(state: Value, window: Window) -> Value:
+        return concat((state, window.extended(-count).of(x, axis)), axis)
 
-    def result(held: Value, window: Window) -> Value:
-        return slice_(every(held, window), (axis,), (0,), (window.size,))
+    def result(state: Value, window: Window) -> Value:
+        return slice_(every(state, window), (axis,), (0,), (window.size,))
 
-    def following(held: Value, window: Window) -> Value:
-        return slice_(every(held, window), (axis,), (window.size,), (window.size + count,))
+    def following(state: Value, window: Window) -> Value:
+        return slice_(every(state, window), (axis,), (window.size,), (window.size + count,))
 
     return window.carry(first, result, following)
 

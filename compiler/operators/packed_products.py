@@ -67,8 +67,8 @@ class MatMulNBits(Operator):
         outer = packed.shape[0]
         shape = (outer, -(-self.inner // self.block), self.block // 2)
         if packed.shape != shape or scales != TensorType(x.dtype, shape[:2]):
-            wanted = f"{packed.with_shape(*shape)} and {TensorType(x.dtype, shape[:2])}"
-            raise TypeMismatch(f"expected {wanted}, got {packed} and {scales}")
+            expected = f"{packed.with_shape(*shape)} and {TensorType(x.dtype, shape[:2])}"
+            raise TypeMismatch(f"expected {expected}, got {packed} and {scales}")
         return x.with_shape(*x.shape[:-1], outer)
 
     def compute(self, x: Array, packed: Array, scales: Array) -> Array:

@@ -141,9 +141,9 @@ class MaxPool(Pool, Operator):
                 index + (count - 1) * step + 1 for index, count, step in zip(tap, counts, self.kernel, strict=True)
             )
             items = slice_(x, axes, tap, stops, self.kernel)
-            taken = cast(equal(items, result), rest.type.dtype) * rest
-            parts.append(taken)
-            rest = rest - taken
+            portion = cast(equal(items, result), rest.type.dtype) * rest
+            parts.append(portion)
+            rest = rest - portion
         parts.append(rest)
         for axis in reversed(axes):  # side by side, the last axis first
             size = self.kernel[axis - 2]

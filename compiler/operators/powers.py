@@ -61,14 +61,14 @@ class Pow(Elementwise):
         if exponent is not None:
             power = x ** constant(exponent - 1, x.type.dtype)
             return sum_to(x.type, grad * (power * exponent)), None
-        wanted = y.type.dtype.is_float
+        has_gradient = y.type.dtype.is_float
         y = cast(y, x.type.dtype)
         zero, one = constant(0, x.type.dtype), constant(1, x.type.dtype)
         nothing = equal(x, zero)
         # x ** 0 is 1 for every x: its derivative at 0 is 0, where 0 * 0 ** -1 would be NaN.
         flat = logical_and(nothing, equal(y, zero))
         by_base = sum_to(x.type, grad * (y * x ** (where(flat, one, y) - 1)))
-        if not wanted:
+        if not has_gradient:
             return by_base, None
         # 0 ** y is 0 for every y above 0: its derivative is 0, not 0 times the logarithm of 0.
         still = logical_and(nothing, greater_equal(y, zero))

@@ -51,7 +51,7 @@ class DynamicQuantizeLstm(LSTM):
             raise TypeMismatch(f"scales must be {TensorType(x.dtype, (directions, rows))}, not {both[0]} and {both[1]}")
         if any(zero != TensorType(DType.I8, (directions, rows)) for zero in (scales[1], scales[3])):
             raise TypeMismatch(f"zero points must be {TensorType(DType.I8, (directions, rows))}")
-        wide = (TensorType(x.dtype, (each.shape[0], each.shape[2], each.shape[1])) for each in (w, r))
+        wide = (TensorType(x.dtype, (weight.shape[0], weight.shape[2], weight.shape[1])) for weight in (w, r))
         return LSTM(*self.attributes).infer(x, *wide, b, *first, *(() if peephole is None else (peephole,)))
 
     def _compute(self, stacked: bool, x: Array, w: Array, r: Array, b: Array, *rest: Array) -> tuple[Array, ...]:

@@ -83,8 +83,8 @@ class Recurrent(Operator):
         time, batch, features = x.shape
         rows, directions = self.gates * self.hidden, len(self.backwards)
         state = TensorType(dtype, (directions, batch, self.hidden))
-        wanted = {"w": (rows, features), "r": (rows, self.hidden), "b": (2 * rows,)}
-        for (name, shape), operand in zip(wanted.items(), (w, r, b), strict=True):
+        expected = {"w": (rows, features), "r": (rows, self.hidden), "b": (2 * rows,)}
+        for (name, shape), operand in zip(expected.items(), (w, r, b), strict=True):
             if operand.shape != (directions, *shape):
                 raise TypeMismatch(f"`{name}` must be {TensorType(dtype, (directions, *shape))}, not {operand}")
         if any(state_type != state for state_type in first):

@@ -46,10 +46,10 @@ class RotaryEmbedding(Operator):
             heads = self.heads or 1
             if x.shape[-1] % (2 * heads) == 0:
                 return x.shape[-2], x.shape[-1] // heads
-        wanted = (
+        expected = (
             f"[batch, T, {self.heads} heads of an even width]" if self.heads else "[batch, heads, T, an even width]"
         )
-        raise TypeMismatch(f"expected {wanted}, got {x}")
+        raise TypeMismatch(f"expected {expected}, got {x}")
 
     def compute(self, x: Array, across: Array, up: Array) -> Array:
         if self.heads:

@@ -97,24 +97,24 @@ class Reshape(DataMovement):
 
     def resolve_shape(self, x: TensorType) -> tuple[Size, ...]:
         """The shape with its -1 replaced."""
-        wanted = f"[{', '.join(map(str, self.shape))}]"
+        target = f"[{', '.join(map(str, self.shape))}]"
         if any(isinstance(size, int) and size < -1 for size in self.shape) or self.shape.count(-1) > 1:
             raise TypeMismatch(
-                f"{wanted} is not a shape", "at most one size may be -1, and the others must be 0 or more"
+                f"{target} is not a shape", "at most one size may be -1, and the others must be 0 or more"
             )
         if -1 not in self.shape:
             if product(self.shape) != x.elements:
                 raise TypeMismatch(
-                    f"{x} does not reshape to {wanted}: {_describe_counts(x.elements, product(self.shape))}"
+                    f"{x} does not reshape to {target}: {_describe_counts(x.elements, product(self.shape))}"
                 )
             return self.shape
         rest = product(size for size in self.shape if size != -1)
         if rest == 0:
-            raise TypeMismatch(f"{x} does not reshape to {wanted}: -1 is ambiguous next to a size of 0")
+            raise TypeMismatch(f"{x} does not reshape to {target}: -1 is ambiguous next to a size of 0")
         whole = quotient(x.elements, rest)
         if whole * rest != x.elements:
             raise TypeMismatch(
-                f"{x} does not reshape to {wanted}: {x.elements} is not known to be a multiple of {rest}"
+                f"{x} does not reshape to {target}: {x.elements} is not known to be a multiple of {rest}"
             )
         return tuple(whole if size == -1 else size for size in self.shape)
 

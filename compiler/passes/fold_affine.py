@@ -46,9 +46,9 @@ def _lies_along(factor: Value, axis: int, whole: Value) -> bool:
     rank = whole.type.rank
     axis %= rank
     own = (1,) * (rank - factor.type.rank) + factor.shape
-    wanted: list[Size] = [1] * rank
-    wanted[axis] = own[axis] if own[axis] == whole.shape[axis] else 1
-    return own == tuple(wanted)
+    expected: list[Size] = [1] * rank
+    expected[axis] = own[axis] if own[axis] == whole.shape[axis] else 1
+    return own == tuple(expected)
 
 
 def _is_small(*parts: Value) -> bool:

@@ -325,8 +325,8 @@ def _build_attention(parts: _Parts, shape: tuple[Size, ...], new: dict[Value, Va
 
 def _with_four_axes(x: Value, heads: Size) -> Value:
     """A tensor as [batch, heads, length, d]."""
-    wanted = (x.shape[0], heads, *x.shape[-2:])
-    return x if x.shape == wanted else Reshape(wanted)(x)
+    shape = (x.shape[0], heads, *x.shape[-2:])
+    return x if x.shape == shape else Reshape(shape)(x)
 
 
 def _of_four_axes(other: Value, q: Value) -> Value:

@@ -107,13 +107,13 @@ class _Derivation:
     def leaves(self) -> dict[Value, Node]:
         """The values to store, each with the leaf that takes its place."""
         read = self._read()
-        refused = self._refused(read)
+        too_large = self._too_large_to_store(read)
         taken = {node.op.path for node in self.graph if isinstance(node.op, Stored)}
         taken.update(self.graph.inputs, self.graph.outputs)
         leaves: dict[Value, Node] = {}
         for value in read:
             sources = self.sources[value]
-            if isinstance(value.node.op, Stored) or value in refused:
+            if isinstance(value.node.op, Stored) or value in too_large:
                 continue
             if not sources:
                 continue
@@ -131,7 +131,7 @@ class _Derivation:
         read.update(dict.fromkeys(end for end in self.graph.ends if end in self.sources))
         return list(read)
 
-    def _refused(self, read: list[Value]) -> set[Value]:
+    def _too_large_to_store(self, read: list[Value]) -> set[Value]:
         """Large values that would be stored beside the large tensors that they come from, or beside each other.
 
         Those that share a large source are stored together or not at all.

@@ -29,7 +29,7 @@ class Stage(StrEnum):
     MODEL = "model"  # on any graph
     WEIGHTS = "weights"  # on a graph whose weights are known
     EXPORT = "export"  # on a graph that becomes ONNX, for what onnxruntime needs
-    LOWERED = "lowered"  # on the nodes that become ONNX's, which are no graph of operators any more
+    LOWERED = "lowered"  # on the nodes that become ONNX's, which are no longer a graph of operators
 
 
 CLEAN_UP = "clean-up"  # the one pass on lowered nodes: `compiler/onnx/clean_up`

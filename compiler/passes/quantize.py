@@ -182,7 +182,7 @@ class DynamicProducts(Products):
         if not (self.weights.is_worth_it(w) and self.weights.is_worth_it(r)):
             return self.restore_weights(node)
         (input_weights, input_scales), (state_weights, state_scales) = (
-            self.weights.integers(each, (0, 1), (0, 2, 1)) for each in (w, r)
+            self.weights.integers(weight, (0, 1), (0, 2, 1)) for weight in (w, r)
         )
         scales = (input_scales, self.zeros(input_scales), state_scales, self.zeros(state_scales))
         quantized = DynamicQuantizeLstm(*op.attributes)

@@ -86,7 +86,7 @@ class _StaticProducts(DynamicProducts):
         source = self.source.operands[0]
         stepped = self.step(x, source)
         matrix, steps = self.matrix(w, 0)
-        biases = [self.bias(each, source, steps) for each in bias]
+        biases = [self.bias(operand, source, steps) for operand in bias]
         result = node.op(stepped, matrix, *biases)
         end = self.source.result
         reader = self.readers.get(end)
@@ -128,7 +128,7 @@ class _StaticProducts(DynamicProducts):
     def step(self, value: Value, source: Value) -> Value:
         """A value rounded to integers and back."""
         if source not in self.stepped:
-            scale, zero = (Constant.of(each)() for each in self.scale(source))
+            scale, zero = (Constant.of(parameter)() for parameter in self.scale(source))
             self.stepped[source] = DequantizeLinear()(QuantizeLinear()(value, scale, zero), scale, zero)
         return self.stepped[source]
 

@@ -379,11 +379,11 @@ class _Sweep:
         if type(node.op) not in pattern.operators or len(node.operands) != len(pattern.operands):
             return
         bound = {**bound, pattern: node.results[0]}
-        for name, wanted in pattern.attributes.items():
+        for name, expected in pattern.attributes.items():
             attribute = getattr(node.op, name)
-            if isinstance(wanted, Variable):
-                wanted = bound.setdefault(wanted.name, attribute)
-            if wanted != attribute:
+            if isinstance(expected, Variable):
+                expected = bound.setdefault(expected.name, attribute)
+            if expected != attribute:
                 return
         yield from self._operand_matches(pattern.operands, node.operands, bound)
         if node.op.commutative:

@@ -49,7 +49,7 @@ class OverWorkers(Record):
         if self.synchronized:  # first, by the nodes as the model has them
             own = set(Graph({}, dict(model.graph.outputs), dict(training_of(model).updates)))
             graph = _synchronize(graph, own, batch, model)
-        return draw_by_place(graph, batch)
+        return draw_by_index(graph, batch)
 
     def reduce_measures(self, graph: Graph, measures: Mapping[str, Measure], model: ModelSpec) -> Graph:
         """`graph`, which has the parts of the measures as outputs, with those of the whole batch.
@@ -87,24 +87,24 @@ def batch_dims(model: ModelSpec) -> set[str]:
     return examples_of(model.graph, training_of(model))[1]
 
 
-def draw_by_place(graph: Graph, batch: set[str]) -> Graph:
+def draw_by_index(graph: Graph, batch: set[str]) -> Graph:
     """`graph` with each example's random draws those of its index in the whole batch.
 
     Where examples are not along the first axis, draws differ by worker.
     """
     first = Input(FIRST, TensorType(DType.I64))()
-    changed = _with_draws_by_place(graph, batch, first)
+    changed = _with_draws_by_index(graph, batch, first)
     return graph if changed is graph else _with_first(changed, first)
 
 
-def _with_draws_by_place(graph: Graph, batch: set[str], first: Value) -> Graph:
+def _with_draws_by_index(graph: Graph, batch: set[str], first: Value) -> Graph:
     """The same for a graph, or for a step of a recurrence, in which `first` is that index."""
 
     def rewritten(node: Node) -> Sequence[Value] | None:
         op = node.op
         if isinstance(op, Scan):
             inner = Input(FIRST, TensorType(DType.I64))()
-            body = _with_draws_by_place(op.body, batch, inner)
+            body = _with_draws_by_index(op.body, batch, inner)
             if body is op.body:
                 return None
             return op.replace(body=_with_first(body, inner)).apply(*node.operands, first).results

@@ -50,7 +50,7 @@ def _results(node: Node, operands: list[Value]) -> tuple[Value, ...]:
         return node.op.apply(*operands).results if changed else node.results
     if isinstance(node.op, Constant):
         return (Constant.of(node.op.compute().astype(DType.F32.numpy))(),)
-    assert not isinstance(node.op, Source), f"{node} is no value of a step"
+    assert not isinstance(node.op, Source), f"{node} is not a value of a step"
     if isinstance(node.op, Cast):
         dtype = node.op.dtype
         (value,) = operands

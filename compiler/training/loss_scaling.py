@@ -19,7 +19,7 @@ from compiler.training.own_state import OwnState, buffer_of
 from compiler.types import DType, TensorType
 
 FIRST_SCALE = 2.0**16
-LARGEST_SCALE = 2.0**126  # whose reciprocal is no subnormal number
+LARGEST_SCALE = 2.0**126  # whose reciprocal is not subnormal
 SMALLEST_SCALE = 2.0**-126
 GROWTH_INTERVAL = 2000  # steps
 

@@ -156,7 +156,7 @@ class MeasureReader:
         return self._part(node.result, kind)
 
     def kind_of(self, node: Node) -> PartKind:
-        """How a part that is no mean is combined over batches; a `mean` of a part that depends on them by batches."""
+        """How a part other than a mean is combined over batches; a `mean` of a part that depends on them by batches."""
         if isinstance(node.op, SizeOf):
             return "sum" if self.has_one_example_axis((node.op.size,)) else "mean"
         if isinstance(node.op, Reduction) and node.op.combines and self.adds_up(node.operands[0]):

@@ -58,10 +58,10 @@ def fit_into(graph: Graph, budget: int, sizes: Mapping[str, int], beside: int = 
             return shrunk.graph
         least = min(least, shrunk.most)
     written = sum(map(early.bytes, graph.updates.values()))
-    fed = early.fed_bytes + beside
-    state = fed - sum(map(early.bytes, graph.inputs.values()))
+    input_bytes = early.input_bytes + beside
+    state = input_bytes - sum(map(early.bytes, graph.inputs.values()))
     text_of = units_of(budget)
-    if least + beside < _STATE * (fed + written):
+    if least + beside < _STATE * (input_bytes + written):
         hint = "weights and states take most of it: choose a smaller model or another optimizer"
     elif state >= budget:
         hint = f"weights and states alone take {text_of(state)}: raise the budget, or choose a smaller model"
@@ -73,29 +73,29 @@ def fit_into(graph: Graph, budget: int, sizes: Mapping[str, int], beside: int = 
             f"a training step does not fit in {text_of(budget)}",
             place="memory_budget",
             note=f"it takes {text_of(early.most + beside)}, and at least {text_of(least + beside)} however much is "
-            f"computed again; {text_of(fed)} of that is weights, states and the batch",
+            f"computed again; {text_of(input_bytes)} of that is weights, states and the batch",
             hint=hint,
         )
     )
 
 
 def _lengths_hint(graph: Graph) -> str | None:
-    """What to do about recurrences whose steps are all kept, since their length is no number; None without such."""
+    """What to do about recurrences whose steps are all kept, since their length is not a number; None without such."""
     scans = ((node.op, node.operands) for node in graph if isinstance(node.op, Scan) and not node.op.truncate)
     lengths = [scan.length(*(operand.type for operand in operands)) for scan, operands in scans]
     names = sorted({f"`{name}`" for length in lengths for name in symbols(length)})
     if not names:
         return None
-    each = "a number" if len(names) == 1 else "numbers"
+    what = "a number" if len(names) == 1 else "numbers"
     return (
-        f"write {' and '.join(names)} as {each} in the model's inputs, for recurrences to be computed again in segments"
+        f"write {' and '.join(names)} as {what} in the model's inputs, for recurrences to be computed again in segments"
     )
 
 
 def _shrink(liveness: Liveness, budget: int, may_repeat: MayRepeat) -> Liveness:
     """The graph with values computed again at one peak after the other, until it fits or that no longer helps."""
     for _ in range(_MOST_ROUNDS):
-        smaller = Liveness(compute_again(liveness, may_repeat), liveness.sizes)
+        smaller = Liveness(rematerialize(liveness, may_repeat), liveness.sizes)
         if smaller.most > _LEAST_GAIN * liveness.most:
             return min(smaller, liveness, key=lambda candidate: candidate.most)
         liveness = smaller
@@ -201,8 +201,8 @@ def _crossing(liveness: Liveness, segments: int) -> frozenset[Node]:
         bytes_before.append(bytes_before[-1] + sum(map(liveness.bytes, node.results)))
     borders = []
     for segment in range(1, segments):
-        wanted = bytes_before[-1] * segment / segments
-        near = [index for index in range(peak) if abs(bytes_before[index] - wanted) < bytes_before[-1] / segments / 4]
+        target = bytes_before[-1] * segment / segments
+        near = [index for index in range(peak) if abs(bytes_before[index] - target) < bytes_before[-1] / segments / 4]
         width = {index: _width(liveness, last, index) for index in near[:: max(len(near) // 64, 1)]}
         if width:
             borders.append(min(width, key=width.__getitem__))
@@ -224,7 +224,7 @@ def _width(liveness: Liveness, last: Mapping[Value, int], border: int) -> int:
     )
 
 
-def compute_again(liveness: Liveness, may_repeat: MayRepeat) -> Graph:
+def rematerialize(liveness: Liveness, may_repeat: MayRepeat) -> Graph:
     """The graph with less kept across its peak, by computing nodes again that `may_repeat` allows."""
     split = _Split(liveness, may_repeat)
     return split.rewritten() if split.repeated else liveness.graph
@@ -303,7 +303,7 @@ class _Split:
         new: dict[Value, Value] = {}
         copies: dict[Value, Value] = {}
         barriers: dict[tuple[Value, Value], Value] = {}
-        again = {result for node in self.repeated for result in node.results} - self.kept
+        copied = {result for node in self.repeated for result in node.results} - self.kept
 
         def copy(node: Node) -> None:
             operands = [copies.get(operand, operand) for operand in node.operands]
@@ -311,15 +311,17 @@ class _Split:
                 key = operands[0], new[self._late[self.repeated[node]]]
                 operands[0] = barriers.setdefault(key, Barrier()(*key))
             results = with_operands(node, tuple(operands)).results
-            copies.update((old, result) for old, result in zip(node.results, results, strict=True) if old in again)
+            copies.update((old, result) for old, result in zip(node.results, results, strict=True) if old in copied)
 
         for node in self.liveness.graph:
             if self.liveness.index.get(node, -1) < self.peak:
                 new.update(zip(node.results, node.results, strict=True))
                 continue
-            waiting = [operand for operand in node.operands if operand in again]
+            waiting = [operand for operand in node.operands if operand in copied]
             while waiting:
-                inner = [operand for operand in waiting[-1].node.operands if operand in again and operand not in copies]
+                inner = [
+                    operand for operand in waiting[-1].node.operands if operand in copied and operand not in copies
+                ]
                 if waiting[-1] in copies:
                     waiting.pop()
                 elif inner:

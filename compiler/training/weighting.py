@@ -72,7 +72,7 @@ def can_mask(model: ModelSpec) -> bool:
 
 
 class _CannotWeight(Exception):
-    """A loss or metric is no mean or sum over examples at this node."""
+    """A loss or metric is not a mean or sum over examples at this node."""
 
     def __init__(self, node: Node, reason: str) -> None:
         super().__init__(reason)
@@ -205,8 +205,8 @@ class _Weigher:
         if items not in self.totals:
             examples = self.weights.examples
             assert examples is not None
-            each = examples if items == 1 else mul(examples, count_of(items, examples.type.dtype))
-            self.totals[items] = sum_(each)
+            weights = examples if items == 1 else mul(examples, count_of(items, examples.type.dtype))
+            self.totals[items] = sum_(weights)
         return cast(self.totals[items], dtype)
 
     def _weight(self, node: Node, x: Value, dtype: DType) -> Value | None:

@@ -128,18 +128,18 @@ def _run() -> None:
         except click.exceptions.Exit as ended:
             status = ended.exit_code
         except click.ClickException as error:
-            from nablac.commands.worker_processes import wait_to_speak
+            from nablac.commands.worker_processes import wait_to_report
 
             message = io.StringIO()
             error.show(message)
-            wait_to_speak()
+            wait_to_report()
             click.echo(visible(shortened(message.getvalue().rstrip("\n"))), err=True)
             status = 2
         except BrokenPipeError:
             discard_output()
             status = 0
         except (KeyboardInterrupt, click.exceptions.Abort):
-            status = _interrupted()
+            status = _report_interrupt()
         except OutputFailed as error:
             discard_output()
             click.echo(str(error), err=True)
@@ -148,7 +148,7 @@ def _run() -> None:
             if signal.SIGTERM in caught:
                 status = 128 + signal.SIGTERM
             else:
-                status = _interrupted() if caught else _failed(error)
+                status = _report_interrupt() if caught else _report_failure(error)
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -170,18 +170,18 @@ def _raise_signals() -> Iterator[list[int]]:
         yield caught
 
 
-def _interrupted() -> int:
+def _report_interrupt() -> int:
     click.echo("interrupted", err=True)
     return 130
 
 
-def _failed(error: Exception) -> int:
+def _report_failure(error: Exception) -> int:
     """Show an error of the input or the system as a diagnostic, and any other as an internal error to report."""
     from grammar.diagnostics import NablacError
     from nablac.commands.output import show_error
-    from nablac.commands.worker_processes import wait_to_speak
+    from nablac.commands.worker_processes import wait_to_report
 
-    wait_to_speak()
+    wait_to_report()
     if isinstance(error, (MemoryError, OSError)):
         error = _system_error(error)
     if isinstance(error, NablacError):

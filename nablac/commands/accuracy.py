@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, NotRequired, TypedDict
 
 import click
 
-from nablac.commands.options import ModelOptions
+from nablac.commands.model_options import ModelOptions
 from nablac.commands.output import note
 from nablac.commands.runs import DATA, read_run
 
 if TYPE_CHECKING:
     from compiler.passes.known_weights import KnownWeights
-    from runtime.evaluation.evaluation import Judging
+    from runtime.evaluation.evaluation import EvaluationSettings
     from runtime.prediction.predictor import Predictor
     from runtime.training.training_run import Training
 
-_JUDGED = ("validation", "test")  # parts, of which the first that has examples is taken
+_HELD_OUT_PARTS = ("validation", "test")  # parts, of which the first that has examples is taken
 Run = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -44,36 +44,36 @@ class AccuracyJson(TypedDict):
 
 
 @dataclass(frozen=True)
-class Judge:
-    """The data of a run: what a compiled model is calibrated with, and judged by."""
+class RunEvaluator:
+    """The data of a run, by which a compiled model is calibrated and evaluated."""
 
     training: Training
     predictor: Predictor
-    judging: Judging
+    settings: EvaluationSettings
 
     @staticmethod
-    def of(options: ModelOptions, data: str | None = None) -> Judge | None:
-        """The judge of a run, or of a spec with trained weights, on its own data or other; None if there is no data."""
+    def of(options: ModelOptions, data: str | None = None) -> RunEvaluator | None:
+        """That of a run, or of a spec with trained weights, on its own data or other; None if there is no data."""
         from nablac.commands.training_setup import set_up_training
-        from runtime.evaluation.evaluation import Judging
+        from runtime.evaluation.evaluation import EvaluationSettings
         from runtime.evaluation.part_outputs import predictor_of_training
         from runtime.training.run_options import Options
 
         if not options.is_run and data is None:
             return None
-        asked, model = Options(), options
+        run_options, model = Options(), options
         if options.is_run:
-            model, asked = trained_options(options), read_run(options.file).recorded_options(asked, DATA)
+            model, run_options = trained_options(options), read_run(options.file).recorded_options(run_options, DATA)
         if data is not None:
-            asked = replace(asked, data=data, undivided=True)
-        training = set_up_training(model, asked, evaluated=True)
+            run_options = replace(run_options, data=data, undivided=True)
+        training = set_up_training(model, run_options, evaluated=True)
         training.keeps_raw = True
         training.data  # noqa: B018 - reads it
         from compiler.target_uses import target_uses
 
         measured = target_uses(training.spec.loss, training.spec.targets).measured
-        judging = Judging(training.batch, training.padding, measured)
-        return Judge(training, predictor_of_training(training), judging)
+        settings = EvaluationSettings(training.batch, training.padding, measured)
+        return RunEvaluator(training, predictor_of_training(training), settings)
 
     def figures(self, part: str, run: Run) -> tuple[dict[str, float], float]:
         """The figures of a model on a part of the data, and the seconds of processor time that it ran."""
@@ -89,13 +89,13 @@ class Judge:
             spent += time.process_time() - begun
             return results
 
-        evaluation = evaluate(replace(self.predictor, run=timed), self.training.data, part, self.judging)
+        evaluation = evaluate(replace(self.predictor, run=timed), self.training.data, part, self.settings)
         return key_figures(evaluation), spent
 
     def part(self) -> str | None:
-        """The part to judge by; None where no examples are held out."""
+        """The part to evaluate; None where no examples are held out."""
         parts = self.training.data.parts
-        return next((name for name in _JUDGED if len(parts[name])), None)
+        return next((name for name in _HELD_OUT_PARTS if len(parts[name])), None)
 
 
 def trained_options(options: ModelOptions) -> ModelOptions:
@@ -120,22 +120,22 @@ def comparison(
     Each is a file with what it was written from, which the NumPy runtime runs where onnxruntime lacks a kernel.
     """
     sizes = before[1].stat().st_size, after[1].stat().st_size
-    judge = Judge.of(options)
-    part = judge.part() if judge is not None else None
-    if judge is None or part is None:
+    evaluator = RunEvaluator.of(options)
+    part = evaluator.part() if evaluator is not None else None
+    if evaluator is None or part is None:
         return AccuracyJson(bytes_before=sizes[0], bytes_after=sizes[1], part=None, figures={})
     (old_run, old_is_file), (new_run, new_is_file) = _runner(*before), _runner(*after)
-    (old, old_first), (new, new_first) = (judge.figures(part, run) for run in (old_run, new_run))
+    (old, old_first), (new, new_first) = (evaluator.figures(part, run) for run in (old_run, new_run))
     facts = AccuracyJson(
         bytes_before=sizes[0],
         bytes_after=sizes[1],
         part=part,
         figures={name: FigureJson(before=old[name], after=new[name]) for name in old if name in new},
-        examples=len(judge.training.data.parts[part]),
+        examples=len(evaluator.training.data.parts[part]),
     )
     if old_is_file and new_is_file:  # the first to run is slowed down by what is not yet in the caches
-        facts["seconds_before"] = min(old_first, judge.figures(part, old_run)[1])
-        facts["seconds_after"] = min(new_first, judge.figures(part, new_run)[1])
+        facts["seconds_before"] = min(old_first, evaluator.figures(part, old_run)[1])
+        facts["seconds_after"] = min(new_first, evaluator.figures(part, new_run)[1])
     return facts
 
 
@@ -157,10 +157,12 @@ def _runner(known: KnownWeights, file: Path) -> tuple[Run, bool]:
         runner = NumpyRunner(known.graph, known.weights)
 
     def run(feeds: dict[str, Any]) -> dict[str, Any]:
-        fed = {name: np.asarray(feeds[name]) for name in types if name in feeds}
+        arrays = {name: np.asarray(feeds[name]) for name in types if name in feeds}
         with np.errstate(over="ignore"):  # a number beyond the range of f16 is infinite, as it would be for a user
-            fed = {name: array.astype(types[name].numpy) if name in narrow else array for name, array in fed.items()}
-        outputs = runner.run(fed)
+            arrays = {
+                name: array.astype(types[name].numpy) if name in narrow else array for name, array in arrays.items()
+            }
+        outputs = runner.run(arrays)
         return {name: array.astype(np.float32) if name in narrow else array for name, array in outputs.items()}
 
     return run, isinstance(runner, OnnxRunner)

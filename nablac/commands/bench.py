@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nablac.commands.model_options import ModelOptions, model_options, weight_options
 from nablac.commands.model_setup import set_up_model
-from nablac.commands.options import ModelOptions, model_options, output_options, size_option, weight_options
+from nablac.commands.options import output_options, size_option
 from nablac.commands.output import note, print_json
 from nablac.commands.runs import read_run
 from nablac.commands.training_setup import seed_of_step, set_up_step

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from nablac.commands.options import ModelOptions
+from nablac.commands.model_options import ModelOptions
 from runtime.profiling.grouping import BACKEND_NAMES
 from runtime.profiling.steady import Turn, take_turn, warm_up
 from runtime.thread_limits import with_threads
@@ -75,7 +75,7 @@ class Result:
 
     @property
     def spread(self) -> float:
-        """Half of the distance between the quartiles, as a share of the median."""
+        """Half of the distance between the quartiles, as a fraction of the median."""
         if len(self.turns) < 2:
             return 0.0
         first, _, third = quantiles((turn.wall for turn in self.turns), method="inclusive")
@@ -131,12 +131,12 @@ def _processes(job: Job, candidates: Sequence[Candidate]) -> Iterator[list[Conne
     processes: list[tuple[BaseProcess, Connection]] = []
     try:
         for candidate in candidates:
-            ours, theirs = context.Pipe()
-            process: BaseProcess = context.Process(target=_serve, args=(job, candidate, theirs), daemon=True)
+            parent_end, child_end = context.Pipe()
+            process: BaseProcess = context.Process(target=_serve, args=(job, candidate, child_end), daemon=True)
             with with_threads(candidate.threads):
                 process.start()
-            theirs.close()
-            processes.append((process, ours))
+            child_end.close()
+            processes.append((process, parent_end))
         yield [connection for _, connection in processes]
     finally:
         for process, connection in processes:

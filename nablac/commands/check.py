@@ -11,8 +11,9 @@ import click
 from compiler.elaborate.program_texts import SPEC
 from grammar.diagnostics import Diagnostic, DiagnosticJson, NablacError
 from nablac.commands.model_files import STDIN, models_in, read_standard_input
+from nablac.commands.model_options import is_run_folder
 from nablac.commands.named_models import ModelFile
-from nablac.commands.options import is_run_folder, output_options
+from nablac.commands.options import output_options
 from nablac.commands.output import detail, note, print_json, show_error
 
 if TYPE_CHECKING:

@@ -2,88 +2,31 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import click
 
-from compiler.targets import EXPORT_TARGETS, ORT_CPU
-from nablac.commands.accuracy import AccuracyJson, comparison, is_converted, say_comparison, trained_options
+from compiler.targets import EXPORT_TARGETS
+from nablac.commands.accuracy import is_converted
+from nablac.commands.compilation_options import FileOptions, StepOptions, memory_budget_option, precision_option
 from nablac.commands.completions import complete_passes
+from nablac.commands.model_export import write_model
+from nablac.commands.model_options import ModelOptions, model_options, weight_options
 from nablac.commands.model_setup import set_up_model
-from nablac.commands.options import (
-    FileOptions,
-    ModelOptions,
-    StepOptions,
-    memory_budget_option,
-    model_options,
-    output_options,
-    precision_option,
-    weight_options,
-)
-from nablac.commands.output import is_verbose, note, print_json, skip_without_kernels, stage
-from nablac.commands.pass_report import PassReport, section
+from nablac.commands.options import output_options
+from nablac.commands.output import is_verbose
+from nablac.commands.pass_report import PassReport
 from nablac.commands.quantized_file import (
-    ROUNDED,
-    QuantizationJson,
     choices_of,
     quantization_options,
-    quantized,
-    say_integers,
 )
 from nablac.commands.target_options import target_options
-from nablac.commands.target_report import TargetJson, say_what_leaves, target_facts
 from nablac.output_suffixes import check_suffix
-from runtime.atomic_files import resolve_link, scratch
 
 if TYPE_CHECKING:
-    import onnx
-
-    from compiler.passes.known_weights import KnownWeights
-    from compiler.passes.quantize import Quantized
-    from compiler.quantization_schemes import Choices
-    from compiler.targets import Target
     from nablac.model import Model
     from runtime.text.tokenizers import Tokenizer
-    from runtime.verification import Report
-
-
-class CompileJson(TargetJson):
-    """A model as one file."""
-
-    output: Annotated[str, "the file"]
-    model: Annotated[str, "its name"]
-    opset: Annotated[int, "of ONNX"]
-    ir: Annotated[int, "the version of ONNX's file format"]
-    nodes: Annotated[int, "operators"]
-    parameters: Annotated[int, "numbers that are trained"]
-    buffers: Annotated[int, "numbers that a layer keeps, such as running means"]
-    weights: Annotated[str, "`folded`, `named` as in the model, or the scheme of `--quantize`"]
-    computed_weights: Annotated[int, "tensors that were folded"]
-    computed_from: Annotated[int, "weights that they were folded from"]
-    bytes: Annotated[int, "of all files written"]
-    inputs: Annotated[dict[str, str], "types by name"]
-    outputs: Annotated[dict[str, str], "types by name"]
-    worst_error: Annotated[float | None, "relative to the NumPy runtime; null if not compared"]
-    uncompared: Annotated[list[str], "outputs that are NaN everywhere on random inputs"]
-
-
-class ConvertedFileJson(CompileJson):
-    """A run's model as one file, in another float type than it was trained in."""
-
-    accuracy: Annotated[AccuracyJson, "beside the same model in the float type that it was trained in"]
-
-
-class QuantizedFileJson(CompileJson):
-    """A model as one file, with integers for weights."""
-
-    quantization: Annotated[QuantizationJson, "beside the same model in floats"]
-
-
-_LARGE = 256 << 20  # bytes of weights; larger models are verified at one set of sizes, since each runs the whole model
 
 
 def _known_passes(context: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -186,9 +129,6 @@ def command(
       nablac compile lstm -o lstm.onnx
     """
     from compiler.passes.pipeline import pass_settings
-    from grammar.file_kinds import ONNX, SAFETENSORS
-    from runtime.generation.generator import START, STEP
-    from runtime.outputs import check_output
 
     observe = PassReport() if is_verbose() else None
     click.get_current_context().with_resource(pass_settings(disabled_passes, observe))
@@ -198,37 +138,15 @@ def command(
         raise click.UsageError("--quantize is of models that are only run: it does not go with --train")
     if choices is not None and as_decode and choices.scheme.calibrated:
         raise click.UsageError(f"--quantize {quantize} measures whole models: with --decode, choose int8 or int4")
-    if as_step and as_decode:
-        raise click.UsageError("--train and --decode write different files: choose one")
-    if as_step and tokenizer is not None:
-        raise click.UsageError("a training step takes batches of tokens: --tokenizer does not apply")
-    if memory_budget is not None and not as_step:
-        raise click.UsageError("--memory-budget limits a training step: it needs --train")
-    if precision is not None and not as_step:
-        hint = "for inference, `--dtype` chooses the floats of the whole model"
-        raise click.UsageError(f"--precision is of a training step: it needs --train; {hint}")
-    if split and not as_step:
-        raise click.UsageError("--split divides a training step: it needs --train")
-    if as_step and split:
-        from nablac.commands.split_step import FILES, write_split
-
-        folder = output or options.beside(".step")
-        for name, kind in FILES.items():
-            check_output(folder / name, kind, options.files_read(), creates_folder=True)
-        return write_split(options, folder, file_options, StepOptions(memory_budget, precision))
     if as_step:
-        from nablac.commands.training_step import write_step
-
-        step = output or options.beside(".step.onnx")
-        check_output(step, ONNX, options.files_read())
-        check_suffix(step, "ONNX")
-        check_output(step.with_suffix(".safetensors"), SAFETENSORS, options.files_read())
-        return write_step(options, step, file_options, StepOptions(memory_budget, precision))
+        if as_decode:
+            raise click.UsageError("--train and --decode write different files: choose one")
+        if tokenizer is not None:
+            raise click.UsageError("a training step takes batches of tokens: --tokenizer does not apply")
+        return _compile_step(options, output, split, file_options, StepOptions(memory_budget, precision))
+    _refuse_options_of_steps(memory_budget, precision, split)
     path = output or options.beside(".decode" if as_decode else ".onnx")
-    for written in [path / START, path / STEP] if as_decode else [path]:
-        read = [*options.files_read(), *([tokenizer] if tokenizer is not None else [])]
-        check_output(written, ONNX, read, creates_folder=as_decode)
-        check_suffix(written, "ONNX")
+    _check_outputs(options, path, as_decode, tokenizer)
     model = set_up_model(options)
     texts = _tokenizer(model, tokenizer)
     if as_decode:
@@ -236,8 +154,54 @@ def command(
 
         return write_decode(model, path, texts, file_options, choices)
     quantization = (options, choices, calibrate) if choices is not None else None
-    judged = options if quantization is not None or is_converted(options) else None
-    return _write_model(model, path, texts, options.seed, file_options, quantization, judged)
+    baseline = options if quantization is not None or is_converted(options) else None
+    return write_model(model, path, texts, options.seed, file_options, quantization, baseline)
+
+
+def _refuse_options_of_steps(memory_budget: int | None, precision: str | None, split: bool) -> None:
+    """UsageError for options that are of a training step alone."""
+    if memory_budget is not None:
+        raise click.UsageError("--memory-budget limits a training step: it needs --train")
+    if precision is not None:
+        hint = "for inference, `--dtype` chooses the floats of the whole model"
+        raise click.UsageError(f"--precision is of a training step: it needs --train; {hint}")
+    if split:
+        raise click.UsageError("--split divides a training step: it needs --train")
+
+
+def _compile_step(
+    options: ModelOptions, output: Path | None, split: bool, file_options: FileOptions, step_options: StepOptions
+) -> int:
+    """Write the training step to one file, or with `split` to two in a folder; the exit status."""
+    from grammar.file_kinds import ONNX, SAFETENSORS
+    from runtime.outputs import check_output
+
+    if split:
+        from nablac.commands.split_step import FILES, write_split
+
+        folder = output or options.beside(".step")
+        for name, kind in FILES.items():
+            check_output(folder / name, kind, options.files_read(), creates_folder=True)
+        return write_split(options, folder, file_options, step_options)
+    from nablac.commands.training_step import write_step
+
+    step = output or options.beside(".step.onnx")
+    check_output(step, ONNX, options.files_read())
+    check_suffix(step, "ONNX")
+    check_output(step.with_suffix(".safetensors"), SAFETENSORS, options.files_read())
+    return write_step(options, step, file_options, step_options)
+
+
+def _check_outputs(options: ModelOptions, path: Path, as_decode: bool, tokenizer: Path | None) -> None:
+    """NablacError if the files of a model or a decode step cannot be written to `path`."""
+    from grammar.file_kinds import ONNX
+    from runtime.generation.generator import START, STEP
+    from runtime.outputs import check_output
+
+    read = [*options.files_read(), *([tokenizer] if tokenizer is not None else [])]
+    for written in [path / START, path / STEP] if as_decode else [path]:
+        check_output(written, ONNX, read, creates_folder=as_decode)
+        check_suffix(written, "ONNX")
 
 
 def _tokenizer(model: Model, file: Path | None) -> Tokenizer | None:
@@ -250,181 +214,3 @@ def _tokenizer(model: Model, file: Path | None) -> Tokenizer | None:
             raise click.UsageError(message)
         return read_tokenizer(file)
     return model.fitted.tokenizer if model.fitted is not None else None
-
-
-def _write_model(
-    model: Model,
-    path: Path,
-    tokenizer: Tokenizer | None,
-    seed: int,
-    file_options: FileOptions,
-    quantization: tuple[ModelOptions, Choices, str | None] | None = None,
-    judged: ModelOptions | None = None,
-) -> int:
-    """Write a model to `path`, after verifying it if that is asked for; returns the exit status.
-
-    With `quantization`, the options of the model, the choices and the data to calibrate with, it is one of integers.
-    It is compared with the model of the `judged` options in the float type of its training.
-    """
-    from compiler.onnx.exporter import export
-    from runtime.onnx_file import check, move, save
-    from runtime.text.tokenizers import KEY
-    from runtime.text.vocabulary_checks import check_tables
-
-    metadata = model.metadata
-    if tokenizer is not None:
-        check_tables(tokenizer, model.elaborated)
-        metadata[KEY] = tokenizer.to_json()
-    with scratch(path) as folder:  # moved to its own name only once it is verified
-        if file_options.verify:
-            with stage("initialized") if model.is_drawn else nullcontext():
-                model.read_weights()
-        with section(_title(model, file_options.target)), stage("exported"):
-            weights = model.draw_weights()  # without a comparison each is read once, when it is written
-            known = model.for_target(file_options.target, keep_weights=file_options.keep_weights, weights=weights)
-            floats, integers = known, None
-            if quantization is not None:
-                integers = quantized(known, *quantization)
-                known = integers.known
-            elif judged is not None:
-                floats = _trained(judged, file_options)
-
-            def exported(known: KnownWeights) -> onnx.ModelProto:
-                return export(
-                    known.graph,
-                    opset=file_options.opset,
-                    weights=known.weights,
-                    metadata=metadata,
-                    largest=0,
-                    target=file_options.target,
-                )
-
-            proto = exported(known)
-        with stage("written"):  # weights from their arrays
-            drafts = save(proto, folder / resolve_link(path).name, known.weights)
-        with stage("checked"):
-            check(proto, drafts)
-        with stage("verified") if file_options.verify else nullcontext():
-            report = _verified(model, known, drafts[0], seed, integers) if file_options.verify else None
-        compared: AccuracyJson | None = None
-        if judged is not None and (report is None or report.agrees):
-            with stage("compared with the file before"):
-                before = save(exported(floats), folder / f"before {path.name}", floats.weights)
-                compared = comparison(judged, (floats, before[0]), (known, drafts[0]))
-                for draft in before:
-                    draft.unlink()
-        written = move(drafts, path) if report is None or report.agrees else []
-    if report is not None and not report.agrees:
-        worst = report.worst
-        where = f"{worst.sizes}, {worst.feeds} inputs"
-        note(f"not written: `{worst.output}` differs by {worst.error:.2g} between onnxruntime and NumPy at {where}")
-        return 1
-    for name in report.uncompared if report is not None else ():
-        note(f"warning: `{name}` is NaN everywhere on random inputs: it was not compared")
-    facts = _facts(model, known, proto, path, written, report, file_options.target)
-    if integers is not None and quantization is not None and compared is not None:
-        scheme = quantization[1].scheme.name
-        facts["weights"] = scheme
-        beside = QuantizationJson(scheme=scheme, floats=list(integers.kept), **compared)
-        facts = QuantizedFileJson(**facts, quantization=beside)
-    elif compared is not None:
-        facts = ConvertedFileJson(**facts, accuracy=compared)
-    if file_options.as_json:
-        print_json(facts)
-    if not (file_options.as_json or file_options.quiet):
-        form = facts["weights"] if integers is not None else _form_of_weights(known)
-        _say_written(facts, form, compared, integers)
-        say_what_leaves(file_options.target, facts["leaving"])
-        if report is not None:
-            note(f"verified against the NumPy runtime: worst relative difference {report.worst.error:.1e}")
-    return 0
-
-
-def _trained(options: ModelOptions, file_options: FileOptions) -> KnownWeights:
-    """A run's model in the float type that it was trained in, as it would be written."""
-    model = set_up_model(trained_options(options))
-    return model.for_target(file_options.target, keep_weights=file_options.keep_weights, weights=model.read_weights())
-
-
-def _say_written(facts: CompileJson, form: str, compared: AccuracyJson | None, integers: Quantized | None) -> None:
-    """The written file and what was compared, for a reader."""
-    buffers = f" and {facts['buffers']:,} in buffers" if facts["buffers"] else ""
-    click.echo(
-        f"{facts['output']}: {facts['model']}, {facts['nodes']} nodes, {facts['parameters']:,} parameters{buffers}, "
-        f"{form}, opset {facts['opset']}, IR {facts['ir']}, {facts['bytes']:,} bytes, "
-        f"for {facts['target']}"
-    )
-    if compared is None:
-        return
-    if integers is not None:
-        say_integers(compared, integers)
-    else:
-        click.echo(f"  {compared['bytes_before']:,} bytes before, {compared['bytes_after']:,} after")
-    say_comparison(compared)
-
-
-def _title(model: Model, target: Target) -> str:
-    """What the passes of the export run on."""
-    is_scaled = model.fitted is not None and bool(model.fitted.scalings)
-    title = "the model in the units of its data" if is_scaled else "the model as written"
-    return title if target is ORT_CPU else f"{title}, for {target.name}"
-
-
-def _form_of_weights(known: KnownWeights) -> str:
-    """What has become of the weights, for the report."""
-    if not known.derived:
-        return "weights by name"
-    sources = len(known.sources)
-    return f"weights folded ({len(known.derived)} computed from {sources})"
-
-
-def _facts(
-    model: Model,
-    known: KnownWeights,
-    proto: onnx.ModelProto,
-    path: Path,
-    written: list[Path],
-    report: Report | None,
-    target: Target,
-) -> CompileJson:
-    """The facts on the written file that `--json` prints."""
-    from runtime.initialization import stored_operators
-
-    counts: Counter[str] = Counter()
-    for op in stored_operators(model.graph):
-        counts[op.name] += math.prod(op.type.numeric_shape)
-    return {
-        **target_facts(target, [proto]),
-        "output": str(path),
-        "model": model.name,
-        "opset": proto.opset_import[0].version,
-        "ir": proto.ir_version,
-        "nodes": len(proto.graph.node),
-        "parameters": counts["parameter"],
-        "buffers": counts["buffer"],
-        "weights": "folded" if known.derived else "named",
-        "computed_weights": len(known.derived),
-        "computed_from": len(known.sources),
-        "bytes": sum(path.stat().st_size for path in written),
-        "inputs": {key: str(value.type) for key, value in model.graph.inputs.items()},
-        "outputs": {key: str(value.type) for key, value in model.graph.outputs.items()},
-        "worst_error": report.worst.error if report is not None else None,
-        "uncompared": list(report.uncompared) if report is not None else [],
-    }
-
-
-def _verified(model: Model, known: KnownWeights, draft: Path, seed: int, integers: Quantized | None) -> Report | None:
-    """Compare the written file with the NumPy runtime; None, with a note, if onnxruntime lacks a kernel.
-
-    A model of integers is compared with its own graph: where a number is rounded otherwise, by a step of its scale.
-    """
-    from runtime.verification import compare, sample_sizes
-
-    sizes, weights = list(sample_sizes(model.graph)), model.read_weights()
-    if sum(array.nbytes for array in weights.values()) > _LARGE:
-        sizes = sizes[-1:]
-    with skip_without_kernels(draft):
-        if integers is not None:
-            return compare(known.graph, draft, known.weights, sizes=sizes, seed=seed, tolerance=ROUNDED, edges=False)
-        return compare(model.graph, draft, weights, sizes=sizes, seed=seed, text=model.elaborated, folded=known)
-    return None

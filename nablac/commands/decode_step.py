@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from nablac.commands.options import FileOptions
+from nablac.commands.compilation_options import FileOptions
 from nablac.commands.output import note, print_json, skip_without_kernels
 from nablac.commands.pass_report import section
 from nablac.commands.quantized_file import ROUNDED
@@ -19,9 +19,12 @@ from runtime.atomic_files import put_all, scratch
 if TYPE_CHECKING:
     import onnx
 
+    from compiler.decode import Decode
     from compiler.passes.known_weights import KnownWeights
     from compiler.passes.quantize import Quantized
     from compiler.quantization_schemes import Choices
+    from compiler.targets import Target
+    from compiler.types import Array
     from nablac.model import Model
     from runtime.text.tokenizers import Tokenizer
 
@@ -51,48 +54,88 @@ def write_decode(
 
     With `choices`, their weights are integers, after the steps in floats are verified.
     """
-    from compiler.decode import decode
-    from compiler.onnx.exporter import export
     from compiler.passes.known_weights import with_known_weights
-    from compiler.passes.pipeline import optimize
-    from runtime.generation.decode_checks import check_causal, worst_difference
-    from runtime.generation.decoders import KEY, Layout
     from runtime.generation.generator import START, STEP
-    from runtime.onnx_file import check, save
-    from runtime.text.lengths import length_metadata
-    from runtime.text.tokenizers import KEY as TOKENIZER
-    from runtime.text.vocabulary_checks import check_tables
     from runtime.verification import tolerance_of
 
-    graph, target = model.elaborated, file_options.target
-    step = decode(graph)
-    weights = model.read_weights()
-    check_causal(graph, step.tokens, step.output, weights)
+    weights, target = model.read_weights(), file_options.target
+    step = _optimized_step(model, weights, target)
+    metadata = _metadata(model, step, tokenizer)
+    graphs = {STEP: step.step, **({START: step.start} if step.start.outputs else {})}
+    worst = _worst_difference(model, step, weights, target) if file_options.verify else None
+    if worst is not None and worst > tolerance_of(graphs.values()):
+        note(f"not written: token by token, the scores differ by {worst:.1e} from those of the whole model")
+        return 1
+    knowns = {
+        name: with_known_weights(graph, weights, target, keep=file_options.keep_weights)
+        for name, graph in graphs.items()
+    }
+    integers = _quantized(knowns, choices) if choices is not None else {}
+    knowns |= {name: result.known for name, result in integers.items()}
+    protos = _write_files(output, knowns, metadata, file_options, compares=bool(integers) and file_options.verify)
+    if protos is None:
+        return 1
+    facts = _facts(output, step, protos, target, choices, worst)
+    if file_options.as_json:
+        print_json(facts)
+    elif not file_options.quiet:
+        _say_written(output, facts, protos, target, integers.values(), choices)
+    return 0
+
+
+def _optimized_step(model: Model, weights: Mapping[str, Array], target: Target) -> Decode:
+    """The decode step of a model, in optimised graphs; NablacError if earlier outputs depend on later tokens."""
+    from compiler.decode import decode
+    from compiler.passes.pipeline import optimize
+    from runtime.generation.decode_checks import check_causal
+    from runtime.generation.generator import START, STEP
+
+    step = decode(model.elaborated)
+    check_causal(model.elaborated, step.tokens, step.output, weights)
     with section(START):
         step = replace(step, start=optimize(step.start, target))
     with section(STEP):
-        step = replace(step, step=optimize(step.step, target))
-    layout = Layout.of(step)
-    metadata = {"nablac.model": model.name, KEY: layout.to_json(), **length_metadata(graph)}
+        return replace(step, step=optimize(step.step, target))
+
+
+def _metadata(model: Model, step: Decode, tokenizer: Tokenizer | None) -> dict[str, str]:
+    """The metadata of both files; NablacError if the vocabulary of the tokenizer does not fit the model."""
+    from runtime.generation.decoders import KEY, Layout
+    from runtime.text.lengths import length_metadata
+    from runtime.text.tokenizers import KEY as TOKENIZER
+    from runtime.text.vocabulary_checks import check_tables
+
+    graph = model.elaborated
+    metadata = {"nablac.model": model.name, KEY: Layout.of(step).to_json(), **length_metadata(graph)}
     metadata["nablac.tokens"] = str(graph.outputs[step.output].shape[-1])
     if tokenizer is not None:
         check_tables(tokenizer, graph)
         metadata[TOKENIZER] = tokenizer.to_json()
-    graphs = {STEP: step.step, **({START: step.start} if step.start.outputs else {})}
-    worst = None
-    if file_options.verify:
-        with skip_without_kernels(), section("what is compared"):
-            worst = worst_difference(graph, step, weights, "ort", target=target)
-    if worst is not None and worst > tolerance_of(graphs.values()):
-        note(f"not written: token by token, the scores differ by {worst:.1e} from those of the whole model")
-        return 1
+    return metadata
+
+
+def _worst_difference(model: Model, step: Decode, weights: Mapping[str, Array], target: Target) -> float | None:
+    """The worst difference of the step from the whole model; None, with a note, if onnxruntime lacks a kernel."""
+    from runtime.generation.decode_checks import worst_difference
+
+    with skip_without_kernels(), section("what is compared"):
+        return worst_difference(model.elaborated, step, weights, "ort", target=target)
+    return None
+
+
+def _write_files(
+    output: Path,
+    knowns: Mapping[str, KnownWeights],
+    metadata: dict[str, str],
+    file_options: FileOptions,
+    *,
+    compares: bool,
+) -> dict[str, onnx.ModelProto] | None:
+    """Write the files by their names; None if it `compares` them with the NumPy runtime, and they disagree."""
+    from compiler.onnx.exporter import export
+    from runtime.onnx_file import check, save
+
     protos: dict[str, onnx.ModelProto] = {}
-    knowns = {
-        name: with_known_weights(exported, weights, target, keep=file_options.keep_weights)
-        for name, exported in graphs.items()
-    }
-    integers = _quantized(knowns, choices) if choices is not None else {}
-    knowns |= {name: result.known for name, result in integers.items()}
     with scratch(output) as folder:  # both files are complete before either is moved to its name
         for name, known in knowns.items():
             with section(name):
@@ -102,42 +145,61 @@ def write_decode(
                     weights=known.weights,
                     metadata=metadata,
                     largest=0,
-                    target=target,
+                    target=file_options.target,
                 )
             drafts = save(proto, folder / name, known.weights)
             check(proto, drafts)
-            if integers and file_options.verify and not _agrees(known, drafts[0], name):
-                return 1
+            if compares and not _agrees(known, drafts[0], name):
+                return None
         put_all(folder, output)
-    caches = {name: f"{dtype}[{', '.join(map(str, shape))}]" for name, (dtype, shape) in layout.caches.items()}
-    sizes = {name: len(proto.graph.node) for name, proto in protos.items()}
-    reported = target_facts(target, protos.values())
-    if file_options.as_json:
-        facts: DecodeStepJson = {
-            **reported,
-            "weights": choices.scheme.name if choices is not None else "floats",
-            "output": str(output),
-            "nodes": sizes,
-            "tokens": layout.tokens,
-            "scores": layout.output,
-            "context": list(layout.context),
-            "states": list(layout.states),
-            "caches": caches,
-            "worst_error": worst,
-        }
-        print_json(facts)
-    if file_options.as_json or file_options.quiet:
-        return 0
-    for name, count in sizes.items():
+    return protos
+
+
+def _facts(
+    output: Path,
+    step: Decode,
+    protos: Mapping[str, onnx.ModelProto],
+    target: Target,
+    choices: Choices | None,
+    worst: float | None,
+) -> DecodeStepJson:
+    """The facts on the written files that `--json` prints."""
+    from runtime.generation.decoders import Layout
+
+    layout = Layout.of(step)
+    return {
+        **target_facts(target, protos.values()),
+        "weights": choices.scheme.name if choices is not None else "floats",
+        "output": str(output),
+        "nodes": {name: len(proto.graph.node) for name, proto in protos.items()},
+        "tokens": layout.tokens,
+        "scores": layout.output,
+        "context": list(layout.context),
+        "states": list(layout.states),
+        "caches": {name: f"{dtype}[{', '.join(map(str, shape))}]" for name, (dtype, shape) in layout.caches.items()},
+        "worst_error": worst,
+    }
+
+
+def _say_written(
+    output: Path,
+    facts: DecodeStepJson,
+    protos: Mapping[str, onnx.ModelProto],
+    target: Target,
+    integers: Collection[Quantized],
+    choices: Choices | None,
+) -> None:
+    """The written files and how they are used, for a reader."""
+    for name, count in facts["nodes"].items():
         click.echo(f"{output / name}: {count} nodes, opset {protos[name].opset_import[0].version}, for {target.name}")
     if choices is not None:
-        _say_integers(integers.values(), choices)
-    say_what_leaves(target, reported["leaving"])
-    state = f"{len(layout.states)} states, {len(layout.caches)} caches, {len(layout.context)} values of the start"
-    note(f"one step takes `{layout.tokens}` and {state}; feed each `NAME.next` as `NAME` to the next step")
+        _say_integers(integers, choices)
+    say_what_leaves(target, facts["leaving"])
+    state = f"{len(facts['states'])} states, {len(facts['caches'])} caches, {len(facts['context'])} values of the start"
+    note(f"one step takes `{facts['tokens']}` and {state}; feed each `NAME.next` as `NAME` to the next step")
+    worst = facts["worst_error"]
     if worst is not None:
         note(f"verified token by token against the whole model: worst relative difference {worst:.1e}")
-    return 0
 
 
 def _quantized(knowns: Mapping[str, KnownWeights], choices: Choices) -> dict[str, Quantized]:

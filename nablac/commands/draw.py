@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import click
 
 from grammar import codes
+from nablac.commands.model_options import ModelOptions, model_options, weight_options
 from nablac.commands.model_setup import choose_model, set_up_model
-from nablac.commands.options import ModelOptions, model_options, output_options, weight_options
+from nablac.commands.options import output_options
 from nablac.commands.output import FileJson, TextJson, note, print_json
 from nablac.output_suffixes import check_suffix
 

@@ -10,24 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 import click
 
 from nablac.commands.evaluation_report import PAGE, check_report, footer, write_report
-from nablac.commands.options import (
-    ModelOptions,
-    beam_options,
-    model_options,
-    output_options,
-    run_options,
-    was_given,
-    weight_options,
-    whole_number,
-)
+from nablac.commands.model_options import ModelOptions, model_options, weight_options
+from nablac.commands.option_types import whole_number
+from nablac.commands.options import beam_options, output_options, run_options, was_given
 from nablac.commands.output import encodable, note, note_untrained, print_json, stage
 from nablac.commands.runs import DATA, MODEL, read_run
-from nablac.commands.training_setup import note_batchwise_loss, note_data, set_up_training
+from nablac.commands.training_notes import note_batchwise_loss, note_data
+from nablac.commands.training_setup import set_up_training
 
 if TYPE_CHECKING:
     from runtime.data.examples import Examples
     from runtime.evaluation.evaluation import Evaluation, ResultJson
     from runtime.evaluation.report_page import Generated
+    from runtime.training.run_options import Options
     from runtime.training.training_run import Training
 
 
@@ -123,7 +118,9 @@ def command(
     if model.file.suffix == ".onnx":
         if generate or part not in (None, "all"):
             raise click.UsageError("of a compiled model, eval takes all of --data, and generates no texts")
-        return _compiled(model, _Asked(data, batch, skip_broken, report, season, folds, tokenizer), as_json, quiet)
+        return _compiled(
+            model, _CompiledRequest(data, batch, skip_broken, report, season, folds, tokenizer), as_json, quiet
+        )
     file, undivided = model.file, was_given("data") and part in (None, "all")
     options = Options(
         batch=batch,
@@ -137,14 +134,7 @@ def command(
     run = read_run(model.file) if model.is_run else None
     if run is not None:
         model, options = run.model(model), run.recorded_options(options, DATA)
-    training = set_up_training(model, options, evaluated=True, tokenizer=tokenizer)
-    training.keeps_raw = True
-    with stage("data read"):
-        training.data  # noqa: B018 - reads it
-    if model.weights is None:
-        note_untrained(quiet)
-    if not quiet:
-        note_data(training)
+    training = _set_up(model, options, tokenizer, quiet)
     if run is not None and not any(was_given(name) for name in (*MODEL, *DATA)):
         hint = "its split would differ: `--data FILE` evaluates on other data"
         run.record.check_examples(digest(training.data), run.folder, hint)
@@ -158,7 +148,7 @@ def command(
         figures |= scores
     scaled = has_scaled_figures(training.inference, training.data)
     with stage("figures computed"):
-        evaluation = judged(training, chosen, season, folds)
+        evaluation = evaluate_part(training, chosen, season, folds)
     for line in evaluation.notes:
         note(f"note: {line}", quiet)
     count = len(training.data.parts[chosen])
@@ -167,9 +157,26 @@ def command(
     if report is not None:
         notes = [*(["the loss and the metrics are in scaled units"] if scaled else []), *evaluation.notes]
         html = report_page(training.name, evaluation, training.data, figures, notes, generated, footer(file))
-        write_report(report, html, facts)
-        note(f"report:    {report / PAGE}", quiet)
+        _write_report(report, html, facts, quiet)
     return 0
+
+
+def _set_up(model: ModelOptions, options: Options, tokenizer: Path | None, quiet: bool) -> Training:
+    """The training that is evaluated, with its data read."""
+    training = set_up_training(model, options, evaluated=True, tokenizer=tokenizer)
+    training.keeps_raw = True
+    with stage("data read"):
+        training.data  # noqa: B018 - reads it
+    if model.weights is None:
+        note_untrained(quiet)
+    if not quiet:
+        note_data(training)
+    return training
+
+
+def _write_report(folder: Path, html: str, facts: dict[str, Any], quiet: bool) -> None:
+    write_report(folder, html, facts)
+    note(f"report:    {folder / PAGE}", quiet)
 
 
 class EvalJson(TypedDict):
@@ -198,7 +205,7 @@ def _print(name: str, evaluation: Evaluation, facts: dict[str, Any], figures: di
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _CompiledRequest:
     """What a user may say of the evaluation of a compiled model."""
 
     data: str | None
@@ -210,46 +217,45 @@ class _Asked:
     tokenizer: Path | None
 
 
-def _compiled(model: ModelOptions, asked_for: _Asked, as_json: bool, quiet: bool) -> int:
-    """Judge a compiled model by the recipe of its data that it has; it has no loss."""
+def _compiled(model: ModelOptions, request: _CompiledRequest, as_json: bool, quiet: bool) -> int:
+    """Evaluate a compiled model by the recipe of its data that it has; it has no loss."""
     from nablac.commands.predictor_setup import set_up_compiled_predictor
-    from runtime.evaluation.evaluation import Judging, evaluate
+    from runtime.evaluation.evaluation import EvaluationSettings, evaluate
     from runtime.evaluation.recipe_data import PART, examples_by_recipe, padding_by_types
     from runtime.evaluation.report_page import report_page
 
-    if asked_for.data is None:
+    if request.data is None:
         raise click.UsageError("a compiled model has no data of its own: `--data FILE` names some")
-    predictor, types = set_up_compiled_predictor(model, asked_for.tokenizer)
-    data = examples_by_recipe(predictor, types, asked_for.data, asked_for.skip_broken)
-    batch = 1 if data.padded else asked_for.batch or predictor.batch()  # padding may be read as text
+    predictor, types = set_up_compiled_predictor(model, request.tokenizer)
+    data = examples_by_recipe(predictor, types, request.data, request.skip_broken)
+    batch = 1 if data.padded else request.batch or predictor.batch()  # padding may be read as text
     evaluation = evaluate(
         predictor,
         data,
         PART,
-        Judging(batch, padding_by_types(predictor, data), season=asked_for.season, folds=asked_for.folds),
+        EvaluationSettings(batch, padding_by_types(predictor, data), season=request.season, folds=request.folds),
     )
     for line in evaluation.notes:
         note(f"note: {line}", quiet)
     facts = {"part": PART, "examples": len(data), "scaled": False, "figures": evaluation.to_json()}
     _print(predictor.name, evaluation, facts, {}, as_json)
-    if asked_for.report is not None:
+    if request.report is not None:
         html = report_page(predictor.name, evaluation, data, {}, evaluation.notes, (), footer(model.file))
-        write_report(asked_for.report, html, facts)
-        note(f"report:    {asked_for.report / PAGE}", quiet)
+        _write_report(request.report, html, facts, quiet)
     return 0
 
 
-def judged(training: Training, part: str, season: int | None, folds: int | None) -> Evaluation:
+def evaluate_part(training: Training, part: str, season: int | None, folds: int | None) -> Evaluation:
     """The figures of a part in the units of the data."""
     from compiler.reconstructions import reconstructions
     from compiler.target_uses import target_uses
-    from runtime.evaluation.evaluation import Judging, evaluate
+    from runtime.evaluation.evaluation import EvaluationSettings, evaluate
     from runtime.evaluation.part_outputs import predictor_of_training
 
     measured = target_uses(training.spec.loss, training.spec.targets).measured
     rebuilt = reconstructions(training.inference)
-    judging = Judging(training.batch, training.padding, measured, rebuilt, season, folds)
-    return evaluate(predictor_of_training(training), training.data, part, judging)
+    settings = EvaluationSettings(training.batch, training.padding, measured, rebuilt, season, folds)
+    return evaluate(predictor_of_training(training), training.data, part, settings)
 
 
 def _choose_part(data: Examples, part: str | None) -> str:

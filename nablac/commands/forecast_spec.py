@@ -67,8 +67,8 @@ def forecast_spec(
     data = f"\n{' ' * 12}-> ".join(stages)
     file, model = shell_word(in_comment([table.path.name])), in_comment([spec_path(table.path).name])
     rows = f"{rhythm.horizon} rows" if rhythm.horizon > 1 else "row"
-    each = " of each series" if series.keys else ""
-    return f"""# Forecasts {in_comment([target.name])} in {in_comment([table.path.name])}: the next {rows}{each}.
+    of_each = " of each series" if series.keys else ""
+    return f"""# Forecasts {in_comment([target.name])} in {in_comment([table.path.name])}: the next {rows}{of_each}.
 #
 #   nablac train {shell_word(model)}
 #   nablac eval runs/{name.lower()}/1
@@ -90,7 +90,7 @@ train {name} {{
     epochs 50
     patience 8  # epochs without improvement, after which it stops
     batch 32
-    validation 0.2  # the last rows{each}
+    validation 0.2  # the last rows{of_each}
     data {data}
 }}
 """

@@ -13,16 +13,10 @@ from typing import TYPE_CHECKING, Annotated, NotRequired, TypedDict
 import click
 
 from grammar import codes
-from nablac.commands.options import (
-    Finite,
-    ModelOptions,
-    beam_options,
-    model_options,
-    output_options,
-    refuse_options_of_compilation,
-    run_options,
-    weight_options,
-)
+from nablac.commands.compilation_options import refuse_options_of_compilation
+from nablac.commands.model_options import ModelOptions, model_options, weight_options
+from nablac.commands.option_types import Finite
+from nablac.commands.options import beam_options, output_options, run_options
 from nablac.commands.output import encodable, note, print_json, printable, show_error
 from nablac.commands.text_model import text_model
 

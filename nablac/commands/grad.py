@@ -8,8 +8,9 @@ from typing import Annotated
 import click
 
 from compiler.targets import EXPORT_TARGETS, ORT_CPU
+from nablac.commands.model_options import ModelOptions, model_options, weight_options
 from nablac.commands.model_setup import set_up_model
-from nablac.commands.options import ModelOptions, model_options, output_options, weight_options
+from nablac.commands.options import output_options
 from nablac.commands.output import FileJson, TextJson, note, print_json
 from nablac.commands.target_options import target_options
 from nablac.commands.target_report import TargetJson, say_what_leaves, target_facts
@@ -81,9 +82,9 @@ def command(
     if as_text or latex:
         if as_text and latex:
             raise click.UsageError("choose one of --text and --latex")
-        target_given = target_name != ORT_CPU.name
-        if hvp or target_given or opset is not None:
-            option = "--hvp" if hvp else "--target" if target_given else "--opset"
+        has_target = target_name != ORT_CPU.name
+        if hvp or has_target or opset is not None:
+            option = "--hvp" if hvp else "--target" if has_target else "--opset"
             raise click.UsageError(f"{option} is for ONNX files: leave out {'--text' if as_text else '--latex'}")
         return _print_equations(options, wrt, training, latex, output, as_json, quiet)
     import onnx

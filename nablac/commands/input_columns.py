@@ -14,14 +14,14 @@ from nablac.commands.table_columns import Column, quoted
 
 _LENGTH, _WORDS = 100, 5_000  # tokens of a text, and of a vocabulary
 # Names that the spec declares, or takes from the library
-_TAKEN = {"features", "hidden", "rate", "label", "value", "logits", "probability", "y", "seed", "step"}
-_TAKEN |= {"mse", "mae", "cross_entropy", "accuracy", "adam", "batch"}
+_RESERVED = {"features", "hidden", "rate", "label", "value", "logits", "probability", "y", "seed", "step"}
+_RESERVED |= {"mse", "mae", "cross_entropy", "accuracy", "adam", "batch"}
 
 
 def is_input(column: Column) -> bool:
     """Whether an input may have the name of the column, which it then takes."""
     name = column.name
-    if re.fullmatch(r"[a-z]\w*", name, re.ASCII) is None or name in _TAKEN or name in builtin_names():
+    if re.fullmatch(r"[a-z]\w*", name, re.ASCII) is None or name in _RESERVED or name in builtin_names():
         return False
     try:
         tree = parse(Source("", f"model M {{ input {name}: i64[batch]; output {name} }}"))

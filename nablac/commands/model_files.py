@@ -11,7 +11,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from grammar.limits import MOST_BYTES
 from grammar.reading import source_of
 from grammar.source import Source
-from nablac.commands.options import is_run_folder
+from nablac.commands.model_options import is_run_folder
 from runtime.boundary import read_at_most, reason_of
 
 STDIN = Path("-")

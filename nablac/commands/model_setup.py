@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nablac.commands.options import ModelOptions, check_rename
+from nablac.commands.model_options import ModelOptions, check_rename
 from nablac.commands.output import detail, is_quiet, note, stage
 from nablac.commands.runs import read_run
 

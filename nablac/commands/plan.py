@@ -8,15 +8,9 @@ from typing import Any
 
 import click
 
-from nablac.commands.options import (
-    ModelOptions,
-    model_options,
-    output_options,
-    run_options,
-    size_option,
-    weight_options,
-    whole_number,
-)
+from nablac.commands.model_options import ModelOptions, model_options, weight_options
+from nablac.commands.option_types import whole_number
+from nablac.commands.options import output_options, run_options, size_option
 from nablac.commands.output import note, print_json
 from nablac.commands.training_setup import seed_of_step, set_up_step
 from runtime.workers.cost_model import MOST_WORKERS, bandwidth_of, seconds_of

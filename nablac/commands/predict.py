@@ -12,13 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 import click
 
 from grammar.file_kinds import ENCODINGS
-from nablac.commands.options import (
-    ModelOptions,
-    model_options,
-    output_options,
-    run_options,
-    weight_options,
-)
+from nablac.commands.model_options import ModelOptions, model_options, weight_options
+from nablac.commands.options import output_options, run_options
 from nablac.commands.output import encodable, note, print_json, printable, stage
 from nablac.commands.predictor_setup import set_up_predictor
 from runtime.atomic_files import is_stream

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nablac.commands.compilation_options import refuse_options_of_compilation
+from nablac.commands.model_options import ModelOptions
 from nablac.commands.model_setup import set_up_model
-from nablac.commands.options import ModelOptions, refuse_options_of_compilation
 
 if TYPE_CHECKING:
     from compiler.types import TensorType

@@ -6,15 +6,9 @@ from pathlib import Path
 
 import click
 
+from nablac.commands.model_options import ModelOptions, model_options, weight_options
 from nablac.commands.model_setup import set_up_model
-from nablac.commands.options import (
-    ModelOptions,
-    model_options,
-    output_options,
-    run_options,
-    size_option,
-    weight_options,
-)
+from nablac.commands.options import output_options, run_options, size_option
 from nablac.commands.output import note, print_json
 from nablac.commands.training_setup import seed_of_step, set_up_step
 from nablac.output_suffixes import check_suffix

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import click
 
 from compiler.quantization_schemes import SCHEMES, Choices
-from nablac.commands.accuracy import AccuracyJson, Judge
-from nablac.commands.options import FileOptions, ModelOptions, with_options
+from nablac.commands.accuracy import AccuracyJson, RunEvaluator
+from nablac.commands.compilation_options import FileOptions
+from nablac.commands.model_options import ModelOptions
+from nablac.commands.options import with_options
 from nablac.commands.output import note, stage
 
 if TYPE_CHECKING:
@@ -104,17 +106,17 @@ def _calibrated(known: KnownWeights, options: ModelOptions, choices: Choices, da
     from runtime.evaluation.part_outputs import outputs_of
     from runtime.value_ranges import Calibration
 
-    judge = Judge.of(options, data)
-    if judge is None:
+    evaluator = RunEvaluator.of(options, data)
+    if evaluator is None:
         message = "there is no data to measure ranges on"
         hint = "name the folder of a run, or some data: `--calibrate DATA`"
         raise NablacError(Diagnostic(codes.E918, message, place="calibrate", hint=hint))
-    examples = judge.training.data
+    examples = evaluator.training.data
     rows = np.asarray(examples.parts["training"])[:_ENOUGH] if data is None else np.arange(len(examples))
     examples.parts["calibration"] = rows
     calibration = Calibration(known, values_to_measure(known.graph))
-    observed = replace(judge.predictor, run=calibration.run)
-    for _ in outputs_of(observed, examples, "calibration", judge.judging.batch, judge.judging.padding, set()):
+    observed = replace(evaluator.predictor, run=calibration.run)
+    for _ in outputs_of(observed, examples, "calibration", evaluator.settings.batch, evaluator.settings.padding, set()):
         pass
     note(f"calibrated on {calibration.examples:,} examples")
     return quantize_static(known, choices, calibration.ranges)

@@ -69,7 +69,7 @@ def watch_training(training: RayTraining) -> int:
                 raise _lost_worker(reason, folder)
             if restarts > _RESTARTS:
                 raise _lost_worker(f"{reason}, as after {_RESTARTS} restarts since the last checkpoint", folder)
-            size = min(training.workers, *(free // each for _, each, free, _ in _needs(cluster, training)))
+            size = min(training.workers, *(free // per_worker for _, per_worker, free, _ in _needs(cluster, training)))
             if not size:
                 raise _lost_worker(f"{reason}, and the cluster has no processor or GPU for another", folder)
             again = "continues from its last checkpoint" if folder is not None else "starts again"
@@ -88,11 +88,11 @@ def _lost_worker(reason: str, folder: Path | None) -> NablacError:
 def require_processors(cluster: Cluster, training: RayTraining) -> None:
     """NablacError where the cluster cannot run all workers at once."""
     whose = "this machine" if cluster.is_own else "the cluster"
-    each = f" with {training.threads} threads each" if training.threads > 1 else ""
+    with_threads = f" with {training.threads} threads each" if training.threads > 1 else ""
     for what, own, free, lent in _needs(cluster, training):
         if free < (needed := training.workers * own):
             used = f", {lent - free} of them in use" if free < lent else ""
-            message = f"{training.workers} workers{each} need {needed} {what}, and {whose} has {lent}{used}"
+            message = f"{training.workers} workers{with_threads} need {needed} {what}, and {whose} has {lent}{used}"
             option = "--num-cpus" if what == "processors" else "--num-gpus"
             hint = f"start fewer, or `ray start {option}` says how many a machine lends"
             raise NablacError(Diagnostic(codes.E893, message, place="--workers", hint=hint))

@@ -14,15 +14,10 @@ import click
 
 from grammar import codes
 from grammar.file_kinds import ENCODINGS
+from nablac.commands.compilation_options import refuse_options_of_compilation
+from nablac.commands.model_options import ModelOptions, model_options, weight_options
 from nablac.commands.model_setup import set_up_model
-from nablac.commands.options import (
-    ModelOptions,
-    model_options,
-    output_options,
-    refuse_options_of_compilation,
-    run_options,
-    weight_options,
-)
+from nablac.commands.options import output_options, run_options
 from nablac.commands.output import note, note_untrained, print_json, printable, stage
 from nablac.commands.results import STDOUT, check_ending, format_output, storable, write
 

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nablac.commands.options import ModelOptions, was_given
+from nablac.commands.model_options import ModelOptions
+from nablac.commands.options import was_given
 
 if TYPE_CHECKING:
     from runtime.training.run_options import Options
@@ -41,7 +42,7 @@ class Run:
         """The model that the run was started with; its file, and hyperparameters that the user sets, from `options`."""
         from compiler.elaborate.presets import parse_settings
 
-        recorded = _not_given(self.choices, MODEL)
+        recorded = _recorded_values(self.choices, MODEL)
         settings = parse_settings(self.record.choices.set)
         if was_given("set"):
             settings |= parse_settings(options.set)
@@ -52,10 +53,10 @@ class Run:
         """The options with those that the run was started with: those in `names`, or all that are not of the model."""
         choices = self.choices
         names = names if names is not None else [name for name in choices if name not in MODEL]
-        return replace(options, **_not_given(choices, names))
+        return replace(options, **_recorded_values(choices, names))
 
 
-def _not_given(choices: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+def _recorded_values(choices: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: choices[name] for name in names if not was_given(name)}
 
 

@@ -11,7 +11,8 @@ import click
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import ONNX, SAFETENSORS
-from nablac.commands.options import FileOptions, ModelOptions, StepOptions
+from nablac.commands.compilation_options import FileOptions, StepOptions
+from nablac.commands.model_options import ModelOptions
 from nablac.commands.output import note, print_json, skip_without_kernels
 from nablac.commands.pass_report import section
 from nablac.commands.target_report import TargetJson, say_what_leaves, target_facts
@@ -71,31 +72,40 @@ def write_split(options: ModelOptions, output: Path, file_options: FileOptions, 
             save(model, folder / name)
         save_weights(folder / STATE, {name: state[name] for name in sorted(state.keys() & read)})
         put_all(folder, output)
-    nodes = {name: len(model.graph.node) for name, model in models.items()}
-    reported = target_facts(target, models.values())
+    facts = _facts(output, models, len(state.keys() & read), target, worst)
     if file_options.as_json:
-        inputs = {name: [value.name for value in model.graph.input] for name, model in models.items()}
-        facts: SplitStepJson = {
-            **reported,
-            "output": str(output),
-            "state": str(output / STATE),
-            "states": len(state.keys() & read),
-            "nodes": nodes,
-            "inputs": inputs,
-            "worst_error": worst,
-        }
         print_json(facts)
-    if file_options.as_json or file_options.quiet:
-        return 0
-    for name, what in ((GRADIENT, f"the gradients of {training.name}"), (UPDATE, "the update of its state")):
-        opset = models[name].opset_import[0].version
-        click.echo(f"{output / name}: {what}, {nodes[name]} nodes, opset {opset}, for {target.name}")
-    say_what_leaves(target, reported["leaving"])
-    click.echo(f"{output / STATE}: {len(state.keys() & read)} tensors of initial state")
-    note("feed the batch and the state to the first, its `grad.NAME` to the second; `NAME.next` is the next state")
-    if worst is not None:
-        note(verified_steps(worst))
+    elif not file_options.quiet:
+        opsets = {name: model.opset_import[0].version for name, model in models.items()}
+        _say_written(output, training.name, facts, opsets, target)
     return 0
+
+
+def _facts(
+    output: Path, models: Mapping[str, onnx.ModelProto], states: int, target: Target, worst: float | None
+) -> SplitStepJson:
+    """The facts on the written files that `--json` prints."""
+    return {
+        **target_facts(target, models.values()),
+        "output": str(output),
+        "state": str(output / STATE),
+        "states": states,
+        "nodes": {name: len(model.graph.node) for name, model in models.items()},
+        "inputs": {name: [value.name for value in model.graph.input] for name, model in models.items()},
+        "worst_error": worst,
+    }
+
+
+def _say_written(output: Path, model: str, facts: SplitStepJson, opsets: Mapping[str, int], target: Target) -> None:
+    """The written files and how they are used, for a reader."""
+    for name, what in ((GRADIENT, f"the gradients of {model}"), (UPDATE, "the update of its state")):
+        nodes, opset = facts["nodes"][name], opsets[name]
+        click.echo(f"{output / name}: {what}, {nodes} nodes, opset {opset}, for {target.name}")
+    say_what_leaves(target, facts["leaving"])
+    click.echo(f"{facts['state']}: {facts['states']} tensors of initial state")
+    note("feed the batch and the state to the first, its `grad.NAME` to the second; `NAME.next` is the next state")
+    if facts["worst_error"] is not None:
+        note(verified_steps(facts["worst_error"]))
 
 
 def _graphs(training: Training, target: Target) -> dict[str, Graph]:

@@ -6,8 +6,9 @@ import sys
 
 import click
 
+from nablac.commands.model_options import ModelOptions, model_options
 from nablac.commands.model_setup import set_up_model
-from nablac.commands.options import ModelOptions, model_options, output_options, size_option
+from nablac.commands.options import output_options, size_option
 from nablac.commands.output import encodable, print_json, wants_color
 
 

@@ -67,13 +67,13 @@ def series_of(cells: Mapping[str, Sequence[str]], possible_keys: Sequence[str]) 
     Keys are the first of `possible_keys`, or the first two, that make the dates go forward; none if they do already.
     """
     for name, column in cells.items():
-        ways = _ways(column)
-        if not ways:
+        formats = _readings_of(column)
+        if not formats:
             continue
         others = [key for key in possible_keys if key != name]
         pairs = combinations(others[:_MOST_KEYS], 2)
         for keys in ((), *((key,) for key in others), *pairs):
-            series = _of(name, ways, keys, cells)
+            series = _of(name, formats, keys, cells)
             if series is not None:
                 return series
     return None
@@ -81,10 +81,10 @@ def series_of(cells: Mapping[str, Sequence[str]], possible_keys: Sequence[str]) 
 
 def date_columns(cells: Mapping[str, Sequence[str]]) -> list[str]:
     """The columns of dates, in any order."""
-    return [name for name, column in cells.items() if _ways(column)]
+    return [name for name, column in cells.items() if _readings_of(column)]
 
 
-def _ways(column: Sequence[str]) -> list[tuple[str, dict[str, datetime]]]:
+def _readings_of(column: Sequence[str]) -> list[tuple[str, dict[str, datetime]]]:
     """The formats that fit all cells of a column, with the moment of each cell; none where they are no dates."""
     texts = list(dict.fromkeys(cell.strip() for cell in column))
     if len(texts) < _LEAST_ROWS or not are_dates(texts[:3]):
@@ -96,7 +96,10 @@ def _ways(column: Sequence[str]) -> list[tuple[str, dict[str, datetime]]]:
 
 
 def _of(
-    name: str, ways: list[tuple[str, dict[str, datetime]]], keys: tuple[str, ...], cells: Mapping[str, Sequence[str]]
+    name: str,
+    formats: list[tuple[str, dict[str, datetime]]],
+    keys: tuple[str, ...],
+    cells: Mapping[str, Sequence[str]],
 ) -> SeriesOfTable | None:
     """The series that the keys make, if their dates go forward; of two ways to read them the more regular one."""
     groups: dict[tuple[str, ...], list[str]] = {}
@@ -106,7 +109,7 @@ def _of(
     if not long or len(groups) > _MOST_SERIES or 2 * len(long) < len(groups):
         return None
     readable: list[tuple[float, str, timedelta]] = []
-    for format, moments in ways:
+    for format, moments in formats:
         steps = Counter(
             moments[after] - moments[before] for texts in groups.values() for before, after in pairwise(texts)
         )
@@ -117,11 +120,11 @@ def _of(
     if not readable:
         return None
     share = max(regular for regular, _, _ in readable)
-    _, format, step = next(way for way in readable if way[0] == share)
-    differ = any(moments != ways[0][1] for _, moments in ways[1:])
+    _, format, step = next(reading for reading in readable if reading[0] == share)
+    differ = any(moments != formats[0][1] for _, moments in formats[1:])
     goes_on = continued(long[0])
     text = goes_on.what if goes_on is not None else str(step)
-    read = dict(ways)[format]
+    read = dict(formats)[format]
     missing = _missing([[read[cell] for cell in texts] for texts in groups.values()], step)
     return SeriesOfTable(name, format if differ else "", keys, len(groups), min(map(len, long)), step, text, missing)
 

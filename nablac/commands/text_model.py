@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grammar import codes
+from nablac.commands.model_options import ModelOptions
 from nablac.commands.model_setup import set_up_model
-from nablac.commands.options import ModelOptions
 from nablac.commands.output import is_quiet, note_untrained
 
 if TYPE_CHECKING:

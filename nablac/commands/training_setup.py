@@ -1,4 +1,4 @@
-"""The training that a command's options describe, and the notes on its data and its loss."""
+"""The training that a command's options describe."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nablac.commands.model_options import ModelOptions, check_rename
 from nablac.commands.model_setup import choose_model
-from nablac.commands.options import ModelOptions, check_rename, was_given
+from nablac.commands.options import was_given
 from nablac.commands.output import is_quiet, note, stage
 from nablac.commands.runs import read_run
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from runtime.training.training_run import Training
     from runtime.workers.collective import Collective
 
-_SHOWN = 5  # of the rows and files that were skipped; the run's skipped.txt lists them all
+
+_LISTED = 5  # of the parameters in a note
 
 
 def set_up_training(
@@ -102,25 +104,4 @@ def _load_start(
 
 
 def _listed(paths: list[str]) -> str:
-    return ", ".join(f"`{path}`" for path in paths[:_SHOWN]) + (", ..." if paths[_SHOWN:] else "")
-
-
-def note_data(training: Training) -> None:
-    """Say what was skipped or changed when the data was read."""
-    training.data  # noqa: B018 - reads it
-    context = training.context
-    if skipped := context.skipped:
-        which = ", the first of them:" if len(skipped) > _SHOWN else ":"
-        note(f"{len(skipped)} broken rows or files skipped{which}")
-        for message in skipped[:_SHOWN]:
-            note(f"  {message}")
-    for message, locations in context.notes.items():
-        more = f" and {len(locations) - 1:,} more" if len(locations) > 1 else ""
-        note(f"note: {message}: {locations[0]}{more}")
-
-
-def note_batchwise_loss(training: Training) -> None:
-    """Say so where the loss is a mean over batches and not over examples."""
-    if training.is_by_batches:
-        what = "the loss compares the examples of a batch with one another"
-        note(f"note: {what}: its value is the mean over batches of {training.batch}", is_quiet())
+    return ", ".join(f"`{path}`" for path in paths[:_LISTED]) + (", ..." if paths[_LISTED:] else "")

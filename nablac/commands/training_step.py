@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 
 from compiler.targets import Target
-from nablac.commands.options import FileOptions, ModelOptions, StepOptions
+from nablac.commands.compilation_options import FileOptions, StepOptions
+from nablac.commands.model_options import ModelOptions
 from nablac.commands.output import note, print_json, skip_without_kernels
 from nablac.commands.pass_report import section
 from nablac.commands.runs import read_run

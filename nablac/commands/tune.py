@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from grammar.visible import shell_word
+from nablac.commands.model_options import text_options
 from nablac.commands.named_models import ModelFile
-from nablac.commands.options import Finite, output_options, run_options, text_options, training_options, was_given
+from nablac.commands.option_types import Finite
+from nablac.commands.options import output_options, run_options, training_options, was_given
 from nablac.commands.output import note
 from nablac.commands.signals import collected_signals
 from nablac.commands.study_report import report_study
@@ -231,7 +233,7 @@ def _begin(
         backend=parameters["backend"],
         device=parameters["device"],
         skip_broken=parameters["skip_broken"],
-        threads=_given_threads(),
+        threads=_threads_of_trial(),
     )
     setup = TrialSetup(file, options, folder, say=note)
     require_variables(setup.source)
@@ -252,7 +254,7 @@ def _storage(storage: str | None) -> tuple[str | None, str | None]:
     return address, without_password(address)
 
 
-def _given_threads() -> int | None:
+def _threads_of_trial() -> int | None:
     """The threads of each trial, by --threads."""
     from runtime.thread_limits import asked_threads
 
@@ -282,7 +284,7 @@ def _resume(folder: Path, file: Path | None, output: Path | None, parameters: di
     record = read_study(folder)
     if name is not None and name != record.storage:
         was = f"with --storage {record.storage}" if record.storage is not None else "without --storage"
-        message, hint = f"{folder} was begun {was}, not with {name}", "only the password of its URL may differ"
+        message, hint = f"{folder} was started {was}, not with {name}", "only the password of its URL may differ"
         raise cannot_resume(folder, message, hint)
     study = resume_study(folder, note, address)
     if file is not None and file.resolve() != study.setup.file.resolve():
@@ -299,7 +301,7 @@ def _requested(record: StudyRecord, parameters: dict[str, Any]) -> StudyRecord:
     requested: dict[str, Any] = {name: value for name, value in parameters.items() if was_given(name)}
     if "weights" in requested:
         requested["weights"] = str(requested["weights"].resolve())
-    if (threads := _given_threads()) is not None:
+    if (threads := _threads_of_trial()) is not None:
         requested["threads"] = threads
     if "data" in requested:
         requested["data"] = path_of(requested["data"])

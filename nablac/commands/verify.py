@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import click
 
+from nablac.commands.model_options import ModelOptions, model_options, weight_options
 from nablac.commands.model_setup import set_up_model
-from nablac.commands.options import Finite, ModelOptions, model_options, output_options, weight_options
+from nablac.commands.option_types import Finite
+from nablac.commands.options import output_options
 from nablac.commands.output import note, print_json, skip_without_kernels
 
 if TYPE_CHECKING:

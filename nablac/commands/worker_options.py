@@ -6,14 +6,13 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from functools import wraps
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
-from nablac.commands.options import Finite, was_given, with_options
+from nablac.commands.option_types import Finite
+from nablac.commands.options import collect_options, was_given, with_options
 from nablac.commands.output import is_quiet, is_verbose, wants_json
 from nablac.commands.worker_processes import is_worker
 
@@ -48,14 +47,14 @@ class WorkerOptions:
         for option, is_set in (("--address", self.address is not None), ("--elastic", self.elastic)):
             if is_set:
                 raise click.UsageError(f"`{option}` is for `--engine ray`")
-        wanted = self.workers or (2 if self.engine == "mpi" else launched)
-        if launched == 1 and (self.engine == "mpi" or wanted > 1):
+        count = self.workers or (2 if self.engine == "mpi" else launched)
+        if launched == 1 and (self.engine == "mpi" or count > 1):
             raise click.UsageError(
-                f"something has to start {wanted} workers: `mpirun -n {wanted} nablac train FILE`, on this machine or "
-                f"those of a hostfile, or `--engine ray --workers {wanted}`, on this machine or a Ray cluster"
+                f"something has to start {count} workers: `mpirun -n {count} nablac train FILE`, on this machine or "
+                f"those of a hostfile, or `--engine ray --workers {count}`, on this machine or a Ray cluster"
             )
-        if wanted != launched:
-            raise click.UsageError(f"`--workers {wanted}`, but `mpirun` has started {launched}")
+        if count != launched:
+            raise click.UsageError(f"`--workers {count}`, but `mpirun` has started {launched}")
 
 
 def train_on_ray(
@@ -92,14 +91,8 @@ def train_on_ray(
 
 
 def worker_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Add the options; the command gets them as one WorkerOptions, `shared`."""
-
-    @wraps(command)
-    def collected(*arguments: Any, **parameters: Any) -> int:
-        names = [field.name for field in fields(WorkerOptions)]
-        return command(*arguments, shared=WorkerOptions(**{name: parameters.pop(name) for name in names}), **parameters)
-
-    return with_options(collected, _OPTIONS)
+    """Add the options; the command gets them as one WorkerOptions, after its ModelOptions."""
+    return with_options(collect_options(command, WorkerOptions), _OPTIONS)
 
 
 _OPTIONS = (

@@ -1,4 +1,4 @@
-"""The workers of a training that are processes: one of them speaks and writes, and all end together."""
+"""The workers of a training that are processes: one of them prints and writes, and all end together."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _say_lost(seconds: float) -> None:
     show_error(NablacError(Diagnostic(codes.E891, message, hint=hint)))
 
 
-def wait_to_speak() -> None:
+def wait_to_report() -> None:
     """Before an error is shown that every worker may have: the launcher ends the others once the first one ends."""
     from runtime.workers.environment import launched_rank
 

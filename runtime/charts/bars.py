@@ -121,8 +121,8 @@ def bin_edges(numbers: Sequence[float], bins: int | None = None) -> list[float]:
     if bins is None:
         count = len(numbers)
         spread = numbers[count * 3 // 4] - numbers[count // 4]
-        asked = (high - low) / (2 * spread) * count ** (1 / 3) if spread > 0 else math.sqrt(count)
-        bins = round(min(max(asked, math.sqrt(count) / 2, 5.0), _MOST_BINS))
+        estimate = (high - low) / (2 * spread) * count ** (1 / 3) if spread > 0 else math.sqrt(count)
+        bins = round(min(max(estimate, math.sqrt(count) / 2, 5.0), _MOST_BINS))
     marks = ticks(low, high, bins)
     step = marks[1] - marks[0] if len(marks) > 1 else high - low
     first = math.floor(low / step + 1e-9)

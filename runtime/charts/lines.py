@@ -67,14 +67,14 @@ def line_chart(
     axis has dates. With `ticks_at_x`, values of x that are whole or repeat have a tick each, if they are few.
 
     The y axis is logarithmic with `log_y`, or if it is None and values are positive and span more than two decades. It
-    has about `about` ticks. `air` is left at both ends of the x axis, as a share of it.
+    has about `about` ticks. `air` is left at both ends of the x axis, as a fraction of it.
     """
     levels = {name: value for name, value in (levels or {}).items() if is_drawable(value)}
     colors = _colors(series)
     entries = _legend(series, colors, levels, highlight) if legend else []
     panel = Panel.begin(title, width, height, entries, note)
     points = [_drawable_points(curve, log_x) for curve in series]
-    x_values = [x for curve in series for x in curve.x[: len(curve.y)] if _has_place(x, 0.0, log_x)]
+    x_values = [x for curve in series for x in curve.x[: len(curve.y)] if _is_drawable_at(x, 0.0, log_x)]
     y_values = [*(y for curve in points for _, y in curve), *levels.values()]
     description = _description(series, x_name)
     if not any(points):
@@ -118,12 +118,12 @@ def _legend(
     return entries
 
 
-def _has_place(x: float, y: float, log_x: bool) -> bool:
+def _is_drawable_at(x: float, y: float, log_x: bool) -> bool:
     return is_drawable(x) and is_drawable(y) and (x > 0 or not log_x)
 
 
 def _drawable_points(series: Series, log_x: bool) -> Points:
-    return [(x, y) for x, y in zip(series.x, series.y, strict=False) if _has_place(x, y, log_x)]
+    return [(x, y) for x, y in zip(series.x, series.y, strict=False) if _is_drawable_at(x, y, log_x)]
 
 
 def _draw(series: Series, color: Color, dashed: bool, x_axis: Axis, y_axis: Axis) -> list[str]:
@@ -131,7 +131,7 @@ def _draw(series: Series, color: Color, dashed: bool, x_axis: Axis, y_axis: Axis
     runs: list[Points] = [[]]
     dots: list[str] = []
     for index, (x, y) in enumerate(zip(series.x, series.y, strict=False)):
-        if _has_place(x, y, x_axis.scale.logarithmic):
+        if _is_drawable_at(x, y, x_axis.scale.logarithmic):
             runs[-1].append((x_axis.at(x), y_axis.at(y)))
             if series.style == "dots":
                 tip = series.tips[index] if index < len(series.tips) else ""

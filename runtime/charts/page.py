@@ -48,8 +48,8 @@ class Facts:
         """As markup."""
         rows = []
         for name, value, *more in self.facts:
-            said = "".join(_tag("dd", _escape(note), css="quiet") for note in more)
-            rows.append(_tag("div", _tag("dt", _escape(name)) + _tag("dd", _escape(value)) + said))
+            notes = "".join(_tag("dd", _escape(note), css="quiet") for note in more)
+            rows.append(_tag("div", _tag("dt", _escape(name)) + _tag("dd", _escape(value)) + notes))
         return _tag("dl", "".join(rows), css="facts")
 
 

@@ -45,7 +45,7 @@ class Axis:
 def numeric_scale(
     values: Sequence[float], *, logarithmic: bool | None = None, about: int = 5, air: float = _AIR
 ) -> Scale:
-    """A scale for values, which are drawable; `air` is left at both ends, as a share of the range.
+    """A scale for values, which are drawable; `air` is left at both ends, as a fraction of the range.
 
     Unless it is said, the scale is logarithmic for positive values of more than two decades. One that is asked for is
     linear where a value is not positive. Without values, it goes from 0 to 1.

@@ -41,8 +41,8 @@ def time_scale(values: Sequence[float]) -> Scale:
 
 
 def _ticks(low: float, high: float) -> list[tuple[datetime, str]]:
-    wanted = (high - low) / _ABOUT
-    step = min((*_STEPS, *(months * _MONTH for months in _MONTHS)), key=lambda step: abs(math.log(step / wanted)))
+    target = (high - low) / _ABOUT
+    step = min((*_STEPS, *(months * _MONTH for months in _MONTHS)), key=lambda step: abs(math.log(step / target)))
     if step in _STEPS:
         first, last = math.ceil(low / step), math.floor(high / step)
         times = [_EPOCH + timedelta(seconds=number * step) for number in range(first, last + 1)]

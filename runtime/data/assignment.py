@@ -41,11 +41,11 @@ def assign(
     named = bool(examples.inputs or examples.targets)  # whether the data says which arrays are inputs
     if not named:
         _check_names(examples, {**inputs, **targets}, span)
-    for wanted, sources in ((inputs, examples.inputs), (targets, examples.targets)):
+    for types, sources in ((inputs, examples.inputs), (targets, examples.targets)):
         spare = [name for name in (sources if named else examples.arrays) if name not in inputs and name not in targets]
-        waiting = [name for name in wanted if name not in examples.arrays]
-        assignments += [_whole(examples, name, name) for name in wanted if name in examples.arrays]
-        split = [source for source in spare if len(wanted) > 1 and set(waiting) & set(examples.columns.get(source, ()))]
+        waiting = [name for name in types if name not in examples.arrays]
+        assignments += [_whole(examples, name, name) for name in types if name in examples.arrays]
+        split = [source for source in spare if len(types) > 1 and set(waiting) & set(examples.columns.get(source, ()))]
         for source in split:
             spare.remove(source)
             columns = examples.columns[source]
@@ -61,12 +61,12 @@ def assign(
         for name in waiting:
             if not spare:
                 known = ", ".join(f"`{source}` {example_type(array)}" for source, array in examples.arrays.items())
-                message = f"the model needs `{name}`: {wanted[name]}, and the data has {known}"
+                message = f"the model needs `{name}`: {types[name]}, and the data has {known}"
                 hint = (
                     "name its columns: `columns(inputs: ..., targets: ...)`" if named and not examples.targets else None
                 )
                 raise NablacError(Diagnostic(codes.E824, message, span, hint=hint))
-            alike = [source for source in spare if (source in examples.tokenizers) == _is_of_tokens(wanted[name])]
+            alike = [source for source in spare if (source in examples.tokenizers) == _is_of_tokens(types[name])]
             source = (alike or spare)[0]
             spare.remove(source)
             assignments.append(_whole(examples, name, source))
@@ -93,10 +93,10 @@ def _check_known(examples: Examples, spare: Sequence[str], inputs: Mapping[str, 
         raise NablacError(Diagnostic(codes.E824, message, span, hint=hint))
 
 
-def _check_names(examples: Examples, wanted: Mapping[str, TensorType], span: Span | None) -> None:
+def _check_names(examples: Examples, types: Mapping[str, TensorType], span: Span | None) -> None:
     """NablacError if the names of the arrays leave more than one assignment."""
-    waiting = [name for name in wanted if name not in examples.arrays]
-    spare = [name for name in examples.arrays if name not in wanted]
+    waiting = [name for name in types if name not in examples.arrays]
+    spare = [name for name in examples.arrays if name not in types]
     if len(waiting) > 1 <= len(spare) or (waiting and len(spare) > 1):
         needed = ", ".join(f"`{name}`" for name in waiting)
         message = f"the model needs {needed}, and the data has {', '.join(f'`{name}`' for name in spare)}"

@@ -118,7 +118,9 @@ def _imported_as(name: PackagePath) -> str | None:
         return text.lower().replace("_", "-")
 
     own = (module for module, owners in packages_distributions().items() if normal(name.package) in map(normal, owners))
-    module = next((each for each in sorted(own) if each.isidentifier() and not each.startswith("_")), None)
+    module = next(
+        (candidate for candidate in sorted(own) if candidate.isidentifier() and not candidate.startswith("_")), None
+    )
     return f"Python imports it as `{module}`: `package:{module}/{name.path}`" if module is not None else None
 
 

@@ -140,43 +140,43 @@ def _by_blocks(array: Array | StoredRows, of: Callable[[Array], Array]) -> Array
 
 def _weights_of_classes(examples: Examples, target: str, labels: Array, stage: DataStage) -> tuple[float, ...]:
     """The weight of each class by its number."""
-    asked, texts = stage.arguments["classes"], examples.texts_of(target)
+    option, texts = stage.arguments["classes"], examples.texts_of(target)
     count = max(len(texts), int(labels.max(initial=-1)) + 1)
     if examples.arrays[target].dtype.kind not in "iub" and prod(examples.arrays[target].shape[1:]) > 1:
         count = max(count, examples.arrays[target].shape[-1])
-    if asked == "balanced":
+    if option == "balanced":
         training = labels[examples.parts["training"]]
         counts = np.bincount(training[training >= 0], minlength=count)
         present = counts > 0
         return tuple(np.where(present, counts.sum() / np.maximum(counts * present.sum(), 1), 1.0).tolist())
     names = {text: number for number, text in enumerate(texts or map(str, range(count)))}
     shown = ", ".join(f"`{name}`" for name in list(names)[:_SHOWN]) + (", .." if len(names) > _SHOWN else "")
-    if isinstance(asked[0], list):
-        return _weights_by_name({str(name): float(weight) for name, weight in asked}, names, shown, target, stage)
-    if len(asked) < count:
-        message = f"`{target}` has {count:,} classes, {shown}, and `weights` {len(asked):,}"
+    if isinstance(option[0], list):
+        return _weights_by_name({str(name): float(weight) for name, weight in option}, names, shown, target, stage)
+    if len(option) < count:
+        message = f"`{target}` has {count:,} classes, {shown}, and `weights` {len(option):,}"
         raise NablacError(Diagnostic(codes.E826, message, stage.span, hint="give each class its weight, in this order"))
-    return tuple(map(float, asked))
+    return tuple(map(float, option))
 
 
 def _weights_by_name(
-    asked: Mapping[str, float], names: Mapping[str, int], shown: str, target: str, stage: DataStage
+    weight_of: Mapping[str, float], names: Mapping[str, int], shown: str, target: str, stage: DataStage
 ) -> tuple[float, ...]:
     """The weights of classes by number, where they are by name; 1 for a class that is not named."""
-    for name in asked:
+    for name in weight_of:
         if name not in names:
             hint = did_you_mean(name, names) or f"the classes are {shown}"
             raise NablacError(Diagnostic(codes.E826, f"`{target}` has no class `{name}`", stage.span, hint=hint))
-    return tuple(asked.get(name, 1.0) for name in names)
+    return tuple(weight_of.get(name, 1.0) for name in names)
 
 
 def _first_wrong(weights: Array) -> int | None:
-    """The first of the weights that is no number of at least 0."""
+    """The first of the weights that is not a number of at least 0."""
     wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     return int(wrong[0]) if len(wrong) else None
 
 
-def _not_a_weight(number: float, what: str, place: str) -> Diagnostic:
+def _not_a_weight(number: float, what: str, location: str) -> Diagnostic:
     is_what = "is missing" if np.isnan(number) else f"is {number:g}"
     message = f"{what}: the weight of an example {is_what}, and must be a number of at least 0"
-    return Diagnostic(codes.E821, message, place=place, hint="an example with a weight of 0 does not count")
+    return Diagnostic(codes.E821, message, place=location, hint="an example with a weight of 0 does not count")

@@ -28,7 +28,7 @@ _SKIPPED = 1 << 12  # bytes between two rows that are read along rather than ski
 def most_in_memory() -> int:
     """The bytes of a data file, or of the windows of a table, above which rows stay on disk until a batch reads them.
 
-    NablacError for a value of the environment variable that is no size.
+    NablacError for a value of the environment variable that is not a size.
     """
     text = os.environ.get(VARIABLE)
     count = _IN_MEMORY if text is None else bytes_of(text)

@@ -44,7 +44,7 @@ class Requirements:
     weight: DType | None = None  # of the weights of examples, where the loss has some
 
 
-def load_examples(stages: Sequence[DataStage], context: Context, wanted: Requirements) -> Examples:
+def load_examples(stages: Sequence[DataStage], context: Context, requirements: Requirements) -> Examples:
     """The examples that a train block describes, by the names of the model's inputs and targets.
 
     NablacError for a missing or broken file, and for data that does not fit the model.
@@ -59,12 +59,12 @@ def load_examples(stages: Sequence[DataStage], context: Context, wanted: Require
     if first.name not in SOURCES:
         raise NablacError(Diagnostic(codes.E824, f"`{first.name}` needs arrays passed from Python", first.span))
     context = apply_split(context, rest)
-    examples = run_stages(SOURCES[first.name](first, context), rest, context, wanted, stages[-1].span)
+    examples = run_stages(SOURCES[first.name](first, context), rest, context, requirements, stages[-1].span)
     return replace(examples, stages=described(stages, examples.decided))
 
 
 def run_stages(
-    data: Any, stages: Sequence[DataStage], context: Context, wanted: Requirements, span: Span | None = None
+    data: Any, stages: Sequence[DataStage], context: Context, requirements: Requirements, span: Span | None = None
 ) -> Examples:
     """Run stages on data that is read, and fit the examples to a model; `span` is the last stage's."""
     context = apply_split(context, stages)
@@ -79,10 +79,10 @@ def run_stages(
                 hint="cut a table with `columns(...)` or `window(...)`, a text with `characters(...)`",
             )
         )
-    return fit_examples(data, context, wanted, span)
+    return fit_examples(data, context, requirements, span)
 
 
-def fit_examples(examples: Examples, context: Context, wanted: Requirements, span: Span | None) -> Examples:
+def fit_examples(examples: Examples, context: Context, requirements: Requirements, span: Span | None) -> Examples:
     """`examples` split into parts, by the model's names, scaled, and in its types.
 
     Arrays are assigned by name if one agrees, else in order. Scalings are those of `context`, or are fitted to the
@@ -92,7 +92,7 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
     if not len(examples.parts["training"]) and context.fitted is None:
         raise NablacError(Diagnostic(codes.E823, "no example is left to train on", span, hint=_NONE_LEFT))
     _check_parts(examples, context, span)
-    _check_scaled_columns(examples, wanted)
+    _check_scaled_columns(examples, requirements)
     examples, weights = take_weights(examples, context)
     arrays: dict[str, Array | StoredRows] = {}
     scalings: dict[str, Scaling] = {}
@@ -100,8 +100,8 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
     columns: dict[str, tuple[str, ...]] = {}
     known: list[str] = []
     constant: list[str] = []
-    types = {**wanted.inputs, **wanted.targets}
-    for assignment in assign(examples, wanted.inputs, wanted.targets, span):
+    types = {**requirements.inputs, **requirements.targets}
+    for assignment in assign(examples, requirements.inputs, requirements.targets, span):
         name, type = assignment.name, types[assignment.name]
         columns[name] = assignment.columns
         known += [name] if assignment.source in examples.known else []
@@ -112,21 +112,21 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
         tokenizer = examples.tokenizers.get(assignment.source)
         if tokenizer is not None:
             whole = fitting_tokens(name, whole, type, tokenizer, assignment.source, span)
-        if name in wanted.targets:
+        if name in requirements.targets:
             whole, missing = with_stand_ins(whole, examples.parts["training"])
-        array = reshape(whole, assignment, type, examples, name in wanted.targets, span)
-        rows = name in wanted.targets and are_labels(whole, type.shape[1:])
+        array = reshape(whole, assignment, type, examples, name in requirements.targets, span)
+        rows = name in requirements.targets and are_labels(whole, type.shape[1:])
         labels = rows or bool(set(assignment.columns) & examples.classes.keys())
         scaling: Scaling | None = None
         if type.dtype.is_float and not labels and examples.scales:
-            unasked = name not in wanted.targets or (name in wanted.measured and not is_one_hot(array))
+            unasked = name not in requirements.targets or (name in requirements.measured and not is_one_hot(array))
             scaling = _scaling(assignment, array, examples, context, unasked)
             if scaling is not None:
                 scalings[name] = scaling
                 if context.fitted is None:
                     extremes = Extremes.of(array, examples.parts["training"])
                     constant += constant_columns(assignment.columns, extremes)
-                    _check_precision(assignment, extremes, scaling, type, name in wanted.targets, span)
+                    _check_precision(assignment, extremes, scaling, type, name in requirements.targets, span)
                 if context.keeps_raw:
                     raw[name] = array
         elif context.fitted is None and labels and not isinstance(array, StoredRows):
@@ -135,10 +135,10 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
         if missing is not None:
             arrays[mask_name(name)] = mask_of(missing, array)
     note_constant_columns(list(dict.fromkeys(constant)), examples.path or "data", context)
-    inputs, targets = tuple(wanted.inputs), tuple(wanted.targets)
+    inputs, targets = tuple(requirements.inputs), tuple(requirements.targets)
     scaled = replace(examples, arrays=arrays, inputs=inputs, targets=targets, columns=columns, scalings=scalings)
     scaled = replace(scaled, scales=(), samples={}, raw=raw, known=tuple(known))
-    return scaled if wanted.weight is None else weighed(scaled, weights, context, wanted.weight)
+    return scaled if requirements.weight is None else weighed(scaled, weights, context, requirements.weight)
 
 
 def _check_parts(examples: Examples, context: Context, span: Span | None) -> None:
@@ -146,7 +146,7 @@ def _check_parts(examples: Examples, context: Context, span: Span | None) -> Non
     for part, share in (("validation", context.validation), ("test", context.test)):
         if share and not len(examples.parts[part]):
             count = len(examples)
-            message = f"{part} {share:g} of {count:,} example{'' if count == 1 else 's'} is no example"
+            message = f"{part} {share:g} of {count:,} example{'' if count == 1 else 's'} is less than one example"
             hint = f"use a larger fraction or more data (a window lies in one part); `{part} 0` asks for none"
             raise NablacError(Diagnostic(codes.E823, message, span, hint=hint))
 
@@ -194,10 +194,10 @@ def _check_precision(
     raise NablacError(Diagnostic(codes.E847, message, span, note=note, hint=hint))
 
 
-def _check_scaled_columns(examples: Examples, wanted: Requirements) -> None:
+def _check_scaled_columns(examples: Examples, requirements: Requirements) -> None:
     """NablacError for a scaling of a column that does not exist."""
     columns = {column for names in examples.columns.values() for column in names}
-    known = {*columns, *examples.arrays, *wanted.inputs, *wanted.targets}
+    known = {*columns, *examples.arrays, *requirements.inputs, *requirements.targets}
     for scale in examples.scales:
         for column in scale.columns:
             if column not in known:

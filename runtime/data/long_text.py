@@ -36,7 +36,7 @@ class FileText:
 
     @staticmethod
     def read(path: Path, room: int) -> FileText:
-        """Read a file for the first time; up to `room` characters are kept. NablacError for what is no text."""
+        """Read a file for the first time; up to `room` characters are kept. NablacError for what is not text."""
         state, size = file_state(path), 0
         kept: list[str] = []
         for part in _parts_of(path, None):
@@ -64,7 +64,7 @@ class LongText:
         return sum(file.size for file in self.files) + max(0, len(self.files) - 1)
 
     def add(self, path: Path) -> None:
-        """Add the text of a file. NablacError for what is no text, which is not added."""
+        """Add the text of a file. NablacError for what is not text, which is not added."""
         self._append(FileText.read(path, self._room))
 
     def add_text(self, path: Path, text: str) -> None:

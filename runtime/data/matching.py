@@ -66,7 +66,7 @@ def _entries(folder: str, visited: Iterator[int], pattern: str) -> list[tuple[st
         with os.scandir(folder) as entries:
             for entry in entries:
                 if next(visited, None) is None:
-                    message = f"the pattern {pattern} looks at more than {MOST_VISITED:,} files and folders"
+                    message = f"the pattern {pattern} searches more than {MOST_VISITED:,} files and folders"
                     raise NablacError(
                         Diagnostic(codes.E820, message, place=folder, hint="name a folder before the `*`")
                     )

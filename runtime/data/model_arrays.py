@@ -38,9 +38,9 @@ def reshape(
 
     NablacError if it does not fit.
     """
-    name, wanted = assigned.name, type.shape[1:]
+    name, target_shape = assigned.name, type.shape[1:]
     texts = [column for column in assigned.columns if column in examples.classes]
-    if target and type.dtype.is_float and are_labels(array, wanted):
+    if target and type.dtype.is_float and are_labels(array, target_shape):
         width = int(type.shape[-1])  # type: ignore[arg-type]  # as `are_labels` has it
         if texts and len(examples.classes[texts[0]]) > width:
             raise too_many_texts(texts[0], examples, f"the model's `{name}` is {type}", codes.E826, span)
@@ -52,12 +52,12 @@ def reshape(
         kind = f"or `f32[batch, {len(classes)}]` of one-hot rows" if target else "for an `Embedding`"
         raise NablacError(Diagnostic(codes.E824, message, span, hint=f"declare `{texts[0]}: i64[batch]`, {kind}"))
     shape = array.shape[1:]
-    if len(shape) != len(wanted) and all(isinstance(size, int) for size in wanted):
-        if int(np.prod(shape)) == int(np.prod([int(size) for size in wanted])):  # type: ignore[arg-type]
-            array = change_rows(array, lambda rows: rows.reshape(len(rows), *wanted))
+    if len(shape) != len(target_shape) and all(isinstance(size, int) for size in target_shape):
+        if int(np.prod(shape)) == int(np.prod([int(size) for size in target_shape])):  # type: ignore[arg-type]
+            array = change_rows(array, lambda rows: rows.reshape(len(rows), *target_shape))
             shape = array.shape[1:]
-    fits = len(shape) == len(wanted) and all(
-        not isinstance(size, int) or size == actual for size, actual in zip(wanted, shape, strict=True)
+    fits = len(shape) == len(target_shape) and all(
+        not isinstance(size, int) or size == actual for size, actual in zip(target_shape, shape, strict=True)
     )
     if not fits:
         message = f"the model's `{name}`: expected {type}, got examples of {example_type(array)}"
@@ -160,13 +160,13 @@ def is_one_hot(array: Array | StoredRows) -> bool:
     )
 
 
-def are_labels(array: Array | StoredRows, wanted: tuple[object, ...]) -> bool:
+def are_labels(array: Array | StoredRows, target_shape: tuple[object, ...]) -> bool:
     """Whether an array holds integers for a target with a last axis of several classes."""
-    if not wanted or not isinstance(wanted[-1], int) or wanted[-1] < 2:
+    if not target_shape or not isinstance(target_shape[-1], int) or target_shape[-1] < 2:
         return False
-    before = wanted[:-1]
+    before = target_shape[:-1]
     shape = array.shape[1:]
-    rows = shape[:-1] if len(shape) == len(wanted) and shape[-1] == 1 else shape
+    rows = shape[:-1] if len(shape) == len(target_shape) and shape[-1] == 1 else shape
     agree = len(rows) == len(before) and all(
         not isinstance(size, int) or size == actual for size, actual in zip(before, rows, strict=True)
     )

@@ -26,12 +26,12 @@ _BUFFER = 1 << 16  # bytes of a column that are read together
 _AT_ONCE = 1 << 13  # rows that are decoded together, as many as a processor's cache has room for
 
 
-def require_pyarrow(place: str) -> None:
+def require_pyarrow(location: str) -> None:
     """NablacError where the extra `parquet` is not installed."""
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError:
-        raise missing_extra("Parquet files", "parquet", place=place) from None
+        raise missing_extra("Parquet files", "parquet", location=location) from None
 
 
 @contextmanager

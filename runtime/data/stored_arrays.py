@@ -84,8 +84,8 @@ def _by_rows(file: IO[bytes], start: int, header: Header, location: str, check: 
     count, numbers = shape[0], shape[1:]
     columns = FileRows(file, offset, (header.size // header.dtype.itemsize,), header.dtype, location, check)
     scratch = Scratch(numbers, header.dtype, location)
-    each = int(np.prod(numbers))
+    size = int(np.prod(numbers))
     for rows in row_blocks(FileRows(file, offset, shape, header.dtype, location)):
-        block = np.stack([columns.read(rows + number * count) for number in range(each)])
+        block = np.stack([columns.read(rows + number * count) for number in range(size)])
         scratch.add(block.reshape(*numbers[::-1], len(rows)).T)
     return scratch.rows()

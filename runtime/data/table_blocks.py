@@ -230,12 +230,12 @@ def _all_of(file: BinaryIO, path: str) -> bytes:
     return content
 
 
-def _parquet_blocks(path: Path, place: str, most: int) -> Iterator[Block]:
-    require_pyarrow(place)
+def _parquet_blocks(path: Path, location: str, most: int) -> Iterator[Block]:
+    require_pyarrow(location)
     first = 0
     with open_parquet(path) as opened:
         for batch in opened.iter_batches(batch_size=most):
-            yield Block(arrow_rows(batch, place, first), arrow_values(batch))
+            yield Block(arrow_rows(batch, location, first), arrow_values(batch))
             first += batch.num_rows
 
 
@@ -262,7 +262,7 @@ def _objects_of_lines(lines: Iterable[str], path: str, report: Report) -> Iterat
 def _object_blocks(objects: Iterator[tuple[int, Any]], path: str, report: Report, most: int) -> Iterator[Block]:
     """Rows of JSON objects; the columns are those of the first, and one that a later object lacks has an empty cell.
 
-    What is no object goes to `report`.
+    What is not an object goes to `report`.
     """
     first = 0
     names: dict[str, None] = {}
@@ -293,21 +293,21 @@ def _json_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else cell_text(value)
 
 
-def mapping_blocks(columns: Mapping[str, Any], place: str, most: int) -> Iterator[Block]:
+def mapping_blocks(columns: Mapping[str, Any], location: str, most: int) -> Iterator[Block]:
     """Rows of columns from Python: lists, arrays, or a data frame's; NablacError where they differ in length."""
     arrays = {str(name): _listed(columns[name]) for name in columns}
     lengths = {len(values) for values in arrays.values()}
     if len(lengths) != 1:
         listed = ", ".join(f"`{name}` {len(values)}" for name, values in arrays.items()) or "nothing"
-        raise NablacError(Diagnostic(codes.E823, f"columns must have the same length: {listed}", place=place))
+        raise NablacError(Diagnostic(codes.E823, f"columns must have the same length: {listed}", place=location))
     (count,) = lengths
     if not count:
-        raise NablacError(Diagnostic(codes.E823, "the table has no rows", place=place))
+        raise NablacError(Diagnostic(codes.E823, "the table has no rows", place=location))
     for start in range(0, count, most):
         values = {name: column[start : start + most] for name, column in arrays.items()}
         cells = {name: _cells(column) for name, column in values.items()}
         numbers = range(start, min(start + most, count))
-        yield Block(Rows(place, cells, [number + 1 for number in numbers], list(numbers)), values)
+        yield Block(Rows(location, cells, [number + 1 for number in numbers], list(numbers)), values)
 
 
 def _cells(column: Sequence[Any]) -> list[str]:

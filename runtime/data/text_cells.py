@@ -85,15 +85,15 @@ def coded_texts(
     coded: list[list[int]] = []
     cut: list[str] = []
     for text, line in zip(texts, lines, strict=True):
-        place = f"{path}:{line}"
-        tokens, is_cut = request.row_of(tokenizer, text, place)
+        location = f"{path}:{line}"
+        tokens, is_cut = request.row_of(tokenizer, text, location)
         coded.append(tokens)
         if is_cut:
-            cut.append(place)
+            cut.append(location)
     return coded, cut
 
 
-def note_cut(name: str, request: TextColumns, places: Sequence[str], report: Report) -> None:
+def note_cut(name: str, request: TextColumns, locations: Sequence[str], report: Report) -> None:
     """Note the texts of a column that are cut."""
-    for place in places:
-        report.note(place, f"`{name}` is cut after {request.length:,} tokens")
+    for location in locations:
+        report.note(location, f"`{name}` is cut after {request.length:,} tokens")

@@ -39,7 +39,7 @@ class TextColumns:
         sizes = int(arguments["length"]), int(arguments["most"])
         return TextColumns(columns, *sizes, arguments.get("kind", "words"), bool(arguments["empty"]), span)
 
-    def row_of(self, tokenizer: Tokenizer, text: str, place: str) -> tuple[list[int], bool]:
+    def row_of(self, tokenizer: Tokenizer, text: str, location: str) -> tuple[list[int], bool]:
         """The tokens of a cell with the special ones around them, and whether the text was cut.
 
         NablacError (E850) for a text without a token where nothing stands for it.
@@ -54,7 +54,7 @@ class TextColumns:
         if not row:
             if tokenizer.unknown is None:
                 message = "this text has no token, and the tokenizer no unknown one to stand for it"
-                raise NablacError(Diagnostic(codes.E850, message, place=place))
+                raise NablacError(Diagnostic(codes.E850, message, place=location))
             row = [tokenizer.unknown]
         return row, len(coded) > room
 

@@ -1,4 +1,4 @@
-"""The lines of a text as it is decoded, for every reader of tables: one rule for encodings and for what is no text."""
+"""The lines of a text as it is decoded, for every reader of tables: one rule for encodings and for what is not text."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def decoded_parts(
 ) -> Iterator[str]:
     """A text, about a million characters at a time.
 
-    `encoding` is "" for UTF-8, or what a byte order mark says. NablacError with the line of what is no text, with the
+    `encoding` is "" for UTF-8, or what a byte order mark says. NablacError with the line of what is not text, with the
     file's kind where that is recognised; `hint` says what to do about another encoding.
     """
     breaks = _Breaks(path)
@@ -51,14 +51,14 @@ def decoded_parts(
             decoder.setstate(state)
             breaks.add(decoder.decode(part[: max(0, len(part) - left)]))
             message = f"this is not {name.removesuffix('-sig').upper()} text: byte {size + len(part) - left}"
-            raise BrokenFile(Diagnostic(codes.E821, message, place=breaks.place, hint=hint)) from None
+            raise BrokenFile(Diagnostic(codes.E821, message, place=breaks.location, hint=hint)) from None
         null = text.find("\0")
         if null >= 0:
             refuse_other_kinds(beginning, what, path)
             breaks.add(text[:null])
             hint = "a UTF-16 file must begin with a byte order mark; UTF-8 needs none"
             message = "the text contains a null byte"
-            raise BrokenFile(Diagnostic(codes.E821, message, place=breaks.place, hint=hint))
+            raise BrokenFile(Diagnostic(codes.E821, message, place=breaks.location, hint=hint))
         breaks.add(text)
         if text:
             yield text
@@ -83,7 +83,7 @@ class _Breaks:
         self.within = False  # a carriage return was the end of the last part
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Where the text goes on."""
         return f"{self.path}:{self.number + 1}"
 
@@ -105,7 +105,7 @@ class _Lines:
         self.open = ""  # the beginning of the next one
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Where the text goes on."""
         return f"{self.path}:{self.number + 1}"
 
@@ -117,7 +117,7 @@ class _Lines:
         self.number += len(lines)
         if len(self.open) >= _LONGEST_LINE:
             message = f"this line has more than {_LONGEST_LINE:,} characters"
-            raise NablacError(Diagnostic(codes.E913, message, place=self.place))
+            raise NablacError(Diagnostic(codes.E913, message, place=self.location))
         return lines
 
     def rest(self) -> list[str]:

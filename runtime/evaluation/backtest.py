@@ -46,7 +46,7 @@ class Fold:
 
 @dataclass(frozen=True, eq=False)
 class Backtest:
-    """The folds of a backtest in the order of time; `fed_back` where a forecast goes on from the model's own."""
+    """The folds of a backtest in the order of time; `fed_back` where a forecast continues from the model's own."""
 
     columns: tuple[str, ...]
     folds: tuple[Fold, ...]
@@ -123,13 +123,13 @@ def _joined(arrays: list[Array]) -> Array:
 
 
 def backtest(
-    predictor: Predictor, task: Task, data: Examples, part: str, folds: int, asked: int | None, batch: int
+    predictor: Predictor, task: Task, data: Examples, part: str, folds: int, period: int | None, batch: int
 ) -> Backtest:
     """Forecasts of the rows that a part's targets lie in, cut into `folds` of about one length.
 
     A model that predicts all columns that it reads forecasts a fold as a whole from the rows before it, by feeding
     back; any other forecasts as many rows as it predicts at once, and goes on from the actual ones. NablacError for
-    data that is no series, and for a model that predicts no row beyond its window.
+    data that is not a series, and for a model that predicts no row beyond its window.
     """
     window = Window.of(predictor.recipe)
     if window is None or data.series is None or data.starts is None or task.what != "forecast":
@@ -146,7 +146,7 @@ def backtest(
     past = Past.of(series, columns)
     assert past is not None  # a window is cut of its inputs and targets alike
     spans = _spans(series, data.starts[data.parts[part]], window)
-    season = season_of(past, spans[0][0], asked)
+    season = season_of(past, spans[0][0], period)
     if season is not None and all(season.length > last - begin for _, last, begin in spans):
         season = None  # no row has one before it
     fed_back = feeds_back(predictor, series, columns)
@@ -252,7 +252,9 @@ class _Forecaster:
     def run(self, forecasts: Sequence[_Forecast]) -> list[Array | None]:
         """The rows of each forecast [count, columns]; None where the rows before it are too few or have a gap."""
         results: list[Array | None] = [None] * len(forecasts)
-        possible = [index for index, each in enumerate(forecasts) if each.count and self._is_whole(each.begin)]
+        possible = [
+            index for index, forecast in enumerate(forecasts) if forecast.count and self._is_whole(forecast.begin)
+        ]
         for start in range(0, len(possible), self.batch):
             chosen = possible[start : start + self.batch]
             rows = self._run_batch([forecasts[index] for index in chosen])

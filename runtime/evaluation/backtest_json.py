@@ -47,7 +47,7 @@ class BacktestJson(TypedDict):
     """Forecasts from later and later rows of a series."""
 
     folds: Annotated[int, "how many"]
-    fed_back: Annotated[bool, "whether a forecast goes on from the model's own"]
+    fed_back: Annotated[bool, "whether a forecast continues from the model's own"]
     rows_left_out: Annotated[int, "rows that nothing is forecast of"]
     season: NotRequired[Annotated[SeasonJson, "if there is one"]]
     columns: Annotated[dict[str, BacktestColumnJson], "by name"]

@@ -60,14 +60,14 @@ class Past:
         return np.where((files[0] == files[1])[..., None], self.at(rows), np.nan)
 
 
-def season_of(past: Past, before: int, asked: int | None) -> Season | None:
-    """The season of the first column: `asked`, or what the rows before row number `before` show.
+def season_of(past: Past, before: int, period: int | None) -> Season | None:
+    """The season of the first column: `period`, or what the rows before row number `before` show.
 
     Where nothing lies before, as of data of its own, the first half of the series shows it; of a series with gaps the
     longest run of rows does. None where there is none.
     """
-    if asked is not None:
-        return Season(asked)
+    if period is not None:
+        return Season(period)
     known = int(np.searchsorted(past.rows, before))
     first = int(np.searchsorted(past.rows, past.borders[0])) if past.borders else len(past.rows)
     if known < first // 4:

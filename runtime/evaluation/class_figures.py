@@ -28,7 +28,7 @@ class AveragesJson(TypedDict):
 
 
 class OfClassJson(AveragesJson):
-    """The figures of one class; null where there is nothing that they would be a share of."""
+    """The figures of one class; null where they would be a fraction of nothing."""
 
     support: Annotated[int, "its examples"]
     auc: Annotated[float | None, "the area under its ROC curve, against the rest"]
@@ -56,7 +56,7 @@ class ClassFiguresJson(TypedDict):
     weighted: Annotated[AveragesJson, "each class counts by its examples"]
     classes: Annotated[dict[str, OfClassJson], "by name"]
     confusion: Annotated[list[list[int]] | None, "by true class, then by predicted class; null beyond 200 classes"]
-    calibration: Annotated[list[CalibrationJson], "by rising confidence"]
+    calibration: Annotated[list[CalibrationJson], "by increasing confidence"]
 
 
 class LabelFiguresJson(TypedDict):
@@ -70,7 +70,7 @@ class LabelFiguresJson(TypedDict):
 
 @dataclass(frozen=True)
 class OfClass:
-    """The figures of one class; None where there is nothing that they would be a share of."""
+    """The figures of one class; None where they would be a fraction of nothing."""
 
     name: str
     precision: float | None

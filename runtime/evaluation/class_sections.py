@@ -24,7 +24,7 @@ from runtime.evaluation.figures_text import (
     token_summary,
 )
 from runtime.evaluation.roc import roc_curve
-from runtime.evaluation.shown_examples import picture_of, place_of, shown_examples, text_of
+from runtime.evaluation.shown_examples import location_of, picture_of, shown_examples, text_of
 from runtime.evaluation.token_results import TokenResult
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def label_sections(result: LabelResult, prefix: str) -> list[Section]:
 def token_sections(result: TokenResult, data: Examples, prefix: str) -> list[Section]:
     """The sections of texts whose tokens a model tells."""
     worst = [(row, bits, text_of(data, row)) for row, bits in result.worst(_WORST)]
-    rows = [[place_of(data, row), readable(bits, 3), text or ""] for row, bits, text in worst]
+    rows = [[location_of(data, row), readable(bits, 3), text or ""] for row, bits, text in worst]
     sections = [Section(f"{prefix}Figures", [Facts(token_summary(result))])]
     if rows:
         predictions = Paragraph("The texts that the model finds least likely, worst first.", quiet=True)

@@ -34,8 +34,8 @@ ResultJson = NumberResultJson | ClassResultJson | LabelResultJson | TokenResultJ
 
 
 @dataclass(frozen=True)
-class Judging:
-    """How to judge: examples in a batch, how rows of tokens are filled up, and what the user asks of a series."""
+class EvaluationSettings:
+    """Examples in a batch, how rows of tokens are padded, and the user's choices for a series."""
 
     batch: int
     padding: Padding | None = None
@@ -65,36 +65,36 @@ class Evaluation:
         return result.to_json()
 
 
-def evaluate(predictor: Predictor, data: Examples, part: str, judging: Judging) -> Evaluation:
-    """Judge a model on a part of the data, in raw units; NablacError for a backtest of what is no series."""
-    tasks, notes = tasks_of(predictor, data, judging.measured)
-    tasks += reconstruction_tasks(predictor, data, judging.rebuilt)
+def evaluate(predictor: Predictor, data: Examples, part: str, settings: EvaluationSettings) -> Evaluation:
+    """Evaluate a model on a part of the data, in raw units; NablacError for a backtest of what is not a series."""
+    tasks, notes = tasks_of(predictor, data, settings.measured)
+    tasks += reconstruction_tasks(predictor, data, settings.rebuilt)
     by_tokens = {
         task.target: TokenResult(task, data.padding_of(task.target) if data.padded else None)
         for task in tasks
         if task.what == "tokens"
     }
     kept: list[PartOutputs] = []
-    names, judged = {task.output for task in tasks}, {task.target for task in tasks}
+    names, targets = {task.output for task in tasks}, {task.target for task in tasks}
     of_tokens = {result.task.output for result in by_tokens.values()}
-    for outputs in outputs_of(predictor, data, part, judging.batch, judging.padding, names) if tasks else ():
+    for outputs in outputs_of(predictor, data, part, settings.batch, settings.padding, names) if tasks else ():
         for target, result in by_tokens.items():
             result.add(outputs.rows, outputs.targets[target], outputs.outputs[result.task.output])
         rest = {name: array for name, array in outputs.outputs.items() if name not in of_tokens}
         if rest:
-            kept.append(PartOutputs(outputs.rows, rest, {name: outputs.targets[name] for name in judged}))
+            kept.append(PartOutputs(outputs.rows, rest, {name: outputs.targets[name] for name in targets}))
     results: dict[str, Result] = {}
     for task in tasks:
         results[task.target] = (
-            by_tokens[task.target] if task.what == "tokens" else _result(task, predictor, data, kept, judging)
+            by_tokens[task.target] if task.what == "tokens" else _result(task, predictor, data, kept, settings)
         )
     backtests: dict[str, Backtest] = {}
-    if judging.folds is not None:
+    if settings.folds is not None:
         backtests = {
-            task.target: backtest(predictor, task, data, part, judging.folds, judging.season, judging.batch)
+            task.target: backtest(predictor, task, data, part, settings.folds, settings.season, settings.batch)
             for task in _forecasts(tasks)
         }
-    if judging.season is not None and not any(task.what == "forecast" for task in tasks):
+    if settings.season is not None and not any(task.what == "forecast" for task in tasks):
         notes.append("`--season` is of a series, and the model was not trained on one: it changes nothing")
     noted = [note for result in results.values() if isinstance(result, NumberResult) for note in result.notes]
     return Evaluation(part, results, backtests, (*notes, *noted))
@@ -106,7 +106,7 @@ def _forecasts(tasks: list[Task]) -> Iterable[Task]:
 
 
 def _result(
-    task: Task, predictor: Predictor, data: Examples, parts: list[PartOutputs], judging: Judging
+    task: Task, predictor: Predictor, data: Examples, parts: list[PartOutputs], settings: EvaluationSettings
 ) -> NumberResult | ClassResult | LabelResult:
     rows, predictions, truth = gathered(parts, task.output, task.target)
     if task.what not in ("forecast", "regression") and truth.dtype.kind == "f":
@@ -124,5 +124,5 @@ def _result(
         case "forecast":
             window = Window.of(predictor.recipe)
             assert window is not None
-            return forecast_result(task, window, data, rows, truth, predictions, judging.season)
+            return forecast_result(task, window, data, rows, truth, predictions, settings.season)
     return regression_result(task, data, rows, truth, predictions)

@@ -149,9 +149,9 @@ def regression_result(task: Task, data: Examples, rows: Array, actual: Array, pr
 
 
 def forecast_result(
-    task: Task, window: Window, data: Examples, rows: Array, actual: Array, predicted: Array, asked: int | None
+    task: Task, window: Window, data: Examples, rows: Array, actual: Array, predicted: Array, period: int | None
 ) -> NumberResult:
-    """The result of forecasts, beside those of the baselines; `asked` is the length of a season that the user names.
+    """The result of forecasts, beside those of the baselines; `period` is the length of a season that the user names.
 
     Of rows that a window has seen itself nothing is judged, unless it predicts no others.
     """
@@ -169,7 +169,7 @@ def forecast_result(
     past = Past.of(data.series, columns)
     forecasts, season, notes = {}, None, []
     if past is not None:
-        season = season_of(past, int(about.min()) if about.size else 0, asked)
+        season = season_of(past, int(about.min()) if about.size else 0, period)
         forecasts = baselines(past, origins, steps, season)
         if season is None:
             notes.append(f"`{task.target}`: no season shows in the data; `--season N` compares with one of N rows")

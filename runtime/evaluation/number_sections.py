@@ -29,7 +29,7 @@ from runtime.evaluation.figures_text import (
 )
 from runtime.evaluation.number_figures import autocorrelation
 from runtime.evaluation.number_results import NumberResult
-from runtime.evaluation.shown_examples import place_of, shown_examples
+from runtime.evaluation.shown_examples import location_of, shown_examples
 from runtime.evaluation.time_axis import TimeAxis
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _labels(result: NumberResult, data: Examples, axis: TimeAxis | None) -> list
     if result.about is not None and axis is not None:
         return [axis.label(int(row)) for row in result.about.reshape(-1)]
     steps = result.actual.shape[1]
-    return [place_of(data, int(row)) for row in result.rows for _ in range(steps)]
+    return [location_of(data, int(row)) for row in result.rows for _ in range(steps)]
 
 
 def _residuals(result: NumberResult, column: int) -> Chart:
@@ -161,7 +161,7 @@ def _or_nan(value: float | None) -> float:
 def _over_time(result: NumberResult, column: int, axis: TimeAxis | None) -> Chart:
     residuals = (result.actual[:, 0, column] - result.predicted[:, 0, column]).tolist()
     if result.about is not None and axis is not None:
-        at, name, times = axis.places(result.about[:, 0]), axis.name, axis.times
+        at, name, times = axis.positions(result.about[:, 0]), axis.name, axis.times
     else:
         at, name, times = [float(row) for row in result.rows], "example", False
     series = [Series("residual", at, residuals, style="dots", color=BLUE)]
@@ -211,7 +211,7 @@ def _over_series(result: NumberResult, column: int, data: Examples, axis: TimeAx
         ahead = result.steps[index]
         name = "forecast" if len(far) == 1 else f"{ahead} row{'' if ahead == 1 else 's'} ahead"
         predicted = result.predicted[:, index, column].tolist()
-        lines.append(Series(name, axis.places(about[:, index]), predicted, color=color))
+        lines.append(Series(name, axis.positions(about[:, index]), predicted, color=color))
     return line_chart(
         f"{result.columns[column]}: forecasts over the series", lines, x_name=axis.name, times=axis.times, width=_WIDE,
         height=_LOW, log_y=False,
@@ -259,7 +259,7 @@ def _ranking(result: NumberResult) -> list[Part]:
 def _largest(result: NumberResult) -> list[tuple[int, int, int]]:
     """The index, step and column of the largest errors, one for each example, or for each row of a series.
 
-    Errors of several columns are compared in units of each column's own. A prediction that is no finite number is
+    Errors of several columns are compared in units of each column's own. A prediction that is not finite is
     worse than any that is one; where the actual number is none, there is no error.
     """
     error = np.abs(result.actual - result.predicted)
@@ -323,7 +323,7 @@ def _folds_over_series(result: Backtest, column: int, data: Examples, axis: Time
         for rows, values_of_run in zip(
             np.split(fold.rows, jumps), np.split(fold.predicted[:, column], jumps), strict=True
         ):
-            at += [*axis.places(rows), axis.places(rows[-1:])[0]]
+            at += [*axis.positions(rows), axis.positions(rows[-1:])[0]]
             predicted += [*values_of_run.tolist(), math.nan]
     lines = [
         Series("actual", axis.at[shown].tolist(), values.tolist(), color=INK),

@@ -19,7 +19,7 @@ def season_length(series: Array) -> int | None:
     """After how many rows the numbers of `series: [rows]` repeat, as their autocorrelation shows; None if they do not.
 
     A linear trend is taken out first. A season is seen three times at the least. Rows that are not finite keep their
-    place, and are no part of a sum.
+    place, and are not part of a sum.
     """
     known = np.flatnonzero(np.isfinite(series))
     if known.size < _LEAST_ROWS:

@@ -32,7 +32,7 @@ def shown_examples(data: Examples, rows: list[int], captions: list[str], facts: 
             if picture is not None
         ]
         return [Pictures(shown)]
-    header, cells = ["example"], [[place_of(data, row) for row in rows]]
+    header, cells = ["example"], [[location_of(data, row) for row in rows]]
     for name, column in facts.items():
         header.append(name)
         cells.append(column)
@@ -54,7 +54,7 @@ def _words_of(data: Examples, row: int, caption: str) -> tuple[str, str]:
     return f"example {row + 1}: {caption}", caption
 
 
-def place_of(data: Examples, row: int) -> str:
+def location_of(data: Examples, row: int) -> str:
     """Where an example is from: its file, or its line of the file, else its number from 1."""
     if data.files:
         return data.files[row]

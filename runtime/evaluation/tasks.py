@@ -86,7 +86,7 @@ def _task(
         return Task("classes", target, output, kind, recipe.classes_of(target), columns)
     if kind in BINARY_SCORES:
         if not _holds_only(truth, (0, 1)):
-            return "it holds numbers other than 0 and 1, so it is no yes-or-no target"
+            return "it holds numbers other than 0 and 1, so it is not a yes-or-no target"
         single = prod(truth.shape[1:]) == 1
         names = _two_names(recipe, target)
         return Task("binary" if single else "labels", target, output, kind, names, columns)

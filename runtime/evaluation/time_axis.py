@@ -47,7 +47,7 @@ class TimeAxis:
         numbers = [float(row + 1) for row in series.rows.tolist()]
         return TimeAxis("row", np.array(numbers), series.rows, tuple(f"row {row + 1:,.0f}" for row in series.rows))
 
-    def places(self, rows: Array) -> list[float]:
+    def positions(self, rows: Array) -> list[float]:
         """Where rows of these numbers lie."""
         index = np.clip(np.searchsorted(self.rows, rows), 0, len(self.rows) - 1)
         placed: list[float] = self.at[index].tolist()

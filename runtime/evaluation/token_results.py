@@ -26,7 +26,7 @@ class TokenResultJson(TypedDict):
     tokens: Annotated[int, "how many are predicted, without padding"]
     perplexity: Annotated[float | None, "how many equally likely tokens the model wavers between"]
     bits_per_token: Annotated[float | None, "the loss"]
-    accuracy: Annotated[float | None, "the share of tokens that the model holds likeliest"]
+    accuracy: Annotated[float | None, "the fraction of tokens that are predicted right"]
 
 
 @dataclass
@@ -85,7 +85,7 @@ class TokenResult:
 
     @property
     def accuracy(self) -> float | None:
-        """The share of tokens that the model holds likeliest."""
+        """The fraction of tokens that are predicted right."""
         return self.right / self.tokens if self.tokens else None
 
     def to_json(self) -> TokenResultJson:

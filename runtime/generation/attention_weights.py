@@ -69,8 +69,8 @@ def attention_of(
         raise NablacError(Diagnostic(codes.E854, f"{graph.name} has no attention layer", place=graph.name))
     check_tables(tokenizer, graph)
     limits = table_limits(graph, {})
-    asked = token_inputs(graph)
-    texts = [name for name in asked if limits.get(name, 0) >= tokenizer.size]  # the others number segments
+    inputs = token_inputs(graph)
+    texts = [name for name in inputs if limits.get(name, 0) >= tokenizer.size]  # the others number segments
     label = generating_ends(graph)[0] if len(texts) > 1 else texts[0]
     others = [name for name in texts if name != label]
     time = graph.inputs[label].shape[1]
@@ -90,7 +90,7 @@ def attention_of(
         generated = generator.generate([text], Request(tokens))[0]
         target = roles.answer(tokenizer, tokenizer.encode(generated))
     feeds = {label: np.array([target]), **{name: np.array([coded]) for name in others}}
-    feeds |= {name: np.zeros_like(feeds[label]) for name in asked if name not in feeds}
+    feeds |= {name: np.zeros_like(feeds[label]) for name in inputs if name not in feeds}
     value = known[chosen]
     used = Graph(graph.inputs, {"weights": value})
     needed = {node.op.label for node in used if isinstance(node.op, Input)}

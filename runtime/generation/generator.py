@@ -191,7 +191,7 @@ class Generator:
 
             def tell(row: int, token: int) -> None:
                 shown.append(token)
-                watch(settled_part(self.tokenizer.decode(shown), how.stops))
+                watch(final_part(self.tokenizer.decode(shown), how.stops))
 
         return sample(self.decoder, texts, feeds, limits, how.sampling, how.seed, tell, numbers)
 
@@ -218,11 +218,11 @@ def cut_at_stop(text: str, stops: Sequence[str]) -> str:
     return text[: min((text.find(stop) for stop in stops if stop in text), default=len(text))]
 
 
-def settled_part(text: str, stops: Sequence[str]) -> str:
+def final_part(text: str, stops: Sequence[str]) -> str:
     """The part of a growing text that is final: without an end that may be the beginning of a stop."""
     text = cut_at_stop(text, stops)
-    held = (size for stop in stops for size in range(len(stop) - 1, 0, -1) if text.endswith(stop[:size]))
-    return text[: len(text) - max(held, default=0)]
+    lengths = (size for stop in stops for size in range(len(stop) - 1, 0, -1) if text.endswith(stop[:size]))
+    return text[: len(text) - max(lengths, default=0)]
 
 
 class _WithinVocabulary:

@@ -68,19 +68,19 @@ def class_answer(recipe: Recipe, target: str, outputs: Mapping[str, Array], rows
 class Answers:
     """Turns a model's outputs into columns; what is asked for is checked when the first batch is there.
 
-    `asked` are outputs that are given as they are, beside those that say something of a target; where none does, all
-    are. `horizon` is how many rows an example predicts.
+    `requested` are outputs that are returned as they are, beside those that say something of a target; where none
+    does, all are. `horizon` is how many rows an example predicts.
     """
 
-    def __init__(self, recipe: Recipe, asked: Collection[str] = (), horizon: int = 1) -> None:
-        self.recipe, self.asked, self.horizon = recipe, tuple(asked), horizon
+    def __init__(self, recipe: Recipe, requested: Collection[str] = (), horizon: int = 1) -> None:
+        self.recipe, self.requested, self.horizon = recipe, tuple(requested), horizon
 
     def columns(self, outputs: Mapping[str, Array], examples: int) -> dict[str, Array]:
         """Columns of `examples` times `horizon` rows, of outputs that begin with the axis of the examples.
 
         NablacError where an output is asked for that has no such rows, and where none has any.
         """
-        for name in self.asked:
+        for name in self.requested:
             if name not in outputs:
                 hint = did_you_mean(name, outputs) or f"its outputs are {', '.join(outputs)}"
                 raise NablacError(Diagnostic(codes.E802, f"the model has no output `{name}`", hint=hint))
@@ -97,7 +97,7 @@ class Answers:
                 name for name, meaning in self.recipe.outputs.items() if meaning.target == target and of_target
             }
         for name, array in plain.items():
-            if name in self.asked or not predictions:
+            if name in self.requested or not predictions:
                 columns |= self._as_it_is(name, array, examples)
         if not columns:
             listed = ", ".join(f"`{name}` {list(array.shape)}" for name, array in outputs.items())
@@ -141,7 +141,7 @@ class Answers:
         """The numbers of an output, each in its own column."""
         rows = examples * self.horizon
         if array.shape[:1] != (examples,) or array.size % rows:
-            if name in self.asked:
+            if name in self.requested:
                 message = f"the output `{name}` {list(array.shape)} has no row for each of {rows:,} predictions"
                 raise NablacError(Diagnostic(codes.E881, message, place=f"output `{name}`"))
             return {}

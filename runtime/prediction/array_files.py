@@ -56,39 +56,39 @@ def digits_in(path: str, predictor: Predictor) -> dict[str, Array]:
 def predict_arrays(predictor: Predictor, arrays: Mapping[str, Array], path: str, answers: Answers) -> Iterator[Columns]:
     """Results for some examples at a time, beside the arrays of one number for each that no input takes."""
     named = {name: _for_input(name, type, arrays, predictor, path) for name, type in predictor.types.items()}
-    taken = {name: arrays[source] for name, source in named.items()}
-    counts = {len(array) if array.ndim else 0 for array in taken.values()}
+    inputs = {name: arrays[source] for name, source in named.items()}
+    counts = {len(array) if array.ndim else 0 for array in inputs.values()}
     if len(counts) != 1 or counts == {0}:
-        raise no_examples({name: array.shape for name, array in taken.items()}, path)
+        raise no_examples({name: array.shape for name, array in inputs.items()}, path)
     (count,) = counts
     beside = {
         name: array
         for name, array in arrays.items()
         if name not in named.values() and array.shape == (count,) and array.dtype.kind in "iufUSb"
     }
-    batch = predictor.batch({name: array.shape[1:] for name, array in taken.items()})
+    batch = predictor.batch({name: array.shape[1:] for name, array in inputs.items()})
     for start in range(0, count, batch):
         rows = slice(start, start + batch)
         examples = Examples({}, path=path)
-        feeds = {name: predictor.feed(name, array[rows], examples) for name, array in taken.items()}
+        feeds = {name: predictor.feed(name, array[rows], examples) for name, array in inputs.items()}
         predictions = answers.columns(predictor.run(feeds), len(range(count)[rows]))
-        places: Columns = {} if beside else {"row": np.arange(count)[rows] + 1}
+        row_numbers: Columns = {} if beside else {"row": np.arange(count)[rows] + 1}
         kept = {name: array[rows] for name, array in beside.items() if name not in predictions}
-        yield {**places, **kept, **predictions}
+        yield {**row_numbers, **kept, **predictions}
 
 
 def _for_input(name: str, type: TensorType, arrays: Mapping[str, Array], predictor: Predictor, path: str) -> str:
     """The array for an input: the one of its name, else for a model's only input the one that fits."""
     if name in arrays:
         return name
-    wanted = [size for size in type.shape[1:] if isinstance(size, int)]
-    fixed = len(wanted) == type.rank - 1
+    sizes = [size for size in type.shape[1:] if isinstance(size, int)]
+    fixed = len(sizes) == type.rank - 1
     fitting = [
         other
         for other, array in arrays.items()
         if len(predictor.types) == 1
         and array.ndim
-        and (np.prod(array.shape[1:]) == np.prod(wanted) if fixed else array.ndim == type.rank)
+        and (np.prod(array.shape[1:]) == np.prod(sizes) if fixed else array.ndim == type.rank)
         and not (array.ndim == 1 and type.rank > 2)
     ]
     if len(fitting) != 1:

@@ -48,6 +48,6 @@ class Findings:
             counted = "1 broken row or file" if self.skipped == 1 else f"{self.skipped:,} broken rows or files"
             lines.append(f"{counted} skipped{first}")
             lines += [f"  {line}" for line in self.first_skipped]
-        for message, (place, count) in self.notes.items():
-            lines.append(f"note: {message}: {place}" + (f" and {count - 1:,} more" if count > 1 else ""))
+        for message, (location, count) in self.notes.items():
+            lines.append(f"note: {message}: {location}" + (f" and {count - 1:,} more" if count > 1 else ""))
         return lines

@@ -108,11 +108,11 @@ def _answered(predictor: Predictor, name: str, pictures: list[Array], names: lis
 def _picture(type: TensorType, recipe: Recipe) -> tuple[int, int | None, int | None]:
     """The channels, height and width of the pictures that an input takes; None for what may be any."""
     source = recipe.source
-    asked = source.arguments if source is not None and source.name == "images" else {}
+    arguments = source.arguments if source is not None and source.name == "images" else {}
     shape = type.shape[1:]
     sizes = [size if isinstance(size, int) else None for size in shape]
-    channels = int(asked.get("channels") or 1)
-    side = int(asked.get("size") or 0) or None
+    channels = int(arguments.get("channels") or 1)
+    side = int(arguments.get("size") or 0) or None
     if len(shape) == 3:
         first = sizes[0]
         return first if first is not None else channels, sizes[1] or side, sizes[2] or side
@@ -141,4 +141,4 @@ def _read(file: str, channels: int, size: tuple[int | None, int | None], finding
         findings.leave_out(error, file)
         return None
     except ImportError:
-        raise missing_extra("images", "image", place=file) from None
+        raise missing_extra("images", "image", location=file) from None

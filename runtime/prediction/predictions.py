@@ -35,9 +35,9 @@ class Predictions(Mapping[str, Any]):
     @staticmethod
     def of(parts: Iterable[Columns], notes: Iterable[str] = ()) -> Predictions:
         """The rows of all parts; the first part determines the columns."""
-        taken = list(parts)
-        names = list(taken[0]) if taken else []
-        columns = {name: _joined([aligned(part, [name])[0] for part in taken]) for name in names}
+        all_parts = list(parts)
+        names = list(all_parts[0]) if all_parts else []
+        columns = {name: _joined([aligned(part, [name])[0] for part in all_parts]) for name in names}
         return Predictions(columns, tuple(notes))
 
     def __getitem__(self, name: str) -> Array:

@@ -121,10 +121,10 @@ def _with_earlier_rows(
         earlier.forget(reach)
 
 
-def beside_predictions(kept: Columns, predictions: Mapping[str, Any], place: str, findings: Findings) -> Columns:
+def beside_predictions(kept: Columns, predictions: Mapping[str, Any], location: str, findings: Findings) -> Columns:
     """The kept columns and then the predictions; a column of the table with the name of one makes way."""
     for name in [name for name in kept if name in predictions]:
-        findings.note(place, f"column `{name}` of the table makes way for the prediction of this name")
+        findings.note(location, f"column `{name}` of the table is replaced by the prediction of this name")
         del kept[name]
     return {**kept, **predictions}
 

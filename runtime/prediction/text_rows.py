@@ -31,9 +31,9 @@ class Texts:
     """Some texts, where each is from, and the columns beside them."""
 
     texts: list[str]
-    places: list[str]
+    locations: list[str]
     beside: Columns
-    place: str
+    path: str
 
 
 def text_input(predictor: Predictor) -> str | None:
@@ -59,8 +59,8 @@ def texts_of_lines(lines: Iterable[tuple[int, str]], path: str, predictor: Predi
             line if of_table or len(row) <= max(sides) else row[sides[0]].strip()
             for row, (_, line) in zip(cells, part, strict=True)
         ]
-        places = [f"{path}:{number}" for number, _ in part]
-        yield Texts(texts, places, {TEXT: texts}, path)
+        locations = [f"{path}:{number}" for number, _ in part]
+        yield Texts(texts, locations, {TEXT: texts}, path)
 
 
 def texts_of_table(
@@ -79,8 +79,8 @@ def texts_of_table(
             message = f"{rows.path} has no column `{name}`"
             raise NablacError(Diagnostic(codes.E822, message, place=rows.path, hint=hint))
         beside = {kept: list(block.values[kept]) for kept in kept_names(keep, block.values, ())}
-        places = [f"{rows.path}:{line}, column `{name}`" for line in rows.lines]
-        yield Texts(list(rows.cells[name]), places, beside, rows.path)
+        locations = [f"{rows.path}:{line}, column `{name}`" for line in rows.lines]
+        yield Texts(list(rows.cells[name]), locations, beside, rows.path)
 
 
 def usual_column(predictor: Predictor) -> str:
@@ -122,13 +122,13 @@ def predict_texts(
         kept: list[int] = []
         for number, text in enumerate(part.texts):
             try:
-                rows.append(tokens_of(tokenizer, text, whole, part.places[number], limit))
+                rows.append(tokens_of(tokenizer, text, whole, part.locations[number], limit))
                 kept.append(number)
             except NablacError as error:
-                findings.leave_out(error, part.places[number])
+                findings.leave_out(error, part.locations[number])
         if not rows:
             continue
         batches = token_batches(rows, name, type, tokenizer.padding or PADDING, predictor.least.get(name, 1))
         predictions = answers.columns(batches.run(predictor.run), len(rows))
         beside: Columns = {column: [values[row] for row in kept] for column, values in part.beside.items()}
-        yield beside_predictions(beside, predictions, part.place, findings)
+        yield beside_predictions(beside, predictions, part.path, findings)

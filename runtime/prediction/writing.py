@@ -68,8 +68,8 @@ class LineWriter:
 class ParquetWriter:
     """Rows as a Parquet file, whose types are those of the first rows."""
 
-    def __init__(self, path: Path, place: str) -> None:
-        self.path, self.place = path, place
+    def __init__(self, path: Path, location: str) -> None:
+        self.path, self.location = path, location
         self._file: Any = None
         self._schema: Any = None
 
@@ -93,7 +93,7 @@ class ParquetWriter:
             except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):
                 message = f"column `{field.name}` holds {field.type} in the first rows, and something else in others"
                 hint = "`.csv` and `.jsonl` take any value"
-                raise NablacError(Diagnostic(codes.E821, message, place=self.place, hint=hint)) from None
+                raise NablacError(Diagnostic(codes.E821, message, place=self.location, hint=hint)) from None
         self._file.write_table(pyarrow.Table.from_arrays(parts, schema=self._schema))
 
     def close(self) -> None:

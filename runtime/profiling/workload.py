@@ -28,10 +28,10 @@ class Workload:
     run: Callable[[], object]
 
 
-def sizes_of_run(graph: Graph, asked: Mapping[str, int], batch: int = BATCH) -> dict[str, int]:
+def sizes_of_run(graph: Graph, chosen: Mapping[str, int], batch: int = BATCH) -> dict[str, int]:
     """A size for each named dim of the inputs; NablacError for one that no input has, or that is below 1."""
-    check_sizes(graph, asked)
-    return {**sizes_from(graph, batch, LENGTH, apart=False), **asked}
+    check_sizes(graph, chosen)
+    return {**sizes_from(graph, batch, LENGTH, apart=False), **chosen}
 
 
 def check_sizes(graph: Graph, sizes: Mapping[str, int]) -> list[str]:

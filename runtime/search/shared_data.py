@@ -37,13 +37,13 @@ class SharedData:
     def __init__(self) -> None:
         self._loaded: dict[str, _Loaded] = {}
 
-    def __call__(self, stages: Sequence[DataStage], context: Context, wanted: Requirements) -> Examples:
+    def __call__(self, stages: Sequence[DataStage], context: Context, requirements: Requirements) -> Examples:
         """The examples; NablacError as from `load_examples`."""
-        key = _key(stages, context, wanted)
+        key = _key(stages, context, requirements)
         loaded = self._loaded.pop(key, None)
         if loaded is None:
             own = replace(context, skipped=[], notes={})
-            examples = load_examples(stages, own, wanted)
+            examples = load_examples(stages, own, requirements)
             loaded = _Loaded(examples, tuple(own.skipped), own.notes, context.fitted)
         self._loaded[key] = loaded  # as the last used
         while len(self._loaded) > _FEW and sum(kept.size for kept in self._loaded.values()) > _MOST_BYTES:
@@ -54,14 +54,18 @@ class SharedData:
         return replace(loaded.examples, parts=dict(loaded.examples.parts))
 
 
-def _key(stages: Sequence[DataStage], context: Context, wanted: Requirements) -> str:
+def _key(stages: Sequence[DataStage], context: Context, requirements: Requirements) -> str:
     """Everything that examples depend on, as a text."""
     described = [(stage.name, sorted(stage.arguments.items())) for stage in stages]
-    asked = (context.folder, context.validation, context.test, context.seed, context.skip_broken, context.order)
-    types = [(name, str(type)) for name, type in [*wanted.inputs.items(), *wanted.targets.items()]]
+    choices = (context.folder, context.validation, context.test, context.seed, context.skip_broken, context.order)
+    types = [(name, str(type)) for name, type in [*requirements.inputs.items(), *requirements.targets.items()]]
     fitted = context.fitted
     # Fitted states are compared by identity: shared examples have the same ones.
     states = (fitted.scalings, fitted.classes, fitted.tokenizer, fitted.tokenizers) if fitted is not None else ()
     known = [id(state) for state in states]
-    fixed, measured, weighed = sorted(context.fixed), sorted(wanted.measured), (wanted.weight, context.masks)
-    return repr((described, asked, fixed, len(wanted.inputs), types, measured, weighed, known))
+    fixed, measured, weighed = (
+        sorted(context.fixed),
+        sorted(requirements.measured),
+        (requirements.weight, context.masks),
+    )
+    return repr((described, choices, fixed, len(requirements.inputs), types, measured, weighed, known))

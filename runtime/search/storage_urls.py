@@ -61,16 +61,16 @@ def parse_url(storage: str) -> URL:
         url = make_url(storage)
     except (ArgumentError, ValueError):
         scheme = storage.split("://", maxsplit=1)[0]  # the rest may have a password
-        raise _refused(f"`{scheme}://...` is not the URL of a database") from None
+        raise _refusal(f"`{scheme}://...` is not the URL of a database") from None
     kind, _, driver = url.drivername.partition("+")
     if kind not in _DRIVERS:
-        raise _refused(f"studies are not stored in `{kind}` databases")
+        raise _refusal(f"studies are not stored in `{kind}` databases")
     if driver and driver not in _DRIVERS[kind]:
-        raise _refused(f"studies do not use the driver `{driver}`")
+        raise _refusal(f"studies do not use the driver `{driver}`")
     if "@" in (url.host or ""):  # it would be printed
-        raise _refused("the password of the URL has an `@`, which is written `%40` there")
+        raise _refusal("the password of the URL has an `@`, which is written `%40` there")
     if kind == "sqlite" and (url.database in (None, "", ":memory:") or str(url.database).startswith("file:")):
-        raise _refused("the SQLite database has no file that processes could share")
+        raise _refusal("the SQLite database has no file that processes could share")
     return url
 
 
@@ -89,5 +89,5 @@ def with_driver(url: URL) -> URL:
     return url.set(drivername=f"{kind}+{driver}") if driver else url
 
 
-def _refused(message: str) -> NablacError:
+def _refusal(message: str) -> NablacError:
     return NablacError(Diagnostic(codes.E874, message, place="--storage", hint=f"name one of {_FORMS}"))

@@ -50,8 +50,8 @@ class OpenStudy:
     def resume_command(self) -> str:
         """The command that resumes it; a password has to be written again."""
         storage = self.record.storage_name(self.folder)
-        again = f" --storage {shell_word(storage)}" if self.address != storage else ""
-        return f"nablac tune --resume {shell_word(self.folder)}{again}"
+        option = f" --storage {shell_word(storage)}" if self.address != storage else ""
+        return f"nablac tune --resume {shell_word(self.folder)}{option}"
 
     def trial_folder(self, number: int) -> Path:
         """The folder of a trial's run."""
@@ -126,32 +126,32 @@ def _check_storage(storage: BaseStorage, name: str, record: StudyRecord) -> None
         raise refusal(name, "it holds a study of another model, other data or other options")
 
 
-def plan(study: OpenStudy, asked: int | None) -> int:
+def plan(study: OpenStudy, trials: int | None) -> int:
     """Put missing trials of a study into its queue; returns the number of all trials.
 
     NablacError for a grid with too many combinations.
     """
     with hold_claims(study.locks):
         known, record = total(study.study), study.record
-        if known is not None and (asked is None or asked <= known):
+        if known is not None and (trials is None or trials <= known):
             return known
-        wanted = asked or known or record.trials
+        count = trials or known or record.trials
         if record.search.kind == "grid":
-            grid = study.grid or _grid(study.setup, record.search.points, wanted)
+            grid = study.grid or _grid(study.setup, record.search.points, count)
             values: Iterable[Values] = grid
-            wanted = len(grid)
+            count = len(grid)
         else:
-            wanted = wanted or DEFAULT_TRIALS
+            count = count or DEFAULT_TRIALS
             # The default values first: the best result is compared with theirs, and never worse.
             values = chain([default_values(study.setup.source)], repeat({}))
-        fill(study.study, values, wanted)
-        return wanted
+        fill(study.study, values, count)
+        return count
 
 
-def _grid(setup: TrialSetup, points: int, wanted: int | None) -> list[Values]:
-    """The first `wanted` combinations of a grid, by default all."""
-    values = list(islice(combinations(setup.source, points), wanted or MOST_COMBINATIONS + 1))
-    if wanted is None and len(values) > MOST_COMBINATIONS:
+def _grid(setup: TrialSetup, points: int, count: int | None) -> list[Values]:
+    """The first `count` combinations of a grid, by default all."""
+    values = list(islice(combinations(setup.source, points), count or MOST_COMBINATIONS + 1))
+    if count is None and len(values) > MOST_COMBINATIONS:
         message = f"the grid has more than {MOST_COMBINATIONS:,} combinations"
         hint = (
             "`--trials N` takes the first N; `--points`, or fewer ranges, make it smaller; `--search tpe` needs no grid"

@@ -30,11 +30,11 @@ def study_page(facts: StudyFacts, rows: Sequence[TrialRow], importances: Mapping
         sections.append(Section("What mattered", _importances(facts, rows, names, importances)))
         sections.append(Section("All trials at once", [Figures([_parallel(facts, rows, names)])]))
     sections.append(Section("Trials", [_table(facts, rows, best)]))
-    asked = f"{facts.trials:,} trials" if facts.trials is not None else "no limit of trials"
+    limit = f"{facts.trials:,} trials" if facts.trials is not None else "no limit of trials"
     seed = f", seed {facts.seed}" if facts.seed is not None else ""
     goal = "higher" if facts.higher_is_better else "lower"
     search = facts.search.upper() if facts.search == "tpe" else facts.search.capitalize()
-    subtitle = f"{search} search, {asked}{seed}; {facts.objective}, {goal} is better"
+    subtitle = f"{search} search, {limit}{seed}; {facts.objective}, {goal} is better"
     return page(f"Study of {facts.model}", sections, subtitle=subtitle, footer=footer)
 
 

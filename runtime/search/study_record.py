@@ -131,7 +131,7 @@ def check_same(before: StudyRecord, now: StudyRecord, study: Path) -> None:
             if value != would[name]:
                 option = {"kind": "--search"}.get(name, f"--{name.replace('_', '-')}")
                 message = (
-                    f"{study} was begun with {_option_text(option, value)}, not {_option_text(option, would[name])}"
+                    f"{study} was started with {_option_text(option, value)}, not {_option_text(option, would[name])}"
                 )
                 hint = "only --trials, --jobs and --time may change; start a new study for the rest"
                 raise cannot_resume(study, message, hint)

@@ -100,9 +100,9 @@ def require_variables(source: TextSource) -> None:
     """NablacError for a program without search variables."""
     if not variables_of(source):
         hint = "write `16..128`, `log(1e-4..1e-1)` or `choice(LSTM, GRU)` instead of a value"
-        place = source.program.source.name
+        location = source.program.source.name
         raise NablacError(
-            Diagnostic(codes.E511, "there is nothing to search: no range, no choice", place=place, hint=hint)
+            Diagnostic(codes.E511, "there is nothing to search: no range, no choice", place=location, hint=hint)
         )
 
 

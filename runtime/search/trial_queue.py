@@ -28,7 +28,7 @@ class TrialQueue:
         self.study = study
         self.name = secrets.token_hex(8)
         self._locks = locks
-        self._held: set[int] = set()
+        self._claimed: set[int] = set()
 
     def __enter__(self) -> TrialQueue:
         self._locks.acquire(self.name)
@@ -43,14 +43,14 @@ class TrialQueue:
             trials = self.study.get_trials(deepcopy=False)
             trial = None
             for other in trials:
-                if other.state is TrialState.RUNNING and other.number not in self._held and self._is_orphan(other):
+                if other.state is TrialState.RUNNING and other.number not in self._claimed and self._is_orphan(other):
                     trial = optuna.Trial(self.study, other._trial_id)
                     break
             if trial is None and any(other.state is TrialState.WAITING for other in trials):
                 trial = self.study.ask()
             if trial is not None:
                 trial.set_user_attr(WORKER, self.name)
-                self._held.add(trial.number)
+                self._claimed.add(trial.number)
             return trial
 
     def _is_orphan(self, trial: FrozenTrial) -> bool:

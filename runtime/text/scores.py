@@ -22,12 +22,12 @@ def bleu(texts: Sequence[str], truths: Sequence[str]) -> float:
     Orders without a match are smoothed exponentially (Lin & Och 2004; sacrebleu's `exp`).
     """
     matched, counted = [0] * 4, [0] * 4
-    length = wanted = 0
+    length = truth_length = 0
     for text, truth in zip(texts, truths, strict=True):
-        ours, theirs = _tokens(text), _tokens(truth)
-        length, wanted = length + len(ours), wanted + len(theirs)
+        text_tokens, truth_tokens = _tokens(text), _tokens(truth)
+        length, truth_length = length + len(text_tokens), truth_length + len(truth_tokens)
         for order in range(1, 5):
-            generated, known = _grams(ours, order), _grams(theirs, order)
+            generated, known = _grams(text_tokens, order), _grams(truth_tokens, order)
             counted[order - 1] += generated.total()
             matched[order - 1] += (generated & known).total()
     if not matched[0]:
@@ -40,17 +40,17 @@ def bleu(texts: Sequence[str], truths: Sequence[str]) -> float:
         logs += math.log(match / count if match else 1 / (smoothing * count))
     if orders < 4:
         return 0.0  # as in sacrebleu
-    brevity = min(0.0, 1 - wanted / length)
+    brevity = min(0.0, 1 - truth_length / length)
     return 100 * math.exp(brevity + logs / orders)
 
 
 def chrf(texts: Sequence[str], truths: Sequence[str], order: int = 6, beta: float = 2.0) -> float:
     """Corpus chrF: F-score of runs of up to `order` characters, white space left out (Popovic 2015), 0 to 100."""
-    counts = [[0, 0, 0] for _ in range(order)]  # ours, theirs, both
+    counts = [[0, 0, 0] for _ in range(order)]  # of the text, of the truth, of both
     for text, truth in zip(texts, truths, strict=True):
-        ours, theirs = "".join(text.split()), "".join(truth.split())
+        text_characters, truth_characters = "".join(text.split()), "".join(truth.split())
         for size, count in enumerate(counts, 1):
-            generated, known = _grams(ours, size), _grams(theirs, size)
+            generated, known = _grams(text_characters, size), _grams(truth_characters, size)
             count[0] += generated.total() if known else 0
             count[1] += known.total()
             count[2] += (generated & known).total()

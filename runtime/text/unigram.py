@@ -108,15 +108,15 @@ class _Lattice:
         likely = shares[self.piece]
         for index in range(1, width):
             here = np.flatnonzero(self.end == index)
-            ways = before[self.begin[here], self.word[here]] * likely[here]
-            before[index] = np.bincount(self.word[here], ways, count)
+            paths = before[self.begin[here], self.word[here]] * likely[here]
+            before[index] = np.bincount(self.word[here], paths, count)
         for index in range(width - 2, -1, -1):
             here = np.flatnonzero(self.begin == index)
-            ways = after[self.end[here], self.word[here]] * likely[here]
-            after[index] += np.bincount(self.word[here], ways, count)
+            paths = after[self.end[here], self.word[here]] * likely[here]
+            after[index] += np.bincount(self.word[here], paths, count)
         total = np.maximum(after[0], np.finfo(np.float64).tiny)[self.word]
-        ways = before[self.begin, self.word] * likely * after[self.end, self.word] / total
-        return np.bincount(self.piece, ways * counts[self.word], len(shares))
+        paths = before[self.begin, self.word] * likely * after[self.end, self.word] / total
+        return np.bincount(self.piece, paths * counts[self.word], len(shares))
 
     def best(self, scores: Array, allowed: Array) -> Array:
         """The highest score of each word's paths through the allowed edges."""
@@ -125,8 +125,8 @@ class _Lattice:
         reached[0] = 0.0
         for index in range(1, width):
             here = np.flatnonzero((self.end == index) & allowed)
-            ways = reached[self.begin[here], self.word[here]] + scores[self.piece[here]]
-            np.maximum.at(reached[index], self.word[here], ways)
+            totals = reached[self.begin[here], self.word[here]] + scores[self.piece[here]]
+            np.maximum.at(reached[index], self.word[here], totals)
         return reached[self.lengths, np.arange(count)]
 
 

@@ -41,8 +41,8 @@ class BudgetUse:
         within, without = text_of(self.bytes_within), text_of(self.bytes_without)
         instead = f" instead of {without}" if self.bytes_within < self.bytes_without else ""
         share = f"{self.done_twice:.1%}" if self.done_twice >= 0.001 else "less than 0.1%"
-        again = f"does {share} of its work twice" if self.done_twice else "computes nothing twice"
-        return f"a step takes an estimated {within}{instead}, and {again}"
+        recomputation = f"does {share} of its work twice" if self.done_twice else "computes nothing twice"
+        return f"a step takes an estimated {within}{instead}, and {recomputation}"
 
 
 def budget_use(training: Training) -> BudgetUse:

@@ -76,7 +76,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Array], Position]:
             metadata = file.metadata() or {}
             if metadata.get("form") != _FORM:
                 raise NablacError(Diagnostic(codes.E840, "not a nablac checkpoint", place=str(path)))
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a dict
         if metadata["digest"] != _digest(state, metadata["position"]):
             raise NablacError(
                 Diagnostic(codes.E840, "this checkpoint is damaged: its bytes have changed", place=str(path))

@@ -133,13 +133,13 @@ class _Slot:
     def __init__(self, runner: OnnxRunner, results: Mapping[str, OrtValue]) -> None:
         self._runner, self.results = runner, results
         self.binding = runner.session.io_binding()
-        self.fed: dict[str, OrtValue] = {}
+        self.inputs: dict[str, OrtValue] = {}
 
     def feed(self, name: str, array: Array) -> None:
         """Copy an input to the device."""
-        value = self.fed.get(name)
+        value = self.inputs.get(name)
         if value is not None and tuple(value.shape()) == array.shape:
             value.update_inplace(np.require(array, requirements="C"))
             return
-        self.fed[name] = self._runner.value(np.array(array, order="C"))
-        self.binding.bind_ortvalue_input(name, self.fed[name])
+        self.inputs[name] = self._runner.value(np.array(array, order="C"))
+        self.binding.bind_ortvalue_input(name, self.inputs[name])

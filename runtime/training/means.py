@@ -85,8 +85,8 @@ class Means:
             return dict.fromkeys(self._after, 0.0)
         means: dict[str, float] = {}
         for name, runner in self._after.items():
-            fed = {part: self._total(name, part, sums, value.type) for part, value in runner.graph.inputs.items()}
-            means[name] = float(runner.run(fed)["value"])
+            totals = {part: self._total(name, part, sums, value.type) for part, value in runner.graph.inputs.items()}
+            means[name] = float(runner.run(totals)["value"])
         return means
 
     def _total(self, measure: str, part: str, sums: Mapping[str, Any], type: TensorType) -> Array:

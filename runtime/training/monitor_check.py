@@ -15,15 +15,15 @@ def check_monitor(spec: TrainingSpec, measured: Iterable[str], whole: Collection
     `measured` are the loss and the metrics, of which those in `whole` are computed of all examples at once, on
     validation data only; `validated` says whether there is any.
     """
-    asked = spec.settings.monitor
+    monitor = spec.settings.monitor
     of_all = list(measured)
     names = [name for name in of_all if name not in whole]
     names += [f"val_{name}" for name in of_all if validated]
-    if asked is None or asked in names:
+    if monitor is None or monitor in names:
         return
-    hint = did_you_mean(asked, names) or f"the choices are {', '.join(names)}"
-    if not validated and asked in [f"val_{name}" for name in of_all]:
+    hint = did_you_mean(monitor, names) or f"the choices are {', '.join(names)}"
+    if not validated and monitor in [f"val_{name}" for name in of_all]:
         hint = "there is no validation data: `validation 0.1` in the train block holds some out"
-    if spec.metric_of(asked) in whole:
+    if spec.metric_of(monitor) in whole:
         hint = "it is computed of all examples at once, on validation data only: `val_NAME`"
-    raise NablacError(Diagnostic(codes.E615, f"the `monitor` {asked} is not measured", spec.span, hint=hint))
+    raise NablacError(Diagnostic(codes.E615, f"the `monitor` {monitor} is not measured", spec.span, hint=hint))

@@ -48,8 +48,8 @@ class OptionWording:
         weights = run / "weights.safetensors"
         if not weights.is_file():
             return ""
-        way = f"model.load({str(weights)!r})" if self.in_python else f"--weights {shell_word(weights)}"
-        return f"; `{way}` starts a new run from its weights"
+        option = f"model.load({str(weights)!r})" if self.in_python else f"--weights {shell_word(weights)}"
+        return f"; `{option}` starts a new run from its weights"
 
 
 COMMAND_LINE, PYTHON = OptionWording(), OptionWording(in_python=True)

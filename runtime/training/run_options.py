@@ -90,5 +90,5 @@ def options_of(options: Mapping[str, Any]) -> Options:
     return Options(**{**options, "memory_budget": parse_bytes(budget) if isinstance(budget, str) else budget})
 
 
-def _wrong(name: str, value: object, wanted: str, hint: str | None = None) -> NablacError:
-    return NablacError(Diagnostic(codes.E605, f"`{name}` must be {wanted}, got {value!r:.80}", place=name, hint=hint))
+def _wrong(name: str, value: object, expected: str, hint: str | None = None) -> NablacError:
+    return NablacError(Diagnostic(codes.E605, f"`{name}` must be {expected}, got {value!r:.80}", place=name, hint=hint))

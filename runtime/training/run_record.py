@@ -205,10 +205,10 @@ def read_record_and_facts(folder: Path) -> tuple[Record, dict[str, Any]]:
         facts = stored["facts"] if isinstance(stored.get("facts"), dict) else {}
         return record, facts
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        hint = f"restore it from a copy, or train anew{COMMAND_LINE.from_weights(folder)}"
+        hint = f"restore it from a copy, or train again{COMMAND_LINE.from_weights(folder)}"
         message = "the record of the run is damaged, or of another version of nablac"
-        place, note = str(folder / RECORD), reason_of(error)
-        raise NablacError(Diagnostic(codes.E841, message, place=place, note=note, hint=hint)) from error
+        location, note = str(folder / RECORD), reason_of(error)
+        raise NablacError(Diagnostic(codes.E841, message, place=location, note=note, hint=hint)) from error
 
 
 def _check_ranges(record: Record) -> None:

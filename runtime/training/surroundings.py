@@ -46,7 +46,7 @@ class Surroundings:
 
 
 _WORDS = {
-    "nablac": ("nablac was {before}, and is {after}", "`pip install nablac=={before}` goes on with it"),
+    "nablac": ("nablac was {before}, and is {after}", "`pip install nablac=={before}` continues with it"),
     "code": ("nablac's own code has changed", "resume it with the checkout that started it"),
     "library": ("the standard library has changed", "resume it with the nablac that started it"),
     "numpy": ("NumPy was {before}, and is {after}", "install the version that it was started with"),
@@ -55,7 +55,7 @@ _WORDS = {
     "blas": ("NumPy's BLAS was {before}, and is {after}", "other kernels round differently"),
     "threads": (
         "onnxruntime had {before} threads, and has {after}",
-        "`--threads {before}` or OMP_NUM_THREADS={before} goes on with as many",
+        "`--threads {before}` or OMP_NUM_THREADS={before} uses as many",
     ),
 }
 

@@ -196,7 +196,7 @@ def in_raw_data(elaborated: ModelSpec, fitted: Fitted | None) -> ModelSpec:
         return elaborated
     changes: dict[Value, Value] = {}
 
-    def fed(values: Mapping[str, Value]) -> dict[str, Value]:
+    def with_raw_inputs(values: Mapping[str, Value]) -> dict[str, Value]:
         raw = dict(values)
         for name, value in values.items():
             if name in fitted.scalings:
@@ -205,7 +205,7 @@ def in_raw_data(elaborated: ModelSpec, fitted: Fitted | None) -> ModelSpec:
                 changes[value] = (raw[name] - offset) / scale
         return raw
 
-    inputs, targets = fed(graph.inputs), fed(spec.targets)
+    inputs, targets = with_raw_inputs(graph.inputs), with_raw_inputs(spec.targets)
     losses = {"loss": spec.loss, **({"weighted": spec.weighted} if spec.weighted is not None else {})}
     parts = [losses, spec.metrics, graph.outputs, graph.updates, spec.updates]
     ends = iter(replace([value for part in parts for value in part.values()], changes))

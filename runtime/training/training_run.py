@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compiler.elaborate.models import TextSource
 from compiler.graph import Graph
-from compiler.model_spec import SEED, ModelSource, ModelSpec
+from compiler.model_spec import SEED, ModelSpec
 from compiler.operators.leaves import Input
 from compiler.passes.pipeline import optimize
-from compiler.targets import NUMPY, Target
-from compiler.training.data_parallel import OverWorkers, batch_dims, draw_by_place
+from compiler.targets import NUMPY
+from compiler.training.data_parallel import OverWorkers, batch_dims, draw_by_index
 from compiler.training.emulation import emulate_halves
 from compiler.training.flat_updates import flat_update
 from compiler.training.gradients import gradient_name
 from compiler.training.losses import loss_graph, measured_loss, training_of, whole_graph
 from compiler.training.measures import Measure
-from compiler.training.mixed_precision import computes_in, short_type
+from compiler.training.mixed_precision import computes_in
 from compiler.training.rematerialization import fit_into
 from compiler.training.step import TrainingStep, map_graphs, training_step
 from compiler.training.weighting import can_mask, with_masks
-from compiler.types import DType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.backends import device_named
 from runtime.data.batches import Batches
 from runtime.data.context import Context
 from runtime.data.examples import Examples, fitted_to
-from runtime.data.loading import load_examples
 from runtime.data.recipe import Recipe, recipe_of
 from runtime.data.target_gaps import masked_targets
 from runtime.initialization import initialize, stored_operators
@@ -49,7 +44,6 @@ from runtime.training.memory_budget import batch_sizes as sizes_of_batch
 from runtime.training.memory_budget import known_sizes
 from runtime.training.monitor_check import check_monitor
 from runtime.training.not_finite import NotFinite, explain_not_finite, non_finite_paths
-from runtime.training.run_options import Options
 from runtime.training.steppers import (
     EvaluationStepper,
     InPlaceNumpyStepper,
@@ -61,69 +55,21 @@ from runtime.training.steppers import (
     with_averages,
 )
 from runtime.training.thread_choice import threads_for
-from runtime.training.trained import Trained, in_raw_data, model_metadata, raw_graph, step_of, weights_of_model
-from runtime.training.training_data import LoadExamples, context_of, examples_of
+from runtime.training.trained import Trained, model_metadata, raw_graph, step_of, weights_of_model
+from runtime.training.training_choices import TrainingChoices
+from runtime.training.training_data import context_of, examples_of
 
 if TYPE_CHECKING:
     from compiler.model_spec import TrainingSpec
     from compiler.types import Array
     from runtime.data.fitted import Fitted
     from runtime.data.padding import Padding
-    from runtime.workers.collective import Collective
 
 _OF_LOSS = frozenset({"step", "step_graph", "split_graphs", "loss_graph", "_measured_loss"})
 
 
-@dataclass
-class Training:
+class Training(TrainingChoices):
     """Everything that a run needs, built when it is first used."""
-
-    source: ModelSource
-    options: Options = field(default_factory=Options)
-    start: Trained | None = None  # the initial weights, with the fitted state of their data
-    examples: Examples | None = None  # instead of the train block's data
-    folder: Path | None = None  # where relative paths of data begin; by default the folder of the model's file
-    fitted: Fitted | None = None  # the fitted state of a run that is resumed or evaluated
-    load: LoadExamples = load_examples  # reads the train block's data
-    keeps_raw: bool = False  # whether the examples keep their numbers before scaling too
-    sizes: Mapping[str, int] | None = None  # of the named dims in a batch; by default those of the data
-    without_budget: bool = False  # whether its steps take any amount of memory
-    collective: Collective | None = None  # of the workers that share each batch; None where there is one
-    target: Target | None = None  # of the file that its step is written to; by default that of its backend
-    raw: bool = False  # whether batches are in raw units, which the graphs scale by the `known` state
-
-    @cached_property
-    def elaborated(self) -> ModelSpec:
-        """The model in training mode, with its train block."""
-        return self._spec_of_mode(training=True)
-
-    @cached_property
-    def inference(self) -> ModelSpec:
-        """The model in inference mode, with its train block."""
-        return self._spec_of_mode(training=False)
-
-    def _spec_of_mode(self, training: bool) -> ModelSpec:
-        spec = self.source.spec(training=training)
-        return in_raw_data(spec, self.known) if self.raw else spec
-
-    @property
-    def text(self) -> TextSource:
-        """The text of the model; NablacError for a model that has none."""
-        if not isinstance(self.source, TextSource):
-            raise NablacError(Diagnostic(codes.E612, f"{self.name} was not compiled from a text", place=self.name))
-        return self.source
-
-    @cached_property
-    def data_folder(self) -> Path:
-        """The folder where relative paths of data begin."""
-        if self.folder is not None or not isinstance(self.source, TextSource):
-            return self.folder or Path.cwd()
-        return Path(os.path.realpath(self.source.program.source.name)).parent
-
-    @property
-    def known(self) -> Fitted | None:
-        """The fitted state that is known before the data is read: of a resumed run, or of the initial weights."""
-        return self.fitted or (self.start.fitted if self.start is not None else None)
 
     @property
     def spec(self) -> TrainingSpec:
@@ -131,25 +77,6 @@ class Training:
         if self.memory_budget is None:  # a step within a budget depends on the data
             self.step  # noqa: B018 - for its errors before those of the data
         return training_of(self.elaborated)
-
-    @property
-    def memory_budget(self) -> int | None:
-        """The bytes that a step may take: of the command, else of the block; None for any number."""
-        budget = self.options.memory_budget
-        if self.without_budget:
-            return None
-        return budget if budget is not None else training_of(self.elaborated).settings.memory_budget
-
-    @property
-    def precision(self) -> str:
-        """The precision of the step's products: of the command, else of the block, else f32."""
-        settings = training_of(self.elaborated).settings
-        return self.options.precision or settings.precision or "f32"
-
-    @property
-    def short(self) -> DType | None:
-        """The 16-bit floats of the step's products; None where they are in the model's own type."""
-        return short_type(self.precision, self.target or self._target)
 
     @cached_property
     def step(self) -> TrainingStep:
@@ -178,7 +105,7 @@ class Training:
     def _measured_loss(self) -> tuple[Graph, dict[str, Measure]]:
         model = self._masked(self.inference)
         graph, measures = measured_loss(model)
-        return (graph if self.collective is None else draw_by_place(graph, batch_dims(model))), measures
+        return (graph if self.collective is None else draw_by_index(graph, batch_dims(model))), measures
 
     @cached_property
     def step_graph(self) -> Graph:
@@ -201,15 +128,6 @@ class Training:
     def loss_graph(self) -> Graph:
         """The loss and the metrics in inference mode."""
         return optimize(self._measured_loss[0], self._target)
-
-    @property
-    def _target(self) -> Target:
-        return device_named(self.options.device).target if self.options.backend == "ort" else NUMPY
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self.elaborated.graph.name
 
     @property
     def seed(self) -> int:

@@ -135,7 +135,7 @@ class OnnxSegments:
         new = {name: end for name, end in names.items() if name not in bound}
 
         def run(values: Mapping[str, Any]) -> Mapping[str, Array]:
-            results = binding.run({name: values[name] for name in binding.fed})
+            results = binding.run({name: values[name] for name in binding.other_inputs})
             return {name: results[end] for name, end in new.items()}
 
         return run

@@ -117,7 +117,7 @@ def predict(
     return Prediction(workers, batch, seconds, reduction, examples, examples / seconds * time.whole / time.batch)
 
 
-def counts_of_workers(asked: int) -> list[int]:
+def counts_of_workers(workers: int) -> list[int]:
     """1, 2, 4 and so on up to 1,000 or the number that is asked for, which is one of them."""
-    most = max(asked, 1000)
-    return sorted({1 << power for power in range(most.bit_length()) if 1 << power < most} | {asked, most})
+    most = max(workers, 1000)
+    return sorted({1 << power for power in range(most.bit_length()) if 1 << power < most} | {workers, most})

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _YIELD = "OMPI_MCA_mpi_yield_when_idle"  # of Open MPI
 _START = 60.0  # seconds that all workers have at least to start in
-_STAGGER = 1.0  # seconds that each worker waits longer than the one before it, so that one of them speaks
+_STAGGER = 1.0  # seconds that each worker waits longer than the one before it, so that one of them reports
 
 
 class MpiCollective:

@@ -55,7 +55,7 @@ class Cluster:
 
     @property
     def free_cpus(self) -> int:
-        """Those of them that nobody uses at the moment."""
+        """Those of them that are free at the moment."""
         return int(require_ray().available_resources().get("CPU", 0))
 
     @property
@@ -65,7 +65,7 @@ class Cluster:
 
     @property
     def free_gpus(self) -> int:
-        """Those of them that nobody uses at the moment."""
+        """Those of them that are free at the moment."""
         return int(require_ray().available_resources().get("GPU", 0))
 
 
@@ -85,7 +85,7 @@ def connect(address: str | None = None, cpus: int | None = None) -> Iterator[Clu
     """Join the cluster at `address` (host:port, or `auto` for one of this machine) until the end of the block.
 
     Without an address a cluster of this machine alone is started, which lends `cpus` processors, by default all, and
-    ends with the block. Raises NablacError where Ray is missing, nobody answers at the address, or no cluster starts.
+    ends with the block. Raises NablacError where Ray is missing, nothing answers at the address, or no cluster starts.
     """
     ray = require_ray()
     log = logging.getLogger("ray")
@@ -93,10 +93,10 @@ def connect(address: str | None = None, cpus: int | None = None) -> Iterator[Clu
     log.propagate, log.handlers = False, [logging.NullHandler()]  # what concerns a user is a diagnostic
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        with _started(ray, cpus or processors()) if address is None else _joined(ray, address) as found:
+        with _started(ray, cpus or processors()) if address is None else _joined(ray, address) as connection:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, handler)  # which Ray replaces
-            yield Cluster(found["address"], address is None)
+            yield Cluster(connection["address"], address is None)
     finally:
         log.propagate, log.handlers = before
 
@@ -113,9 +113,9 @@ def _started(ray: Any, cpus: int) -> Iterator[Mapping[str, Any]]:
 
 @contextmanager
 def _joined(ray: Any, address: str) -> Iterator[Mapping[str, Any]]:
-    found = _join(ray, address)
+    connection = _join(ray, address)
     try:
-        yield found
+        yield connection
     finally:
         ray.shutdown()
 

@@ -194,7 +194,7 @@ def test_a_factor_of_the_budget_is_a_number_above_zero(factor: str, monkeypatch:
     with pytest.raises(NablacError) as caught:
         check(program_of(Source("test.model", model("y = x"))))
     assert [diagnostic.message for diagnostic in caught.value.diagnostics] == [
-        f"the environment variable NABLAC_WORK multiplies the work budget, and `{factor}` is no number above 0"
+        f"the environment variable NABLAC_WORK multiplies the work budget: `{factor}` is not a number above 0"
     ]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from compiler.graph import Value
 from compiler.operators.leaves import Input, constant
-from compiler.recurrence import Carried, Step
+from compiler.recurrence import RecurrentState, Step
 from compiler.types import DType, TensorType
 from runtime.numpy_executor import run
 
@@ -24,7 +24,7 @@ ZERO = constant(0.0, DType.F64)
 
 
 def step(following: Value, *outputs: Value, current: Value = S, initial: Value = ZERO) -> Step:
-    return Step((Carried("s", current, initial, following),), (X,), NUMBER, outputs)
+    return Step((RecurrentState("s", current, initial, following),), (X,), NUMBER, outputs)
 
 
 DOUBLE = W * 2.0

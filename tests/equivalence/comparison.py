@@ -208,7 +208,7 @@ def _ends(runner: NumpyRunner, feeds: Mapping[str, Any]) -> dict[str, Any]:
 def _ends_and_overflow(runner: NumpyRunner, feeds: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     """The ends of a graph, and whether the processor noted an overflow on the way."""
     inputs = {name: array for name, array in feeds.items() if name in runner.graph.inputs}
-    arrays, sizes = runner.signature.check(inputs, held=runner.weights)
+    arrays, sizes = runner.signature.check(inputs, checked=runner.weights)
     plan, overflows = runner.plan(sizes), []
     with np.errstate(all="ignore", over="call", call=lambda kind, flag: overflows.append(kind)):
         results = plan.run({**runner.weights, **arrays})

@@ -14,7 +14,7 @@ import pytest
 from compiler.elaborate.models import TextSource
 from compiler.elaborate.program import load
 from runtime.evaluation.backtest import Backtest
-from runtime.evaluation.evaluation import Judging, evaluate
+from runtime.evaluation.evaluation import EvaluationSettings, evaluate
 from runtime.evaluation.part_outputs import predictor_of_training
 from runtime.training.run_options import Options
 from runtime.training.trained import load_trained
@@ -90,7 +90,7 @@ def _training(run: Path, data: Path) -> Training:
 
 def _backtest(run: Path, data: Path, folds: int) -> Backtest:
     training = _training(run, data)
-    judging = Judging(training.batch, folds=folds)
+    judging = EvaluationSettings(training.batch, folds=folds)
     return evaluate(predictor_of_training(training), training.data, "validation", judging).backtests["next"]
 
 

@@ -125,10 +125,10 @@ def test_generation_ends_at_a_stop_text(run: Path, search: tuple[str, ...]) -> N
 
 
 def test_a_possible_beginning_of_a_stop_text_is_held_back() -> None:
-    from runtime.generation.generator import settled_part
+    from runtime.generation.generator import final_part
 
     assert [
-        settled_part(text, ("\n\nUser", "end")) for text in ("a\n", "a\n\nUs", "a\n\nYou", "the e", "the end", "a")
+        final_part(text, ("\n\nUser", "end")) for text in ("a\n", "a\n\nUs", "a\n\nYou", "the e", "the end", "a")
     ] == [
         "a",
         "a",

@@ -223,6 +223,6 @@ def test_memory_that_is_not_there_is_told_in_our_words() -> None:
     x = fed("x", "f32", "n")
     runner = OnnxRunner(export(graph([x], y=x + 1)).SerializeToString())
     text = "void* onnxruntime::BFCArena::Allocate(...) Failed to allocate memory for requested buffer of size 4000"
-    (diagnostic,) = runner._refused("E806", "onnxruntime stopped", RuntimeError(text)).diagnostics
+    (diagnostic,) = runner._refusal("E806", "onnxruntime stopped", RuntimeError(text)).diagnostics
     assert (diagnostic.code, diagnostic.message) == ("E810", "not enough memory for a result, of 4,000 bytes")
     assert diagnostic.note is None

@@ -54,8 +54,7 @@ MISTAKES = {
     ),
     "nothing along a named dim": (
         {"tokens": np.zeros((2, 0), np.int64)},
-        "error[E803]: `tokens` holds nothing: axis 1, `time`, is 0\n --> input `tokens`\n"
-        "help: named dims are at least 1",
+        "error[E803]: `tokens` is empty: axis 1, `time`, is 0\n --> input `tokens`\nhelp: named dims are at least 1",
     ),
     "a size that the polynomial never is": (
         {"odd": np.ones(4, np.float32)},

@@ -15,7 +15,7 @@ from grammar.source import Span
 
 
 @builtin("given", "x")
-def _given(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
+def _has_argument(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     return bound["x"].value is not NONE
 
 

@@ -193,8 +193,8 @@ def _gradient(session: Session, bound: dict[str, Argument], span: Span) -> Compi
     if y.type.rank or not y.type.dtype.is_float or not x.type.dtype.is_float:
         wrong, which = (y, "y") if y.type.rank or not y.type.dtype.is_float else (x, "x")
         hint = "reduce it first, as in `gradient(sum(y), x)`" if wrong is y and y.type.rank else None
-        wanted = "a single float" if wrong is y else "a float tensor"
-        message = f"`{which}` of gradient must be {wanted}, got {wrong.type}"
+        expected = "a single float" if wrong is y else "a float tensor"
+        message = f"`{which}` of gradient must be {expected}, got {wrong.type}"
         raise session.fault(codes.E404, message, bound[which].span, hint=hint)
 
     session.charge(of_graph(Graph({}, {"y": y})) * DERIVED, span)

@@ -217,7 +217,7 @@ def test_characters_are_those_of_the_training_part(tmp_path: Path) -> None:
 def test_a_share_that_holds_nothing_is_refused(tmp_path: Path, data: str, part: str) -> None:
     series(tmp_path, list(range(20)))
     inputs = "x: f32[batch, time, 1]" if data.startswith("window") else "x: f32[batch, 1]"
-    with pytest.raises(NablacError, match=rf"E823.*{part} 0\.02 of \d+ examples is no example"):
+    with pytest.raises(NablacError, match=rf"E823.*{part} 0\.02 of \d+ examples is less than one example"):
         load(tmp_path, f'csv("series.csv") -> {data}', inputs, **{part: 0.02})  # type: ignore[arg-type]
     assert len(load(tmp_path, f'csv("series.csv") -> {data}', inputs, **{part: 0.2}).parts[part])  # type: ignore[arg-type]
     assert not len(load(tmp_path, f'csv("series.csv") -> {data}', inputs).parts[part])

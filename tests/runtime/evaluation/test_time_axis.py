@@ -31,16 +31,16 @@ def test_the_first_column_that_goes_forward_says_when(case: str) -> None:
     axis = TimeAxis.of(Series(("v",), np.zeros((6, 1)), rows, rows + 2, beside))
     assert (axis.name, axis.times) == (name, times)
     if times:
-        assert axis.places(np.array([1, 4])) == [seconds_of(_DAYS[1]), seconds_of(_DAYS[4])]
+        assert axis.positions(np.array([1, 4])) == [seconds_of(_DAYS[1]), seconds_of(_DAYS[4])]
     assert axis.label(2) == (beside[name][2] if name in beside else "row 3")
 
 
 def test_rows_that_were_left_out_leave_a_gap() -> None:
     rows = np.array([0, 1, 5, 6])
     years = Series(("v",), np.zeros((4, 1)), rows, rows + 2, {"year": ["2000", "2001", "2005", "2006"]})
-    assert TimeAxis.of(years).places(np.array([5, 6])) == [2005.0, 2006.0]
+    assert TimeAxis.of(years).positions(np.array([5, 6])) == [2005.0, 2006.0]
     plain = Series(("v",), np.zeros((4, 1)), rows, rows + 2)
-    assert TimeAxis.of(plain).places(rows) == [1.0, 2.0, 6.0, 7.0]
+    assert TimeAxis.of(plain).positions(rows) == [1.0, 2.0, 6.0, 7.0]
 
 
 def test_series_of_two_files_are_joined_with_a_gap() -> None:

@@ -67,7 +67,7 @@ def test_a_column_called_as_a_prediction_makes_way() -> None:
     predictions = results(of_rows(weighed), {"a": [1.0], "b": [2.0], "predicted_t": ["old"]}, findings)
     assert predictions == {"predicted_t": [102.0]}
     assert findings.lines() == [
-        "note: column `predicted_t` of the table makes way for the prediction of this name: the table"
+        "note: column `predicted_t` of the table is replaced by the prediction of this name: the table"
     ]
 
 

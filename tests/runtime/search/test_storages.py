@@ -33,7 +33,7 @@ def test_workers_in_several_folders_share_a_database(tmp_path: Path) -> None:
     other = invoke("tune", "net.model", *OPTIONS, "--seed", "7", *storage, "-o", "three", folder=tmp_path)
     assert other.exit_code == 2 and "it holds a study of another model" in other.stderr
     elsewhere = invoke("tune", "--resume", "one", "--storage", "sqlite:///other.db", folder=tmp_path)
-    assert elsewhere.exit_code == 2 and "error[E870]: one was begun with --storage sqlite:///" in elsewhere.stderr
+    assert elsewhere.exit_code == 2 and "error[E870]: one was started with --storage sqlite:///" in elsewhere.stderr
     assert not (tmp_path / "three").exists() and not (tmp_path / "other.db").exists()
 
 

@@ -79,7 +79,7 @@ def test_a_step_binds_nothing_and_copies_the_batch_alone(monkeypatch: pytest.Mon
         count(onnxruntime.OrtValue, name)
     for number in (3, 4):
         stepper.step(feeds(number))
-    fed = len(stepper.slots[0].fed)
+    fed = len(stepper.slots[0].inputs)
     assert counts == {"update_inplace": 2 * fed, "numpy": 2 * len(stepper.outputs)}
     stepper.step(feeds(5, batch=3))  # the last batch of an epoch: two inputs of another size
     assert counts["bind_ortvalue_input"] == 2 and counts["bind_ortvalue_output"] == counts["bind_output"] == 0

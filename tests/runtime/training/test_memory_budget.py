@@ -76,7 +76,7 @@ def step_of(text: str, dtype: DType = DType.F64) -> Graph:
 
 def budget_of(graph: Graph, sizes: Mapping[str, int], fraction: float) -> int:
     whole = Liveness(graph, sizes)
-    return round(whole.fed_bytes + fraction * (whole.most - whole.fed_bytes))
+    return round(whole.input_bytes + fraction * (whole.most - whole.input_bytes))
 
 
 def feeds_of(graph: Graph, sizes: Mapping[str, int]) -> dict[str, np.ndarray[Any, Any]]:

@@ -12,7 +12,7 @@ import pytest
 
 from compiler.model_spec import EXAMPLE_WEIGHT, mask_name
 from compiler.types import DType
-from runtime.evaluation.evaluation import Judging, evaluate
+from runtime.evaluation.evaluation import EvaluationSettings, evaluate
 from runtime.evaluation.part_outputs import predictor_of_training
 from runtime.training.run_options import Options
 from runtime.training.trained import Trained
@@ -293,7 +293,8 @@ def judged(run: Training) -> Any:
     loop = run.loop()
     trained_run = replace(run, start=Trained(run.first_state(), run.fitted_now, 1), examples=None)
     assert len(loop.training.rows) == len(trained_run.data)
-    return evaluate(predictor_of_training(trained_run), trained_run.data, "training", Judging(5)).results["t"]
+    settings = EvaluationSettings(5)
+    return evaluate(predictor_of_training(trained_run), trained_run.data, "training", settings).results["t"]
 
 
 def test_figures_are_of_the_entries_that_are_there(tmp_path: Path) -> None:
