@@ -7,6 +7,7 @@ scheduler: on a busy machine a product takes them many times as long as one thre
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -60,7 +61,8 @@ class _SharedWork:
     """Parts that wait for a thread, and those that are not done."""
 
     def __init__(self, work: Callable[[int], object], count: int) -> None:
-        self._work, self._waiting, self._undone = work, iter(range(count)), count
+        self._work: Callable[[int], object] | None = work
+        self._waiting, self._undone = iter(range(count)), count
         self._lock, self._done = threading.Lock(), threading.Event()
         self._error: BaseException | None = None
 
@@ -76,6 +78,7 @@ class _SharedWork:
                 part = next(self._waiting, None)
             if part is None:
                 return
+            assert self._work is not None
             error: BaseException | None = None
             try:
                 self._work(part)
@@ -90,6 +93,7 @@ class _SharedWork:
     def wait(self) -> None:
         """Wait for the parts that other threads are in."""
         self._done.wait()
+        self._work = None  # which holds arrays, and a helper may come late
         if self._error is not None:
             raise self._error
 
@@ -116,3 +120,7 @@ def _blas() -> tuple[ThreadpoolController, list[LibController]]:
 def _pool() -> ThreadPoolExecutor:
     """The threads that help; they sleep where there is nothing to do."""
     return ThreadPoolExecutor(thread_name_prefix="parts")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked process has none of the threads

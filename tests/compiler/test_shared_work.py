@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections import Counter
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from compiler.shared_work import do_parts, threads_in_use, use_threads
@@ -48,13 +52,40 @@ def test_helpers_do_not_divide_their_parts_again() -> None:
     assert counts == {True: {2}, False: {1}}
 
 
-def test_a_caller_does_all_parts_where_the_pool_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_caller_does_all_parts_where_the_pool_is_busy_and_keeps_no_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting: list[Callable[[], None]] = []
+
     class Busy:
-        def submit(self, function: object) -> None:
-            """Never runs it."""
+        def submit(self, function: Callable[[], None]) -> None:
+            waiting.append(function)
 
     monkeypatch.setattr("compiler.shared_work._pool", Busy)
-    done: list[int] = []
+    array = np.zeros(3)
+    alive = weakref.ref(array)
+
+    def work(part: int, array: np.ndarray = array) -> None:
+        array[part] += 1
+
     with use_threads(2):
-        do_parts(done.append, 5)
-    assert done == [0, 1, 2, 3, 4]
+        do_parts(work, 3)
+    assert array.tolist() == [1, 1, 1]
+    del array, work
+    assert alive() is None
+    waiting[0]()  # a helper that comes late
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    with use_threads(2):
+        do_parts(lambda part: None, 4)
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            together = threading.Barrier(2, timeout=30)
+            with use_threads(2):
+                do_parts(lambda part: together.wait(), 2)
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
