@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from grammar.file_kinds import THOUSANDS
 from runtime.boundary import check_table, translate_errors
+from runtime.data.digit_groups import without_groups
 from runtime.data.text_lines import decoded_lines
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ _QUOTES = 'a quote at the beginning of a cell needs one at its end; a quote with
 _ABOVE = "the first row is read as the names of the columns: remove titles and comments above them"
 _TOO_LONG = "cut longer texts; or a quote is not closed: "  # before _QUOTES
 _AT_ONCE = 1 << 10  # rows that are turned into columns together
-_COMMA = re.compile(r"[+-]?\d[\d.]*,\d+|[+-]?,\d+")
+_BETWEEN_THOUSANDS = (",", ".", "'", " ", "_")
+_NOTATION = re.compile(rf"[+-]?[\d{''.join(THOUSANDS)}]*\d(?:[eE][+-]?\d+)?")
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 
 
@@ -45,6 +48,7 @@ class Format:
     decimal: str = "."
     header: bool | None = None
     encoding: str = ""  # UTF-8, or what a byte order mark says
+    thousands: str = ""  # the sign between the thousands of a number; none may be there
     command: bool = False
 
     @property
@@ -71,10 +75,15 @@ class Format:
         import numpy as np  # where numbers are read, not before
 
         text = "\n".join(cells)
+        if self.thousands and not THOUSANDS[self.thousands].isdisjoint(text):
+            plain = [number for cell in cells if (number := without_groups(cell.strip(), self.thousands)) is not None]
+            if len(plain) < len(cells):
+                return None
+            cells, text = plain, "\n".join(plain)
         if not text.isascii() or "_" in text:
             return None
         if self.decimal != ".":
-            if "." in text:
+            if "." in text or text.count("\n") >= len(cells):  # a cell may have several lines
                 return None
             cells = text.replace(self.decimal, ".").split("\n")
         try:
@@ -86,9 +95,14 @@ class Format:
     def number(self, cell: str) -> float | None:
         """The finite number in a cell, None for anything else.
 
-        Neither `1_000` nor `1,000` is a number: programs read them differently.
+        Neither `1_000` nor `1,000` is a number unless the user says so: programs read them differently.
         """
         text = cell.strip()
+        if self.thousands:
+            plain = without_groups(text, self.thousands)
+            if plain is None:
+                return None
+            text = plain
         if self.decimal != ".":
             if "." in text:
                 return None
@@ -105,36 +119,94 @@ class Format:
         try:
             float(text)
         except ValueError:
-            return self.number(text) is not None or bool(_COMMA.fullmatch(text))
+            return self.number(text) is not None or (
+                _NOTATION.fullmatch(text) is not None and self._hint_of_number(text) is not None
+            )
         return True
 
     def hint(self, cell: str) -> str | None:
         """A hint for a cell that is not a number."""
         text = cell.strip()
-        if self.decimal == "." and _COMMA.fullmatch(text):
-            option = self.option("decimal", '","')
-            if self.separator == ",":
-                separator = self.option("separator", '";"')
-                return (
-                    "where `,` separates the cells, numbers have a decimal point and no thousands separator; "
-                    f"{separator} and {option} read a file with `;` between them"
-                )
-            return f"{option} reads numbers with a decimal comma; remove commas between thousands"
-        if self.decimal == "," and "." in text:
-            option = self.option("decimal", '","')
-            return f"with {option} a number has no point: remove those between thousands"
+        notation = self._hint_of_number(text)
+        if notation is not None:
+            return notation
         other = next((sign for sign in _OTHER_SEPARATORS if sign != self.separator and sign in text), None)
         if other is not None and all(self.number(part) is not None for part in text.split(other)):
             return self._separated_by(other)
         if any(map(str.isdigit, text)) or _INFINITE.fullmatch(text):
             plain = f"a number is finite, and written in plain digits, as `-1234{self.decimal}5` or `1e-3`, without "
-            return f"{plain}units, currencies or signs between thousands; `--skip-broken` skips other rows"
+            return f"{plain}units or currencies; `--skip-broken` skips other rows"
+        return None
+
+    def _hint_of_number(self, text: str) -> str | None:
+        """A hint for a number in another notation; None for anything else."""
+        return self._hint_of_groups(text) or self.hint_of_notation(text)
+
+    def _hint_of_groups(self, text: str) -> str | None:
+        """A hint for a number whose signs between thousands are not between groups of three digits."""
+        alike = THOUSANDS.get(self.thousands, frozenset())
+        plain = "".join(sign for sign in text if sign not in alike)
+        if plain == text or replace(self, thousands="").number(plain) is None:
+            return None
+        option = self.option("thousands", f'"{self.thousands}"')
+        groups = self.thousands.join(("12", "345", "678"))
+        rule = f"with {option} digits are in groups of three and begin with no 0, as in `{groups}`"
+        return f"{rule}; `--skip-broken` skips such rows"
+
+    def hint_of_notation(self, text: str) -> str | None:
+        """A hint for a number with another decimal sign, or with signs between its thousands."""
+        between = [{"thousands": sign} for sign in _BETWEEN_THOUSANDS if not THOUSANDS[sign].isdisjoint(text)]
+        decimal = {"decimal": "," if self.decimal == "." else "."}
+        for changes in ([*between, decimal], [decimal | each for each in between]):
+            readings = [reading for change in changes if (reading := self._reading(text, change)) is not None]
+            if readings:
+                return "; ".join(readings)
+        return None
+
+    def _reading(self, text: str, changed: dict[str, str]) -> str | None:
+        """What a cell would be with changed settings; None for no number."""
+        other = replace(self, **changed)  # type: ignore[arg-type]
+        number = other.number(text)
+        if number is None or other.thousands == other.decimal:
+            return None
+        options = " and ".join(self.option(name, f'"{value}"') for name, value in changed.items())
+        if other.separator == other.decimal:
+            separator = self.option("separator", '";"')
+            return (
+                f"where `{self.separator}` separates the cells, numbers have a decimal point; "
+                f"{separator} and {options} read a file with `;` between them"
+            )
+        return f"{options} read{'s' if len(changed) == 1 else ''} it as {number:.15g}"
+
+    def contradiction(self) -> str | None:
+        """What is wrong with the settings together, and what to do; None where nothing is."""
+        for name, value, allowed in (("decimal", self.decimal, ".,"), ("thousands", self.thousands, ["", *THOUSANDS])):
+            if value not in allowed:
+                return f"`{name}` is one of {', '.join(f'`{sign}`' for sign in allowed if sign)}, not `{value}`"
+        if len(self.separator) != 1 or self.separator in '"\r\n':
+            return f"`{self.separator}` is not one character between cells"
+        if self.separator == self.decimal:
+            other = self.option("separator", '";"')
+            hint = f"choose another separator, such as {other}"
+            return f"`{self.decimal}` is both the separator and the decimal sign; {hint}"
+        if self.thousands == self.decimal:
+            points, comma = self.option("thousands", '"."'), self.option("decimal", '","')
+            return (
+                f"`{self.decimal}` is both the decimal sign and the one between thousands; "
+                f"{points} and {comma} read `1.234,5`"
+            )
         return None
 
     def _separated_by(self, other: str) -> str:
         shown = "\\t" if other == "\t" else other
         option = self.option("separator", f'"{shown}"')
         return f"if the cells are separated by `{shown}`, say so with {option}"
+
+    def hint_of_surplus(self, count: int) -> str | None:
+        """A hint for a row with `count` cells too many, where numbers may have been cut at their thousands."""
+        if count < 1 or self.separator not in THOUSANDS.get(self.thousands, ()):
+            return None
+        return f"a number with `{self.separator}` between its thousands needs quotes where it also separates the cells"
 
     def hint_of_header(self, names: list[str]) -> str | None:
         """A hint for a header that seems to be several names in one cell."""
@@ -205,7 +277,8 @@ def read_blocks(lines: Iterable[str], path: str, format: Format, report: Report,
         if len(cells) != len(names):
             counted = f"{len(cells)} cell{'' if len(cells) == 1 else 's'}"
             what = f"{counted}, where the {'header names' if named else 'first row has'} {len(names)}"
-            hint = format.hint_of_header(names) or (_ABOVE if named and not number else None)
+            hint = format.hint_of_header(names) or format.hint_of_surplus(len(cells) - len(names))
+            hint = hint or (_ABOVE if named and not number else None)
             report.report_broken(f"{path}:{line}", what, hint)
         else:
             table.lines.append(line)

@@ -237,15 +237,19 @@ def test_lines_are_those_of_the_text_however_its_bytes_come(parts: list[str], en
 @given(
     st.lists(
         st.sampled_from(
-            ["1", " 2.5 ", "1e3", ".5", "-0", "1_0", "nan", "inf", "1e999", "x", "", "١", "1,5", "\xa01", "1.5"]
+            [
+                *("1", " 2.5 ", "1e3", ".5", "-0", "1_0", "nan", "inf", "1e999", "x", "", "١", "1,5", "\xa01", "1.5"),
+                *("1,234", "12,34,567.5", "1.234,5", "1_234", "1,23", "1\n2"),
+            ]
         ),
         min_size=1,
         max_size=5,
     ),
-    st.sampled_from([".", ","]),
+    st.sampled_from([(".", ""), (",", ""), (".", ","), (",", "."), (",", "_")]),
 )
-def test_a_column_at_once_is_its_cells_one_by_one(cells: list[str], decimal: str) -> None:
-    format = Format(";", decimal)
+def test_a_column_at_once_is_its_cells_one_by_one(cells: list[str], signs: tuple[str, str]) -> None:
+    decimal, thousands = signs
+    format = Format(";", decimal, thousands=thousands)
     one_by_one = [format.number(cell) for cell in cells]
     at_once = format.numbers(cells)
     assert at_once is None or at_once.tolist() == one_by_one
