@@ -24,6 +24,8 @@ _OTHER_SEPARATORS = (";", "\t", "|", ",")
 _QUOTES = 'a quote at the beginning of a cell needs one at its end; a quote within is written twice: `"5"" long"`'
 _ABOVE = "the first row is read as the names of the columns: remove titles and comments above them"
 _TOO_LONG = "cut longer texts; or a quote is not closed: "  # before _QUOTES
+_NOT_THE_FILE = "the address led to a page, perhaps of an error or a login: save the file that it is about"
+_WEB_PAGE = ("<!doctype html", "<html")
 _AT_ONCE = 1 << 10  # rows that are turned into columns together
 _BETWEEN_THOUSANDS = (",", ".", "'", " ", "_")
 _NOTATION = re.compile(rf"[+-]?[\d{''.join(THOUSANDS)}]*\d(?:[eE][+-]?\d+)?")
@@ -258,6 +260,9 @@ def read_blocks(lines: Iterable[str], path: str, format: Format, report: Report,
     if first is None:
         raise NablacError(Diagnostic(codes.E823, f"{path} is empty", place=path))
     line, cells = first
+    if cells[0].strip().lower().startswith(_WEB_PAGE):
+        message = "this is a web page (HTML); expected a CSV file"
+        raise NablacError(Diagnostic(codes.E821, message, place=path, hint=_NOT_THE_FILE))
     named = _is_header(cells, f"{path}:{line}", format, report)
     names += [name.strip() for name in cells] if named else [str(column) for column in range(len(cells))]
     _check_names(names, f"{path}:{line}")
@@ -400,4 +405,5 @@ def _check_names(names: list[str], location: str) -> None:
             hint = "give one of them another name in the file"
             raise NablacError(Diagnostic(codes.E821, f"two columns are called `{name}`", place=location, hint=hint))
     if not any(names):
-        raise NablacError(Diagnostic(codes.E821, "no column has a name", place=location))
+        hint = "write the names of the columns in the first row"
+        raise NablacError(Diagnostic(codes.E821, "no column has a name", place=location, hint=hint))
