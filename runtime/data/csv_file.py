@@ -44,7 +44,10 @@ class Report(Protocol):
 
 @dataclass(frozen=True)
 class Format:
-    """The dialect of a CSV file, as far as the user sets it; with `command` it is set by options of a command."""
+    """The dialect of a CSV file, as far as the user sets it; with `command` it is set by options of a command.
+
+    Other tables have no `options`.
+    """
 
     separator: str = ","
     decimal: str = "."
@@ -52,6 +55,7 @@ class Format:
     encoding: str = ""  # UTF-8, or what a byte order mark says
     thousands: str = ""  # the sign between the thousands of a number; none may be there
     command: bool = False
+    options: bool = True
 
     @property
     def encoding_hint(self) -> str:
@@ -129,15 +133,16 @@ class Format:
     def hint(self, cell: str) -> str | None:
         """A hint for a cell that is not a number."""
         text = cell.strip()
-        notation = self._hint_of_number(text)
+        notation = self._hint_of_number(text) if self.options else None
         if notation is not None:
             return notation
         other = next((sign for sign in _OTHER_SEPARATORS if sign != self.separator and sign in text), None)
-        if other is not None and all(self.number(part) is not None for part in text.split(other)):
+        if self.options and other is not None and all(self.number(part) is not None for part in text.split(other)):
             return self._separated_by(other)
         if any(map(str.isdigit, text)) or _INFINITE.fullmatch(text):
+            signs = "units or currencies" if self.options else "units, currencies or signs between thousands"
             plain = f"a number is finite, and written in plain digits, as `-1234{self.decimal}5` or `1e-3`, without "
-            return f"{plain}units or currencies; `--skip-broken` skips other rows"
+            return f"{plain}{signs}; `--skip-broken` skips other rows"
         return None
 
     def _hint_of_number(self, text: str) -> str | None:
@@ -182,9 +187,11 @@ class Format:
 
     def contradiction(self) -> str | None:
         """What is wrong with the settings together, and what to do; None where nothing is."""
-        for name, value, allowed in (("decimal", self.decimal, ".,"), ("thousands", self.thousands, ["", *THOUSANDS])):
-            if value not in allowed:
-                return f"`{name}` is one of {', '.join(f'`{sign}`' for sign in allowed if sign)}, not `{value}`"
+        if self.decimal not in (".", ","):
+            return f"the decimal sign is `.` or `,`, not `{self.decimal}`"
+        if self.thousands and self.thousands not in THOUSANDS:
+            signs = ", ".join(f"`{sign}`" for sign in _BETWEEN_THOUSANDS if sign != " ")
+            return f"between thousands is one of {signs} or a space, not `{self.thousands}`"
         if len(self.separator) != 1 or self.separator in '"\r\n':
             return f"`{self.separator}` is not one character between cells"
         if self.separator == self.decimal:
@@ -212,12 +219,14 @@ class Format:
 
     def hint_of_header(self, names: list[str]) -> str | None:
         """A hint for a header that seems to be several names in one cell."""
-        other = next((sign for sign in _OTHER_SEPARATORS if len(names) == 1 and sign in names[0]), None)
+        is_one = self.options and len(names) == 1
+        other = next((sign for sign in _OTHER_SEPARATORS if is_one and sign in names[0]), None)
         return self._separated_by(other) if other is not None and other != self.separator else None
 
 
 PLAIN = Format()
 OF_COMMAND = Format(command=True)
+NO_OPTIONS = Format(options=False)
 
 
 @dataclass(frozen=True)

@@ -357,7 +357,11 @@ def _cells(column: Sequence[Any]) -> list[str]:
 
 def _listed(column: Any) -> list[Any]:
     """A column as Python's own values; a date of any precision as a `datetime`."""
-    array = np.asarray(column)
+    try:
+        array = np.asarray(column)
+    except ValueError:
+        message = "a column has a value for each row, not lists of different lengths"
+        raise NablacError(Diagnostic(codes.E823, message, place="columns")) from None
     if array.dtype.kind == "M":
         array = array.astype("datetime64[us]")
     if array.ndim != 1:

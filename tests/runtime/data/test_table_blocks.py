@@ -226,6 +226,7 @@ def test_columns_from_python_are_a_table() -> None:
         ({}, "columns must have the same length: nothing"),
         ({"a": []}, "the table has no rows"),
         ({"a": np.zeros((2, 2))}, "a column has one axis, not 2"),
+        ({"a": [[1], [2, 3]]}, "a column has a value for each row, not lists of different lengths"),
     ],
 )
 def test_columns_that_are_no_table_are_refused(columns: dict[str, Any], message: str) -> None:

@@ -12,6 +12,7 @@ import pandas
 import pytest
 
 from grammar.diagnostics import NablacError
+from runtime.data.csv_file import Format
 from tests.command_line import invoke
 from tests.runtime.data.descriptions import load, refused
 
@@ -161,3 +162,35 @@ def test_a_run_reads_later_tables_as_it_was_trained(tmp_path: Path) -> None:
         "error[E605]: `.` is both the decimal sign and the one between thousands; "
         "`--thousands '.'` and `--decimal ','` read `1.234,5`\n --> options\n"
     )
+
+
+def test_a_table_without_options_has_no_hint_to_them(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"a": "1,234", "t": 1}\n{"a": "5", "t": 2}\n')
+    with pytest.raises(NablacError) as caught:
+        load(tmp_path, f'json("x.jsonl") {COLUMNS}', "x: f32[batch, 1]")
+    assert caught.value.diagnostics[0].hint == (
+        "a number is finite, and written in plain digits, as `-1234.5` or `1e-3`, without units, currencies or signs "
+        "between thousands; `--skip-broken` skips other rows"
+    )
+
+
+SIGNS: list[tuple[dict[str, str], str]] = [
+    ({"thousands": "x"}, "between thousands is one of `,`, `.`, `'`, `_` or a space, not `x`"),
+    ({"decimal": "x"}, "the decimal sign is `.` or `,`, not `x`"),
+    ({"separator": "ab"}, "`ab` is not one character between cells"),
+    (
+        {"decimal": ","},
+        '`,` is both the separator and the decimal sign; choose another separator, such as `separator: ";"`',
+    ),
+    (
+        {"thousands": "."},
+        '`.` is both the decimal sign and the one between thousands; `thousands: "."` and `decimal: ","` read '
+        "`1.234,5`",
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), SIGNS)
+def test_settings_that_contradict_are_told(settings: dict[str, str], message: str) -> None:
+    assert Format(**settings).contradiction() == message  # type: ignore[arg-type]
+    assert Format(";", ",", thousands=".").contradiction() is None
