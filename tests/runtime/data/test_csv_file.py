@@ -29,6 +29,13 @@ TAKEN: dict[str, tuple[bytes, str, list[list[float]]]] = {
     "a mark before UTF-8": (b"\xef\xbb\xbfa,t\n1,5\n2,6\n", "", ROWS),
     "UTF-16, as spreadsheets write it": ("a,t\n1,5\n2,6\n".encode("utf-16"), "", ROWS),
     "UTF-16 of the other order": (b"\xfe\xff" + "a,t\n1,5\n2,6\n".encode("utf-16-be"), "", ROWS),
+    "UTF-16 that was said, without its mark": ("a,t\n1,5\n2,6\n".encode("utf-16-le"), 'encoding: "utf-16"', ROWS),
+    "UTF-16 of the other order, without its mark": (
+        "a,t\n1,5\n2,6\n".encode("utf-16-be"),
+        'encoding: "utf-16"',
+        ROWS,
+    ),
+    "UTF-16 that was said, with its mark": ("a,t\n1,5\n2,6\n".encode("utf-16"), 'encoding: "utf-16"', ROWS),
     "UTF-32": ("a,t\n1,5\n2,6\n".encode("utf-32"), "", ROWS),
     "line ends of every kind": (b"a,t\r\n1,5\r2,6", "", ROWS),
     "blank lines at either end": (b"\n\na,t\n1,5\n2,6\n\n\n", "", ROWS),
