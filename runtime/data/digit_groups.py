@@ -15,18 +15,15 @@ from grammar.file_kinds import THOUSANDS
 
 def without_groups(text: str, sign: str) -> str | None:
     """A number without the `sign`, or one that looks alike, between its thousands; None where it is anywhere else."""
-    alike = THOUSANDS[sign]
-    grouped = _pattern(alike).match(text)
-    rest = text[grouped.end() :] if grouped is not None else text
-    if not alike.isdisjoint(rest):
-        return None
-    if grouped is None:
-        return text
-    return "".join(character for character in grouped[0] if character not in alike) + rest
+    pattern, removed = _grouped(THOUSANDS[sign])
+    plain = text.translate(removed)
+    return plain if plain == text or pattern.fullmatch(text) is not None else None
 
 
 @cache
-def _pattern(alike: frozenset[str]) -> re.Pattern[str]:
-    """Matches a sign and grouped digits at the beginning of a number."""
-    sign = f"[{''.join(map(re.escape, sorted(alike)))}]"
-    return re.compile(rf"[+-]?[1-9](?:\d{{0,2}}(?:{sign}\d{{3}})+|\d?(?:{sign}\d{{2}})+{sign}\d{{3}})(?!\d)", re.ASCII)
+def _grouped(alike: frozenset[str]) -> tuple[re.Pattern[str], dict[int, None]]:
+    """A pattern of texts that begin with grouped digits and have no other sign, and a table that removes all signs."""
+    signs = "".join(map(re.escape, sorted(alike)))
+    groups = rf"(?:\d{{0,2}}(?:[{signs}]\d{{3}})+|\d?(?:[{signs}]\d{{2}})+[{signs}]\d{{3}})"
+    rest = rf"(?:[^{signs}\d][^{signs}]*)?"
+    return re.compile(f"[+-]?[1-9]{groups}{rest}", re.ASCII | re.DOTALL), dict.fromkeys(map(ord, alike))
