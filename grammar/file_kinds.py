@@ -56,6 +56,9 @@ ENCODINGS = (  # of tables, as Python names them, besides what a byte order mark
     *("utf-8", "utf-16", "latin-1", "cp1250", "cp1251", "cp1252", "cp437", "cp850", "koi8-r", "mac-roman"),
     *("big5", "euc-jp", "euc-kr", "gb18030", "shift_jis"),
 )
+THOUSANDS = {  # signs between the thousands of numbers in tables, each with those that look alike
+    sign: frozenset(alike) for alike in (",", ".", "_", "'\u2019", " \u00a0\u2009\u202f") for sign in alike
+}
 _ONNX_FIELDS = (b"\x12", b"\x1a", b"\x22", b"\x28", b"\x32", b"\x3a", b"\x42")
 
 

@@ -10,8 +10,10 @@ LONGEST_WORD = 300  # characters without a space that are shown in full
 LONGEST_TEXT = 4_000  # characters of a message
 
 # Control characters except the tab and the newline; characters that override the direction of the text around them
-# (Unicode's UAX 9); other line separators; surrogates.
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+# (Unicode's UAX 9); other line separators; spaces and joints of no width, but for those in words; surrogates.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2060-\u2064\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 _WORD = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
 
 

@@ -229,6 +229,7 @@ class Model(TrainableModel):
         separator: str | None = None,
         decimal: str | None = None,
         header: bool | None = None,
+        thousands: str | None = None,
         skip_broken: bool = False,
         **unknown: Never,
     ) -> Predictions:
@@ -236,8 +237,9 @@ class Model(TrainableModel):
 
         Of a series, `steps` rows are forecast, by default as many as at once, and with `all` the whole past is
         predicted too. `keep` says which columns of a table stay beside the predictions, `column` which one holds texts;
-        `outputs` of the model are added unchanged. `separator`, `decimal` sign and `header` are those of CSV files, by
-        default as in training. NablacError for what cannot be read, or is of another kind than the training data.
+        `outputs` of the model are added unchanged. `separator`, `decimal` sign, sign between `thousands` and `header`
+        are those of CSV files, by default as in training. NablacError for what cannot be read, or is of another kind
+        than the training data.
         """
         from nablac.predicting import predictions
 
@@ -250,6 +252,7 @@ class Model(TrainableModel):
             "separator": separator,
             "decimal": decimal,
             "header": header,
+            "thousands": thousands,
         }
         return predictions(self, inputs, skip_broken, {**options, **unknown})
 

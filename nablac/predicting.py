@@ -60,6 +60,7 @@ def predictor_of(model: Trained, tokenizer: Tokenizer | None = None) -> Predicto
 
     `tokenizer` stands for the one of the training.
     """
+    from runtime.padding_effects import unread_padding
     from runtime.prediction.predictor import Predictor, no_recipe
     from runtime.signature import random_keys
     from runtime.text.lengths import longest_texts, shortest_texts
@@ -73,7 +74,8 @@ def predictor_of(model: Trained, tokenizer: Tokenizer | None = None) -> Predicto
     types = {name: type for name, type in types.items() if name not in random_keys(types)}
     lengths = longest_texts(model.elaborated), shortest_texts(model.elaborated)
     units = {name: str(unit.kind) for name, unit in model.units.items()}
-    return Predictor(model.name, recipe, types, units, lambda feeds: model(**feeds), *lengths)
+    unread = unread_padding(model.elaborated, recipe.fitted)
+    return Predictor(model.name, recipe, types, units, lambda feeds: model(**feeds), *lengths, unread)
 
 
 def predictions(model: Trained, inputs: Sequence[Any], skip_broken: bool, options: Mapping[str, Any]) -> Predictions:

@@ -94,6 +94,11 @@ def reason_of(error: BaseException) -> str:
         return "it is nested too deeply"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
+    from json import JSONDecodeError  # which few commands need
+
+    if isinstance(error, JSONDecodeError):
+        line = f" of line {error.lineno}" if error.lineno > 1 else ""
+        return f"{error.msg.removesuffix(' at')} at character {error.colno}{line}"
     text = _IN_MEMORY.sub("", " ".join(str(error).split()))
     return text[:160] or type(error).__name__
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -23,16 +23,19 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 
+_MIXED_AT_ONCE = 128  # texts of different lengths in a batch
+
+
 @dataclass(frozen=True, eq=False)
 class InputBatches:
-    """The inputs in one batch, or in several of texts of equal lengths, each with the numbers of its rows."""
+    """The inputs in one batch, or in several, each with the numbers of its rows."""
 
     batches: list[tuple[list[int], dict[str, Array]]]
 
     def run(self, model: Callable[[dict[str, Array]], dict[str, Array]]) -> dict[str, Array]:
         """The outputs of all rows, in order; outputs for each token are padded with 0 after shorter texts.
 
-        A text never shares a batch with a longer one: its outputs would depend on the padding.
+        A text shares no batch with a longer one where its outputs would depend on the padding.
         """
         if len(self.batches) == 1:
             return model(self.batches[0][1])
@@ -99,37 +102,49 @@ def _files(
     held = read_file_arrays(arguments, types, reading)
     arrays = {name: fit_to_type(part, types[name]) for name, part in held.items()}
     padding = {name: part.padding for name, part in held.items() if part.padding is not None}
-    widths = {name: type.shape[1] for name, type in types.items() if name in padding and _of_tokens(type)}
-    fixed = {name: width for name, width in widths.items() if not isinstance(width, Dim)}
     counts = {len(array) for array in arrays.values()}
     if padding and len(counts) > 1:
         listed = ", ".join(f"`{name}` {len(array):,}" for name, array in arrays.items())
         message = f"inputs must have the same number of rows: {listed}"
         raise NablacError(Diagnostic(codes.E804, message, place=_shorten(arguments[0])))
-    return width_batches(arrays, padding, fixed, least)
+    return width_batches(arrays, padding, types, least)
 
 
 def width_batches(
-    arrays: Mapping[str, Array], padding: Mapping[str, int], fixed: Mapping[str, int], least: Mapping[str, int]
+    arrays: Mapping[str, Array],
+    padding: Mapping[str, int],
+    types: Mapping[str, InputType],
+    least: Mapping[str, int],
+    unread: Collection[str] = (),
 ) -> InputBatches:
     """Inputs of as many rows each, of which those with a `padding` token are rows of tokens.
 
-    Rows of equal lengths share a batch. Rows of tokens are as wide as the input of a `fixed` width, or `least` tokens.
+    Rows of equal lengths share a batch, and those of any length where the padding of an input is `unread`. Rows of
+    tokens are as wide as an input of a fixed width, or `least` tokens, and inputs of the same dim are of one width.
     """
     if not padding:
         return InputBatches([([], dict(arrays))])
-    rows = Padding({name: name for name in padding}, tokens=padding)
-    lengths = rows.lengths(arrays)
+    widths = {name: type.shape[1] for name, type in types.items() if name in padding and _of_tokens(type)}
+    fixed = {name: width for name, width in widths.items() if not isinstance(width, Dim)}
+    dims = {name: str(width) for name, width in widths.items() if name not in fixed}
+    axes = {name: dims.get(name, f"{name} ") for name in padding}  # no dim has a space in its name
+    of_dims: dict[str, int] = {}
+    for name, dim in axes.items():
+        of_dims[dim] = max(of_dims.get(dim, 1), fixed.get(name, least.get(name, 1)))
+    rows = Padding(axes, of_dims, tokens=padding)
+    lengths = {dim: np.maximum(each, of_dims[dim]) for dim, each in rows.lengths(arrays).items()}
+    apart = [lengths[dim] for dim in lengths if not all(name in unread for name in axes if axes[name] == dim)]
     groups: dict[tuple[int, ...], list[int]] = {}
-    for number, row in enumerate(zip(*(lengths[name].tolist() for name in padding), strict=True)):
-        widths = (fixed.get(name, max(length, least.get(name, 1))) for name, length in zip(padding, row, strict=True))
-        groups.setdefault(tuple(widths), []).append(number)
-    batches = []
-    for wide, numbers in groups.items():
-        feeds = {name: array[numbers] for name, array in arrays.items()}
-        for name, width in zip(padding, wide, strict=True):
-            feeds[name] = rows.widened(name, feeds[name][:, :width], width)
-        batches.append((numbers, feeds))
+    for number in range(len(next(iter(arrays.values())))):
+        groups.setdefault(tuple(int(each[number]) for each in apart), []).append(number)
+    batches: list[tuple[list[int], dict[str, Array]]] = []
+    total = np.sum(list(lengths.values()), axis=0)
+    for numbers in groups.values():
+        if len(numbers) > _MIXED_AT_ONCE:
+            numbers.sort(key=total.__getitem__)  # so that little of a batch is padding
+        for start in range(0, len(numbers), _MIXED_AT_ONCE if unread else len(numbers)):
+            part = numbers[start : start + _MIXED_AT_ONCE] if unread else numbers
+            batches.append((part, rows.trim({name: array[part] for name, array in arrays.items()})))
     return InputBatches(batches)
 
 

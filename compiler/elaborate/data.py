@@ -25,6 +25,7 @@ from compiler.elaborate.value_kinds import (
     STEP,
     TEXT,
     TEXTS,
+    THOUSAND_SIGN,
     TWO_COLUMNS,
     Kind,
     one_of,
@@ -61,7 +62,7 @@ class Declared(Record):
     """A source or stage: its parameters by name, and what else is known of it."""
 
     parameters: Mapping[str, Parameter]
-    rule: Rule | None = None
+    rules: tuple[Rule, ...] = ()
     takes: tuple[str, ...] = ()  # the kinds of data that a stage takes; any, if there are none
     returns: str = EXAMPLES  # the kind of data that a source returns, or a stage that takes one
     on_examples: bool = False  # a stage that changes examples; the others create them
@@ -102,11 +103,19 @@ SOURCES: dict[str, Declared] = {
             "decimal": Parameter(one_of(".", ","), "."),
             "header": Parameter(FLAG, None),
             "encoding": Parameter(one_of(*ENCODINGS), ""),
+            "thousands": Parameter(THOUSAND_SIGN, ""),
         },
-        Rule(
-            "`separator` must differ from a quote, a line break and `decimal`",
-            lambda arguments: arguments["separator"] not in ('"', "\r", "\n", arguments["decimal"]),
-            'where numbers have a decimal comma, cells are mostly separated by `;`: add `separator: ";"`',
+        (
+            Rule(
+                "`separator` must differ from a quote, a line break and `decimal`",
+                lambda arguments: arguments["separator"] not in ('"', "\r", "\n", arguments["decimal"]),
+                'where numbers have a decimal comma, cells are mostly separated by `;`: add `separator: ";"`',
+            ),
+            Rule(
+                "`thousands` must differ from `decimal`",
+                lambda arguments: arguments["thousands"] != arguments["decimal"],
+                '`1.234,5` is read with `thousands: "."` and `decimal: ","`, and `1,234.5` with `thousands: ","` alone',
+            ),
         ),
         returns=ROWS,
     ),
@@ -125,10 +134,13 @@ SOURCES: dict[str, Declared] = {
     "text": Declared({"path": _FILE}, returns=A_TEXT),
     "pairs": Declared(
         {"path": Parameter(TEXTS), "separator": Parameter(TEXT, "\t"), "columns": Parameter(TWO_COLUMNS, [])},
-        Rule(
-            "`separator` must be one character if `columns` are names",
-            lambda arguments: (
-                not any(isinstance(column, str) for column in arguments["columns"]) or len(arguments["separator"]) == 1
+        (
+            Rule(
+                "`separator` must be one character if `columns` are names",
+                lambda arguments: (
+                    not any(isinstance(column, str) for column in arguments["columns"])
+                    or len(arguments["separator"]) == 1
+                ),
             ),
         ),
         returns=PAIRS,
@@ -137,7 +149,7 @@ SOURCES: dict[str, Declared] = {
 STAGES: dict[str, Declared] = {
     "by": Declared(
         {"columns": Parameter(TEXTS)},
-        Rule("no column may be named twice", lambda arguments: _are_distinct(arguments["columns"])),
+        (Rule("no column may be named twice", lambda arguments: _are_distinct(arguments["columns"])),),
         takes=(ROWS,),
         returns=ROWS,
     ),
@@ -163,30 +175,34 @@ STAGES: dict[str, Declared] = {
             "features": Parameter(some_of(*CALENDAR)),
             "format": Parameter(TEXT, ""),
         },
-        Rule("no feature may be named twice", lambda arguments: _are_distinct(arguments["features"])),
+        (Rule("no feature may be named twice", lambda arguments: _are_distinct(arguments["features"])),),
         takes=(ROWS,),
         returns=ROWS,
     ),
     "lag": Declared(
         {"columns": Parameter(TEXTS), "steps": Parameter(POSITIVES, 1)},
-        Rule(
-            "no column and no step may be named twice",
-            lambda arguments: all(_are_distinct(arguments[name]) for name in ("columns", "steps")),
+        (
+            Rule(
+                "no column and no step may be named twice",
+                lambda arguments: all(_are_distinct(arguments[name]) for name in ("columns", "steps")),
+            ),
         ),
         takes=(ROWS,),
         returns=ROWS,
     ),
     "categories": Declared(
         {"columns": Parameter(TEXTS), "rare": Parameter(POSITIVE, 2), "empty": Parameter(FLAG, False)},
-        Rule("no column may be named twice", lambda arguments: _are_distinct(arguments["columns"])),
+        (Rule("no column may be named twice", lambda arguments: _are_distinct(arguments["columns"])),),
         takes=(ROWS,),
         returns=ROWS,
     ),
     "columns": Declared(
         {"inputs": Parameter(TEXTS), "targets": Parameter(TEXTS, [])},
-        Rule(
-            "no column may be named twice in `inputs` or in `targets`",
-            lambda arguments: all(_are_distinct(names) for names in (arguments["inputs"], arguments["targets"])),
+        (
+            Rule(
+                "no column may be named twice in `inputs` or in `targets`",
+                lambda arguments: all(_are_distinct(names) for names in (arguments["inputs"], arguments["targets"])),
+            ),
         ),
         takes=(ROWS,),
     ),
@@ -200,17 +216,19 @@ STAGES: dict[str, Declared] = {
             "stride": Parameter(POSITIVE, 1),
             "known": Parameter(TEXTS, []),
         },
-        Rule(
-            "`known` names each column once, and none that is predicted",
-            _known_are_inputs,
-            "what is predicted is `target`, or all `columns` if there is none",
+        (
+            Rule(
+                "`known` names each column once, and none that is predicted",
+                _known_are_inputs,
+                "what is predicted is `target`, or all `columns` if there is none",
+            ),
         ),
         takes=(ROWS,),
     ),
     "standardize": Declared({"columns": Parameter(TEXTS, [])}, takes=(ROWS, EXAMPLES), on_examples=True, scales=True),
     "min_max": Declared(
         {"low": Parameter(NUMBER, 0.0), "high": Parameter(NUMBER, 1.0), "columns": Parameter(TEXTS, [])},
-        Rule("`low` must be below `high`", lambda arguments: arguments["low"] < arguments["high"]),
+        (Rule("`low` must be below `high`", lambda arguments: arguments["low"] < arguments["high"]),),
         takes=(ROWS, EXAMPLES),
         on_examples=True,
         scales=True,
@@ -221,18 +239,22 @@ STAGES: dict[str, Declared] = {
             "test": Parameter(FRACTION, None),
             "order": Parameter(one_of("time", "random"), ""),
         },
-        Rule(
-            "the fractions must add up to less than 1",
-            lambda arguments: (arguments["validation"] or 0) + (arguments["test"] or 0) < 1,
+        (
+            Rule(
+                "the fractions must add up to less than 1",
+                lambda arguments: (arguments["validation"] or 0) + (arguments["test"] or 0) < 1,
+            ),
         ),
         on_examples=True,
     ),
     "weights": Declared(
         {"column": Parameter(TEXT, ""), "classes": Parameter(CLASS_WEIGHTS, [])},
-        Rule(
-            "it needs a `column` or `classes`",
-            lambda arguments: bool(arguments["column"] or arguments["classes"]),
-            'as in `weights(column: "w")`, or `weights(classes: "balanced")`',
+        (
+            Rule(
+                "it needs a `column` or `classes`",
+                lambda arguments: bool(arguments["column"] or arguments["classes"]),
+                'as in `weights(column: "w")`, or `weights(classes: "balanced")`',
+            ),
         ),
         takes=(ROWS, EXAMPLES),
         on_examples=True,
@@ -268,7 +290,7 @@ STAGES: dict[str, Declared] = {
             "columns": Parameter(TEXTS, []),
             "empty": Parameter(FLAG, False),
         },
-        Rule("no column may be named twice", lambda arguments: _are_distinct(arguments["columns"])),
+        (Rule("no column may be named twice", lambda arguments: _are_distinct(arguments["columns"])),),
         takes=(A_TEXT, PAIRS, ROWS),
         keeps_rows=True,
     ),
@@ -360,6 +382,7 @@ def _stage(session: Session, stage: syntax.Expression, first: bool) -> DataStage
             codes.E401, f"{name} needs `{missing}`", stage.span, hint=f"as in `{name}({', '.join(parameters)})`"
         )
     values = {key: bound[key].value if key in bound else parameter.default for key, parameter in parameters.items()}
-    if declared.rule is not None and not declared.rule.holds(values):
-        raise session.fault(codes.E605, f"`{name}`: {declared.rule.words}", stage.span, hint=declared.rule.hint)
+    broken = next((rule for rule in declared.rules if not rule.holds(values)), None)
+    if broken is not None:
+        raise session.fault(codes.E605, f"`{name}`: {broken.words}", stage.span, hint=broken.hint)
     return DataStage(name, values, stage.span)

@@ -8,6 +8,7 @@ from typing import Any
 from compiler.byte_sizes import bytes_of
 from compiler.elaborate.values import is_number
 from compiler.time_steps import time_step_of
+from grammar.file_kinds import THOUSANDS
 from grammar.record import Record
 
 
@@ -106,5 +107,8 @@ TWO_COLUMNS = Kind(
         and len(value) == 2
         and (all(is_whole(item) and item >= 0 for item in value) or all(map(is_text, value)))
     ),
+)
+THOUSAND_SIGN = Kind(
+    """"," or "." or "_" or "'" or a space""", lambda value: isinstance(value, str) and value in THOUSANDS
 )
 CHANNELS = Kind("1, 3 or 4", lambda value: is_whole(value) and value in (1, 3, 4))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 import click
 
-from grammar.file_kinds import ENCODINGS
+from grammar.file_kinds import ENCODINGS, THOUSANDS
 from nablac.commands.model_options import ModelOptions, model_options, weight_options
 from nablac.commands.options import output_options, run_options
 from nablac.commands.output import encodable, note, print_json, printable, stage
@@ -64,6 +64,12 @@ class PredictFileJson(TypedDict):
     "--encoding", type=click.Choice(ENCODINGS), metavar="NAME", help="The encoding of CSV.  [default: as in training]"
 )
 @click.option(
+    "--thousands",
+    type=click.Choice([*THOUSANDS]),
+    metavar="CHAR",
+    help="The sign between thousands of CSV numbers.  [default: as in training]",
+)
+@click.option(
     "--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="For texts: a tokenizer.json or vocab.txt."
 )
 @run_options
@@ -83,6 +89,7 @@ def command(
     decimal: str | None,
     header: bool | None,
     encoding: str | None,
+    thousands: str | None,
     tokenizer: Path | None,
     as_json: bool,
     quiet: bool,
@@ -114,7 +121,8 @@ def command(
         check_output(output, reads=[*options.files_read(), *([tokenizer] if tokenizer is not None else []), *read])
     with stage("predictor set up"):
         predictor = set_up_predictor(options, tokenizer)
-    request = Request(steps, of_all, keep, column, outputs, _character(separator), decimal, header, encoding)
+    dialect = (_character(separator), decimal, header, encoding, thousands)
+    request = Request(steps, of_all, keep, column, outputs, *dialect)
     findings = Findings(skip_broken)
     with stage("predicted"), _progress(quiet or (not to_file and sys.stdout.isatty())) as counted:
         sink = _Sink(output, as_json)

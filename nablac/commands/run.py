@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 import click
 
 from grammar import codes
-from grammar.file_kinds import ENCODINGS
+from grammar.file_kinds import ENCODINGS, THOUSANDS
 from nablac.commands.compilation_options import refuse_options_of_compilation
 from nablac.commands.model_options import ModelOptions, model_options, weight_options
 from nablac.commands.model_setup import set_up_model
@@ -70,6 +70,12 @@ class RunFileJson(TypedDict):
     metavar="NAME",
     help="The encoding of CSV files, such as cp1252 or latin-1.  [default: UTF-8, or what a byte order mark says]",
 )
+@click.option(
+    "--thousands",
+    type=click.Choice([*THOUSANDS]),
+    metavar="CHAR",
+    help="The sign between thousands of CSV numbers, such as , or a space.  [default: none]",
+)
 @run_options
 @weight_options
 @output_options
@@ -82,6 +88,7 @@ def command(
     decimal: str,
     header: bool | None,
     encoding: str | None,
+    thousands: str | None,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -109,7 +116,7 @@ def command(
     if output is not None and str(output) != STDOUT:
         tokenizers = [tokenizer] if tokenizer is not None else []
         check_output(output, reads=[*options.files_read(), *tokenizers, *map(file_of, inputs)])
-    reading = Reading(partial(note, quiet=quiet), _format(separator, decimal, header, encoding))
+    reading = Reading(partial(note, quiet=quiet), _format(separator, decimal, header, encoding, thousands))
     classes: list[str] = []
     if options.file.suffix == ".onnx":
         refuse_options_of_compilation(options.file)
@@ -161,19 +168,20 @@ def _note_units(kinds: Mapping[str, str], say: Callable[[str], None]) -> None:
             say(f"note: `{name}` is in the model's own units, as in training")
 
 
-def _format(separator: str | None, decimal: str, header: bool | None, encoding: str | None) -> Format:
+def _format(
+    separator: str | None, decimal: str, header: bool | None, encoding: str | None, thousands: str | None
+) -> Format:
     """The format of CSV inputs."""
     from runtime.data.csv_file import Format
 
     character = "\t" if separator == "\\t" else separator if separator is not None else ","
     if len(character) != 1 or character in '"\r\n':
         raise click.BadParameter(f"expected one character, got `{separator}`", param_hint="--separator")
-    if character == decimal:
-        hint = "choose another separator, such as `--separator ';'`"
-        raise click.BadParameter(
-            f"`{decimal}` is both the separator and the decimal sign; {hint}", param_hint="--decimal"
-        )
-    return Format(character, decimal, header, encoding or "", command=True)
+    format = Format(character, decimal, header, encoding or "", thousands or "", command=True)
+    contradiction = format.contradiction()
+    if contradiction is not None:
+        raise click.BadParameter(contradiction, param_hint="--decimal")
+    return format
 
 
 def _read_tokenizer(path: Path | None) -> Tokenizer | None:

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from grammar.file_kinds import THOUSANDS
 from runtime.data.csv_file import Format, read_blocks
 from runtime.data.dates import are_dates
+from runtime.data.digit_groups import without_groups
 from runtime.data.rows import is_missing
 from runtime.data.text_lines import decoded_lines
 
@@ -28,7 +30,10 @@ _IDENTIFIER = re.compile(r"(?i:^(unnamed: 0|index)?$|(^|[\W_])id$)|[a-z]I[Dd]$")
 _SEPARATORS = (",", ";", "\t", "|")
 _COMMA = re.compile(r"[+-]?\d*,\d+")
 _POINT = re.compile(r"[+-]?\d*\.\d+")
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:[.,' \u2019\u00a0\u202f]\d{3})+(?:[.,]\d+)?")  # digits in groups of three
+_THOUSANDS = re.compile(  # digits in groups of three, of which more is seen than one comma, point or space
+    r"[+-]?[1-9]\d{0,2}(?:([.,' \u2019\u00a0\u2009\u202f])\d{3}(?:(?:\1\d{3})+(?:[.,]\d+)?|(?!\1)[.,]\d+)"
+    r"|(['\u2019\u00a0\u2009\u202f])\d{3})"
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class UserTable:
         """The arguments of `csv(...)` that say the dialect, each after a comma."""
         options = f", separator: {quoted(self.format.separator)}" if self.format.separator != "," else ""
         options += ', decimal: ","' if self.format.decimal == "," else ""
+        options += f", thousands: {quoted(self.format.thousands)}" if self.format.thousands else ""
         if self.format.header is not None:
             options += f", header: {'true' if self.format.header else 'false'}"
         return options + (f", encoding: {quoted(self.format.encoding)}" if self.format.encoding else "")
@@ -120,10 +126,11 @@ def _column(name: str, cells: list[str], lines: list[int], format: Format) -> Co
     may_be_dates = not is_numeric and bool(present) and (has_sentences or _looks_dated(sample))
     dated = may_be_dates and are_dates(sample)
     misfit = ""
-    has_thousands = all(map(_THOUSANDS.fullmatch, others))
-    if others and (has_thousands or _MOST_MISFITS * len(others) <= len(numbers)):
+    notation = replace(format, command=False).hint_of_notation(others[0]) if others else None
+    has_other_notation = notation is not None and all(map(format.hint_of_notation, others))
+    if others and (has_other_notation or _MOST_MISFITS * len(others) <= len(numbers)):
         misfit = f"`{' '.join(others[0].split())[:40]}` on line {lines[texts.index(others[0])]} is not a number"
-        misfit += ": numbers are read without signs between thousands" if has_thousands else ""
+        misfit += f": {notation}" if notation is not None else ""
     return Column(
         name,
         is_numeric,
@@ -165,13 +172,23 @@ def _format_of(content: bytes, given: Format) -> Format:
     """The dialect by the first lines: the separator that is most often in the first one, and what numbers look like."""
     lines = content.lstrip()[:100_000].decode(given.encoding or "utf-8", "replace").splitlines() or [""]
     separator = max(_SEPARATORS, key=lines[0].count)
-    cells = [cell.strip() for row in csv.reader(lines, delimiter=separator) for cell in row] if separator != "," else []
-    has_commas = any(map(_COMMA.fullmatch, cells)) and not any(map(_POINT.fullmatch, cells))
-    format = Format(separator, "," if has_commas else ".")
+    cells = [cell.strip() for row in csv.reader(lines, delimiter=separator) for cell in row]
+    thousands = _thousands_of(cells)
+    plain = [without_groups(cell, thousands) or cell for cell in cells] if thousands else cells
+    has_commas = any(map(_COMMA.fullmatch, plain)) and not any(map(_POINT.fullmatch, plain))
+    decimal = "," if separator != "," and (has_commas or thousands == ".") else "."
+    format = Format(separator, decimal, thousands=thousands if thousands != decimal else "")
     first = [cell.strip() for cell in next(csv.reader(lines[:1], delimiter=separator), [])]
     has_data = any(are_dates([cell]) for cell in first) and any(format.number(cell) is not None for cell in first)
     header = given.header if given.header is not None else False if has_data else None
-    return replace(given, separator=format.separator, decimal=format.decimal, header=header)
+    return replace(given, separator=separator, decimal=decimal, thousands=format.thousands, header=header)
+
+
+def _thousands_of(cells: list[str]) -> str:
+    """The sign between the thousands of numbers; none where cells show none, or several."""
+    matches = [match for cell in cells if (match := _THOUSANDS.fullmatch(cell)) is not None]
+    alike = {frozenset(THOUSANDS[match[1] or match[2]]) for match in matches}
+    return next(sign for sign in THOUSANDS if sign in next(iter(alike))) if len(alike) == 1 else ""
 
 
 def quoted(text: str) -> str:

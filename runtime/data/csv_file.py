@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from grammar.file_kinds import THOUSANDS
 from runtime.boundary import check_table, translate_errors
+from runtime.data.digit_groups import without_groups
 from runtime.data.text_lines import decoded_lines
 
 if TYPE_CHECKING:
@@ -22,8 +24,11 @@ _OTHER_SEPARATORS = (";", "\t", "|", ",")
 _QUOTES = 'a quote at the beginning of a cell needs one at its end; a quote within is written twice: `"5"" long"`'
 _ABOVE = "the first row is read as the names of the columns: remove titles and comments above them"
 _TOO_LONG = "cut longer texts; or a quote is not closed: "  # before _QUOTES
+_NOT_THE_FILE = "the address led to a page, perhaps of an error or a login: save the file that it is about"
+_WEB_PAGE = ("<!doctype html", "<html")
 _AT_ONCE = 1 << 10  # rows that are turned into columns together
-_COMMA = re.compile(r"[+-]?\d[\d.]*,\d+|[+-]?,\d+")
+_BETWEEN_THOUSANDS = (",", ".", "'", " ", "_")
+_NOTATION = re.compile(rf"[+-]?[\d{''.join(THOUSANDS)}]*\d(?:[eE][+-]?\d+)?")
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 
 
@@ -39,13 +44,18 @@ class Report(Protocol):
 
 @dataclass(frozen=True)
 class Format:
-    """The dialect of a CSV file, as far as the user sets it; with `command` it is set by options of a command."""
+    """The dialect of a CSV file, as far as the user sets it; with `command` it is set by options of a command.
+
+    Other tables have no `options`.
+    """
 
     separator: str = ","
     decimal: str = "."
     header: bool | None = None
     encoding: str = ""  # UTF-8, or what a byte order mark says
+    thousands: str = ""  # the sign between the thousands of a number; none may be there
     command: bool = False
+    options: bool = True
 
     @property
     def encoding_hint(self) -> str:
@@ -71,10 +81,15 @@ class Format:
         import numpy as np  # where numbers are read, not before
 
         text = "\n".join(cells)
+        if self.thousands and not THOUSANDS[self.thousands].isdisjoint(text):
+            plain = [number for cell in cells if (number := without_groups(cell.strip(), self.thousands)) is not None]
+            if len(plain) < len(cells):
+                return None
+            cells, text = plain, "\n".join(plain)
         if not text.isascii() or "_" in text:
             return None
         if self.decimal != ".":
-            if "." in text:
+            if "." in text or text.count("\n") >= len(cells):  # a cell may have several lines
                 return None
             cells = text.replace(self.decimal, ".").split("\n")
         try:
@@ -86,9 +101,14 @@ class Format:
     def number(self, cell: str) -> float | None:
         """The finite number in a cell, None for anything else.
 
-        Neither `1_000` nor `1,000` is a number: programs read them differently.
+        Neither `1_000` nor `1,000` is a number unless the user says so: programs read them differently.
         """
         text = cell.strip()
+        if self.thousands:
+            plain = without_groups(text, self.thousands)
+            if plain is None:
+                return None
+            text = plain
         if self.decimal != ".":
             if "." in text:
                 return None
@@ -105,30 +125,85 @@ class Format:
         try:
             float(text)
         except ValueError:
-            return self.number(text) is not None or bool(_COMMA.fullmatch(text))
+            return self.number(text) is not None or (
+                _NOTATION.fullmatch(text) is not None and self._hint_of_number(text) is not None
+            )
         return True
 
     def hint(self, cell: str) -> str | None:
         """A hint for a cell that is not a number."""
         text = cell.strip()
-        if self.decimal == "." and _COMMA.fullmatch(text):
-            option = self.option("decimal", '","')
-            if self.separator == ",":
-                separator = self.option("separator", '";"')
-                return (
-                    "where `,` separates the cells, numbers have a decimal point and no thousands separator; "
-                    f"{separator} and {option} read a file with `;` between them"
-                )
-            return f"{option} reads numbers with a decimal comma; remove commas between thousands"
-        if self.decimal == "," and "." in text:
-            option = self.option("decimal", '","')
-            return f"with {option} a number has no point: remove those between thousands"
+        notation = self._hint_of_number(text) if self.options else None
+        if notation is not None:
+            return notation
         other = next((sign for sign in _OTHER_SEPARATORS if sign != self.separator and sign in text), None)
-        if other is not None and all(self.number(part) is not None for part in text.split(other)):
+        if self.options and other is not None and all(self.number(part) is not None for part in text.split(other)):
             return self._separated_by(other)
         if any(map(str.isdigit, text)) or _INFINITE.fullmatch(text):
+            signs = "units or currencies" if self.options else "units, currencies or signs between thousands"
             plain = f"a number is finite, and written in plain digits, as `-1234{self.decimal}5` or `1e-3`, without "
-            return f"{plain}units, currencies or signs between thousands; `--skip-broken` skips other rows"
+            return f"{plain}{signs}; `--skip-broken` skips other rows"
+        return None
+
+    def _hint_of_number(self, text: str) -> str | None:
+        """A hint for a number in another notation; None for anything else."""
+        return self._hint_of_groups(text) or self.hint_of_notation(text)
+
+    def _hint_of_groups(self, text: str) -> str | None:
+        """A hint for a number whose signs between thousands are not between groups of three digits."""
+        alike = THOUSANDS.get(self.thousands, frozenset())
+        plain = "".join(sign for sign in text if sign not in alike)
+        if plain == text or replace(self, thousands="").number(plain) is None:
+            return None
+        option = self.option("thousands", f'"{self.thousands}"')
+        groups = self.thousands.join(("12", "345", "678"))
+        rule = f"with {option} digits are in groups of three and begin with no 0, as in `{groups}`"
+        return f"{rule}; `--skip-broken` skips such rows"
+
+    def hint_of_notation(self, text: str) -> str | None:
+        """A hint for a number with another decimal sign, or with signs between its thousands."""
+        between = [{"thousands": sign} for sign in _BETWEEN_THOUSANDS if not THOUSANDS[sign].isdisjoint(text)]
+        decimal = {"decimal": "," if self.decimal == "." else "."}
+        for changes in ([*between, decimal], [decimal | each for each in between]):
+            readings = [reading for change in changes if (reading := self._reading(text, change)) is not None]
+            if readings:
+                return "; ".join(readings)
+        return None
+
+    def _reading(self, text: str, changed: dict[str, str]) -> str | None:
+        """What a cell would be with changed settings; None for no number."""
+        other = replace(self, **changed)  # type: ignore[arg-type]
+        number = other.number(text)
+        if number is None or other.thousands == other.decimal:
+            return None
+        options = " and ".join(self.option(name, f'"{value}"') for name, value in changed.items())
+        if other.separator == other.decimal:
+            separator = self.option("separator", '";"')
+            return (
+                f"where `{self.separator}` separates the cells, numbers have a decimal point; "
+                f"{separator} and {options} read a file with `;` between them"
+            )
+        return f"{options} read{'s' if len(changed) == 1 else ''} it as {number:.15g}"
+
+    def contradiction(self) -> str | None:
+        """What is wrong with the settings together, and what to do; None where nothing is."""
+        if self.decimal not in (".", ","):
+            return f"the decimal sign is `.` or `,`, not `{self.decimal}`"
+        if self.thousands and self.thousands not in THOUSANDS:
+            signs = ", ".join(f"`{sign}`" for sign in _BETWEEN_THOUSANDS if sign != " ")
+            return f"between thousands is one of {signs} or a space, not `{self.thousands}`"
+        if len(self.separator) != 1 or self.separator in '"\r\n':
+            return f"`{self.separator}` is not one character between cells"
+        if self.separator == self.decimal:
+            other = self.option("separator", '";"')
+            hint = f"choose another separator, such as {other}"
+            return f"`{self.decimal}` is both the separator and the decimal sign; {hint}"
+        if self.thousands == self.decimal:
+            points, comma = self.option("thousands", '"."'), self.option("decimal", '","')
+            return (
+                f"`{self.decimal}` is both the decimal sign and the one between thousands; "
+                f"{points} and {comma} read `1.234,5`"
+            )
         return None
 
     def _separated_by(self, other: str) -> str:
@@ -136,14 +211,22 @@ class Format:
         option = self.option("separator", f'"{shown}"')
         return f"if the cells are separated by `{shown}`, say so with {option}"
 
+    def hint_of_surplus(self, count: int) -> str | None:
+        """A hint for a row with `count` cells too many, where numbers may have been cut at their thousands."""
+        if count < 1 or self.separator not in THOUSANDS.get(self.thousands, ()):
+            return None
+        return f"a number with `{self.separator}` between its thousands needs quotes where it also separates the cells"
+
     def hint_of_header(self, names: list[str]) -> str | None:
         """A hint for a header that seems to be several names in one cell."""
-        other = next((sign for sign in _OTHER_SEPARATORS if len(names) == 1 and sign in names[0]), None)
+        is_one = self.options and len(names) == 1
+        other = next((sign for sign in _OTHER_SEPARATORS if is_one and sign in names[0]), None)
         return self._separated_by(other) if other is not None and other != self.separator else None
 
 
 PLAIN = Format()
 OF_COMMAND = Format(command=True)
+NO_OPTIONS = Format(options=False)
 
 
 @dataclass(frozen=True)
@@ -186,6 +269,9 @@ def read_blocks(lines: Iterable[str], path: str, format: Format, report: Report,
     if first is None:
         raise NablacError(Diagnostic(codes.E823, f"{path} is empty", place=path))
     line, cells = first
+    if cells[0].strip().lower().startswith(_WEB_PAGE):
+        message = "this is a web page (HTML); expected a CSV file"
+        raise NablacError(Diagnostic(codes.E821, message, place=path, hint=_NOT_THE_FILE))
     named = _is_header(cells, f"{path}:{line}", format, report)
     names += [name.strip() for name in cells] if named else [str(column) for column in range(len(cells))]
     _check_names(names, f"{path}:{line}")
@@ -205,7 +291,8 @@ def read_blocks(lines: Iterable[str], path: str, format: Format, report: Report,
         if len(cells) != len(names):
             counted = f"{len(cells)} cell{'' if len(cells) == 1 else 's'}"
             what = f"{counted}, where the {'header names' if named else 'first row has'} {len(names)}"
-            hint = format.hint_of_header(names) or (_ABOVE if named and not number else None)
+            hint = format.hint_of_header(names) or format.hint_of_surplus(len(cells) - len(names))
+            hint = hint or (_ABOVE if named and not number else None)
             report.report_broken(f"{path}:{line}", what, hint)
         else:
             table.lines.append(line)
@@ -327,4 +414,5 @@ def _check_names(names: list[str], location: str) -> None:
             hint = "give one of them another name in the file"
             raise NablacError(Diagnostic(codes.E821, f"two columns are called `{name}`", place=location, hint=hint))
     if not any(names):
-        raise NablacError(Diagnostic(codes.E821, "no column has a name", place=location))
+        hint = "write the names of the columns in the first row"
+        raise NablacError(Diagnostic(codes.E821, "no column has a name", place=location, hint=hint))

@@ -85,7 +85,8 @@ def _rows(schema: Any, batches: Batches, count: int, path: str, first: int = 0) 
     types = dict(zip(schema.names, schema.types, strict=True))
     if len(types) < len(schema.names):
         twice = next(name for name in types if schema.names.count(name) > 1)
-        raise NablacError(Diagnostic(codes.E821, f"two columns are called `{twice}`", place=path))
+        hint = "give one of them another name in the file"
+        raise NablacError(Diagnostic(codes.E821, f"two columns are called `{twice}`", place=path, hint=hint))
     refused = {name: what for name, type in types.items() if (what := _kind(type)) is not None}
     stored = [name for name, type in types.items() if _are_numbers(type)]
 
@@ -104,9 +105,24 @@ def _rows(schema: Any, batches: Batches, count: int, path: str, first: int = 0) 
     return Rows(path, texts, lines, numbers, refused=refused, stored=NumberColumns(stored, read))
 
 
-def arrow_values(batch: Any) -> dict[str, list[Any]]:
+def arrow_values(batch: Any, path: str) -> dict[str, list[Any]]:
     """Every column of a pyarrow record batch as Python's own values."""
-    return {name: column.to_pylist() for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+    columns = zip(batch.schema.names, batch.columns, strict=True)
+    return {name: _values(column, name, path) for name, column in columns}
+
+
+def _values(column: Any, name: str, path: str) -> list[Any]:
+    """A column as Python's own values; NablacError for dates in a time zone that Python does not know."""
+    try:
+        values: list[Any] = column.to_pylist()
+    except Exception as error:
+        zone = getattr(column.type, "tz", None)
+        if zone is None or isinstance(error, MemoryError):
+            raise
+        message = f"column `{name}`: the time zone `{zone}` of its dates is not known"
+        hint = "write them in UTC; where Python lacks the zones of the IANA, `pip install tzdata` has them"
+        raise NablacError(Diagnostic(codes.E821, message, place=path, hint=hint)) from error
+    return values
 
 
 class _Texts(Mapping[str, Sequence[str]]):
@@ -122,7 +138,9 @@ class _Texts(Mapping[str, Sequence[str]]):
         if name not in self.known:
             with translate_errors(self.path, "a Parquet file"):
                 batches = self.batches([name])
-                self.known[name] = [cell_text(cell) for part in batches for cell in part.column(name).to_pylist()]
+                self.known[name] = [
+                    cell_text(cell) for part in batches for cell in _values(part.column(name), name, self.path)
+                ]
         return self.known[name]
 
     def __contains__(self, name: object) -> bool:  # that of Mapping would make the texts
@@ -147,7 +165,8 @@ def _kind(type: Any) -> str | None:
 
     of = type.value_type if types.is_dictionary(type) else type
     plain = (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean, types.is_null)
-    if any(holds(of) for holds in (*plain, types.is_string, types.is_large_string)):
+    views = getattr(types, "is_string_view", types.is_string)  # which versions before 16 do not have
+    if any(holds(of) for holds in (*plain, types.is_string, types.is_large_string, views)):
         return None
     return f"{'dates or times' if types.is_temporal(of) else 'values'} ({of})"
 

@@ -13,7 +13,7 @@ from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.source import Span
 from runtime.data.calendar_features import Calendar, calendar_of, format_of
 from runtime.data.categories import UNSEEN, Categories, categories_of
-from runtime.data.csv_file import PLAIN, Format, Report
+from runtime.data.csv_file import NO_OPTIONS, Format, Report
 from runtime.data.csv_file import Table as CsvTable
 from runtime.data.date_steps import LOOKED_AT
 from runtime.data.filling import Fill, fill_of, flagged
@@ -71,7 +71,7 @@ class Rows:
     lines: Sequence[int]
     numbers: Sequence[int]
     scales: tuple[Scale, ...] = ()
-    format: Format = PLAIN
+    format: Format = NO_OPTIONS
     refused: Mapping[str, str] = field(default_factory=dict)
     stored: NumberColumns = field(default_factory=NumberColumns)
     named: bool = True  # whether the file has names of its columns, which are else 0, 1 and so on

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Literal
 
@@ -35,10 +36,10 @@ class Scale:
 
         Differences of no more than `rounding` times the largest number of a column count as 0.
         """
-        extremes = Extremes.of_blocks(table.blocks())
+        extremes, first = Extremes.of_blocks(table.blocks()), table.first
         # Rounding keeps the order of numbers, so these are the extremes of the rounded differences.
-        least, most = (differences(numbers, table.first) for numbers in (extremes.least, extremes.most))
-        largest, offset = extremes.largest, table.first.astype(np.float64)
+        least, most = (differences(numbers, first) for numbers in (extremes.least, extremes.most))
+        largest, offset = extremes.largest, first.astype(np.float64)
         if self.kind == "standardize":
             unit = np.maximum(most, -least)
             unit[unit == 0] = 1  # numbers are divided by it, so that squares neither overflow nor underflow
@@ -179,8 +180,12 @@ class Present:
         """The number of columns."""
         return 1
 
-    def __len__(self) -> int:
+    @cached_property
+    def _count(self) -> int:
         return sum(map(len, self.blocks()))
+
+    def __len__(self) -> int:
+        return self._count
 
     @property
     def first(self) -> Array:
@@ -223,9 +228,7 @@ class Extremes:
     @staticmethod
     def of(array: Array | StoredRows, rows: Array) -> Extremes:
         """Those of these rows of an array, of which there is at least one."""
-        if not isinstance(array, StoredRows) and len(rows) == len(array):
-            return Extremes.of_blocks([array])  # rows of a part are in order, each once
-        return Extremes.of_blocks(block for _, block in blocks(array, rows))
+        return Extremes.of_blocks(block for _, block in blocks(*_part_of(array, rows)))
 
     @staticmethod
     def of_blocks(examples: Iterable[Array]) -> Extremes:
@@ -237,6 +240,16 @@ class Extremes:
     def largest(self) -> Array:
         """The largest absolute number at each index, in f64."""
         return np.maximum(np.abs(self.most.astype(np.float64)), np.abs(self.least.astype(np.float64)))
+
+
+def _part_of(array: Array | StoredRows, rows: Array | None) -> tuple[Array | StoredRows, Array | None]:
+    """An array and its rows in a part; of an array in memory only these, and None: all of what is left.
+
+    The rows of a part are in order, each once, so that as many as the array has are all of it, and nothing is copied.
+    """
+    if rows is None or isinstance(array, StoredRows):
+        return array, rows
+    return array if len(rows) == len(array) else array[rows], None
 
 
 def _rounding(array: Array | StoredRows) -> float:
@@ -257,10 +270,7 @@ def fit_scaling(
 
     `scales` are those of the columns, or one for all. None if there is no scale.
     """
-    if rows is not None and not isinstance(examples, StoredRows):
-        whole = len(rows) == len(examples)  # the rows of a part are in order, each once
-        examples, rows = examples if whole else examples[rows], None
-    table = Table(examples, rows)
+    table = Table(*_part_of(examples, rows))
     rounding = _rounding(examples)
     of_columns = scales if len(scales) == table.columns else list(scales[:1]) * table.columns
     if not any(of_columns):

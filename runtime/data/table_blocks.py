@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -34,6 +35,11 @@ from runtime.data.source_files import content_of, unchanged, unpack
 from runtime.data.text_lines import decoded_lines
 
 STDIN = "-"
+_FORMS = "a table in JSON is a list of objects, or an object on each line"
+_OBJECTS = f"{_FORMS}; `--skip-broken` skips such rows, and reports how many"
+# An escape of half of a character in UTF-16, perhaps with its other half
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+_HALF_IN_BYTES = re.compile(_HALF.pattern.encode())
 _BROKEN = object()  # in the place of a row that was reported
 _AT_ONCE = 1 << 14  # rows of a table that is read whole, between two looks at its size
 TableKind = Literal["csv", "parquet", "json", "lines"]  # JSON as a list of objects, and as one on each line
@@ -66,7 +72,9 @@ def table_blocks(path: str, format: Format, report: Report, most: int) -> Iterat
     rows = 0
     kind, format = kind_by_name(path), format.of_file(path)
     with _opened(path) if kind != "parquet" else nullcontext((None, b"")) as (file, beginning):
-        for block in _blocks(path, file, kind or _kind_by_content(beginning), format, report, most):
+        kind = kind or _kind_by_content(beginning)
+        kind = "lines" if kind == "json" and not _is_list(path, beginning) else kind
+        for block in _blocks(path, file, kind, format, report, most):
             rows += len(block.rows.lines)
             yield block
     if not rows and not getattr(report, "skipped", 0):
@@ -79,7 +87,7 @@ def read_rows(path: str, format: Format, report: Report, kind: TableKind, conten
         require_pyarrow(path)
         return parquet_rows(path)
     content = content_of(Path(path)) if content is None else unpack(content, path)
-    if kind == "json" and (kind_by_name(path) or _kind_by_content(content[:BEGINNING])) == "lines":
+    if kind == "json" and not _is_list(path, content[:BEGINNING]):
         kind = "lines"
     if kind == "csv":
         format = format.of_file(path)
@@ -113,10 +121,15 @@ def _parquet_columns(path: Path, names: Sequence[str]) -> Iterator[Rows]:
 
 def is_list(path: str, kind: TableKind) -> bool:
     """Whether a table in JSON is one list, which is read as a whole."""
-    if kind != "json" or kind_by_name(path) == "lines":
+    if kind != "json":
         return False
     with _opened(path) as (_, beginning):
-        return _kind_by_content(beginning) != "lines"
+        return _is_list(path, beginning)
+
+
+def _is_list(path: str, beginning: bytes) -> bool:
+    """Whether JSON is one list, by its name or its first bytes: a `.json` file may have an object on each line too."""
+    return kind_by_name(path) != "lines" and _kind_by_content(beginning) != "lines"
 
 
 def _joined(parts: Sequence[Rows], path: str) -> Rows:
@@ -125,11 +138,13 @@ def _joined(parts: Sequence[Rows], path: str) -> Rows:
         return parts[0]
     check_table(sum(len(part.lines) * len(part.cells) for part in parts), path)
     names = list(parts[0].cells) if parts else []
+    refused = {name: what for part in reversed(parts) for name, what in part.refused.items()}
     return Rows(
         path,
         {name: [cell for part in parts for cell in part.cells[name]] for name in names},
         [line for part in parts for line in part.lines],
         [number for part in parts for number in part.numbers],
+        refused=refused,
     )
 
 
@@ -141,7 +156,7 @@ def _blocks(path: str, file: Any, kind: str, format: Format, report: Report, mos
         yield from _parquet_blocks(Path(path), path, most)
     elif kind == "json":
         with translate_errors(path, "JSON", codes.E807):
-            content = json.loads(_all_of(file, path))
+            content = _parsed(_all_of(file, path))
         yield from _object_blocks(_objects_of_list(content, path), path, report, most)
     elif kind == "lines":
         objects = _objects_of_lines(decoded_lines(file, path, "JSON lines"), path, report)
@@ -235,14 +250,26 @@ def _parquet_blocks(path: Path, location: str, most: int) -> Iterator[Block]:
     first = 0
     with open_parquet(path) as opened:
         for batch in opened.iter_batches(batch_size=most):
-            yield Block(arrow_rows(batch, location, first), arrow_values(batch))
+            yield Block(arrow_rows(batch, location, first), arrow_values(batch, location))
             first += batch.num_rows
+
+
+def _parsed(text: str | bytes) -> Any:
+    """The value of a text in JSON; ValueError for one with half of a character, which no file can hold as text."""
+    value = json.loads(text)
+    has_half = _HALF.search(text) if isinstance(text, str) else _HALF_IN_BYTES.search(text)
+    if has_half:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = f"\\u{ord(error.object[error.start]):04x}"
+            raise ValueError(f"`{half}` is half of a character, and its other half is missing") from None
+    return value
 
 
 def _objects_of_list(content: Any, path: str) -> Iterator[tuple[int, Any]]:
     if not isinstance(content, list):
-        message = "a table in JSON is a list of objects, or an object on each line"
-        raise NablacError(Diagnostic(codes.E807, message, place=path))
+        raise NablacError(Diagnostic(codes.E807, _FORMS, place=path))
     yield from enumerate(content, 1)
 
 
@@ -253,9 +280,9 @@ def _objects_of_lines(lines: Iterable[str], path: str, report: Report) -> Iterat
             value: Any = _BROKEN
             try:
                 with translate_errors(f"{path}:{number}", "JSON"):
-                    value = json.loads(line)
+                    value = _parsed(line)
             except BrokenFile as error:
-                report.report_broken(f"{path}:{number}", error.diagnostics[0].message)
+                report.report_broken(f"{path}:{number}", error.diagnostics[0].message, _OBJECTS)
             yield number, value
 
 
@@ -286,7 +313,19 @@ def _object_blocks(objects: Iterator[tuple[int, Any]], path: str, report: Report
         cells = {name: [_json_text(value) for value in column] for name, column in values.items()}
         first += len(part)
         if kept:
-            yield Block(Rows(path, cells, lines, numbers), values)
+            refused = {name: what for name, column in values.items() if (what := _nested(column, lines)) is not None}
+            yield Block(Rows(path, cells, lines, numbers, refused=refused), values)
+
+
+def _nested(column: Sequence[Any], lines: Sequence[int]) -> str | None:
+    """What a column holds whose values are objects or lists, and on which line; None of any other column.
+
+    One of them among other values is a broken cell.
+    """
+    first = next((number for number, value in enumerate(column) if value is not None), None)
+    if first is None or not isinstance(column[first], (dict, list)):
+        return None
+    return f"{'an object' if isinstance(column[first], dict) else 'a list'} on line {lines[first]}"
 
 
 def _json_text(value: Any) -> str:
@@ -318,7 +357,11 @@ def _cells(column: Sequence[Any]) -> list[str]:
 
 def _listed(column: Any) -> list[Any]:
     """A column as Python's own values; a date of any precision as a `datetime`."""
-    array = np.asarray(column)
+    try:
+        array = np.asarray(column)
+    except ValueError:
+        message = "a column has a value for each row, not lists of different lengths"
+        raise NablacError(Diagnostic(codes.E823, message, place="columns")) from None
     if array.dtype.kind == "M":
         array = array.astype("datetime64[us]")
     if array.ndim != 1:

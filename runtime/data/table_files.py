@@ -28,7 +28,8 @@ def csv(stage: DataStage, context: Context) -> Rows:
 
     Columns without a name, such as spreadsheets leave behind, are skipped.
     """
-    format = Format(*(stage.arguments[name] for name in ("separator", "decimal", "header", "encoding")))
+    names = ("separator", "decimal", "header", "encoding", "thousands")
+    format = Format(**{name: stage.arguments[name] for name in names})
     return _rows(stage, context, format, "csv")
 
 

@@ -39,6 +39,8 @@ def decoded_parts(
     if kind_of(beginning) == LFS_POINTER:  # the only kind that is text
         refuse_other_kinds(beginning, what, path)
     name = encoding or encoding_of(beginning)
+    if name == "utf-16" and not beginning.startswith((encodings.BOM_UTF16_LE, encodings.BOM_UTF16_BE)):
+        name = "utf-16-be" if beginning[:1] == b"\0" else "utf-16-le"  # an ASCII character has one zero byte
     decoder = encodings.getincrementaldecoder(name)()
     size = 0  # bytes that were decoded
     while True:
@@ -56,7 +58,7 @@ def decoded_parts(
         if null >= 0:
             refuse_other_kinds(beginning, what, path)
             breaks.add(text[:null])
-            hint = "a UTF-16 file must begin with a byte order mark; UTF-8 needs none"
+            hint = "a UTF-16 file must begin with a byte order mark, unless `encoding` is said to be utf-16"
             message = "the text contains a null byte"
             raise BrokenFile(Diagnostic(codes.E821, message, place=breaks.location, hint=hint))
         breaks.add(text)

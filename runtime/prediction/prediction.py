@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,19 +47,22 @@ class Request:
     decimal: str | None = None
     header: bool | None = None
     encoding: str | None = None
+    thousands: str | None = None
 
     def format(self, recipe: Recipe) -> Format:
-        """The CSV format: by the options, or else that of the training data."""
+        """The CSV format: by the options, or else that of the training data. NablacError where they contradict."""
         source = recipe.source
         is_csv = source is not None and (
             source.name == "csv" or (source.name == "pairs" and has_names(source.arguments))
         )
         known = dict(source.arguments) if source is not None and is_csv else {}
-        separator = self.separator or str(known.get("separator", OF_COMMAND.separator))
-        decimal = self.decimal or str(known.get("decimal", OF_COMMAND.decimal))
-        header = known.get("header") if self.header is None else self.header
-        encoding = self.encoding or str(known.get("encoding", OF_COMMAND.encoding))
-        return Format(separator, decimal, header, encoding, command=True)
+        asked = {name: getattr(self, name) for name in ("separator", "decimal", "header", "encoding", "thousands")}
+        chosen = {name: value if value is not None else known.get(name) for name, value in asked.items()}
+        format = replace(OF_COMMAND, **{name: value for name, value in chosen.items() if value is not None})
+        contradiction = format.contradiction()
+        if contradiction is not None:
+            raise NablacError(Diagnostic(codes.E605, contradiction, place="options"))
+        return format
 
 
 def predict(predictor: Predictor, inputs: Inputs, request: Request, findings: Findings) -> Iterator[Columns]:

@@ -16,6 +16,7 @@ from runtime.data.examples import Examples
 from runtime.data.model_arrays import cast, check_kind, reshape
 from runtime.data.recipe import Recipe, recipe_in
 from runtime.metadata import UNITS, read_entry, unit_kinds
+from runtime.padding_effects import stored_unread_padding
 from runtime.signature import random_keys
 from runtime.table_lookups import check_stored
 from runtime.text.lengths import LEAST, stored_lengths
@@ -34,7 +35,8 @@ _MOST_AT_ONCE = 1024  # examples
 class Predictor:
     """`run` takes arrays by the names of inputs, and returns those of all outputs, in raw units.
 
-    `longest` and `least` are how many tokens a text of an input may have, and has to have (see runtime.text.lengths).
+    `longest` and `least` are how many tokens a text of an input may have, and has to have (see runtime.text.lengths);
+    of the inputs in `unread_padding`, texts of any length may share a batch (see runtime.padding_effects).
     """
 
     name: str
@@ -44,6 +46,7 @@ class Predictor:
     run: Callable[[Feeds], Feeds]
     longest: Mapping[str, int] = field(default_factory=dict)
     least: Mapping[str, int] = field(default_factory=dict)
+    unread_padding: tuple[str, ...] = ()
     without_recipe: str | None = None  # what to do instead where the recipe says nothing of the data
 
     @staticmethod
@@ -68,7 +71,8 @@ class Predictor:
         types = {name: type for name, type in runner.signature.types.items() if name not in keys}
         longest, least = stored_lengths(metadata), stored_lengths(metadata, LEAST)
         units: dict[str, str] = read_entry(metadata, UNITS, {}, unit_kinds)
-        return Predictor(runner.name, recipe, types, units, run, longest, least)
+        unread = stored_unread_padding(metadata) if tokenizer is None else ()  # another may have other padding
+        return Predictor(runner.name, recipe, types, units, run, longest, least, unread)
 
     def batch(self, shapes: Mapping[str, tuple[int, ...]] | None = None) -> int:
         """The number of examples in a batch, so that memory is bounded; always the same for the same model."""

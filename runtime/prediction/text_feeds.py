@@ -1,4 +1,4 @@
-"""Texts in columns of a table as inputs of a model: rows of tokens, those of one width in a batch."""
+"""Texts in columns of a table as inputs of a model: rows of tokens, in batches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from compiler.dims import Dim
 from compiler.types import TensorType
 from runtime.data.padding import pad
 from runtime.data.rows import Table
@@ -47,7 +46,7 @@ class TextFeeds:
     def batches(
         self, rows: Rows, kept: Array, numbers: Mapping[str, Array], predictor: Predictor, findings: Findings
     ) -> InputBatches:
-        """The inputs of the rows `kept`, with the `numbers` of the others: those of one width share a batch."""
+        """The inputs of the rows `kept`, with the `numbers` of the others, in batches of those that may share one."""
         tokenizers = predictor.recipe.fitted.tokenizers
         coded: dict[str, Array] = {}
         for column in dict.fromkeys(self.columns.values()):
@@ -59,11 +58,7 @@ class TextFeeds:
             coded[column] = pad(tokens, tokenizers[column].padding or PADDING)
         arrays = dict(numbers)
         padding: dict[str, int] = {}
-        fixed: dict[str, int] = {}
         for name, column in self.columns.items():
-            type = predictor.types[name]
-            arrays[name] = coded[column].astype(type.dtype.numpy)
+            arrays[name] = coded[column].astype(predictor.types[name].dtype.numpy)
             padding[name] = tokenizers[column].padding or PADDING
-            if not isinstance(type.shape[1], Dim):
-                fixed[name] = type.shape[1]
-        return width_batches(arrays, padding, fixed, predictor.least)
+        return width_batches(arrays, padding, predictor.types, predictor.least, predictor.unread_padding)

@@ -30,6 +30,7 @@ from runtime.data.fitted import Fitted, fitted_from_json, fitted_to_json, read_f
 from runtime.data.recipe import recipe_metadata, recipe_of
 from runtime.initialization import stored_operators
 from runtime.metadata import UNITS
+from runtime.padding_effects import padding_metadata
 from runtime.table_lookups import table_metadata
 from runtime.text.lengths import length_metadata
 from runtime.weights import fit_weights, read_metadata, read_tensors, save_weights
@@ -161,7 +162,7 @@ def _units(elaborated: ModelSpec, fitted: Fitted) -> tuple[Graph, Scalings, list
 
 
 def model_metadata(elaborated: ModelSpec, fitted: Fitted | None) -> dict[str, str]:
-    """The metadata of a compiled model: units of outputs, the recipe of its data, limits of texts."""
+    """The metadata of a compiled model: units of outputs, the recipe of its data, and of texts."""
     metadata = {"nablac.model": elaborated.graph.name}
     units = units_in(elaborated, fitted)
     if units:
@@ -169,6 +170,7 @@ def model_metadata(elaborated: ModelSpec, fitted: Fitted | None) -> dict[str, st
     recipe = recipe_of(elaborated, fitted)
     if recipe is not None:
         metadata |= recipe_metadata(recipe)
+    metadata |= padding_metadata(elaborated.graph, fitted)
     return metadata | length_metadata(elaborated.graph) | table_metadata(elaborated.graph)
 
 

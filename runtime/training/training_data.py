@@ -28,6 +28,7 @@ from runtime.data.padding import widen
 from runtime.data.stored_rows import StoredRows, change_rows, join_rows
 from runtime.data.table_files import of_file
 from runtime.data.target_gaps import with_masks_of
+from runtime.data.untrained_classes import note_untrained_classes
 from runtime.training.batch_axis import check_example_axis
 from runtime.training.run_options import Options
 
@@ -132,7 +133,11 @@ def _all_examples(
             whole = replace(context, validation=0.0, test=0.0, order="", fitted=fitted_to(examples))
             other = load(undivided, whole)
             examples = _join(with_masks_of(examples, other), part, with_masks_of(other, examples), path)
-    return examples if options.overfit is None else _first_examples(examples, options.overfit)
+    if options.overfit is not None:
+        return _first_examples(examples, options.overfit)
+    if context.fitted is None:
+        note_untrained_classes(examples, context)
+    return examples
 
 
 def _check_metrics(spec: TrainingSpec, inputs: Iterable[str], examples: Examples) -> None:

@@ -95,11 +95,17 @@ REFUSED = {
         "`csv`: `separator` must differ from a quote, a line break and `decimal`",
         'where numbers have a decimal comma, cells are mostly separated by `;`: add `separator: ";"`',
     ),
+    'csv("a.csv", separator: ";", thousands: ".")': (
+        "E605",
+        "`csv`: `thousands` must differ from `decimal`",
+        '`1.234,5` is read with `thousands: "."` and `decimal: ","`, and `1,234.5` with `thousands: ","` alone',
+    ),
 }
 ACCEPTED = [
     f'csv("a.csv") -> standardize() -> {COLUMNS} -> min_max(columns: "t") -> augment(noise: 0.1)',
     f'parquet("a.parquet") -> split(validation: 0.1) -> standardize(columns: ["x", "c"]) -> {COLUMNS}',
     'csv("a.csv", separator: ";", decimal: ",") -> window("a", length: 3)',
+    'csv("a.csv", thousands: ",") -> window("a", length: 3)',
     'csv("a.csv") -> standardize("z") -> augment(noise: 0.1)',  # the examples are arrays from Python
     'text("a.txt") -> split(validation: 0.1) -> tokens()',
     'pairs("a.tsv") -> tokens(target: "class")',

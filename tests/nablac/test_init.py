@@ -50,6 +50,15 @@ TABLES = [
     ("a hard name", 'a,"say ""it"", now",y', "{x},{n}.5,{n}.5", 'inputs: ["a", "say \\"it\\", now"]', "mse(y, value)"),
     ("semicolons", "a;b;y", "{n},5;{n},25;{n},75", 'separator: ";", decimal: ","', "mse(y, value)"),
     (
+        "points between thousands",
+        "a;b;y",
+        "{n},25;1.{n:03},5;2.{n:03}.500",
+        'separator: ";", decimal: ",", thousands: "."',
+        "mse(y, value)",
+    ),
+    ("commas between thousands", "a,y", '"1,{n:03}.5",{n}', 'thousands: ","', "mse(y, value)"),
+    ("no-break spaces", "a;y", "1\u202f{n:03},5;{n}", 'separator: ";", decimal: ",", thousands: " "', "mse(y, value)"),
+    (
         "classes and texts",
         "note,city,a,mood,y",
         '"a {word}, and {n}",{word},{x},{word},{n}.5',
@@ -121,9 +130,10 @@ REMARKS = [
     ("a target without a name", "a,b,", "{x},{x},{word}", "left out (without a name): column 3"),
     (
         "thousands",
-        "a;b;price",
-        "{n},25;1.{n:03},5;{n},5",
-        "left out: b, for `1.000,5` on line 2 is not a number: numbers are read without signs between thousands",
+        "a,b,price",
+        '{n}.25,"1,{n:03}",{n}.5',
+        'left out: b, for `1,000` on line 2 is not a number: `thousands: ","` reads it as 1000; where `,` separates the'
+        ' cells, numbers have a decimal point; `separator: ";"` and `decimal: ","` read a file with `;` between them',
     ),
 ]
 

@@ -23,6 +23,7 @@ ARGUMENTS = {
     'csv("a", separator: ";;")': '`separator` of `csv` must be one character, got the text ";;"',
     'csv("a", separator: "")': '`separator` of `csv` must be one character, got the text ""',
     'csv("a", decimal: "x")': '`decimal` of `csv` must be "." or ",", got the text "x"',
+    'csv("a", thousands: ";")': '`thousands` of `csv` must be "," or "." or "_" or "\'" or a space, got the text ";"',
     'csv("a", decimal: ",")': "`csv`: `separator` must differ from a quote, a line break and `decimal`",
     'csv("a", separator: "\\n")': "`csv`: `separator` must differ from a quote, a line break and `decimal`",
     'csv("a", header: 1)': "`header` of `csv` must be true or false, got the number 1",

@@ -19,6 +19,7 @@ from runtime.data.examples import fitted_to
 from runtime.data.fitted import facts_of, parse_facts
 from tests.command_line import invoke, succeed
 from tests.runtime.data.descriptions import load, refused
+from tests.runtime.data.forecasters import forecaster, write_stations
 
 FORMAT = "%Y-%m-%d %H:%M:%S"
 ALL = ("minute", "hour", "weekday", "weekend", "day", "yearday", "month", "quarter", "year")
@@ -191,20 +192,11 @@ def test_features_that_dates_do_not_have_are_refused_without_data(tmp_path: Path
     assert diagnostic.message.startswith("`features` of `calendar` must be one of minute, hour, weekday, weekend, day,")
 
 
-SPEC = """
-model Forecaster {
-    input x: f32[batch, 4, 3]
-    output y = x -> Flatten() -> Dense(2)
-}
-train Forecaster {
-    target next: f32[batch, 2]
-    loss mse(y, next)
-    epochs 1
-    validation 0.25
-    data csv("s.csv") -> by("station") -> calendar("time", features: "hour")
-        -> window(["v", "hour_sin", "hour_cos"], length: 4, horizon: 2, target: "v")
-}
-"""
+SPEC = forecaster(
+    'by("station") -> calendar("time", features: "hour")'
+    ' -> window(["v", "hour_sin", "hour_cos"], length: 4, horizon: 2, target: "v")',
+    *(4, 3, 2),
+)
 
 
 @pytest.mark.parametrize("way", ["%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S"])  # another one than in training
@@ -212,12 +204,8 @@ def test_predictions_have_the_features_of_their_dates(tmp_path: Path, way: str) 
     moments = [datetime(2024, 1, 1 + row // 24, row % 24) for row in range(30)]
     values = np.random.default_rng(0).normal(size=(2, 30)).round(3)
 
-    def write(name: str, form: str) -> None:
-        rows = [f"{m.strftime(form)},{s},{values[s, row]}" for row, m in enumerate(moments) for s in (0, 1)]
-        (tmp_path / name).write_text("\n".join(["time,station,v", *rows]) + "\n")
-
-    write("s.csv", "%Y-%m-%d %H:%M")
-    write("later.csv", way)
+    for name, form in (("s.csv", "%Y-%m-%d %H:%M"), ("later.csv", way)):
+        write_stations(tmp_path / name, [moment.strftime(form) for moment in moments], values.tolist())
     (tmp_path / "m.model").write_text(SPEC)
     succeed("train", tmp_path / "m.model", "-o", tmp_path / "run", "-q")
     done = invoke("run", tmp_path / "run", tmp_path / "later.csv", "-q")

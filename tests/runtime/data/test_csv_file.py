@@ -29,6 +29,13 @@ TAKEN: dict[str, tuple[bytes, str, list[list[float]]]] = {
     "a mark before UTF-8": (b"\xef\xbb\xbfa,t\n1,5\n2,6\n", "", ROWS),
     "UTF-16, as spreadsheets write it": ("a,t\n1,5\n2,6\n".encode("utf-16"), "", ROWS),
     "UTF-16 of the other order": (b"\xfe\xff" + "a,t\n1,5\n2,6\n".encode("utf-16-be"), "", ROWS),
+    "UTF-16 that was said, without its mark": ("a,t\n1,5\n2,6\n".encode("utf-16-le"), 'encoding: "utf-16"', ROWS),
+    "UTF-16 of the other order, without its mark": (
+        "a,t\n1,5\n2,6\n".encode("utf-16-be"),
+        'encoding: "utf-16"',
+        ROWS,
+    ),
+    "UTF-16 that was said, with its mark": ("a,t\n1,5\n2,6\n".encode("utf-16"), 'encoding: "utf-16"', ROWS),
     "UTF-32": ("a,t\n1,5\n2,6\n".encode("utf-32"), "", ROWS),
     "line ends of every kind": (b"a,t\r\n1,5\r2,6", "", ROWS),
     "blank lines at either end": (b"\n\na,t\n1,5\n2,6\n\n\n", "", ROWS),
@@ -86,14 +93,13 @@ def test_a_first_row_of_numbers_is_data_and_said_to_be(tmp_path: Path) -> None:
 
 
 REMEDIES: dict[str, tuple[bytes, str, str]] = {
-    "a currency": ("a,t\n1,5\n€10,6\n".encode(), "", "as `-1234.5` or `1e-3`, without units, currencies or signs"),
+    "a currency": ("a,t\n1,5\n€10,6\n".encode(), "", "as `-1234.5` or `1e-3`, without units or currencies"),
     "a minus that is none": (
         "a,t\n1,5\n\u2212 1,6\n".encode(),
         "",
-        "without units, currencies or signs between thousands",
+        "without units or currencies",
     ),
     "infinity": (b"a,t\n1,5\n-inf,6\n", "", "a number is finite"),
-    "points between thousands": (b"a;t\n1.000,5;2\n", 'separator: ";", decimal: ","', "remove those between thousands"),
     "percent, with commas": (b"a;t\n1;2\n10%;2\n", 'separator: ";", decimal: ","', "as `-1234,5` or"),
     "a title above the names": (b"# of 2024\na,t\n1,5\n", "", "remove titles and comments above them"),
     "a cell too long": (b"a,t\n" + b"x" * 200_000 + b",5\n", "", "cut longer texts; or a quote is not closed"),
@@ -232,8 +238,8 @@ HINTS = {
     ),
     "decimal commas between commas": (
         b'a,t\n"0,5",5\n',
-        'numbers have a decimal point and no thousands separator; `separator: ";"` and `decimal: ","` read a file',
-        "numbers have a decimal point and no thousands separator; `--separator ';'` and `--decimal ','` read a file",
+        'numbers have a decimal point; `separator: ";"` and `decimal: ","` read a file',
+        "numbers have a decimal point; `--separator ';'` and `--decimal ','` read a file",
     ),
     "another separator": (
         b"a;t\n1;5\n",

@@ -18,6 +18,7 @@ from runtime.data.filling import Fill, filled, gaps_of, interpolated
 from runtime.data.fitted import facts_of, parse_facts
 from tests.command_line import succeed
 from tests.runtime.data.descriptions import load, refused
+from tests.runtime.data.forecasters import forecaster, write_stations
 
 INPUTS = "x: f64[batch, time, 2]"
 
@@ -223,20 +224,11 @@ def test_a_column_cannot_be_filled_twice(tmp_path: Path) -> None:
         load(tmp_path, 'csv("s.csv") -> fill("mean", columns: "v") -> fill("forward", columns: "v")')
 
 
-FORECASTER = """
-model Forecaster {
-    input x: f32[batch, 6, 2]
-    output y = x -> Flatten() -> Dense(2)
-}
-train Forecaster {
-    target next: f32[batch, 2]
-    loss mse(y, next)
-    epochs 2
-    validation 0.25
-    data csv("s.csv") -> by("station") -> fill("forward", flag: true) -> standardize(columns: "v")
-        -> window(["v", "missing_v"], length: 6, horizon: 2, target: "v")
-}
-"""
+FORECASTER = forecaster(
+    'by("station") -> fill("forward", flag: true) -> standardize(columns: "v")'
+    ' -> window(["v", "missing_v"], length: 6, horizon: 2, target: "v")',
+    *(6, 2, 2),
+)
 
 
 def test_predictions_fill_what_is_missing_as_in_training(tmp_path: Path) -> None:
@@ -247,10 +239,8 @@ def test_predictions_fill_what_is_missing_as_in_training(tmp_path: Path) -> None
     missing[:, 0], missing[:, -1] = False, True
     cells = [[None if missing[s, row] else float(values[s, row]) for row in range(40)] for s in (0, 1)]
     by_hand = [forward(column, 0.0) for column in cells]
-    for name, cell in (("s.csv", lambda s, row: "" if missing[s, row] else repr(cells[s][row])),
-                       ("whole.csv", lambda s, row: repr(by_hand[s][row]))):  # fmt: skip
-        rows = [f"2024-01-01 {row % 24:02d}:00,{s},{cell(s, row)}" for row in range(40) for s in (0, 1)]
-        (tmp_path / name).write_text("\n".join(["hour,station,v", *rows]) + "\n")
+    times = [f"2024-01-01 {row % 24:02d}:00" for row in range(40)]
+    write_stations(tmp_path / "s.csv", times, [["" if cell is None else cell for cell in column] for column in cells])
     (tmp_path / "m.model").write_text(FORECASTER)
     succeed("train", tmp_path / "m.model", "-o", tmp_path / "run", "-q")
     forecasts = {}
@@ -271,19 +261,7 @@ def test_predictions_fill_what_is_missing_as_in_training(tmp_path: Path) -> None
     assert column["count"] == len(judged) > 0
 
 
-INTERPOLATING = """
-model Forecaster {
-    input x: f32[batch, 4, 1]
-    output y = x -> Flatten() -> Dense(1)
-}
-train Forecaster {
-    target next: f32[batch, 1]
-    loss mse(y, next)
-    epochs 2
-    validation 0.25
-    data csv("s.csv") -> fill("interpolate") -> standardize() -> window("v", length: 4)
-}
-"""
+INTERPOLATING = forecaster('fill("interpolate") -> standardize() -> window("v", length: 4)', 4)
 
 
 def test_predictions_interpolate_within_each_window(tmp_path: Path) -> None:

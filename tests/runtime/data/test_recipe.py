@@ -116,7 +116,7 @@ def test_what_is_kept_is_read_back(tmp_path: Path) -> None:
         {"x": ("u", "v")},
         {"t": ("kind",)},
         (
-            Stage("csv", {"separator": ",", "decimal": ".", "header": None, "encoding": ""}),
+            Stage("csv", {"separator": ",", "decimal": ".", "header": None, "encoding": "", "thousands": ""}),
             Stage("columns", {"inputs": ["u", "v"], "targets": "kind"}),
         ),
     )

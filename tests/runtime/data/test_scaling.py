@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from grammar.diagnostics import NablacError
 from runtime.data.examples import Examples, fitted_to
 from runtime.data.fitted import read_fitted
 from runtime.data.recipe import Recipe, write_recipe
-from runtime.data.scaling import Scale, fit_scaling
+from runtime.data.scaling import Present, Scale, Table, fit_scaling
 from tests.runtime.data.descriptions import load, refused, series
 
 
@@ -296,3 +297,19 @@ def test_columns_of_one_value_are_noted(data: str, x: str, t: str, names: str, t
     noted = [message for message in notes if "one value" in message]
     expected = f"1 column has one value in all examples for training, so nothing is learnt: {names}"
     assert noted == ([expected] if names else [])
+
+
+def test_a_column_with_gaps_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass each for its number, its extremes, its first number, its mean and its deviation."""
+    passes: list[int] = []
+    blocks = Table.blocks
+
+    def counted(table: Table) -> Iterator[np.ndarray]:
+        passes.append(1)
+        return blocks(table)
+
+    monkeypatch.setattr(Table, "blocks", counted)
+    numbers = np.array([[1.0], [np.nan], [4.0], [7.0]])
+    scaling = Scale("standardize", 0, 0, (), None).fit(Present(Table(numbers, None), 0), 0.0)  # type: ignore[arg-type]
+    np.testing.assert_allclose(scaling, ([4.0], [np.std([1, 4, 7])]))
+    assert len(passes) == 5

@@ -21,7 +21,7 @@ from runtime.data.table_blocks import Block, mapping_blocks, read_rows, table_bl
 from runtime.data.text_lines import decoded_lines
 from runtime.input_files import read_inputs
 from runtime.prediction.findings import Findings
-from tests.runtime.data.descriptions import load
+from tests.runtime.data.descriptions import load, refused
 
 
 def blocks_of(path: Path, most: int = 2, findings: Findings | None = None, format: Format = OF_COMMAND) -> list[Block]:
@@ -149,12 +149,33 @@ FAULTS: dict[str, tuple[str, bytes, str]] = {
         b'{"a": 1}\n3\n',
         'E821 FILE:2: a row of a table in JSON is an object, as `{"a": 1.5}`',
     ),
-    "a broken line": ("t.jsonl", b'{"a": 1}\n{"a":\n', "E821 FILE:2: this cannot be read as JSON: "),
-    "an object": (
-        "t.json",
-        b'{"a": [1]}',
-        "E807 FILE: a table in JSON is a list of objects, or an object on each line",
+    "a broken line": (
+        "t.jsonl",
+        b'{"a": 1}\n{"a": "x',
+        "E821 FILE:2: this cannot be read as JSON: Unterminated string starting at character 7",
     ),
+    "half of a character": (
+        "t.jsonl",
+        b'{"a": 1, "b": "\\ud83d\\ude00"}\n{"a": 1, "b": "\\ud83d"}\n',
+        "E821 FILE:2: this cannot be read as JSON: `\\ud83d` is half of a character, and its other half is missing",
+    ),
+    "half of a character in a list": (
+        "t.json",
+        b'[{"a": 1, "b": "\\uDE00"}]',
+        "E807 FILE: this cannot be read as JSON: `\\ude00` is half of a character, and its other half is missing",
+    ),
+    "a broken list": (
+        "t.json",
+        b'[{"a": 1},\n {"a" 2}]',
+        "E807 FILE: this cannot be read as JSON: Expecting ':' delimiter at character 7 of line 2",
+    ),
+    "a text": ("t.json", b'"a"', "E807 FILE: a table in JSON is a list of objects, or an object on each line"),
+    "a web page": (
+        "t.csv",
+        b"\n<!DOCTYPE html>\n<html>\n",
+        "E821 FILE: this is a web page (HTML); expected a CSV file",
+    ),
+    "no names": ("t.csv", b",,\n1,2,3\n", "E821 FILE:1: no column has a name"),
     "no Parquet": ("t.parquet", b"a,b\n1,2\n", "E821 FILE: this cannot be read as a Parquet file: "),
 }
 
@@ -205,6 +226,7 @@ def test_columns_from_python_are_a_table() -> None:
         ({}, "columns must have the same length: nothing"),
         ({"a": []}, "the table has no rows"),
         ({"a": np.zeros((2, 2))}, "a column has one axis, not 2"),
+        ({"a": [[1], [2, 3]]}, "a column has a value for each row, not lists of different lengths"),
     ],
 )
 def test_columns_that_are_no_table_are_refused(columns: dict[str, Any], message: str) -> None:
@@ -237,15 +259,19 @@ def test_lines_are_those_of_the_text_however_its_bytes_come(parts: list[str], en
 @given(
     st.lists(
         st.sampled_from(
-            ["1", " 2.5 ", "1e3", ".5", "-0", "1_0", "nan", "inf", "1e999", "x", "", "١", "1,5", "\xa01", "1.5"]
+            [
+                *("1", " 2.5 ", "1e3", ".5", "-0", "1_0", "nan", "inf", "1e999", "x", "", "١", "1,5", "\xa01", "1.5"),
+                *("1,234", "12,34,567.5", "1.234,5", "1_234", "1,23", "1\n2"),
+            ]
         ),
         min_size=1,
         max_size=5,
     ),
-    st.sampled_from([".", ","]),
+    st.sampled_from([(".", ""), (",", ""), (".", ","), (",", "."), (",", "_")]),
 )
-def test_a_column_at_once_is_its_cells_one_by_one(cells: list[str], decimal: str) -> None:
-    format = Format(";", decimal)
+def test_a_column_at_once_is_its_cells_one_by_one(cells: list[str], signs: tuple[str, str]) -> None:
+    decimal, thousands = signs
+    format = Format(";", decimal, thousands=thousands)
     one_by_one = [format.number(cell) for cell in cells]
     at_once = format.numbers(cells)
     assert at_once is None or at_once.tolist() == one_by_one
@@ -311,6 +337,47 @@ def test_texts_of_parquet_that_are_no_texts_are_refused(tmp_path: Path) -> None:
         with pytest.raises(NablacError) as caught:
             read()
         assert caught.value.diagnostics[0].message.startswith("this cannot be read as a Parquet file: 'utf-8' codec")
+
+
+NESTED = {
+    "objects": ('{"a": {"x": 1}, "b": 1}', "an object on line 1"),
+    "lists": ('{"a": null, "b": 1}\n{"a": [1, 2], "b": 1}', "a list on line 2"),
+    "lists in a list": ('[{"a": [1], "b": 1}, {"a": [2], "b": 1}]', "a list on line 1"),
+    "objects in a .json of lines": ('{"a": {"x": 1}, "b": 1}\n{"a": 3, "b": 1}', "an object on line 1"),
+}
+
+
+@pytest.mark.parametrize("case", NESTED)
+@pytest.mark.parametrize("limit", ["1", "1GiB"])
+def test_a_column_of_objects_or_lists_is_no_column_of_texts(
+    tmp_path: Path, case: str, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the columns beside it are read."""
+    content, what = NESTED[case]
+    monkeypatch.setenv("NABLAC_IN_MEMORY", limit)
+    (tmp_path / "t.json").write_text(content)
+    data = 'json("t.json") -> columns(inputs: "INPUT", targets: "b")'
+    refusal = refused(tmp_path, data.replace("INPUT", "a"), inputs="x: f32[batch, 1]")
+    assert refusal == f"E821 HERE/t.json: column `a`: expected numbers or texts, got {what}"
+    examples = load(tmp_path, data.replace("INPUT", "b"), "x: f32[batch, 1]", "t: f32[batch, 1]")
+    assert set(examples.arrays["x"][:].ravel().tolist()) == {1}
+
+
+def test_dates_in_a_time_zone_that_is_none_are_refused_and_views_of_texts_read(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "t.parquet"
+    times = pyarrow.array([0, 3600], pyarrow.timestamp("s", "Mars/Base"))
+    parquet.write_table(pyarrow.table({"v": [1.0, 2.0], "time": times}), path)
+    with pytest.raises(NablacError) as caught:
+        blocks_of(path)
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.message == "column `time`: the time zone `Mars/Base` of its dates is not known"
+    if hasattr(pyarrow, "string_view"):
+        views = pyarrow.array(["Rome", None], pyarrow.string_view())
+        parquet.write_table(pyarrow.table({"city": views}), path)
+        (block,) = blocks_of(path)
+        assert block.rows.cells["city"] == ["Rome", ""] and not block.rows.refused
 
 
 @pytest.mark.parametrize("most", [1, 2, 10])
