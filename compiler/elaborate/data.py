@@ -161,10 +161,12 @@ STAGES: dict[str, Declared] = {
             "rows": Parameter(TEXT, ""),
             "step": Parameter(STEP, ""),
         },
-        Rule(
-            "`step` is that of the dates in the column `rows`",
-            lambda arguments: not arguments["step"] or bool(arguments["rows"]),
-            'as in `fill("forward", rows: "time", step: "1 hour")`',
+        (
+            Rule(
+                "`step` is that of the dates in the column `rows`",
+                lambda arguments: not arguments["step"] or bool(arguments["rows"]),
+                'as in `fill("forward", rows: "time", step: "1 hour")`',
+            ),
         ),
         takes=(ROWS,),
         returns=ROWS,
