@@ -23,7 +23,7 @@ from runtime.observing import watcher
 from runtime.onnx_placement import record_placement, require_placement
 from runtime.signature import Signature
 from runtime.stopped import StoppedByData
-from runtime.thread_limits import asked_threads
+from runtime.thread_limits import asked_threads, is_busy
 
 if TYPE_CHECKING:
     import onnx
@@ -76,10 +76,10 @@ class OnnxRunner:
     """One loaded model; `model` is a path or the bytes of an ONNX file.
 
     `threads` are those of one operator (where None, what the environment asks for, or onnxruntime's choice); `optimize`
-    set to False runs the graph as it is written, as an oracle does. Where `spins` is False its threads stop after each
-    run; otherwise they wait for the next one at full speed, for a while. Where `plans_memory` is False, memory is taken
-    as it is needed, and not as one block planned from the first run. `severity` 2 lets onnxruntime's warnings through
-    to stderr.
+    set to False runs the graph as it is written, as an oracle does. Its threads wait for work at full speed, for a
+    while: where `spins` is False only until a run ends, and on a busy machine not at all. Where `plans_memory` is
+    False, memory is taken as it is needed, and not as one block planned from the first run. `severity` 2 lets
+    onnxruntime's warnings through to stderr.
     """
 
     def __init__(
@@ -108,6 +108,8 @@ class OnnxRunner:
         if threads is not None:
             options.intra_op_num_threads = threads
         options.enable_mem_pattern = plans_memory
+        if is_busy():
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if not spins:
             options.add_session_config_entry("session.force_spinning_stop", "1")
         if not optimize:

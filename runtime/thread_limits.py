@@ -25,6 +25,11 @@ def available_threads() -> int:
     return asked_threads() or processors()
 
 
+def is_busy() -> bool:
+    """Whether programs wait for processors: more than there are would be in use, on the average of the last minute."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > (os.cpu_count() or 1)
+
+
 @contextmanager
 def with_threads(count: int | None) -> Iterator[None]:
     """Use this number of threads within the block, and in processes that are started there."""
