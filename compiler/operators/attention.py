@@ -10,8 +10,8 @@ from compiler.dims import Size
 from compiler.graph import Operator
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
+from compiler.operators.divided_products import matmul
 from compiler.operators.orders import lower_positions
-from compiler.operators.products import matmul
 from compiler.operators.row_reductions import row_maxima, row_sums
 from compiler.types import DType, TensorType, TypeMismatch, broadcast_shapes, same_dtype
 

@@ -13,7 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from compiler.lazy import LazyModule
-from compiler.operators.products import matmul
+from compiler.operators.divided_products import matmul
 from compiler.shared_work import do_parts
 
 if TYPE_CHECKING:

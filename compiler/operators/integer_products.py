@@ -11,8 +11,8 @@ from compiler.graph import Operator
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.convolution import Conv, SlidingWindow
+from compiler.operators.divided_products import matmul
 from compiler.operators.linear import MatMul
-from compiler.operators.products import matmul
 from compiler.operators.quantization import is_byte
 from compiler.types import DType, TensorType, TypeMismatch
 

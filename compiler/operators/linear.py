@@ -10,8 +10,8 @@ from compiler.dims import Size, product
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
+from compiler.operators.divided_products import matmul
 from compiler.operators.making import aligned, broadcast_part, reshape, squeeze, sum_to, swapped, unsqueeze
-from compiler.operators.products import matmul
 from compiler.types import DType, TensorType, TypeMismatch, broadcast_shapes, same_dtype
 from compiler.window import Window
 

@@ -19,7 +19,7 @@ from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.cell_activations import SIGMOID, TANH, Activation
 from compiler.operators.control import drop_padding, pad_empty, states_of_steps
-from compiler.operators.products import matmul
+from compiler.operators.divided_products import matmul
 from compiler.operators.recurrent_steps import Steps, column
 from compiler.types import TensorType, TypeMismatch, same_dtype
 

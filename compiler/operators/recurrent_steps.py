@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from compiler.lazy import LazyModule
-from compiler.operators.products import matmul
+from compiler.operators.divided_products import matmul
 
 if TYPE_CHECKING:
     import numpy as np

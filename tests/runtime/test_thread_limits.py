@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from compiler.graph import Node
 from compiler.onnx.exporter import export
 from compiler.operators import linear
-from compiler.operators.products import matmul
+from compiler.operators.divided_products import matmul
 from runtime.numpy_executor import NumpyRunner
 from runtime.observing import Kernel, watched_by
 from runtime.onnx_session import OnnxRunner

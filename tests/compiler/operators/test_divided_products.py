@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.operators import products
+from compiler.operators import divided_products
 from compiler.operators.convolution_columns import Columns
-from compiler.operators.products import matmul
+from compiler.operators.divided_products import matmul
 from compiler.shared_work import use_threads
 
 SHAPES = {
@@ -66,7 +66,7 @@ def test_small_products_in_many_parts(matrix: tuple[int, int, int], lead: list[t
     x, y = (random.integers(-9, 9, (*axes, *last)).astype(np.float64) for axes, last in
             zip(before, ((rows, inner), (inner, columns)), strict=True))  # fmt: skip
     with pytest.MonkeyPatch.context() as patch, use_threads(3):
-        patch.setattr(products, "_LEAST_FLOPS", 1)
+        patch.setattr(divided_products, "_LEAST_FLOPS", 1)
         np.testing.assert_array_equal(matmul(x, y), np.matmul(x, y))
 
 
