@@ -6,7 +6,7 @@ import calendar
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from compiler.elaborate.data import CALENDAR
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.dates import readings
+from runtime.data.instants import local
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -54,6 +55,7 @@ _FEATURES: Mapping[str, tuple[Callable[[datetime], float], Callable[[datetime], 
     "year": (lambda moment: moment.year, None),
 }
 assert set(_FEATURES) == set(CALENDAR)
+_EXAMPLE = datetime(2024, 12, 31, 23, 59, 58, tzinfo=timezone(timedelta(hours=1)))
 
 
 @dataclass(frozen=True)
@@ -94,32 +96,46 @@ class Calendar:
                 return float(number(moment))
             return wave(2 * math.pi * passed(moment))
 
-        moments = self.moments(cells)
+        moments = [None if moment is None else local(moment) for moment in self.moments(cells)]
         known = {moment: of(moment) for moment in dict.fromkeys(moments)}  # several series have the same dates
         return np.array([known[moment] for moment in moments])
 
     def moments(self, cells: Sequence[str]) -> list[datetime | None]:
-        """The dates in cells, without time zones; None for what is no date."""
+        """The dates in cells, with the UTC offsets that they have; None for what is no date."""
         formats = formats_of(cells, self.format)
-        known = {cell: _moment(cell.strip(), formats) for cell in dict.fromkeys(cells)}
+        known = {cell: moment_of(cell.strip(), formats) for cell in dict.fromkeys(cells)}
         return [known[cell] for cell in cells]
 
 
 def formats_of(cells: Sequence[str], format: str) -> list[str]:
     """The format, and one that begins with the year and fits the first cell: a form that cannot be misread."""
     first = next((cell.strip() for cell in cells if cell.strip()), "")
-    if not first or _moment(first, [format]) is not None:
+    if not first or moment_of(first, [format]) is not None:
         return [format]
     return [format, *(other for other, _ in readings([first]) if other.startswith("%Y-"))]
 
 
-def _moment(text: str, formats: Iterable[str]) -> datetime | None:
+def moment_of(text: str, formats: Iterable[str]) -> datetime | None:
+    """The date that a text is by the first of the formats that fits; in UTC where that ends in `Z`."""
     for format in formats:
         try:
-            return datetime.strptime(text, format).replace(tzinfo=None)
+            moment = datetime.strptime(text, format)
         except ValueError:
             continue
+        return moment.replace(tzinfo=UTC) if format.endswith("Z") and not format.endswith("%Z") else moment
     return None
+
+
+def not_a_date(cell: str, format: str) -> tuple[str, str | None]:
+    """What is wrong with a cell that is no date as those of the training data, written in this format; and a hint."""
+    if not cell.strip():
+        return "the cell is empty", None
+    try:
+        example = _EXAMPLE.strftime(format).replace("+0100", "+01:00")
+    except ValueError:
+        example = format
+    what = f"`{cell[:40]}{'..' if len(cell) > 40 else ''}` is not a date as the others are"
+    return what, f"the dates of the training data are written as in `{example}`: `{format}`"
 
 
 def format_of(cells: Sequence[str], column: str, path: str, span: Span | None) -> str:
@@ -146,7 +162,7 @@ def format_of(cells: Sequence[str], column: str, path: str, span: Span | None) -
 
 def _naive(moments: Sequence[datetime]) -> list[datetime]:
     """Moments without time zones, as features are made of them: the `Z` of `05:00Z` may be read as one or as a sign."""
-    return [moment.replace(tzinfo=None) for moment in moments]
+    return list(map(local, moments))
 
 
 def calendar_of(calendars: Sequence[Calendar], name: str) -> Calendar | None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grammar.diagnostics import NablacError
-from runtime.data.calendar_features import Calendar
+from runtime.data.calendar_features import Calendar, not_a_date
 from runtime.data.examples import fitted_to
 from runtime.data.fitted import facts_of, parse_facts
 from tests.command_line import invoke, succeed
@@ -177,6 +177,20 @@ def test_which_of_two_readings_may_be_said(tmp_path: Path) -> None:
         assert load(tmp_path, data, "x: f64[batch, 1]", "t: f64[batch, 1]").arrays["x"].ravel().tolist() == days
 
 
+@pytest.mark.parametrize(
+    ("format", "example"),
+    [
+        ("%Y-%m-%d", "2024-12-31"),
+        ("%d-%b-%Y %I:%M %p", "31-Dec-2024 11:59 PM"),
+        ("%Y-%m-%dT%H:%M:%S%z", "2024-12-31T23:59:58+01:00"),
+    ],
+)
+def test_a_cell_that_is_no_date_is_told_how_dates_are_written(format: str, example: str) -> None:
+    hint = f"the dates of the training data are written as in `{example}`: `{format}`"
+    assert not_a_date("soon", format) == ("`soon` is not a date as the others are", hint)
+    assert not_a_date(" ", format) == ("the cell is empty", None)
+
+
 def test_features_whose_name_is_there_are_refused(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("time,hour\n2024-01-01,1\n2024-01-02,2\n")
     message = refused(tmp_path, 'csv("s.csv") -> calendar("time", features: "hour") -> window("hour", length: 1)')
@@ -225,3 +239,9 @@ def test_predictions_have_the_features_of_their_dates(tmp_path: Path, way: str) 
         np.save(tmp_path / "x.npy", np.array(windows, np.float32))
         done = succeed("run", tmp_path / "run", tmp_path / "x.npy", "--json", "-q")
         np.testing.assert_allclose(expected, json.loads(done.stdout)["y"], rtol=1e-5)
+    write_stations(tmp_path / "later.csv", [f"{moment:%d/%m/%Y %H:%M}" for moment in moments[:30]], values.tolist())
+    done = invoke("predict", tmp_path / "run", tmp_path / "later.csv", "-q")
+    assert done.stderr == (
+        f"error[E821]: column `time`: `01/01/2024 00:00` is not a date as the others are\n --> {tmp_path}/later.csv:2\n"
+        "help: the dates of the training data are written as in `2024-12-31 23:59`: `%Y-%m-%d %H:%M`\n"
+    )
