@@ -30,8 +30,13 @@ _Unit = Literal["us", "M"]
 
 def dates_of(moments: Sequence[datetime | None]) -> Array:
     """Dates [rows] of the dtype DATES, with NaT for None."""
-    pairs = [(None, None) if moment is None else (instant(moment), local(moment)) for moment in moments]
-    return np.array(pairs, DATES)
+    dates = np.empty(len(moments), DATES)
+    has_offsets = any(moment is not None and moment.tzinfo is not None for moment in moments)
+    dates["local"] = [None if moment is None else local(moment) for moment in moments] if has_offsets else moments
+    dates["instant"] = dates["local"]
+    if has_offsets:
+        dates["instant"] = [None if moment is None else instant(moment) for moment in moments]
+    return dates
 
 
 def missing_rows(dates: Array) -> Array:

@@ -353,7 +353,7 @@ def mapping_blocks(columns: Mapping[str, Any], location: str, most: int) -> Iter
 
 def _zone_of(column: Sequence[Any]) -> tzinfo | None:
     """The time zone of the first of a column of dates; None of any other column."""
-    first = next((value for value in column if value is not None), None)
+    first = next((value for value in column if value is not None and value == value), None)
     return first.tzinfo if isinstance(first, datetime) else None
 
 
