@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import calendar
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,6 +56,7 @@ _FEATURES: Mapping[str, tuple[Callable[[datetime], float], Callable[[datetime], 
     "year": (lambda moment: moment.year, None),
 }
 assert set(_FEATURES) == set(CALENDAR)
+_FINAL_Z = re.compile(r"(?<!%)Z$")
 _EXAMPLE = datetime(2024, 12, 31, 23, 59, 58, tzinfo=timezone(timedelta(hours=1)))
 
 
@@ -108,21 +110,25 @@ class Calendar:
 
 
 def formats_of(cells: Sequence[str], format: str) -> list[str]:
-    """The format, and one that begins with the year and fits the first cell: a form that cannot be misread."""
+    """The format, and one that begins with the year and fits the first cell: a form that cannot be misread.
+
+    A `Z` at the end is an offset like any other: it may be that of the winter alone.
+    """
     first = next((cell.strip() for cell in cells if cell.strip()), "")
+    format = _FINAL_Z.sub("%z", format)
     if not first or moment_of(first, [format]) is not None:
         return [format]
-    return [format, *(other for other, _ in readings([first]) if other.startswith("%Y-"))]
+    others = dict.fromkeys(_FINAL_Z.sub("%z", other) for other, _ in readings([first]) if other.startswith("%Y-"))
+    return [format, *others]
 
 
 def moment_of(text: str, formats: Iterable[str]) -> datetime | None:
-    """The date that a text is by the first of the formats that fits; in UTC where that ends in `Z`."""
+    """The date that a text is by the first of the formats that fits."""
     for format in formats:
         try:
-            moment = datetime.strptime(text, format)
+            return datetime.strptime(text, format)
         except ValueError:
             continue
-        return moment.replace(tzinfo=UTC) if format.endswith("Z") and not format.endswith("%Z") else moment
     return None
 
 

@@ -134,6 +134,26 @@ def test_offsets_in_a_later_part_of_a_table_alone(tmp_path: Path, stage: str, mo
     assert refused(tmp_path, f'csv("t.csv") -> {stage} -> window("v", length: 2)') == f"E821 HERE/t.csv:12: {message}"
 
 
+@pytest.mark.parametrize("stored", [False, True])
+def test_z_is_an_offset_as_any_other(tmp_path: Path, stored: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hours in London, as JavaScript writes them; a part of the table that shows its form is in winter."""
+    if stored:
+        monkeypatch.setenv(VARIABLE, "1")
+        monkeypatch.setattr(table_blocks, "_AT_ONCE", 10)
+    london = [moment.astimezone(ZoneInfo("Europe/London")) for moment in hours(SPRING, [70])]
+    texts = [moment.isoformat().replace("+00:00", "Z") for moment in london]
+    (tmp_path / "t.csv").write_text("\n".join(["when,v", *(f"{text},{row}" for row, text in enumerate(texts))]) + "\n")
+    notes: dict[str, list[str]] = {}
+    data = 'csv("t.csv") -> fill("forward", rows: "when") -> calendar("when", features: "hour")'
+    data += ' -> window("hour", length: 1, target: "v")'
+    examples = load(tmp_path, data, "x: f64[batch, 1, 1]", "t: f64[batch, 1]", notes=notes, keeps_raw=True)
+    assert sum("1 row that is missing" in note for note in notes) == 1
+    every = [moment.astimezone(ZoneInfo("Europe/London")) for moment in hours(SPRING)]
+    assert examples.arrays["x"][:].ravel().tolist() == [moment.hour for moment in (*every[:69], *every[70:99])]
+    if examples.series is not None:
+        assert examples.series.beside["when"][70] == every[70].isoformat()
+
+
 def test_features_are_those_of_local_times() -> None:
     texts = ["2024-10-27 02:00:00+02:00", "2024-10-27 01:00:00+01:00", "2024-10-27 02:00:00+01:00"]
     assert Calendar("when", ("hour",), "%Y-%m-%d %H:%M:%S%z").numbers("hour", texts).tolist() == [2, 1, 2]
