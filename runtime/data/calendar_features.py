@@ -15,7 +15,7 @@ import numpy as np
 from compiler.elaborate.data import CALENDAR
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.data.dates import readings
+from runtime.data.dates import read_date, readings
 from runtime.data.instants import local
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def moment_of(text: str, formats: Iterable[str]) -> datetime | None:
     """The date that a text is by the first of the formats that fits."""
     for format in formats:
         try:
-            return datetime.strptime(text, format)
+            return read_date(text, format)
         except ValueError:
             continue
     return None

@@ -85,8 +85,9 @@ def check_offsets(column: str, before: tuple[str, datetime], after: tuple[str, d
 
 def goes_back(column: str, before: str, after: str, place: str, alone: bool) -> NablacError:
     """The error for a date that is earlier than that of the row before; `alone` where all rows are one series."""
-    hint = "sort the rows by date"
+    hint = "correct the date, if one of the two is wrong, or sort the rows by date"
     if alone:
-        hint = 'sort the rows by date, or tell several series apart: `by("station")`'
+        hint = "correct the date, if one of the two is wrong, sort the rows by date, or tell several series apart: "
+        hint += '`by("station")`'
     message = f"column `{column}` goes back from `{before}` to `{after}`"
     return NablacError(Diagnostic(codes.E821, message, place=place, hint=hint))

@@ -20,6 +20,7 @@ _ZONES = ("", "Z", "%z")
 _MONTHS = ("%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%B %Y", "%Y-%b", "%b-%Y", "%b-%y", "%YM%m")
 _QUARTER = re.compile(r"(\d{4})(-?Q)([1-4])")
 _PADDED = re.compile(r"(?<!\d)0(?=\d(?!\d))")  # the zero before a day, a month or an hour of one digit
+_HOURS_OFFSET = re.compile(r":\d\d(\.\d+)?[+-]\d\d$")  # as PostgreSQL writes `05:00:00+02`
 _PER_YEAR = 12
 
 
@@ -104,10 +105,15 @@ def _readings(texts: list[str], known: str) -> Iterator[tuple[str, list[datetime
         yield known, moments
 
 
+def read_date(text: str, format: str) -> datetime:
+    """The moment that a text of this format is; ValueError for any other. An offset may be of hours alone."""
+    return datetime.strptime(_HOURS_OFFSET.sub(r"\g<0>00", text) if format.endswith("%z") else text, format)
+
+
 def _read(texts: list[str], format: str) -> list[datetime] | None:
     """The moments that texts of one format are; None where one of them is not."""
     try:
-        return [datetime.strptime(text, format) for text in texts]
+        return [read_date(text, format) for text in texts]
     except ValueError:
         return None
 
@@ -115,8 +121,8 @@ def _read(texts: list[str], format: str) -> list[datetime] | None:
 def date_writer(format: str, texts: list[str], moments: list[datetime]) -> Callable[[datetime], str] | None:
     """What writes dates as the texts are; None where none of the ways does.
 
-    Digits of a fraction, zeros before short numbers, and the colon of a time zone may be there or not, and names of
-    months and days may be in capitals or small letters.
+    Digits of a fraction, zeros before short numbers, and the colon and the minutes of a time zone may be there or not,
+    and names of months and days may be in capitals or small letters.
     """
     if format == "%Y%m%d" and any(len(text) != 8 for text in texts):
         return None
@@ -133,13 +139,18 @@ def date_writer(format: str, texts: list[str], moments: list[datetime]) -> Calla
         text = padded(moment)
         return f"{text[:-2]}:{text[-2:]}"
 
+    def with_hours(moment: datetime) -> str:
+        text = padded(moment)
+        return text[:-2] if text.endswith("00") else with_colon(moment)
+
     def unpadded(moment: datetime) -> str:
         return _PADDED.sub("", padded(moment))
 
     def zulu(moment: datetime) -> str:
         return with_colon(moment) if moment.utcoffset() else f"{padded(moment)[:-5]}Z"
 
-    ways: list[Callable[[datetime], str]] = [padded, *([with_colon, zulu] if "%z" in format else []), unpadded]
+    of_offsets = [with_colon, zulu, with_hours] if "%z" in format else []
+    ways: list[Callable[[datetime], str]] = [padded, *of_offsets, unpadded]
     if any(name in format for name in ("%a", "%A", "%b", "%B", "%p")):
         ways += [_cased(way, change) for way in ways for change in (str.lower, str.upper)]
     return next(

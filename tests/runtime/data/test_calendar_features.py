@@ -101,7 +101,7 @@ def test_dates_of_parquet_have_features(tmp_path: Path) -> None:
     assert examples.arrays["x"].ravel().tolist() == [28, 28, 29, 29]
 
 
-@pytest.mark.parametrize("zone", ["Z", "+00:00", "+02:00", ""])
+@pytest.mark.parametrize("zone", ["Z", "+00:00", "+02:00", "-0330", "+05", ""])
 def test_a_date_with_any_time_zone_is_read_as_it_is_written(zone: str, tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("time,v\n" + "".join(f"2024-02-28T{hour:02d}:00:00{zone},1\n" for hour in range(4)))
     data = 'csv("s.csv") -> calendar("time", features: "hour") -> columns(inputs: ["hour"], targets: "v")'
@@ -157,6 +157,16 @@ def test_windows_of_dates_that_go_back_are_refused(tmp_path: Path, case: str) ->
     (tmp_path / "s.csv").write_text("\n".join(["time,station,v", *rows]) + "\n")
     data = 'csv("s.csv") -> by("station") -> calendar("time", features: "day") -> window("v", length: 1)'
     assert refused(tmp_path, data) == expected
+
+
+def test_a_date_after_a_wrong_one_goes_back(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("time,v\n2024-01-01,1\n9024-01-02,2\n2024-01-03,3\n")
+    with pytest.raises(NablacError) as caught:
+        load(tmp_path, 'csv("s.csv") -> calendar("time", features: "day") -> window("v", length: 1)')
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.message == "column `time` goes back from `9024-01-02` to `2024-01-03`"
+    hint = "correct the date, if one of the two is wrong, sort the rows by date, or tell several series apart: "
+    assert diagnostic.hint == hint + '`by("station")`'
 
 
 def test_dates_that_repeat_are_noted(tmp_path: Path) -> None:
