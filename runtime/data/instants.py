@@ -61,4 +61,4 @@ def at_local(time: datetime, zone: tzinfo | None, offset: timedelta | None) -> d
     if local(first) == time:
         return first
     second = (time - (first.utcoffset() or offset)).replace(tzinfo=UTC).astimezone(zone)
-    return second if local(second) == time else first
+    return second if local(second) == time else max(first, second, key=local)

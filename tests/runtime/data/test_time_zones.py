@@ -16,6 +16,7 @@ from runtime.data.calendar_features import Calendar
 from runtime.data.date_steps import dates_of, missing_rows
 from runtime.data.dates import continued, moments
 from runtime.data.file_rows import VARIABLE
+from runtime.data.instants import at_local, local
 from tests.runtime.data.descriptions import load, refused
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -169,6 +170,17 @@ def test_dates_of_a_zone_go_on_in_it(cells: list[datetime]) -> None:
     else:
         expected = [datetime(2024, 3, day, tzinfo=BERLIN) for day in (31,)] + local_days()[91:93]
     assert list(map(str, map(how.after, (1, 2, 3)))) == list(map(str, expected))
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+def test_local_times_are_those_of_the_zone(fold: int) -> None:
+    """Each half hour of a year: one that clocks repeat has the offset asked for, and one that they skip is later."""
+    for half in range(2 * 24 * 366):
+        time = datetime(2024, 1, 1) + half * HOUR / 2
+        expected = time.replace(tzinfo=BERLIN).astimezone(UTC)
+        if local(expected.astimezone(BERLIN)) == time:  # which clocks do not skip
+            expected = time.replace(tzinfo=BERLIN, fold=fold).astimezone(UTC)
+        assert at_local(time, BERLIN, timedelta(hours=1 if fold else 2)).astimezone(UTC) == expected
 
 
 def test_an_axis_of_time_goes_forward_where_clocks_go_back() -> None:
