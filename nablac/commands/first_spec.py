@@ -15,8 +15,10 @@ from grammar.visible import shell_word
 from nablac.commands.forecast_spec import forecast_remarks, forecast_spec, possible_keys
 from nablac.commands.input_columns import InputColumns, is_input, is_text, listed
 from nablac.commands.table_columns import (
+    BrokenDate,
     Column,
     UserTable,
+    broken_date,
     format_of_dates,
     in_comment,
     quoted,
@@ -53,11 +55,13 @@ def spec_for_table(
         message = f"{path} has no column of dates that go forward, in all rows or in each of several series"
         hint = "sort the rows by date; series are told apart by a column with the same cell in all rows of each"
         unread = next(iter(unread_dates(table.columns)), None)
+        broken = broken_date(table)
         if unread is not None and not date_columns(table.cells):
             message = f"the dates in column `{unread.name}` of {path} are in a form that `init` does not read"
             message = f"{message}: `{table.cells[unread.name][0].strip():.40}`"
             hint = f"write a spec of your own, and say how they are written: {format_of_dates(unread)}"
-        raise NablacError(Diagnostic(codes.E823, message, place=str(path), hint=hint))
+        fault = Diagnostic(codes.E823, message, place=str(path), hint=hint)
+        raise NablacError(fault if broken is None else _broken(broken, path))
     if series is not None:
         numbers = [column for column in table.columns if column.is_numeric and column.name not in series.keys]
         if forecasts or any(not column.numbers_rows for column in numbers):
@@ -67,6 +71,12 @@ def spec_for_table(
     if series is None:
         text, remarks = _of_rows(table, target, forecasts=forecasts is not False)
     return FirstSpec(print_file(parse(Source(str(spec_path(path)), text))), tuple(remarks))
+
+
+def _broken(date: BrokenDate, path: Path) -> Diagnostic:
+    """The error for a cell that is no date, where a spec would need it."""
+    hint = "correct the cell, or remove the row"
+    return Diagnostic(codes.E823, f"column {date}", place=f"{path}:{date.line}", hint=hint)
 
 
 def _of_series(
@@ -88,18 +98,23 @@ def _of_rows(table: UserTable, target: str | None, *, forecasts: bool) -> tuple[
     chosen = _target(table, usable, target)
     numeric = [column for column in usable if column is not chosen and column.is_numeric]
     others = [column for column in table.columns if column is not chosen]
-    classes = [column for column in others if column.is_usable and not column.is_numeric and is_input(column)]
-    texts = [column for column in others if is_text(column)]
+    dates = date_columns(table.cells) if forecasts else []
+    broken = broken_date(table) if not dates else None
+    read = [column for column in others if broken is None or column.name != broken.column]
+    classes = [column for column in read if column.is_usable and not column.is_numeric and is_input(column)]
+    texts = [column for column in read if is_text(column)]
     inputs = [column for column in numeric if not column.numbers_rows]
     inputs += [] if inputs or classes or texts else numeric
     inputs += [*classes, *texts]
     if not inputs:
         message = f"{path} has no column of numbers, classes or texts to predict `{chosen.name}` from"
-        raise NablacError(Diagnostic(codes.E823, message, place=str(path), hint="`--target` chooses another column"))
+        fault = Diagnostic(codes.E823, message, place=str(path), hint="`--target` chooses another column")
+        raise NablacError(fault if broken is None else _broken(broken, path))
     why = "does not go forward in all rows, nor within several series: each row is taken for an example"
-    dates = date_columns(table.cells) if forecasts else []
     remarks = [f"`{in_comment([name])}` {why}" for name in dates]
-    for column in unread_dates(table.columns) if forecasts and not dates else ():
+    if broken is not None and forecasts:
+        remarks.append(f"{broken}: with a date there, `nablac init forecast` reads them")
+    for column in unread_dates(table.columns) if forecasts and not dates and broken is None else ():
         cell, how = in_comment([table.cells[column.name][0][:40]]), format_of_dates(column)
         remarks.append(f"if `{in_comment([column.name])}` holds dates (`{cell}`), say how they are written: {how}")
     remarks += _left_out(table, [column for column in others if column not in inputs])

@@ -13,8 +13,9 @@ from pathlib import Path
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import THOUSANDS
+from runtime.data.calendar_features import moment_of
 from runtime.data.csv_file import Format, read_blocks
-from runtime.data.dates import are_dates
+from runtime.data.dates import are_dates, readings
 from runtime.data.digit_groups import without_groups
 from runtime.data.rows import is_missing
 from runtime.data.text_lines import decoded_lines
@@ -70,6 +71,7 @@ class UserTable:
     columns: tuple[Column, ...]
     cells: Mapping[str, list[str]]
     nameless: tuple[int, ...] = ()  # columns that have no name, from 1: training skips them
+    lines: Sequence[int] = ()  # of those rows
 
     @property
     def options(self) -> str:
@@ -110,7 +112,7 @@ def read_user_table(path: Path, content: bytes, given: Format) -> UserTable:
     cells = {name: column for name, column in zip(table.names, table.cells, strict=True) if name}
     nameless = tuple(number for number, name in enumerate(table.names, 1) if not name)
     columns = tuple(_column(name, column, table.lines, format) for name, column in cells.items())
-    return UserTable(path, format, columns, cells, nameless)
+    return UserTable(path, format, columns, cells, nameless, table.lines)
 
 
 def _column(name: str, cells: list[str], lines: list[int], format: Format) -> Column:
@@ -151,6 +153,35 @@ def _looks_dated(cells: list[str]) -> bool:
 def unread_dates(columns: Sequence[Column]) -> list[Column]:
     """The columns that might have dates in a form that cannot be read without its format: nearly all cells differ."""
     return [column for column in columns if column.looks_dated and len(column.values) >= _LEAST_DATES]
+
+
+@dataclass(frozen=True)
+class BrokenDate:
+    """A cell that is no date, in a column whose others are."""
+
+    column: str
+    cell: str
+    line: int
+
+    def __str__(self) -> str:
+        what = f"`{in_comment([self.cell])[:40]}`" if self.cell else "an empty cell"
+        return f"`{in_comment([self.column])}` holds dates, but for {what} on line {self.line}"
+
+
+def broken_date(table: UserTable) -> BrokenDate | None:
+    """The first such cell of the first column of dates that has one, or a few among many."""
+    for column in table.columns:
+        cells = [cell.strip() for cell in table.cells[column.name]]
+        texts = list(dict.fromkeys(cells))
+        if column.is_numeric or column.misfit or len(texts) < _LEAST_DATES:
+            continue
+        some = (texts[0], texts[len(texts) // 2], texts[-1])
+        formats = dict.fromkeys(format for text in some for format, _ in readings([text]))
+        broken = [[text for text in texts if moment_of(text, [format]) is None] for format in formats]
+        fewest = min(broken, key=len, default=[])
+        if len(fewest) == 1 or 0 < _MOST_MISFITS * len(fewest) <= len(texts):
+            return BrokenDate(column.name, fewest[0], table.lines[cells.index(fewest[0])])
+    return None
 
 
 def format_of_dates(column: Column) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import combinations, pairwise
 
 from runtime.data.dates import are_dates, continued, readings
+from runtime.data.instants import elapsed, local
 
 _LEAST_ROWS = 8  # of a series
 _MOST_SERIES = 1_000
@@ -89,10 +90,7 @@ def _readings_of(column: Sequence[str]) -> list[tuple[str, dict[str, datetime]]]
     texts = list(dict.fromkeys(cell.strip() for cell in column))
     if len(texts) < _LEAST_ROWS or not are_dates(texts[:3]):
         return []
-    return [
-        (format, {text: moment.replace(tzinfo=None) for text, moment in zip(texts, moments, strict=True)})
-        for format, moments in readings(texts)
-    ]
+    return [(format, dict(zip(texts, moments, strict=True))) for format, moments in readings(texts)]
 
 
 def _of(
@@ -110,10 +108,10 @@ def _of(
         return None
     readable: list[tuple[float, str, timedelta]] = []
     for format, moments in formats:
-        steps = Counter(
-            moments[after] - moments[before] for texts in groups.values() for before, after in pairwise(texts)
-        )
+        dates = [[moments[cell] for cell in texts] for texts in groups.values()]
+        steps = _steps(dates, timedelta.resolution)
         if min(steps) > timedelta(0):
+            steps = _steps(dates, steps.most_common(1)[0][0])
             step, times = steps.most_common(1)[0]
             is_regular = any(least <= min(steps) and max(steps) <= most for least, most in _UNEVEN)
             readable.append((1.0 if is_regular else times / steps.total(), format, step))
@@ -121,7 +119,8 @@ def _of(
         return None
     share = max(regular for regular, _, _ in readable)
     _, format, step = next(reading for reading in readable if reading[0] == share)
-    differ = any(moments != formats[0][1] for _, moments in formats[1:])
+    first, *others = (list(map(local, moments.values())) for _, moments in formats)
+    differ = any(moments != first for moments in others)
     goes_on = continued(long[0])
     text = goes_on.what if goes_on is not None else str(step)
     read = dict(formats)[format]
@@ -129,15 +128,19 @@ def _of(
     return SeriesOfTable(name, format if differ else "", keys, len(groups), min(map(len, long)), step, text, missing)
 
 
+def _steps(groups: Iterable[Sequence[datetime]], step: timedelta) -> Counter[timedelta]:
+    """How often each step comes in series, between instants, or of local times where `step` is of whole days."""
+    return Counter(elapsed(before, after, step) for moments in groups for before, after in pairwise(moments))
+
+
 def _missing(groups: Sequence[Sequence[datetime]], step: timedelta) -> int:
     """The rows that are missing in series of this step; 0 where one of them has other steps, or many longer ones."""
     missing = 0
     for moments in groups:
-        steps = [after - before for before, after in pairwise(moments)]
-        regular = steps.count(step)
-        if any(longer % step for longer in steps) or regular < _REGULAR * len(steps):
+        steps = _steps([moments], step)
+        if any(longer % step for longer in steps) or steps[step] < _REGULAR * steps.total():
             return 0
-        missing += sum(longer // step - 1 for longer in steps)
+        missing += sum(count * (longer // step - 1) for longer, count in steps.items())
     return missing
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import calendar
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,8 @@ import numpy as np
 from compiler.elaborate.data import CALENDAR
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.data.dates import readings
+from runtime.data.dates import read_date, readings
+from runtime.data.instants import local
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -54,6 +56,8 @@ _FEATURES: Mapping[str, tuple[Callable[[datetime], float], Callable[[datetime], 
     "year": (lambda moment: moment.year, None),
 }
 assert set(_FEATURES) == set(CALENDAR)
+_FINAL_Z = re.compile(r"(?<!%)Z$")
+_EXAMPLE = datetime(2024, 12, 31, 23, 59, 58, tzinfo=timezone(timedelta(hours=1)))
 
 
 @dataclass(frozen=True)
@@ -94,32 +98,50 @@ class Calendar:
                 return float(number(moment))
             return wave(2 * math.pi * passed(moment))
 
-        moments = self.moments(cells)
+        moments = [None if moment is None else local(moment) for moment in self.moments(cells)]
         known = {moment: of(moment) for moment in dict.fromkeys(moments)}  # several series have the same dates
         return np.array([known[moment] for moment in moments])
 
     def moments(self, cells: Sequence[str]) -> list[datetime | None]:
-        """The dates in cells, without time zones; None for what is no date."""
+        """The dates in cells, with the UTC offsets that they have; None for what is no date."""
         formats = formats_of(cells, self.format)
-        known = {cell: _moment(cell.strip(), formats) for cell in dict.fromkeys(cells)}
+        known = {cell: moment_of(cell.strip(), formats) for cell in dict.fromkeys(cells)}
         return [known[cell] for cell in cells]
 
 
 def formats_of(cells: Sequence[str], format: str) -> list[str]:
-    """The format, and one that begins with the year and fits the first cell: a form that cannot be misread."""
+    """The format, and one that begins with the year and fits the first cell: a form that cannot be misread.
+
+    A `Z` at the end is an offset like any other: it may be that of the winter alone.
+    """
     first = next((cell.strip() for cell in cells if cell.strip()), "")
-    if not first or _moment(first, [format]) is not None:
+    format = _FINAL_Z.sub("%z", format)
+    if not first or moment_of(first, [format]) is not None:
         return [format]
-    return [format, *(other for other, _ in readings([first]) if other.startswith("%Y-"))]
+    others = dict.fromkeys(_FINAL_Z.sub("%z", other) for other, _ in readings([first]) if other.startswith("%Y-"))
+    return [format, *others]
 
 
-def _moment(text: str, formats: Iterable[str]) -> datetime | None:
+def moment_of(text: str, formats: Iterable[str]) -> datetime | None:
+    """The date that a text is by the first of the formats that fits."""
     for format in formats:
         try:
-            return datetime.strptime(text, format).replace(tzinfo=None)
+            return read_date(text, format)
         except ValueError:
             continue
     return None
+
+
+def not_a_date(cell: str, format: str) -> tuple[str, str | None]:
+    """What is wrong with a cell that is no date as those of the training data, written in this format; and a hint."""
+    if not cell.strip():
+        return "the cell is empty", None
+    try:
+        example = _EXAMPLE.strftime(format).replace("+0100", "+01:00")
+    except ValueError:
+        example = format
+    what = f"`{cell[:40]}{'..' if len(cell) > 40 else ''}` is not a date as the others are"
+    return what, f"the dates of the training data are written as in `{example}`: `{format}`"
 
 
 def format_of(cells: Sequence[str], column: str, path: str, span: Span | None) -> str:
@@ -146,7 +168,7 @@ def format_of(cells: Sequence[str], column: str, path: str, span: Span | None) -
 
 def _naive(moments: Sequence[datetime]) -> list[datetime]:
     """Moments without time zones, as features are made of them: the `Z` of `05:00Z` may be read as one or as a sign."""
-    return [moment.replace(tzinfo=None) for moment in moments]
+    return list(map(local, moments))
 
 
 def calendar_of(calendars: Sequence[Calendar], name: str) -> Calendar | None:

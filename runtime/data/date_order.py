@@ -11,6 +11,8 @@ import numpy as np
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.csv_file import Report
+from runtime.data.date_steps import dates_of
+from runtime.data.instants import instant
 from runtime.data.rows import Rows
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ class DateOrder:
 
     @property
     def moments(self) -> Array | None:
-        """The dates of all rows in `datetime64`, those of one series after the other; None where no stage reads dates.
+        """The dates of all rows, of the dtype DATES, one series after the other; None where no stage reads dates.
 
         Of several columns of dates they are those of the first.
         """
@@ -52,26 +54,40 @@ class DateOrder:
             moments = request.moments(cells)
             if not number:
                 series = np.zeros(len(kept), np.int64) if rows.series is None else rows.series[kept]
-                self._seen.append((series, np.array(moments, "datetime64[us]")[kept]))
+                self._seen.append((series, dates_of(moments)[kept]))
             for row in kept.tolist():
                 key = column, 0 if rows.series is None else int(rows.series[row])
                 earlier, before = self.last.get(key, (None, ""))
                 later = moments[row]
                 self.last[key] = later, cells[row]
-                if earlier is None or later is None or earlier < later:
+                if earlier is None or later is None:
                     continue
                 place = f"{rows.path}:{rows.lines[row]}"
-                if earlier == later:
+                check_offsets(column, (before, earlier), (cells[row], later), place)
+                if instant(earlier) < instant(later):
+                    continue
+                if instant(earlier) == instant(later):
                     said = "`by` tells several series apart" if alone else "a window takes them as two"
                     self.report.note(place, f"column `{column}` has the date of the row before: {said}")
                     continue
                 raise goes_back(column, before, cells[row], place, alone)
 
 
+def check_offsets(column: str, before: tuple[str, datetime], after: tuple[str, datetime], place: str) -> None:
+    """NablacError where only one of two dates, each with its text, has a UTC offset: nothing says which is earlier."""
+    (earlier, has), (later, later_has) = ((text, moment.tzinfo is not None) for text, moment in (before, after))
+    if has != later_has:
+        with_one, without = (later, earlier) if later_has else (earlier, later)
+        message = f"column `{column}`: `{with_one}` has a UTC offset, and `{without}` has none"
+        hint = "write all dates of the column with an offset, or all without"
+        raise NablacError(Diagnostic(codes.E821, message, place=place, hint=hint))
+
+
 def goes_back(column: str, before: str, after: str, place: str, alone: bool) -> NablacError:
     """The error for a date that is earlier than that of the row before; `alone` where all rows are one series."""
-    hint = "sort the rows by date"
+    hint = "correct the date, if one of the two is wrong, or sort the rows by date"
     if alone:
-        hint = 'sort the rows by date, or tell several series apart: `by("station")`'
+        hint = "correct the date, if one of the two is wrong, sort the rows by date, or tell several series apart: "
+        hint += '`by("station")`'
     message = f"column `{column}` goes back from `{before}` to `{after}`"
     return NablacError(Diagnostic(codes.E821, message, place=place, hint=hint))

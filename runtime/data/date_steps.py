@@ -1,52 +1,102 @@
-"""The step of a series by its dates, and the rows that are missing from it altogether."""
+"""The step of a series by its dates, and the rows that are missing from it altogether.
+
+Dates [rows] are of the dtype DATES: steps of less than a day are between instants, those of months between local times,
+and those of days either, as `runtime.data.instants.elapsed` has them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from compiler.time_steps import TimeStep
+from runtime.data.instants import DAY, instant, local
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
+DATES = np.dtype([("instant", "datetime64[us]"), ("local", "datetime64[us]")])  # the same where there is no offset
 LOOKED_AT = 512  # steps that say what the step of a series is
 _FEWEST = 8
 _REGULAR = 0.9  # the share of equal steps in a regular series: weekdays have 0.8, hours of trading less than 0.88
+_LONG_GAP = 1000  # rows
+_DAY = DAY // DAY.resolution  # microseconds
+_Time = Literal["instant", "local"]
+_Unit = Literal["us", "M"]
 
 
-def missing_rows(moments: Array) -> Array:
-    """How many rows are missing before each row of a series, by its dates [rows] in `datetime64`.
+def dates_of(moments: Sequence[datetime | None]) -> Array:
+    """Dates [rows] of the dtype DATES, with NaT for None."""
+    dates = np.empty(len(moments), DATES)
+    has_offsets = any(moment is not None and moment.tzinfo is not None for moment in moments)
+    dates["local"] = [None if moment is None else local(moment) for moment in moments] if has_offsets else moments
+    dates["instant"] = dates["local"]
+    if has_offsets:
+        dates["instant"] = [None if moment is None else instant(moment) for moment in moments]
+    return dates
+
+
+def missing_rows(dates: Array) -> Array:
+    """How many rows are missing before each row of a series, by its dates [rows]; a part of a step counts as one.
 
     A series is regular if nine of ten steps are the same time, or the same number of months. In any other, such as one
     of working days, no row is missing. A row without a date is next to those around it.
     """
-    nowhere = np.zeros(len(moments), np.int64)
-    step = step_of(moments)
+    nowhere = np.zeros(len(dates), np.int64)
+    step = step_of(dates)
     if step is None:
         return nowhere
-    steps, both = _steps(moments, "M" if step.in_months else "us")
-    nowhere[1:] = np.where(both, np.maximum(steps // step.amount - 1, 0), 0)
+    lengths, both = _lengths(dates, step)
+    nowhere[1:] = np.where(both, np.maximum(-(-lengths // step.amount) - 1, 0), 0)
     return nowhere
 
 
-def step_of(moments: Array) -> TimeStep | None:
+def early_rows(dates: Array) -> Array:
+    """The indices of the rows of a regular series that come sooner after the row before than by its step."""
+    step = step_of(dates)
+    if step is None:
+        return np.zeros(0, np.int64)
+    lengths, both = _lengths(dates, step)
+    forward, _ = _steps(dates["instant"], "us")
+    return np.flatnonzero(both & (forward > 0) & (lengths < step.amount)) + 1
+
+
+def is_wrong_date(missing: int, count: int) -> bool:
+    """Whether so many rows are missing from a series of `count` that one of the two dates is likely a wrong one."""
+    return missing > max(_LONG_GAP, count)
+
+
+def step_of(dates: Array) -> TimeStep | None:
     """The step of a regular series by its dates [rows]; None of any other series, and where there are too few."""
-    for unit in ("us", "M"):
-        most, share, count = _most_common(moments, unit)
-        if count >= _FEWEST and share >= _REGULAR:
+    ways: tuple[tuple[_Time, _Unit], ...] = (("instant", "us"), ("local", "us"), ("local", "M"))
+    for time, unit in ways:
+        most, share, count = _most_common(dates[time], unit)
+        if count >= _FEWEST and share >= _REGULAR and ((time, unit) != ("local", "us") or most % _DAY == 0):
             return TimeStep(most, unit == "M")
     return None
 
 
-def usual_step(moments: Array) -> tuple[TimeStep, float] | None:
+def usual_step(dates: Array) -> tuple[TimeStep, float] | None:
     """The step that is the most common by the dates [rows], and its share; None where there are too few."""
-    most, share, count = _most_common(moments, "us")
+    most, share, count = _most_common(dates["instant"], "us")
     return (TimeStep(most), share) if count >= _FEWEST else None
 
 
-def _most_common(moments: Array, unit: Literal["us", "M"]) -> tuple[int, float, int]:
+def _lengths(dates: Array, step: TimeStep) -> tuple[Array, Array]:
+    """How long each step is, in the unit of `step`, and which of them are between two dates."""
+    by_local = _steps(dates["local"], "M" if step.in_months else "us")
+    if step.in_months:
+        return by_local
+    lengths, both = _steps(dates["instant"], "us")
+    if step.amount % _DAY == 0:
+        lengths = np.where((by_local[0] % step.amount == 0) | (lengths % step.amount != 0), by_local[0], lengths)
+    return lengths, both
+
+
+def _most_common(moments: Array, unit: _Unit) -> tuple[int, float, int]:
     """The most common step forward in a unit, its share of all such steps, and how many there are."""
     steps, both = _steps(moments, unit)
     forward = steps[both & (steps > 0)][:LOOKED_AT]
@@ -56,7 +106,7 @@ def _most_common(moments: Array, unit: Literal["us", "M"]) -> tuple[int, float, 
     return int(sizes[counts.argmax()]), float(counts.max() / len(forward)), len(forward)
 
 
-def _steps(moments: Array, unit: Literal["us", "M"]) -> tuple[Array, Array]:
+def _steps(moments: Array, unit: _Unit) -> tuple[Array, Array]:
     """The steps from each row to the next in a unit, and which of them are between two dates."""
     dated = ~np.isnat(moments)
     return np.diff(moments.astype(f"datetime64[{unit}]").astype(np.int64)), dated[1:] & dated[:-1]

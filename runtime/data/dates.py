@@ -12,6 +12,7 @@ from itertools import pairwise, product
 from typing import Any
 
 from compiler.time_steps import TimeStep, counted
+from runtime.data.instants import DAY, at_local, instant, is_of_days, later, local
 
 _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y%m%d")
 _TIMES = ("", "{}%H:%M:%S", "{}%H:%M", "{}%H:%M:%S.%f", "{}%H")
@@ -19,7 +20,7 @@ _ZONES = ("", "Z", "%z")
 _MONTHS = ("%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%B %Y", "%Y-%b", "%b-%Y", "%b-%y", "%YM%m")
 _QUARTER = re.compile(r"(\d{4})(-?Q)([1-4])")
 _PADDED = re.compile(r"(?<!\d)0(?=\d(?!\d))")  # the zero before a day, a month or an hour of one digit
-_DAY = timedelta(days=1)
+_HOURS_OFFSET = re.compile(r":\d\d(\.\d+)?[+-]\d\d$")  # as PostgreSQL writes `05:00:00+02`
 _PER_YEAR = 12
 
 
@@ -54,11 +55,11 @@ def continued(cells: Sequence[Any], format: str = "") -> Continued | None:
 
 
 def moments(texts: Sequence[str]) -> list[datetime] | None:
-    """Cells as dates and times that go forward, without time zones; None where they are anything else."""
+    """Cells as dates and times that go forward, in the UTC offset of the first one; None where they are others."""
     for _, zoned in readings([text.strip() for text in texts]):
-        times = [moment.replace(tzinfo=None) for moment in zoned]
+        times = list(map(instant, zoned))
         if all(first < second for first, second in pairwise(times)):
-            return times
+            return [time + (local(zoned[0]) - times[0]) for time in times]
     return None
 
 
@@ -104,10 +105,15 @@ def _readings(texts: list[str], known: str) -> Iterator[tuple[str, list[datetime
         yield known, moments
 
 
+def read_date(text: str, format: str) -> datetime:
+    """The moment that a text of this format is; ValueError for any other. An offset may be of hours alone."""
+    return datetime.strptime(_HOURS_OFFSET.sub(r"\g<0>00", text) if format.endswith("%z") else text, format)
+
+
 def _read(texts: list[str], format: str) -> list[datetime] | None:
     """The moments that texts of one format are; None where one of them is not."""
     try:
-        return [datetime.strptime(text, format) for text in texts]
+        return [read_date(text, format) for text in texts]
     except ValueError:
         return None
 
@@ -115,8 +121,8 @@ def _read(texts: list[str], format: str) -> list[datetime] | None:
 def date_writer(format: str, texts: list[str], moments: list[datetime]) -> Callable[[datetime], str] | None:
     """What writes dates as the texts are; None where none of the ways does.
 
-    Digits of a fraction, zeros before short numbers, and the colon of a time zone may be there or not, and names of
-    months and days may be in capitals or small letters.
+    Digits of a fraction, zeros before short numbers, and the colon and the minutes of a time zone may be there or not,
+    and names of months and days may be in capitals or small letters.
     """
     if format == "%Y%m%d" and any(len(text) != 8 for text in texts):
         return None
@@ -133,13 +139,18 @@ def date_writer(format: str, texts: list[str], moments: list[datetime]) -> Calla
         text = padded(moment)
         return f"{text[:-2]}:{text[-2:]}"
 
+    def with_hours(moment: datetime) -> str:
+        text = padded(moment)
+        return text[:-2] if text.endswith("00") else with_colon(moment)
+
     def unpadded(moment: datetime) -> str:
         return _PADDED.sub("", padded(moment))
 
     def zulu(moment: datetime) -> str:
-        return f"{padded(moment)[:-5]}Z"
+        return with_colon(moment) if moment.utcoffset() else f"{padded(moment)[:-5]}Z"
 
-    ways: list[Callable[[datetime], str]] = [padded, *([with_colon, zulu] if "%z" in format else []), unpadded]
+    of_offsets = [with_colon, zulu, with_hours] if "%z" in format else []
+    ways: list[Callable[[datetime], str]] = [padded, *of_offsets, unpadded]
     if any(name in format for name in ("%a", "%A", "%b", "%B", "%p")):
         ways += [_cased(way, change) for way in ways for change in (str.lower, str.upper)]
     return next(
@@ -188,28 +199,40 @@ def _by_step(moments: list[datetime], write: Callable[[datetime], Any]) -> Conti
     """Dates whose steps are whole months, working days, or mostly one length of time; None of any others."""
     if len({moment.tzinfo is None for moment in moments}) > 1:
         return None
-    last = moments[-1]
-    months = _months_between(moments)
+    last, times = moments[-1], list(map(local, moments))
+
+    def at(time: datetime) -> Any:
+        return write(at_local(time, last.tzinfo, last.utcoffset()))
+
+    months = _months_between(times)
     if months is not None:
-        ends = all(moment.day == days_in(moment.year, moment.month) for moment in moments)
+        ends = all(time.day == days_in(time.year, time.month) for time in times)
         what = str(TimeStep(months, in_months=True))
-        day = 31 if ends else max(moment.day for moment in moments)
-        return Continued(what, lambda count: write(months_later(last, count * months, day)), descends=months < 0)
-    steps = Counter(after - before for before, after in pairwise(moments))
-    step, times = steps.most_common(1)[0]
-    if not step or 2 * times <= len(moments) - 1:
+        day = 31 if ends else max(time.day for time in times)
+        return Continued(what, lambda count: at(months_later(times[-1], count * months, day)), descends=months < 0)
+    instants = list(map(instant, moments))
+    steps, days = (Counter(after - before for before, after in pairwise(each)) for each in (instants, times))
+    (step, most), (step_of_days, most_days) = steps.most_common(1)[0], days.most_common(1)[0]
+    by_days = is_of_days(step_of_days) and most_days >= most  # of 23 or 25 hours, where clocks change
+    if by_days:
+        steps, step, most = days, step_of_days, most_days
+    if not step or 2 * most <= len(moments) - 1:
         return None
-    if _are_working_days(moments):
-        return Continued("1 working day", lambda count: write(_working_days_later(last, count)))
+    if _are_working_days(times):
+        return Continued("1 working day", lambda count: at(_working_days_later(times[-1], count)))
     what = str(TimeStep(step // timedelta(microseconds=1)))
-    return Continued(what, lambda count: write(last + count * step), len(steps) == 1, step < timedelta(0))
+
+    def after(count: int) -> Any:
+        return at(times[-1] + count * step) if by_days else write(later(last, count * step))
+
+    return Continued(what, after, len(steps) == 1, step < timedelta(0))
 
 
 def _months_between(moments: list[datetime]) -> int | None:
     """The months of every step, where the day in the month and the time of day stay; None of any other steps."""
     numbers = [_PER_YEAR * moment.year + moment.month for moment in moments]
     steps = {after - before for before, after in pairwise(numbers)}
-    if len(steps) != 1 or steps == {0} or len({moment.timetz() for moment in moments}) > 1:
+    if len(steps) != 1 or steps == {0} or len({moment.time() for moment in moments}) > 1:
         return None
     day = max(moment.day for moment in moments)
     stays = all(moment.day == min(day, days_in(moment.year, moment.month)) for moment in moments)
@@ -237,5 +260,5 @@ def _are_working_days(moments: list[datetime]) -> bool:
 
 def _working_days_later(moment: datetime, days: int) -> datetime:
     for _ in range(days):
-        moment += _DAY * (7 - moment.weekday() if moment.weekday() >= 4 else 1)
+        moment += DAY * (7 - moment.weekday() if moment.weekday() >= 4 else 1)
     return moment

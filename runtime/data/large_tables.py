@@ -17,6 +17,7 @@ from runtime.data.by_series import APART, Key, SeriesSplit, name_of
 from runtime.data.calendar_features import Calendar, format_of
 from runtime.data.categories import categories_of
 from runtime.data.csv_file import Report
+from runtime.data.date_steps import dates_of
 from runtime.data.file_rows import Scratch
 from runtime.data.lags import EarlierRows
 from runtime.data.read_rows import ReadRows
@@ -113,7 +114,7 @@ class LargeRows(Rows):
             for key, chosen, _ in series:
                 known = moments.setdefault(name_of(key), [])
                 known += request.moments([texts[row] for row in chosen[: MOST_DATES - len(known)].tolist()])
-        return {name: np.array(dates, "datetime64[us]") for name, dates in moments.items()}
+        return {name: dates_of(dates) for name, dates in moments.items()}
 
     def without_rows_to_predict(self, names: Sequence[str]) -> tuple[Rows, int]:
         """The same table, of which no row after the last one with any of `names` in its series is read."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,8 @@ def _rows(schema: Any, batches: Batches, count: int, path: str, first: int = 0) 
     numbers = range(first, first + count)
     lines = range(first + 1, first + 1 + count)
     texts = _Texts(types, batches, refused, path)
-    return Rows(path, texts, lines, numbers, refused=refused, stored=NumberColumns(stored, read))
+    zones = {name: zone for name, type in types.items() if (zone := _zone(type)) is not None}
+    return Rows(path, texts, lines, numbers, refused=refused, stored=NumberColumns(stored, read), zones=zones)
 
 
 def arrow_values(batch: Any, path: str) -> dict[str, list[Any]]:
@@ -157,6 +159,21 @@ def _are_dates(type: Any) -> bool:
     from pyarrow import types
 
     return bool(types.is_date(type) or types.is_timestamp(type))
+
+
+def _zone(type: Any) -> tzinfo | None:
+    """The time zone of dates; None of any others, and where Python does not know it, which reading them reports."""
+    import pyarrow
+
+    if getattr(type, "tz", None) is None:
+        return None
+    try:
+        zone: tzinfo | None = pyarrow.scalar(0, pyarrow.timestamp("us", type.tz)).as_py().tzinfo
+    except Exception as error:
+        if isinstance(error, MemoryError):
+            raise
+        return None
+    return zone
 
 
 def _kind(type: Any) -> str | None:

@@ -12,15 +12,16 @@ import numpy as np
 from compiler.time_steps import TimeStep, time_step_of
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.data.calendar_features import formats_of
+from runtime.data.calendar_features import Calendar, formats_of, moment_of, not_a_date
 from runtime.data.csv_file import Report
-from runtime.data.date_order import goes_back
+from runtime.data.date_order import check_offsets, goes_back
+from runtime.data.date_steps import is_wrong_date
 from runtime.data.dates import date_writer, days_in, months_later
 from runtime.data.inserted_rows import InsertedRows, NewRows
+from runtime.data.instants import at_local, elapsed, instant, is_of_days, later, local
 from runtime.data.read_rows import spans_of
 from runtime.data.rows import Rows
 
-_LONG_GAP = 1000  # rows: a gap of more is a wrong date, where it is longer than the series itself
 _MOST_LISTED = 4  # series in a note
 
 
@@ -71,7 +72,7 @@ class Insertion:
 
         NablacError for dates that go back, are there twice or lie between two steps, and for a gap that is too long.
         """
-        moments, formats = self._moments(rows)
+        moments = self._moments(rows)
         dated = np.array([moment is not None for moment in moments], bool)
         series = np.zeros(len(moments), np.int64) if rows.series is None else rows.series
         order = np.flatnonzero(dated)
@@ -79,20 +80,19 @@ class Insertion:
         new = NewRows(self.request.column, rows.path, max(1, len(rows.cells)))
         for first, end in spans_of(series[order], len(order)):
             key = int(series[order[first]])
-            self._insert_into(key, rows, moments, order[first:end].tolist(), formats, new)
+            self._insert_into(key, rows, moments, order[first:end].tolist(), new)
         return new.into(rows, {*self.by})
 
-    def _moments(self, rows: Rows) -> tuple[list[datetime | None], list[str]]:
-        """The dates of rows, None for a row without one, which is broken; and the ways in which they are written."""
-        column = self.request.column
+    def _moments(self, rows: Rows) -> list[datetime | None]:
+        """The dates of rows, in the time zone of their column if it has one; None for a row without one."""
+        column, zone = self.request.column, rows.zones.get(self.request.column)
         cells = rows.date_texts(column, None)
-        formats = formats_of(cells, self.request.format)
-        known = {cell: _moment(cell.strip(), formats) for cell in dict.fromkeys(cells)}
-        for row, cell in enumerate(cells):
-            if known[cell] is None:
-                what = f"`{cell[:40]}` is not a date as the others are" if cell.strip() else "the cell is empty"
-                self.report.report_broken(f"{rows.path}:{rows.lines[row]}", f"column `{column}`: {what}")
-        return [known[cell] for cell in cells], formats
+        moments = Calendar(column, (), self.request.format).moments(cells)
+        for row, moment in enumerate(moments):
+            if moment is None:
+                what, hint = not_a_date(cells[row], self.request.format)
+                self.report.report_broken(f"{rows.path}:{rows.lines[row]}", f"column `{column}`: {what}", hint)
+        return [moment.astimezone(zone) if moment is not None and zone is not None else moment for moment in moments]
 
     def _insert_into(
         self,
@@ -100,7 +100,6 @@ class Insertion:
         rows: Rows,
         moments: Sequence[datetime | None],
         indices: list[int],
-        formats: Sequence[str],
         new: NewRows,
     ) -> None:
         """Insert the missing rows of one series, of which these are the indices of the next rows."""
@@ -120,12 +119,14 @@ class Insertion:
         previous: tuple[int, datetime] | None = None  # the row before in this block
         for index, moment in zip(indices, dates, strict=True):
             if previous is not None:
-                is_usual = moment.replace(tzinfo=None) - previous[1].replace(tzinfo=None) == usual
+                is_usual = (moment.tzinfo is None) == (previous[1].tzinfo is None) and (
+                    instant(moment) - instant(previous[1]) == usual
+                )
                 earlier = None if is_usual else row_at(*previous, number)
             if earlier is not None:
                 after = row_at(index, moment, number + 1)
                 missing = self._missing(earlier, after, rows)
-                texts = self._texts_between(earlier, after, missing, formats)
+                texts = self._texts_between(earlier, after, missing)
                 new.add_missing(index, texts, earlier.line, after.line, number + 1)
                 number += missing
                 self.counts[key] = self.counts.get(key, 0) + missing
@@ -138,44 +139,52 @@ class Insertion:
     def _missing(self, before: _Last, after: _Last, rows: Rows) -> int:
         """How many rows are missing between two of a series."""
         column, step, place = self.request.column, self.request.step, f"{rows.path}:{after.line}"
-        first, second = (row.moment.replace(tzinfo=None) for row in (before, after))
+        check_offsets(column, (before.text, before.moment), (after.text, after.moment), place)
+        first, second = instant(before.moment), instant(after.moment)
         alone = rows.series is None and not self.by
         from_to = f"from `{before.text}` to `{after.text}`"
         if second < first:
             raise goes_back(column, before.text, after.text, place, alone)
         if second == first:
-            message = f"column `{column}` has the date of the row before, `{after.text}`"
+            message = f"column `{column}` has the date of the row before, `{before.text}`"
+            message += f", here written `{after.text}`" if after.text != before.text else ""
             hint = "remove one of the two rows"
             hint += ', or tell several series apart: `by("station")`' if alone else ""
             raise NablacError(Diagnostic(codes.E821, message, place=place, hint=hint))
-        steps = _steps_between(first, second, step, 31 if after.at_ends else after.day)
+        steps = _steps_between(before.moment, after.moment, step, 31 if after.at_ends else after.day)
         if steps is None:
             message = f"column `{column}`: {from_to} are not whole steps of {step}, at which `fill` inserts rows"
             hint = "correct the date, or leave out `rows`: then no row is inserted"
             raise NablacError(Diagnostic(codes.E821, message, place=place, hint=hint))
-        if steps - 1 > max(_LONG_GAP, after.count):
+        if is_wrong_date(steps - 1, after.count):
             message = f"column `{column}`: {from_to} {steps - 1:,} rows are missing at a step of {step}, "
             message += "more than the series has"
             hint = "correct the date; a gap longer than its series is not filled"
             raise NablacError(Diagnostic(codes.E821, message, place=place, hint=hint))
         return steps - 1
 
-    def _texts_between(self, before: _Last, after: _Last, count: int, formats: Sequence[str]) -> list[str]:
+    def _texts_between(self, before: _Last, after: _Last, count: int) -> list[str]:
         """The dates of so many rows after one, written as its own."""
         if not count:
             return []
-        format = next(each for each in formats if _moment(after.text.strip(), [each]) is not None)
-        texts, moments = [before.text.strip(), after.text.strip()], [before.moment, after.moment]
-        write = date_writer(format, texts, moments)
-        day = 31 if after.at_ends else after.day
-        later = [self._later(before.moment, number, day) for number in range(1, count + 1)]
-        return [write(moment) if write is not None else moment.strftime(format) for moment in later]
+        text = after.text.strip()
+        formats = formats_of([text], self.request.format)
+        format = next(each for each in formats if moment_of(text, [each]) is not None)
+        write = date_writer(format, [before.text.strip(), text], [before.moment, after.moment])
+        missing = [self._later(before, after, number) for number in range(1, count + 1)]
+        return [write(moment) if write is not None else moment.strftime(format) for moment in missing]
 
-    def _later(self, moment: datetime, steps: int, day: int) -> datetime:
-        step = self.request.step
+    def _later(self, before: _Last, after: _Last, steps: int) -> datetime:
+        """The date so many steps after one that is before another: in its own time zone, or with its UTC offset."""
+        step, moment = self.request.step, before.moment
         if step.in_months:
-            return months_later(moment, steps * step.amount, day)
-        return moment + timedelta(microseconds=steps * step.amount)
+            time = months_later(local(moment), steps * step.amount, 31 if after.at_ends else after.day)
+            return at_local(time, moment.tzinfo, moment.utcoffset())
+        one = timedelta(microseconds=step.amount)
+        whole = elapsed(moment, after.moment, one)
+        if is_of_days(one) and whole == local(after.moment) - local(moment):
+            return at_local(local(moment) + steps * one, moment.tzinfo, moment.utcoffset())
+        return later(moment, steps * one)
 
 
 def note_insertions(request: RowsToInsert, counts: Mapping[str, int], path: str, report: Report) -> None:
@@ -193,24 +202,17 @@ def note_insertions(request: RowsToInsert, counts: Mapping[str, int], path: str,
     report.note(path, message + (f" ({', '.join(listed)})" if listed else ""))
 
 
-def _steps_between(first: datetime, second: datetime, step: TimeStep, day: int) -> int | None:
+def _steps_between(before: datetime, after: datetime, step: TimeStep, day: int) -> int | None:
     """How many steps lead from one date to a later one; None where they are not whole. Months go on by one `day`."""
     if not step.in_months:
-        count, rest = divmod((second - first) // timedelta(microseconds=1), step.amount)
-        return count if not rest else None
+        one = timedelta(microseconds=step.amount)
+        count, rest = divmod(elapsed(before, after, one), one)
+        return count if count > 0 and not rest else None
+    first, second = local(before), local(after)
     months = 12 * (second.year - first.year) + second.month - first.month
-    count, rest = divmod(months, step.amount)
-    return count if count and not rest and months_later(first, months, day) == second else None
+    count, off = divmod(months, step.amount)
+    return count if count > 0 and not off and months_later(first, months, day) == second else None
 
 
 def _is_end(moment: datetime) -> bool:
     return moment.day == days_in(moment.year, moment.month)
-
-
-def _moment(text: str, formats: Sequence[str]) -> datetime | None:
-    for format in formats:
-        try:
-            return datetime.strptime(text, format)
-        except ValueError:
-            continue
-    return None

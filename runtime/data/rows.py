@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import tzinfo
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -11,11 +12,11 @@ import numpy as np
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.source import Span
-from runtime.data.calendar_features import Calendar, calendar_of, format_of
+from runtime.data.calendar_features import Calendar, calendar_of, format_of, not_a_date
 from runtime.data.categories import UNSEEN, Categories, categories_of
 from runtime.data.csv_file import NO_OPTIONS, Format, Report
 from runtime.data.csv_file import Table as CsvTable
-from runtime.data.date_steps import LOOKED_AT
+from runtime.data.date_steps import LOOKED_AT, dates_of
 from runtime.data.filling import Fill, fill_of, flagged
 from runtime.data.lags import EarlierRows, Lag, lag_of
 from runtime.data.number_columns import NumberColumns
@@ -84,6 +85,7 @@ class Rows:
     earlier: EarlierRows | None = None  # where the table is read in blocks
     texts: tuple[TextColumns, ...] = ()  # of columns that become tokens
     categories: tuple[Categories, ...] = ()  # of columns with an entry for unseen classes
+    zones: Mapping[str, tzinfo] = field(default_factory=dict)  # of columns of dates that have one
 
     @staticmethod
     def of(table: CsvTable, path: str, format: Format, report: Report) -> Rows:
@@ -176,12 +178,12 @@ class Rows:
         return format_of(self.date_texts(column, span), column, self.path, span)
 
     def moments_by_series(self, column: str, format: str) -> dict[str, Array]:
-        """The first dates of each series, by its name, in `datetime64`."""
+        """The first dates of each series, by its name, of the dtype DATES."""
         cells, request = self.date_texts(column, None), Calendar(column, (), format)
         spans = [(first, min(end, first + MOST_DATES)) for first, end in spans_of(self.series, len(self.lines))]
         names = [self.keys[self.series[first]] if self.series is not None else "" for first, _ in spans]
         dates = (request.moments(cells[first:end]) for first, end in spans)
-        return {name: np.array(here, "datetime64[us]") for name, here in zip(names, dates, strict=True)}
+        return {name: dates_of(here) for name, here in zip(names, dates, strict=True)}
 
     def read(
         self,
@@ -308,9 +310,8 @@ class Rows:
         numbers = request.numbers(name, cells)
         for row in np.flatnonzero(np.isnan(numbers) & kept).tolist():
             kept[row] = False
-            cell = cells[row]
-            what = f"`{_shorten(cell)}` is not a date as the others are" if cell.strip() else "the cell is empty"
-            report.report_broken(f"{self.path}:{self.lines[row]}", f"column `{request.column}`: {what}")
+            what, hint = not_a_date(cells[row], request.format)
+            report.report_broken(f"{self.path}:{self.lines[row]}", f"column `{request.column}`: {what}", hint)
         return numbers
 
     def date_texts(self, name: str, span: Span | None) -> Sequence[str]:

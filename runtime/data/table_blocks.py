@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import datetime, tzinfo
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -346,7 +347,14 @@ def mapping_blocks(columns: Mapping[str, Any], location: str, most: int) -> Iter
         values = {name: column[start : start + most] for name, column in arrays.items()}
         cells = {name: _cells(column) for name, column in values.items()}
         numbers = range(start, min(start + most, count))
-        yield Block(Rows(location, cells, [number + 1 for number in numbers], list(numbers)), values)
+        zones = {name: zone for name, column in values.items() if (zone := _zone_of(column)) is not None}
+        yield Block(Rows(location, cells, [number + 1 for number in numbers], list(numbers), zones=zones), values)
+
+
+def _zone_of(column: Sequence[Any]) -> tzinfo | None:
+    """The time zone of the first of a column of dates; None of any other column."""
+    first = next((value for value in column if value is not None and value == value), None)
+    return first.tzinfo if isinstance(first, datetime) else None
 
 
 def _cells(column: Sequence[Any]) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from compiler.model_spec import DataStage
 from runtime.data.context import Context
 from runtime.data.date_order import DateOrder
-from runtime.data.date_steps import missing_rows
+from runtime.data.date_steps import early_rows, is_wrong_date, missing_rows
 from runtime.data.example_weights import weights_of_rows, with_weights
 from runtime.data.examples import cuts
 from runtime.data.file_rows import Scratch
@@ -28,7 +28,10 @@ from runtime.data.window_request import WindowRequest
 if TYPE_CHECKING:
     from compiler.types import Array
 
-_APART = 'no window spans the gap; `fill("forward", rows: "{}")` inserts them'
+_APART = "rows are missing, by the dates in `{0}`: no window spans the gap; "
+_INSERTED = '`fill("forward", rows: "{0}")` inserts them'
+_WRONG = "more are missing than the series has, so one of the two dates may be wrong"
+_EARLY = "rows follow sooner than by the step of the others, by the dates in `{0}`: windows take them as the next"
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,16 +103,19 @@ def _numbers(read: ReadRows, order: DateOrder, data: Rows, context: Context) -> 
     moments = order.moments
     if moments is None:
         return read.numbers
-    missing = np.concatenate([np.zeros(0, np.int64), *(missing_rows(moments[first:end]) for first, end in read.spans)])
+    column, place = data.calendars[0].column, f"{data.path}:{{}}, from {{}} to {{}}"
+    missing, early, counts = np.zeros(len(moments), np.int64), np.zeros(len(moments), bool), np.zeros(len(moments), int)
+    for first, end in read.spans:
+        missing[first:end] = missing_rows(moments[first:end])
+        early[first + early_rows(moments[first:end])] = True
+        counts[first:end] = end - first
     missing[1:] = np.where(np.diff(read.numbers) == 1, missing[1:], 0)  # after other gaps nothing joins the rows
-    rows = np.flatnonzero(missing)
+    rows = np.flatnonzero((missing > 0) | early)
     for row, line in zip(rows.tolist(), read.lines[rows].tolist(), strict=True):
-        earlier, later = (str(moments[at]).removesuffix(".000000").replace("T", " ") for at in (row - 1, row))
-        column = data.calendars[0].column
-        context.note(
-            f"{data.path}:{line}, from {earlier} to {later}",
-            f"rows are missing, by the dates in `{column}`: {_APART.format(column)}",
-        )
+        dates = (str(moments["local"][at]).removesuffix(".000000").replace("T", " ") for at in (row - 1, row))
+        is_wrong = is_wrong_date(int(missing[row]), int(counts[row]))
+        message = _EARLY if early[row] else _APART + (_WRONG if is_wrong else _INSERTED)
+        context.note(place.format(line, *dates), message.format(column))
     return np.asarray(read.numbers + np.cumsum(missing))
 
 

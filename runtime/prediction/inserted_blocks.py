@@ -37,7 +37,8 @@ def _empty(like: Any) -> str | None:
 def _date(text: str, like: Any) -> Any:
     """A date as a value of the same type as another."""
     if isinstance(like, datetime):
-        return datetime.fromisoformat(text)
+        moment = type(like).fromisoformat(text)  # perhaps that of pandas
+        return moment.astimezone(like.tzinfo) if like.tzinfo is not None else moment
     if isinstance(like, date):
         return date.fromisoformat(text[:10])
     return int(text) if isinstance(like, int) else text

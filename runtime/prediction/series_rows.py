@@ -11,7 +11,7 @@ import numpy as np
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.date_order import DateOrder
-from runtime.data.date_steps import missing_rows
+from runtime.data.date_steps import is_wrong_date, missing_rows
 from runtime.data.dates import Continued, are_dates, continued
 from runtime.data.filling import filled, gaps_of, requests
 from runtime.data.table_blocks import Block
@@ -45,7 +45,7 @@ class SeriesRows:
     later: dict[str, list[Any]] = field(default_factory=dict)
     formats: Mapping[str, str] = field(default_factory=dict)  # of the dates in columns that training read
     order: DateOrder | None = None  # in which their dates go forward
-    moments: Array | None = None  # the dates of the rows, where training read some
+    moments: Array | None = None  # the dates of the rows, of the dtype DATES, where training read some
 
     @property
     def what(self) -> str:
@@ -117,9 +117,16 @@ class SeriesRows:
         if gaps:
             line = self.lines[-length:][gaps[-1] - 1]
             of_name = f" of {self.what}" if self.name else ""
-            by_dates = bool(absent[gaps[-1]])
+            by_dates = int(absent[gaps[-1]])
             are = "missing, by their dates" if by_dates else "left out"
-            column = next(iter(self.formats), "")
-            hint = f'a model trained with `fill("forward", rows: "{column}")` inserts them' if by_dates else None
+            hint = self._hint_of_gap(gaps[-1] - length, by_dates) if by_dates else None
             message = f"rows{of_name} after line {line} are {are}, and the model reads the last {length} without a gap"
             raise NablacError(Diagnostic(codes.E883, message, place=self.place, hint=hint))
+
+    def _hint_of_gap(self, index: int, missing: int) -> str:
+        """What to do about a gap in the dates before a row; which `fill` refuses where it is longer than the series."""
+        column = next(iter(self.formats), "")
+        if not is_wrong_date(missing, self.rows[-1] + 1):
+            return f'a model trained with `fill("forward", rows: "{column}")` inserts them'
+        before, after = (f"`{self.values[column][at]}`" for at in (index - 1, index))
+        return f"correct the date: from {before} to {after} {missing:,} rows are missing, more than the series has"

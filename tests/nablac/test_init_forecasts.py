@@ -230,3 +230,22 @@ def test_a_key_makes_dates_go_forward() -> None:
     assert series is not None
     assert (series.keys, series.count, series.shortest, series.step) == (("station",), 2, 40, HOUR)
     assert series_of(cells, ["kind"]) is None
+
+
+@pytest.mark.parametrize(
+    ("cell", "what"), [("2024-02-30 10:00", "`2024-02-30 10:00`"), ("soon", "`soon`"), ("", "an empty cell")]
+)
+def test_a_cell_that_is_no_date_is_named(tmp_path: Path, cell: str, what: str) -> None:
+    """Among a hundred; a spec of rows leaves the column out."""
+    rows = [[hours(number), str(number % 7), str(number % 5)] for number in range(100)]
+    rows[10][0] = cell
+    (tmp_path / "t.csv").write_text("\n".join(["when,a,v", *map(",".join, rows)]) + "\n")
+    done = invoke("init", "forecast", "t.csv", folder=tmp_path)
+    assert done.stderr == (
+        f"error[E823]: column `when` holds dates, but for {what} on line 12\n --> t.csv:12\n"
+        "help: correct the cell, or remove the row\n"
+    )
+    done = invoke("init", "t.csv", folder=tmp_path)
+    note = f"note: `when` holds dates, but for {what} on line 12: with a date there, `nablac init forecast` reads them"
+    assert f"{note}\n" in done.stderr and "left out (texts or empty): when\n" in done.stderr
+    assert 'columns(inputs: ["a"], targets: ["v"])' in (tmp_path / "t.model").read_text()

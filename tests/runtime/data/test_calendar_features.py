@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grammar.diagnostics import NablacError
-from runtime.data.calendar_features import Calendar
+from runtime.data.calendar_features import Calendar, not_a_date
 from runtime.data.examples import fitted_to
 from runtime.data.fitted import facts_of, parse_facts
 from tests.command_line import invoke, succeed
@@ -101,7 +101,7 @@ def test_dates_of_parquet_have_features(tmp_path: Path) -> None:
     assert examples.arrays["x"].ravel().tolist() == [28, 28, 29, 29]
 
 
-@pytest.mark.parametrize("zone", ["Z", "+00:00", "+02:00", ""])
+@pytest.mark.parametrize("zone", ["Z", "+00:00", "+02:00", "-0330", "+05", ""])
 def test_a_date_with_any_time_zone_is_read_as_it_is_written(zone: str, tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("time,v\n" + "".join(f"2024-02-28T{hour:02d}:00:00{zone},1\n" for hour in range(4)))
     data = 'csv("s.csv") -> calendar("time", features: "hour") -> columns(inputs: ["hour"], targets: "v")'
@@ -159,6 +159,16 @@ def test_windows_of_dates_that_go_back_are_refused(tmp_path: Path, case: str) ->
     assert refused(tmp_path, data) == expected
 
 
+def test_a_date_after_a_wrong_one_goes_back(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("time,v\n2024-01-01,1\n9024-01-02,2\n2024-01-03,3\n")
+    with pytest.raises(NablacError) as caught:
+        load(tmp_path, 'csv("s.csv") -> calendar("time", features: "day") -> window("v", length: 1)')
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.message == "column `time` goes back from `9024-01-02` to `2024-01-03`"
+    hint = "correct the date, if one of the two is wrong, sort the rows by date, or tell several series apart: "
+    assert diagnostic.hint == hint + '`by("station")`'
+
+
 def test_dates_that_repeat_are_noted(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("time,v\n2024-01-01,1\n2024-01-01,2\n2024-01-02,3\n")
     notes: dict[str, list[str]] = {}
@@ -175,6 +185,20 @@ def test_which_of_two_readings_may_be_said(tmp_path: Path) -> None:
             ' -> columns(inputs: "day", targets: "v")'
         )
         assert load(tmp_path, data, "x: f64[batch, 1]", "t: f64[batch, 1]").arrays["x"].ravel().tolist() == days
+
+
+@pytest.mark.parametrize(
+    ("format", "example"),
+    [
+        ("%Y-%m-%d", "2024-12-31"),
+        ("%d-%b-%Y %I:%M %p", "31-Dec-2024 11:59 PM"),
+        ("%Y-%m-%dT%H:%M:%S%z", "2024-12-31T23:59:58+01:00"),
+    ],
+)
+def test_a_cell_that_is_no_date_is_told_how_dates_are_written(format: str, example: str) -> None:
+    hint = f"the dates of the training data are written as in `{example}`: `{format}`"
+    assert not_a_date("soon", format) == ("`soon` is not a date as the others are", hint)
+    assert not_a_date(" ", format) == ("the cell is empty", None)
 
 
 def test_features_whose_name_is_there_are_refused(tmp_path: Path) -> None:
@@ -225,3 +249,9 @@ def test_predictions_have_the_features_of_their_dates(tmp_path: Path, way: str) 
         np.save(tmp_path / "x.npy", np.array(windows, np.float32))
         done = succeed("run", tmp_path / "run", tmp_path / "x.npy", "--json", "-q")
         np.testing.assert_allclose(expected, json.loads(done.stdout)["y"], rtol=1e-5)
+    write_stations(tmp_path / "later.csv", [f"{moment:%d/%m/%Y %H:%M}" for moment in moments[:30]], values.tolist())
+    done = invoke("predict", tmp_path / "run", tmp_path / "later.csv", "-q")
+    assert done.stderr == (
+        f"error[E821]: column `time`: `01/01/2024 00:00` is not a date as the others are\n --> {tmp_path}/later.csv:2\n"
+        "help: the dates of the training data are written as in `2024-12-31 23:59`: `%Y-%m-%d %H:%M`\n"
+    )

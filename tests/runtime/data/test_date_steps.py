@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from runtime.data.date_steps import missing_rows
+from runtime.data.date_steps import dates_of, early_rows, missing_rows
 from runtime.data.file_rows import VARIABLE
 from tests.runtime.data.descriptions import load
 
@@ -38,7 +37,11 @@ MISSING: dict[str, tuple[list[datetime], dict[int, int]]] = {
     "two hours after the tenth row": (hours(*range(10), *range(12, 30)), {10: 2}),
     "an hour that clocks skip": (hours(*range(20), *range(21, 40)), {20: 1}),
     "an hour twice": (hours(*range(20), *range(19, 40)), {}),
-    "a late reading": (hours(*range(20), 20.5, *range(21, 40)), {}),
+    "a late reading": (hours(*range(20), 20.5, *range(21, 40)), {20: 1}),
+    "a step and a half": (hours(*range(10), *(hour + 0.5 for hour in range(10, 30))), {10: 1}),
+    "nearly two steps": (hours(*range(10), *(hour + 0.9 for hour in range(10, 30))), {10: 1}),
+    "two steps and a half": (hours(*range(10), *(hour + 1.5 for hour in range(10, 30))), {10: 2}),
+    "half a step": (hours(*range(10), *(hour - 0.5 for hour in range(10, 30))), {}),
     "a month": ([*months(30)[:12], *months(30)[13:]], {12: 1}),
     "quarters": (months(120)[::3], {}),
     "three quarters": ([*months(120)[:60:3], *months(120)[69::3]], {20: 3}),
@@ -55,14 +58,19 @@ MISSING: dict[str, tuple[list[datetime], dict[int, int]]] = {
 
 @pytest.mark.parametrize(("moments", "missing"), MISSING.values(), ids=MISSING)
 def test_rows_that_dates_tell_of(moments: list[datetime], missing: dict[int, int]) -> None:
-    counted = missing_rows(np.array(moments, "datetime64[us]"))
+    counted = missing_rows(dates_of(moments))
     assert {row: count for row, count in enumerate(counted.tolist()) if count} == missing
 
 
 def test_a_row_without_a_date_is_next_to_those_around_it() -> None:
-    moments = np.array(hours(*range(20)), "datetime64[us]")
-    moments[7] = np.datetime64("NaT")
-    assert not missing_rows(moments).any()
+    assert not missing_rows(dates_of([*hours(*range(7)), None, *hours(*range(8, 20))])).any()
+
+
+def test_rows_that_come_before_their_time() -> None:
+    assert early_rows(dates_of(hours(*range(20), 19.5, *range(20, 40)))).tolist() == [20, 21]
+    assert early_rows(dates_of(hours(*range(20), *range(19, 40)))).tolist() == []  # a date twice has a note of its own
+    assert early_rows(dates_of([*months(20), datetime(2021, 8, 20), *months(40)[20:]])).tolist() == [20]
+    assert early_rows(dates_of(days(90, range(5)))).tolist() == []
 
 
 @pytest.mark.parametrize("stored", [False, True])
@@ -87,3 +95,32 @@ def test_no_window_spans_missing_rows(
     message += '`fill("forward", rows: "when")` inserts them'
     place = f"{tmp_path}/t.csv:20, from 2024-01-01 07:00:00 to 2024-01-01 10:00:00"
     assert notes == {message: [place]}
+
+
+# The hours of a series of a hundred, and which of its 97 windows of four rows there are
+UNEVEN = {
+    "a step of an hour and a half": ([*range(60), *(hour + 0.5 for hour in range(60, 100))], {57, 58, 59}),
+    "a row half an hour after another": ([*range(60), *(hour - 0.5 for hour in range(60, 100))], set()),
+    "a date typed wrong": ([*range(60), 10_000, *range(10_001, 10_040)], {57, 58, 59}),
+}
+NOTES = {
+    "a step of an hour and a half": "rows are missing, by the dates in `when`: no window spans the gap; "
+    '`fill("forward", rows: "when")` inserts them',
+    "a row half an hour after another": "rows follow sooner than by the step of the others, by the dates in `when`: "
+    "windows take them as the next",
+    "a date typed wrong": "rows are missing, by the dates in `when`: no window spans the gap; more are missing than "
+    "the series has, so one of the two dates may be wrong",
+}
+
+
+@pytest.mark.parametrize("case", UNEVEN)
+def test_steps_of_other_lengths_are_noted(tmp_path: Path, case: str) -> None:
+    numbers, without = UNEVEN[case]
+    rows = [f"{FIRST + timedelta(hours=hour)},{row}" for row, hour in enumerate(numbers)]
+    (tmp_path / "t.csv").write_text("\n".join(["when,v", *rows]) + "\n")
+    notes: dict[str, list[str]] = {}
+    data = 'csv("t.csv") -> calendar("when", features: "hour") -> window("v", length: 3, horizon: 1)'
+    examples = load(tmp_path, data, "x: f32[batch, 3, 1]", "t: f32[batch, 1, 1]", notes=notes)
+    assert examples.arrays["x"][:, 0, 0].tolist() == [row for row in range(97) if row not in without]
+    before, after = (FIRST + timedelta(hours=numbers[row]) for row in (59, 60))
+    assert notes == {NOTES[case]: [f"{tmp_path}/t.csv:62, from {before} to {after}"]}

@@ -165,3 +165,16 @@ def test_a_wrong_date_is_refused_before_anything_is_written(folder: Path, tmp_pa
     assert done.exit_code == 2
     assert f"error[E821]: {message} at a step of 1 hour, more than the series has" in done.stderr
     assert f"{tmp_path}/t.csv:3" in done.stderr and not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize("unit", ["us", "ns"])  # those of `ns` are read as the dates of pandas
+def test_inserted_rows_of_parquet_are_in_its_time_zone(folder: Path, tmp_path: Path, unit: str) -> None:
+    """Clocks change among the missing hours; the dates are those of pandas."""
+    pandas = pytest.importorskip("pandas")
+    hours = pandas.date_range("2024-03-30 20:00", periods=24, freq="h", tz="Europe/Berlin", name="time").as_unit(unit)
+    table = pandas.DataFrame({"v": np.arange(22.0)}, hours[:22]).drop(hours[[3, 4, 5, 6]])
+    table.reset_index().to_parquet(tmp_path / "t.parquet")
+    for option, times in (("--all", hours[4:23]), ("--steps=2", hours[22:24])):
+        succeed("predict", folder / "alone", tmp_path / "t.parquet", option, "-o", tmp_path / "out.parquet", "-q")
+        predicted = pandas.read_parquet(tmp_path / "out.parquet")["time"]
+        assert list(map(str, predicted)) == list(map(str, times))

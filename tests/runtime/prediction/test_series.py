@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,12 @@ def test_rows_that_are_missing_by_their_dates_are_a_gap() -> None:
     hint = 'a model trained with `fill("forward", rows: "when")` inserts them'
     assert caught.value.diagnostics[0].hint == hint
     assert results(dated, table, all=True)["predicted_v"] == [float(hour) for hour in range(3, 18)]
+    table["when"][-1] = "9024-01-01 19:00"
+    with pytest.raises(NablacError) as caught:
+        results(dated, table)
+    hours_between = (datetime(9024, 1, 1, 19) - datetime(2024, 1, 1, 17)) // timedelta(hours=1) - 1
+    hint = f"correct the date: from `2024-01-01 17:00` to `9024-01-01 19:00` {hours_between:,} rows are missing, "
+    assert caught.value.diagnostics[0].hint == hint + "more than the series has"
 
 
 def test_steps_that_need_what_nobody_knows_are_refused() -> None:
