@@ -304,6 +304,7 @@ def backtest_section(result: Backtest, data: Examples, prefix: str) -> Section:
                 name = f"{len(fold.rows):,} rows of {fold.series:,} series"
             rows.append(number_cells(name, result.figures(index, [fold])))
     parts.append(_filled_table(["forecast", *NUMBER_HEADER[1:]], rows, strong=strong))
+    parts += [Paragraph(line.strip(), quiet=True) for line in left_out(result)]
     by_step = [_backtest_by_step(result, index) for index in range(min(len(result.columns), _MOST_COLUMNS))]
     if len(result.by_step(0)) > 1:
         parts.append(Figures(by_step))
