@@ -288,7 +288,7 @@ class _Forecaster:
         Beyond its end the last row stands in, for forecasts that are cut off before.
         """
         index = np.minimum(at, len(self.series.rows) - 1)
-        return self.series.read[index], self.series.interpolated[index]
+        return self.series.as_read(index)
 
     def _step(self, windows: Array, ahead: Array) -> Array:
         """The rows beyond windows [forecasts, length, columns] that the model predicts at once.

@@ -43,8 +43,7 @@ class Past:
         """The past of these columns; None where one of them is not in the series."""
         if any(name not in series.names for name in columns):
             return None
-        numbers = series.numbers[:, [series.names.index(name) for name in columns]]
-        return Past(series.rows, numbers, series.borders)
+        return Past(series.rows, series.columns(columns), series.borders)
 
     def files_of(self, rows: Array) -> Array:
         """Between which borders rows of these numbers lie."""

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 import nablac
+from runtime.data.file_rows import VARIABLE
 from tests.command_line import invoke, succeed
 from tests.nablac.evaluated import figures_of
 from tests.nablac.hourly import FIRST, LATER, PAST, SPEC, STATIONS, column, rows_of, waves, write_table
@@ -83,6 +84,22 @@ def test_it_is_judged_beside_the_seasonal_naive_forecast(folder: Path) -> None:
         assert facts["mae"] < 0.8 * errors.mean()
     compiled = figures_of(folder / "load.onnx", "--data", str(folder / "load.csv"), "--season", "168")
     assert compiled["figures"]["next"]["columns"]["load"]["mae"] < 0.8 * errors.mean()
+
+
+def test_a_table_on_disk_is_judged_as_one_in_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With naive forecasts and backtests, of a run and of its compiled model, and with a report."""
+    asked = (("run",), ("load.onnx", "--data", "load.csv"))
+    options = ("--season", "24", "--backtest", "--json", "--report", "report")
+    figures = []
+    for limit in ("1GB", "4KiB"):
+        monkeypatch.setenv(VARIABLE, limit)
+        judged = [invoke("eval", *model, *options, folder=folder) for model in asked]
+        assert [done.exit_code for done in judged] == [0, 0], judged[0].output
+        assert "naive" not in judged[0].stderr
+        figures.append([json.loads(done.stdout) for done in judged])
+    assert figures[0] == figures[1]
+    assert figures[0][0]["figures"]["next"]["backtest"]["columns"]["load"]["baselines"]["last season"]["count"] > 0
+    assert "row " in (folder / "report" / "report.html").read_text()
 
 
 def test_a_price_decides_about_its_own_hour(folder: Path) -> None:
