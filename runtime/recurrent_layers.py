@@ -161,8 +161,14 @@ def _in_file(
 ) -> dict[str, _Cells]:
     """The recurrent layers of a file, by the path that the rules have for them."""
     modules: dict[tuple[str, str], dict[str, str]] = {}  # by module and cell the entry of each weight
-    for name in arrays:
+    for name, array in arrays.items():
         pytorch, keras = _PYTORCH.fullmatch(name), _KERAS.fullmatch(name)
+        if pytorch is None and keras is None:
+            continue
+        _, assignment = choose(name, array.ndim, renames, expected.__contains__, Budget())
+        left_out = assignment is not None and not assignment.paths
+        if left_out and (pytorch is None or pytorch["what"] != "weight_hr"):  # without which results change
+            continue
         if pytorch is not None:
             key = pytorch["module"] + f"l{pytorch['number']}", "pytorch"
             modules.setdefault(key, {})[pytorch["what"] + (pytorch["back"] or "")] = name

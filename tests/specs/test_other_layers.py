@@ -142,6 +142,17 @@ def test_of_keras(case: str) -> None:
     assert error_of(arrays, layer, ["keras"]) == expected(*words)
 
 
+def test_a_projection_is_not_left_out_in_silence_and_other_entries_may_be() -> None:
+    state = {f"rnn.{name}": value.numpy() for name, value in nn.LSTM(3, 4, proj_size=2).state_dict().items()}
+    rules = ["rnn.weight_hr_l0 -> none", "pytorch"]
+    assert error_of(state, "LSTM(4)", rules) == expected(*PYTORCH["a projection"][2:])
+    both = nn.LSTM(3, 8, bidirectional=True).state_dict()
+    state = {f"rnn.{name}": value.numpy() for name, value in both.items()}
+    assert error_of(state, "LSTM(4)", ["*_reverse -> none", "pytorch"]) == expected(
+        "8 units", "4 units", f"write `LSTM(8)` {OPTIONS}"
+    )
+
+
 def test_other_entries_are_listed_beside_it() -> None:
     state = {f"rnn.{name}": value.numpy() for name, value in nn.LSTM(3, 8).state_dict().items()}
     text = error_of({**state, "head.weight": np.zeros((2, 2), np.float32)}, "LSTM(4)", ["pytorch"])
