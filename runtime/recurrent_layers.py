@@ -128,13 +128,13 @@ def _listed(words: Sequence[str]) -> str:
 
 def _in_model(expected: Mapping[str, TensorType]) -> dict[str, _Cells]:
     """The recurrent layers of a model by path; those of a loop are one, of several layers."""
-    found: dict[str, dict[str, dict[str, str]]] = {}  # by layer and cell the path of each weight
+    weights: dict[str, dict[str, dict[str, str]]] = {}  # by layer and cell the path of each weight
     for path in expected:
         match = _CELL.fullmatch(path)
         if match is not None:
             cell = f"{match['way'] or ''} {match['kind']}"
-            found.setdefault(match["layer"] or "", {}).setdefault(cell, {})[match["what"]] = path
-    layers = {layer: _Cells(set(_paths(cells)), _facts_of(cells, expected)) for layer, cells in found.items()}
+            weights.setdefault(match["layer"] or "", {}).setdefault(cell, {})[match["what"]] = path
+    layers = {layer: _Cells(set(_paths(cells)), _facts_of(cells, expected)) for layer, cells in weights.items()}
     return _stacked(layers)
 
 

@@ -93,13 +93,13 @@ class LastKnown:
         inside = (rows >= 0) & (rows < self.length)
         for column, (known, keys) in enumerate(zip(self.known, self.keys, strict=True)):
             index = np.searchsorted(keys, self._key(rows), side="right") - 1
-            found = inside & (index >= 0)
-            row = known[index[found]]
-            earlier, asked = self.past.rows[row], rows[found]
+            has_earlier = inside & (index >= 0)
+            row = known[index[has_earlier]]
+            earlier, asked = self.past.rows[row], rows[has_earlier]
             same = (earlier % self.period == asked % self.period) & (
                 self.past.files_of(earlier) == self.past.files_of(asked)
             )
-            values[found, column] = np.where(same, self.past.numbers[row, column], np.nan)
+            values[has_earlier, column] = np.where(same, self.past.numbers[row, column], np.nan)
         return values
 
 
