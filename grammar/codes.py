@@ -206,6 +206,7 @@ E704 = Code("E704", "a weight with the wrong dtype")
 E705 = Code("E705", "a file without weights that can be read")
 E706 = Code("E706", "a rename rule that is invalid or does not apply")
 E707 = Code("E707", "parameters without initial values")
+E708 = Code("E708", "a recurrent layer of a weight file that differs from the model's")
 
 # Data, training runs and text
 

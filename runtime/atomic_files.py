@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import stat
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.draft_names import draft_name, remove_stale_drafts
 
 
 class Unwritable(NablacError):
@@ -29,13 +29,15 @@ class Unwritable(NablacError):
 def atomic_write(path: str | Path, *, replaces_model: bool = False) -> Iterator[Path]:
     """Yields a temporary path beside `path`, which replaces `path` when the block ends without an error.
 
-    After a crash, or on a full disk, `path` has its old content. A symbolic link stays, and its target is written.
+    After a crash, or on a full disk, `path` has its old content; drafts of killed processes are removed by the next one
+    that writes to the folder. A symbolic link stays, and its target is written.
     A device or a pipe is not replaced: the finished bytes are copied to it. Raises Unwritable where the system refuses,
     and NablacError where the text of a model would be lost, unless it `replaces_model` on purpose.
     """
     if not replaces_model:
         _check_name(path)
     target, temporary = _target_and_draft(Path(path))
+    remove_stale_drafts(temporary.parent)
     try:
         temporary.touch(0o600, exist_ok=False)
         yield temporary
@@ -79,6 +81,7 @@ def scratch(target: Path) -> Iterator[Path]:
     """
     _check_name(target)
     _, folder = _target_and_draft(target)
+    remove_stale_drafts(folder.parent)
     try:
         folder.mkdir(0o700)
         yield folder
@@ -124,7 +127,7 @@ def _target_and_draft(path: Path) -> tuple[Path, Path]:
     stream = is_stream(path)
     target = path if stream else resolve_link(path)
     folder = Path(tempfile.gettempdir()) if stream else target.parent
-    return target, folder / f".{target.name[:100]}.{secrets.token_hex(8)}.part"
+    return target, folder / draft_name(target.name)
 
 
 def replace(written: Path, target: Path) -> None:

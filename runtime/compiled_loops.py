@@ -19,6 +19,7 @@ from compiler.graph import Node, Operator, Value
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.table import cache_folder
+from runtime.atomic_files import Unwritable, write_bytes
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -120,9 +121,7 @@ def _cached(source: str) -> Path | None:
             return None
         path = loops / f"{_name_of(source)}.py"
         if not path.exists() or path.read_text("utf-8") != source:
-            draft = path.with_suffix(f".{os.getpid()}.part")
-            draft.write_text(source, "utf-8")
-            draft.replace(path)
-    except OSError:
+            write_bytes(path, source.encode())
+    except (OSError, Unwritable):
         return None
     return path

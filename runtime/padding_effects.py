@@ -83,16 +83,17 @@ def _add_noise(op: Stored, value: Array, random: np.random.Generator) -> Array:
 
 
 def unread_padding(graph: Graph, fitted: Fitted | None) -> tuple[str, ...]:
-    """The inputs of columns of texts whose padding changes no output: texts of any length may share a batch.
+    """The inputs of texts whose padding changes no output: texts of any length may share a batch.
 
     None where an output has the axis of the tokens, or a type whose rounding could hide a change.
     """
     types = {name: value.type for name, value in graph.inputs.items()}
-    tokens = _padding_tokens(fitted)
+    tokens = _padding_tokens(graph, fitted)
     axes = {name: str(dim) for name, dim in token_axes(types) if dim == Dim.named(str(dim))}
     dims = {dim for name, dim in axes.items() if name in tokens} - {
         dim for name, dim in axes.items() if name not in tokens
     }
+    dims -= {str(size) for value in graph.outputs.values() for size in value.shape}
     axes = {name: dim for name, dim in axes.items() if dim in dims}
     eps = max((value.type.dtype.eps for value in graph.outputs.values() if value.type.dtype.is_float), default=0.0)
     if not axes or eps > _EPS:
@@ -110,12 +111,14 @@ def unread_padding(graph: Graph, fitted: Fitted | None) -> tuple[str, ...]:
     return tuple(name for name, dim in axes.items() if dim not in read)
 
 
-def _padding_tokens(fitted: Fitted | None) -> dict[str, int]:
-    """The padding token of each input that takes a column of texts."""
+def _padding_tokens(graph: Graph, fitted: Fitted | None) -> dict[str, int]:
+    """The padding token of each input that takes a column of texts, or the texts of pairs alone."""
     if fitted is None:
         return {}
     named = {name: columns[0] for name, columns in fitted.columns.items() if columns}
     known = {name: fitted.tokenizers[column] for name, column in named.items() if column in fitted.tokenizers}
+    if fitted.tokenizer is not None and len(graph.inputs) == 1 and fitted.stages and fitted.stages[0].name == "pairs":
+        known = dict.fromkeys(graph.inputs, fitted.tokenizer)
     return {name: tokenizer.padding or PADDING for name, tokenizer in known.items()}
 
 

@@ -148,17 +148,26 @@ def width_batches(
     return InputBatches(batches)
 
 
-def token_batches(rows: list[list[int]], name: str, type: TensorType, padding: int, least: int) -> InputBatches:
-    """Rows of tokens for the input `name`: those of one width share a batch.
+def token_batches(
+    rows: list[list[int]], name: str, type: TensorType, padding: int, least: int, unread: Collection[str] = ()
+) -> InputBatches:
+    """Rows of tokens for the input `name`: those of one width share a batch, or of any where padding is `unread`.
 
     They are filled up where the input has a fixed width, or takes `least` tokens at the fewest.
     """
     fixed = type.shape[1]
     widths = [fixed if not isinstance(fixed, Dim) else max(len(row), least) for row in rows]
+    if name in unread:
+        order = list(range(len(rows)))
+        if len(rows) > _MIXED_AT_ONCE:
+            order.sort(key=widths.__getitem__)  # so that little of a batch is padding
+        groups = [order[start : start + _MIXED_AT_ONCE] for start in range(0, len(order), _MIXED_AT_ONCE)]
+    else:
+        groups = [[number for number, other in enumerate(widths) if other == width] for width in dict.fromkeys(widths)]
     batches = []
-    for width in dict.fromkeys(widths):
-        numbers = [number for number, row_width in enumerate(widths) if row_width == width]
-        filled = [[*rows[number], *[padding] * (width - len(rows[number]))] for number in numbers]
+    for numbers in groups:
+        widest = max(widths[number] for number in numbers)
+        filled = [[*rows[number], *[padding] * (widest - len(rows[number]))] for number in numbers]
         batches.append((numbers, {name: np.array(filled, type.dtype.numpy)}))
     return InputBatches(batches)
 

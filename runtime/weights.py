@@ -19,6 +19,7 @@ from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, nearest
 from runtime.atomic_files import atomic_write
 from runtime.foreign_names import foreign_layers, foreign_names
 from runtime.initialization import stored_operators
+from runtime.recurrent_layers import differing_layers
 from runtime.rename_rules import read_renames
 from runtime.renames import Entry, Rename, Renamed, apply_renames
 from runtime.weight_files import read_metadata, read_tensors
@@ -74,6 +75,34 @@ def fit_weights(
     match no entry.
     """
     expected = {op.path: op.type for op in stored_operators(graph)}
+    try:
+        return _fit(arrays, graph.name, expected, location, renames, optional, fresh=fresh, say=say)
+    except NablacError:
+        types = {path: type for path, type in expected.items() if not matches(path, fresh)}
+        faults, entries, paths = differing_layers(arrays, renames, types, location)
+        if not faults:
+            raise
+    others = {name: array for name, array in arrays.items() if name not in entries}
+    expected = {path: type for path, type in expected.items() if path not in paths}
+    try:
+        _fit(others, graph.name, expected, location, renames, optional, fresh=fresh)
+    except NablacError as error:
+        faults += [fault for fault in error.diagnostics if fault.code != codes.E706]
+    raise NablacError(*faults)
+
+
+def _fit(
+    arrays: Mapping[str, Array],
+    model: str,
+    expected: dict[str, TensorType],
+    location: str,
+    renames: Sequence[Rename],
+    optional: Callable[[], Iterable[Graph]],
+    *,
+    fresh: Sequence[str],
+    say: Callable[[str], object] = lambda text: None,
+) -> dict[str, Array]:
+    """See `fit_weights`; `expected` are the types of the model's weights by path."""
     ranks = {name: array.ndim for name, array in arrays.items()}
     renamed = apply_renames(ranks, renames, location, expected.__contains__)
     if fresh or any(path not in expected for path in renamed.entries):
@@ -84,7 +113,7 @@ def fit_weights(
         expected = required | {path: types[path] for path in renamed.entries if path in types}
     sources = {path: entry for path, entry in renamed.entries.items() if not matches(path, fresh)}
     expected = {path: type for path, type in expected.items() if not matches(path, fresh)}
-    wrong = _strangers(graph.name, expected, sources, arrays, location)
+    wrong = _strangers(model, expected, sources, arrays, location)
     fitted: dict[str, Array] = {}
     for path, type in expected.items():
         if path not in sources:

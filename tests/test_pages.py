@@ -88,7 +88,7 @@ def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_tutorial_is_true_to_the_letter(tutorial: Path) -> None:
     text = page("tutorial.md")
-    assert len(steps(text)) == 10
+    assert len(steps(text)) == 12
     assert len((tutorial / "load.model").read_text().splitlines()) <= 30
     assert (tutorial / "next.csv").read_text().count("\n") == 1 + 3 * 24
     for name in re.findall(r"`(runs/[\w./]+\.\w+)`", text):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from runtime.data.context import Context
 from runtime.data.fitted import Fitted, Stage
 from runtime.data.long_text import LongText
 from runtime.data.scaling import Scale, Scaling
-from runtime.data.stored_rows import StoredRows, blocks
+from runtime.data.stored_rows import StoredRows, blocks, change_rows, join_rows
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -37,43 +37,56 @@ class Text:
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """The rows of a table that windows were cut of: `numbers: [rows, columns]`, in raw units.
+    """The rows of a table that windows were cut of: `numbers: [rows, columns]`, in raw units, which may be on disk.
 
     `rows` are their numbers among all rows of the file, which jump where a row was left out; `beside` are the cells of
-    the other columns, dates among them.
+    the other columns, dates among them, of a table in memory.
     """
 
     names: tuple[str, ...]
-    numbers: Array
+    numbers: Array | StoredRows
     rows: Array
-    lines: Array
+    lines: Array | StoredRows
     beside: Mapping[str, list[str]] = field(default_factory=dict)
     # The number of the first row of each file, and of each series that `by` tells apart, after the first.
     borders: tuple[int, ...] = ()
-    filled: Array | None = None  # the numbers as the model reads them, where some are missing
+    filled: Array | StoredRows | None = None  # the numbers as the model reads them, where some are missing
     keys: tuple[str, ...] = ()  # of the series that `by` tells apart
-    gaps: Array | None = None  # of the filled numbers those that windows interpolate
+    gaps: Array | StoredRows | None = None  # of the filled numbers those that windows interpolate
 
     @property
-    def read(self) -> Array:
+    def read(self) -> Array | StoredRows:
         """The numbers as the model reads them, but for those that its windows interpolate."""
         return self.numbers if self.filled is None else self.filled
 
-    @property
-    def interpolated(self) -> Array:
-        """Which of the numbers [rows, columns] windows interpolate."""
-        return np.zeros(self.numbers.shape, bool) if self.gaps is None else self.gaps
+    def columns(self, names: Sequence[str], at: Array | None = None) -> Array:
+        """Columns [rows, columns] in memory, of all rows or of those at these indices."""
+        chosen = [self.names.index(name) for name in names]
+        parts = [rows[:, chosen] for _, rows in blocks(self.numbers, at)]
+        return np.concatenate(parts) if parts else np.zeros((0, len(chosen)))
+
+    def as_read(self, at: Array) -> tuple[Array, Array]:
+        """The rows [..., columns] at indices [...] as the model reads them, and which numbers windows interpolate."""
+        shape, flat = (*at.shape, len(self.names)), at.reshape(-1)
+        rows = self.read[flat].reshape(shape)
+        return rows, np.zeros(shape, bool) if self.gaps is None else self.gaps[flat].reshape(shape)
 
     def joined(self, other: Series) -> tuple[Series, int]:
         """The rows of both, apart by a gap, and what was added to the numbers of the other's."""
         moved = int(self.rows[-1]) + 2 if len(self.rows) else 0
         beside = {name: [*cells, *other.beside[name]] for name, cells in self.beside.items() if name in other.beside}
-        numbers, lines = (np.concatenate(pair) for pair in ((self.numbers, other.numbers), (self.lines, other.lines)))
+        numbers, lines = join_rows(self.numbers, other.numbers), join_rows(self.lines, other.lines)
         rows = np.concatenate([self.rows, other.rows + moved])
         borders = (*self.borders, moved, *(border + moved for border in other.borders))
-        filled = np.concatenate([self.read, other.read])
-        keys, gaps = (*self.keys, *other.keys), np.concatenate([self.interpolated, other.interpolated])
-        return Series(self.names, numbers, rows, lines, beside, borders, filled, keys, gaps), moved
+        keys, gaps = (*self.keys, *other.keys), join_rows(self._flags(), other._flags())
+        return Series(
+            self.names, numbers, rows, lines, beside, borders, join_rows(self.read, other.read), keys, gaps
+        ), moved
+
+    def _flags(self) -> Array | StoredRows:
+        """Which of the numbers windows interpolate."""
+        none = change_rows(self.numbers, lambda rows: np.zeros(rows.shape, bool))
+        return none if self.gaps is None else self.gaps
 
 
 @dataclass(frozen=True, eq=False)

@@ -69,7 +69,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         samples=_samples(rows, request, data, sampled),
         path=data.path,
         lines=pick_rows(rows.read.lines, starts),
-        series=_series(rows.data, rows, request.names, context) if context.keeps_raw else None,
+        series=_series(rows.data, rows, request.names) if context.keeps_raw else None,
         starts=rows.numbers[starts],
         fills=rows.means,
         dates=date_formats(data) | rows.formats,
@@ -188,17 +188,12 @@ def _note_short(read: ReadRows, starts: list[Array], rows: int, path: str, conte
             context.note(f"{path}: {key}", f"a series without {rows} rows in a row, for a window, is left out")
 
 
-def _series(data: Rows, rows: WindowedRows, names: list[str], context: Context) -> Series | None:
-    """The rows that windows are cut of; None where they are not in memory."""
-    read, whole, gaps, numbers = rows.read, rows.whole, rows.gaps, rows.numbers
-    table, lines = read.table, read.lines
-    if isinstance(table, StoredRows) or isinstance(lines, StoredRows) or isinstance(whole, StoredRows):
-        context.note(data.path, "the table is not in memory, so forecasts are not compared with naive ones")
-        return None
-    assert not isinstance(gaps, StoredRows) and read.kept is not None
+def _series(data: Rows, rows: WindowedRows, names: list[str]) -> Series:
+    """The rows that windows are cut of."""
+    read, numbers = rows.read, rows.numbers
     borders = tuple(int(numbers[first]) for first, _ in read.spans[1:])
-    beside = _beside(data, names, read.kept)
-    return Series(tuple(names), table, numbers, lines, beside, borders, whole, read.keys, gaps)
+    beside = _beside(data, names, read.kept) if read.kept is not None else {}
+    return Series(tuple(names), rows.table, numbers, read.lines, beside, borders, rows.whole, read.keys, rows.gaps)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.examples import Examples
 from runtime.data.filling import interpolated
 from runtime.evaluation.backtest_json import BacktestColumnJson, BacktestJson, FoldJson, SeriesFoldJson, season_to_json
-from runtime.evaluation.baselines import Past, Season, baselines, season_of
+from runtime.evaluation.baselines import Baselines, Past, Season, season_of
 from runtime.evaluation.number_figures import NumberFigures, skill
 from runtime.evaluation.tasks import Task
 from runtime.prediction.series import Window
@@ -149,6 +149,7 @@ def backtest(
     season = season_of(past, spans[0][0], period)
     if season is not None and all(season.length > last - begin for _, last, begin in spans):
         season = None  # no row has one before it
+    naive = Baselines(past, season)
     fed_back = feeds_back(predictor, series, columns)
     inside = [np.flatnonzero((series.rows >= first) & (series.rows <= last)) for first, last, _ in spans]
     count = min(folds, max(map(len, inside)))
@@ -169,7 +170,7 @@ def backtest(
         offset += len(run)
         skipped -= sum(origin.count for origin, _ in whole)
         if whole:
-            results.append(_fold(series, past, whole, season))
+            results.append(_fold(series, naive, whole))
     return Backtest(columns, tuple(results), fed_back, season, skipped)
 
 
@@ -207,21 +208,15 @@ def feeds_back(predictor: Predictor, series: Series, columns: tuple[str, ...]) -
     return bool(read) and read <= set(columns) and not predictor.in_scaled_units()
 
 
-def _fold(
-    series: Series, past: Past, forecasts_with_rows: list[tuple[_Forecast, Array]], season: Season | None
-) -> Fold:
-    parts: list[tuple[Array, Array, Array, dict[str, Array]]] = []
-    for origin, rows in forecasts_with_rows:
-        index = np.arange(origin.begin, origin.begin + origin.count)
-        steps = series.rows[index] - series.rows[origin.begin - 1]
-        forecasts = baselines(past, series.rows[origin.begin - 1 : origin.begin], steps, season)
-        parts.append((index, steps, rows, {name: values[0] for name, values in forecasts.items()}))
-    index = np.concatenate([part[0] for part in parts])
-    forecasts = {name: np.concatenate([part[3][name] for part in parts]) for name in parts[0][3]}
-    steps, predicted = (np.concatenate([part[number] for part in parts]) for number in (1, 2))
+def _fold(series: Series, naive: Baselines, forecasts_with_rows: list[tuple[_Forecast, Array]]) -> Fold:
+    origins = [forecast for forecast, _ in forecasts_with_rows]
+    index = np.concatenate([np.arange(origin.begin, origin.begin + origin.count) for origin in origins])
+    last = np.repeat([int(series.rows[origin.begin - 1]) for origin in origins], [origin.count for origin in origins])
     rows = series.rows[index]
-    count = len(np.unique(np.searchsorted(series.borders, rows, side="right")))
-    return Fold(rows, steps, past.numbers[index], predicted, forecasts, count)
+    predicted = np.concatenate([values for _, values in forecasts_with_rows])
+    forecasts = naive.forecasts(last, rows - last)
+    count = len(np.unique(naive.past.files_of(rows)))
+    return Fold(rows, rows - last, naive.past.numbers[index], predicted, forecasts, count)
 
 
 class _Forecaster:
@@ -293,7 +288,7 @@ class _Forecaster:
         Beyond its end the last row stands in, for forecasts that are cut off before.
         """
         index = np.minimum(at, len(self.series.rows) - 1)
-        return self.series.read[index], self.series.interpolated[index]
+        return self.series.as_read(index)
 
     def _step(self, windows: Array, ahead: Array) -> Array:
         """The rows beyond windows [forecasts, length, columns] that the model predicts at once.

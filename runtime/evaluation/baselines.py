@@ -43,21 +43,11 @@ class Past:
         """The past of these columns; None where one of them is not in the series."""
         if any(name not in series.names for name in columns):
             return None
-        numbers = series.numbers[:, [series.names.index(name) for name in columns]]
-        return Past(series.rows, numbers, series.borders)
+        return Past(series.rows, series.columns(columns), series.borders)
 
-    def at(self, rows: Array) -> Array:
-        """The values at rows [...], as [..., columns]; NaN where there is no such row."""
-        if not len(self.rows):
-            return np.full((*rows.shape, self.numbers.shape[1]), np.nan)
-        index = np.clip(np.searchsorted(self.rows, rows), 0, len(self.rows) - 1)
-        is_present = self.rows[index] == rows
-        return np.where(is_present[..., None], self.numbers[index], np.nan)
-
-    def before(self, origins: Array, rows: Array) -> Array:
-        """The values at `rows: [origins, steps]`, which lie before their origins; NaN beyond a border."""
-        files = [np.searchsorted(self.borders, numbers, side="right") for numbers in (origins[:, None], rows)]
-        return np.where((files[0] == files[1])[..., None], self.at(rows), np.nan)
+    def files_of(self, rows: Array) -> Array:
+        """Between which borders rows of these numbers lie."""
+        return np.asarray(np.searchsorted(self.borders, rows, side="right"))
 
 
 def season_of(past: Past, before: int, period: int | None) -> Season | None:
@@ -83,13 +73,56 @@ def _longest_run(rows: Array) -> tuple[int, int]:
     return max(pairwise(ends), key=lambda run: run[1] - run[0])
 
 
-def baselines(past: Past, origins: Array, steps: Array, season: Season | None) -> dict[str, Array]:
-    """What each baseline forecasts, by its name, as [origins, steps, columns].
+class LastKnown:
+    """The last known value at or before a row, and a multiple of `period` rows before it, within the same borders."""
 
-    `origins: [n]` are the numbers of the last known rows, `steps` how many rows ahead each forecast is, from 1.
-    """
-    forecasts = {LAST: np.broadcast_to(past.at(origins)[:, None], (len(origins), len(steps), past.numbers.shape[1]))}
-    if season is not None:
-        back = steps - season.length * -(-steps // season.length)  # 0 or less: within the season up to the origin
-        forecasts[SEASON] = past.before(origins, origins[:, None] + back[None, :])
-    return forecasts
+    def __init__(self, past: Past, period: int) -> None:
+        self.past, self.period = past, period
+        self.length = int(past.rows[-1]) + 1 if len(past.rows) else 1
+        order = np.argsort(self._key(past.rows), kind="stable")
+        self.known = [order[np.isfinite(numbers[order])] for numbers in past.numbers.T]  # of each column
+        self.keys = [self._key(past.rows[known]) for known in self.known]
+
+    def _key(self, rows: Array) -> Array:
+        """A number by which rows of one remainder follow each other."""
+        return np.asarray(rows % self.period * self.length + rows)
+
+    def at(self, rows: Array) -> Array:
+        """The values for rows [...], as [..., columns]; NaN where none is known."""
+        values = np.full((*rows.shape, len(self.known)), np.nan)
+        inside = (rows >= 0) & (rows < self.length)
+        for column, (known, keys) in enumerate(zip(self.known, self.keys, strict=True)):
+            index = np.searchsorted(keys, self._key(rows), side="right") - 1
+            has_earlier = inside & (index >= 0)
+            row = known[index[has_earlier]]
+            earlier, asked = self.past.rows[row], rows[has_earlier]
+            same = (earlier % self.period == asked % self.period) & (
+                self.past.files_of(earlier) == self.past.files_of(asked)
+            )
+            values[has_earlier, column] = np.where(same, self.past.numbers[row, column], np.nan)
+        return values
+
+
+class Baselines:
+    """What each baseline forecasts, from the values of a series that are known."""
+
+    def __init__(self, past: Past, season: Season | None) -> None:
+        self.past, self.season = past, season
+        self.last = LastKnown(past, 1)
+        self.seasonal = LastKnown(past, season.length) if season is not None else None
+
+    def forecasts(self, origins: Array, steps: Array) -> dict[str, Array]:
+        """The forecasts by the name of the baseline, [..., columns]; NaN where nothing is known before.
+
+        `origins` are the numbers of the last known rows, `steps` how many rows ahead each forecast is, from 1, in
+        shapes that broadcast together.
+        """
+        origins, steps = np.broadcast_arrays(origins, steps)
+        forecasts = {LAST: self.last.at(origins)}
+        if self.season is not None and self.seasonal is not None:
+            # 0 or less: within the season up to the origin
+            back = steps - self.season.length * -(-steps // self.season.length)
+            values = self.seasonal.at(origins + back)
+            same = self.past.files_of(origins) == self.past.files_of(origins + back)
+            forecasts[SEASON] = np.where(same[..., None], values, np.nan)
+        return forecasts

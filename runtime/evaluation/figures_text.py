@@ -122,7 +122,7 @@ def step_rows(result: NumberResult, column: int) -> list[list[str]]:
     return [number_cells(f"  step {step}", result.figures(column, at)) for at, step in enumerate(result.steps)]
 
 
-def left_out(result: NumberResult) -> list[str]:
+def left_out(result: NumberResult | Backtest) -> list[str]:
     """What the figures are not about."""
     lines = []
     for index, name in enumerate(result.columns):
@@ -131,6 +131,12 @@ def left_out(result: NumberResult) -> list[str]:
             lines.append(
                 f"  {name}: {figures.left_out:,} of {figures.count + figures.left_out:,} are not finite: left out"
             )
+        for baseline in result.baselines:
+            naive = result.baseline(baseline, index)
+            if naive.left_out:
+                row = f"{name}, {baseline}" if len(result.columns) > 1 else baseline
+                count = naive.count + naive.left_out
+                lines.append(f"  {row}: {naive.left_out:,} of {count:,} have no known value before them: left out")
         if figures.zeros:
             lines.append(f"  {name}: {figures.zeros:,} of {figures.count:,} are 0: left out of MAPE")
     return lines
@@ -143,7 +149,7 @@ def _backtest_lines(result: Backtest) -> list[str]:
         rows += [
             number_cells(f"  {_rows_of(fold)}", result.figures(index, [fold])) for fold in result.folds[:_MOST_ROWS]
         ]
-    lines = [f"backtest: {backtest_heading(result)}", *table(NUMBER_HEADER, rows)]
+    lines = [f"backtest: {backtest_heading(result)}", *table(NUMBER_HEADER, rows), *left_out(result)]
     if len(result.folds) > _MOST_ROWS:
         lines.append(f"  and {len(result.folds) - _MOST_ROWS} more folds, which --json and --report have")
     return lines

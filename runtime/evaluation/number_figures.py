@@ -17,7 +17,7 @@ class NumberFiguresJson(TypedDict):
     """Errors of numbers in the units of the data; null where a figure has no value."""
 
     count: Annotated[int, "pairs of an actual and a predicted number"]
-    left_out: Annotated[int, "pairs with a number that is not finite"]
+    left_out: Annotated[int, "pairs with a number that is not finite, or, of a baseline, no known value before"]
     mae: Annotated[float | None, "mean absolute error"]
     rmse: Annotated[float | None, "root mean squared error"]
     mape: Annotated[float | None, "mean absolute percentage error, in percent"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NotRequired, TypedDict, cast
 import numpy as np
 
 from runtime.evaluation.backtest_json import BacktestJson, SeasonJson, season_to_json
-from runtime.evaluation.baselines import SEASON, Past, Season, baselines, season_of
+from runtime.evaluation.baselines import SEASON, Baselines, Past, Season, season_of
 from runtime.evaluation.number_figures import (
     BaselineJson,
     NumberFigures,
@@ -170,7 +170,7 @@ def forecast_result(
     forecasts, season, notes = {}, None, []
     if past is not None:
         season = season_of(past, int(about.min()) if about.size else 0, period)
-        forecasts = baselines(past, origins, steps, season)
+        forecasts = Baselines(past, season).forecasts(origins[:, None], steps)
         if season is None:
             notes.append(f"`{task.target}`: no season shows in the data; `--season N` compares with one of N rows")
         elif np.isnan(forecasts[SEASON]).all():

@@ -204,7 +204,7 @@ def _over_series(result: NumberResult, column: int, data: Examples, axis: TimeAx
     assert result.about is not None and data.series is not None
     about = result.about
     shown = _shown_rows(data, int(about.min()), int(about.max()))
-    values = data.series.numbers[shown, data.series.names.index(result.columns[column])]
+    values = data.series.columns([result.columns[column]], shown)[:, 0]
     lines = [Series("actual", axis.at[shown].tolist(), values.tolist(), color=INK)]
     far = [0, len(result.steps) - 1] if len(result.steps) > 1 else [0]
     for color, index in zip((BLUE, ORANGE), far, strict=False):
@@ -304,6 +304,7 @@ def backtest_section(result: Backtest, data: Examples, prefix: str) -> Section:
                 name = f"{len(fold.rows):,} rows of {fold.series:,} series"
             rows.append(number_cells(name, result.figures(index, [fold])))
     parts.append(_filled_table(["forecast", *NUMBER_HEADER[1:]], rows, strong=strong))
+    parts += [Paragraph(line.strip(), quiet=True) for line in left_out(result)]
     by_step = [_backtest_by_step(result, index) for index in range(min(len(result.columns), _MOST_COLUMNS))]
     if len(result.by_step(0)) > 1:
         parts.append(Figures(by_step))
@@ -314,7 +315,7 @@ def _folds_over_series(result: Backtest, column: int, data: Examples, axis: Time
     assert data.series is not None
     first, last = (int(end(end(fold.rows) for fold in result.folds)) for end in (min, max))
     shown = _shown_rows(data, first, last)
-    values = data.series.numbers[shown, data.series.names.index(result.columns[column])]
+    values = data.series.columns([result.columns[column]], shown)[:, 0]
     at: list[float] = []
     predicted: list[float] = []
     for fold in result.folds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ class TimeAxis:
     name: str
     at: Array
     rows: Array
-    labels: tuple[str, ...]
+    label_at: Callable[[int], str]  # of the row at an index
     times: bool = False
 
     @staticmethod
@@ -39,13 +40,12 @@ class TimeAxis:
                 continue
             numbers = _counting(cells)
             if numbers is not None:
-                return TimeAxis(name, np.array(numbers), series.rows, tuple(cells))
+                return TimeAxis(name, np.array(numbers), series.rows, cells.__getitem__)
             times = moments(cells)
             if times is not None:
                 seconds = np.array([seconds_of(time) for time in times])
-                return TimeAxis(name, seconds, series.rows, tuple(cells), times=True)
-        numbers = [float(row + 1) for row in series.rows.tolist()]
-        return TimeAxis("row", np.array(numbers), series.rows, tuple(f"row {row + 1:,.0f}" for row in series.rows))
+                return TimeAxis(name, seconds, series.rows, cells.__getitem__, times=True)
+        return TimeAxis("row", series.rows + 1.0, series.rows, lambda index: f"row {int(series.rows[index]) + 1:,}")
 
     def positions(self, rows: Array) -> list[float]:
         """Where rows of these numbers lie."""
@@ -56,22 +56,26 @@ class TimeAxis:
     def label(self, row: int) -> str:
         """What a row is called."""
         index = min(int(np.searchsorted(self.rows, row)), len(self.rows) - 1)
-        return self.labels[index].strip()
+        return self.label_at(index).strip()
 
 
 def _of_several(series: Series) -> TimeAxis:
     """By the numbers of rows, which are called by their series and their date, where each series has dates."""
     ends = np.searchsorted(series.rows, [*series.borders, series.rows[-1] + 1]).tolist() if len(series.rows) else []
     spans = list(pairwise([0, *ends]))
-    at = series.rows + 1.0
+    firsts = np.array([first for first, _ in spans], int)
+    dates: list[str] = []
     for cells in list(series.beside.values())[:_MOST_LOOKED_AT]:
         if cells and len(cells[0]) <= _LONGEST and all(moments(cells[first:end]) is not None for first, end in spans):
+            dates = cells
             break
-    else:
-        cells = [f"row {row - series.rows[first] + 1:,}" for first, end in spans for row in series.rows[first:end]]
-    keys = [key for key, (first, end) in zip(series.keys, spans, strict=True) for _ in range(first, end)]
-    labels = tuple(f"{key}: {cell.strip()}" for key, cell in zip(keys, cells, strict=True))
-    return TimeAxis("row", at, series.rows, labels)
+
+    def label(index: int) -> str:
+        number = int(np.searchsorted(firsts, index, side="right")) - 1
+        row = int(series.rows[index] - series.rows[firsts[number]]) + 1
+        return f"{series.keys[number]}: {dates[index].strip() if dates else f'row {row:,}'}"
+
+    return TimeAxis("row", series.rows + 1.0, series.rows, label)
 
 
 def _counting(cells: list[str]) -> list[float] | None:

@@ -23,7 +23,7 @@ from runtime.text.tokenizers import PADDING
 from runtime.text_inputs import token_batches
 
 TEXT = "text"
-_AT_ONCE = 256  # texts, of which those of one length share a batch
+_AT_ONCE = 256  # texts, of which those of one length share a batch, or all where the model masks padding
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,8 @@ def predict_texts(
                 findings.leave_out(error, part.locations[number])
         if not rows:
             continue
-        batches = token_batches(rows, name, type, tokenizer.padding or PADDING, predictor.least.get(name, 1))
+        least, unread = predictor.least.get(name, 1), predictor.unread_padding
+        batches = token_batches(rows, name, type, tokenizer.padding or PADDING, least, unread)
         predictions = answers.columns(batches.run(predictor.run), len(rows))
         beside: Columns = {column: [values[row] for row in kept] for column, values in part.beside.items()}
         yield beside_predictions(beside, predictions, part.path, findings)

@@ -212,6 +212,8 @@ def test_a_validation_file_of_its_own_is_a_series_of_its_own(tmp_path: Path) -> 
     assert baselines["last value"]["mae"] == pytest.approx(last.mean()) and baselines["last value"]["count"] == 14
     assert baselines["last season"]["mae"] == pytest.approx(np.abs(column[8:] - column[:-8]).mean())
     assert (baselines["last season"]["count"], baselines["last season"]["left_out"]) == (12, 2)
+    lines = invoke("eval", tmp_path / "run", "-q").stdout.splitlines()
+    assert lines[-1] == "  last season: 2 of 14 have no known value before them: left out"
     assert sum(fold["count"] for fold in facts["backtest"]["columns"]["a"]["folds"]) == 14
 
 

@@ -10,9 +10,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import nablac
+from runtime.data.file_rows import VARIABLE
 from tests.command_line import invoke, succeed
 from tests.nablac.evaluated import figures_of
 from tests.nablac.hourly import FIRST, LATER, PAST, SPEC, STATIONS, column, rows_of, waves, write_table
@@ -63,19 +65,41 @@ def test_the_compiled_model_reads_the_arrays_that_the_docs_describe(folder: Path
 
 def test_it_is_judged_beside_the_seasonal_naive_forecast(folder: Path) -> None:
     """In the units of the table, on the targets that are there in the windows of the last fifth of each station."""
-    naive: list[np.ndarray] = []
+    naive: dict[str, list[np.ndarray]] = {"last value": [], "last season": []}
     for station in STATIONS:
-        load = column(rows_of(folder / "load.csv", station)[:PAST], "load")
+        load = pd.Series(column(rows_of(folder / "load.csv", station)[:PAST], "load"))
+        last, seasons = load.ffill().to_numpy(), load.groupby(np.arange(PAST) % 168).ffill().to_numpy()
         for origin in range(PAST - round(0.2 * PAST), PAST - 24 + 1):
-            truth = load[origin : origin + 24]
-            naive.append(np.abs(truth - load[origin - 168 : origin - 144])[np.isfinite(truth)])
+            truth = load.to_numpy()[origin : origin + 24]
+            for name, forecast in (
+                ("last value", last[origin - 1]),
+                ("last season", seasons[origin - 168 : origin - 144]),
+            ):
+                naive[name].append(np.abs(truth - forecast)[np.isfinite(truth)])
     facts = figures_of(folder / "run", "--season", "168", "--part", "test")["figures"]["next"]["columns"]["load"]
-    errors = np.concatenate(naive)
-    assert facts["count"] == len(errors)
-    assert facts["baselines"]["last season"]["mae"] == pytest.approx(np.nanmean(errors), rel=1e-6)
-    assert facts["mae"] < 0.8 * np.nanmean(errors)
+    for name, parts in naive.items():
+        errors, baseline = np.concatenate(parts), facts["baselines"][name]
+        assert facts["count"] == baseline["count"] == len(errors)
+        assert baseline["mae"] == pytest.approx(errors.mean(), rel=1e-6)
+        assert facts["mae"] < 0.8 * errors.mean()
     compiled = figures_of(folder / "load.onnx", "--data", str(folder / "load.csv"), "--season", "168")
-    assert compiled["figures"]["next"]["columns"]["load"]["mae"] < 0.8 * np.nanmean(errors)
+    assert compiled["figures"]["next"]["columns"]["load"]["mae"] < 0.8 * errors.mean()
+
+
+def test_a_table_on_disk_is_judged_as_one_in_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With naive forecasts and backtests, of a run and of its compiled model, and with a report."""
+    asked = (("run",), ("load.onnx", "--data", "load.csv"))
+    options = ("--season", "24", "--backtest", "--json", "--report", "report")
+    figures = []
+    for limit in ("1GB", "4KiB"):
+        monkeypatch.setenv(VARIABLE, limit)
+        judged = [invoke("eval", *model, *options, folder=folder) for model in asked]
+        assert [done.exit_code for done in judged] == [0, 0], judged[0].output
+        assert "naive" not in judged[0].stderr
+        figures.append([json.loads(done.stdout) for done in judged])
+    assert figures[0] == figures[1]
+    assert figures[0][0]["figures"]["next"]["backtest"]["columns"]["load"]["baselines"]["last season"]["count"] > 0
+    assert "row " in (folder / "report" / "report.html").read_text()
 
 
 def test_a_price_decides_about_its_own_hour(folder: Path) -> None:

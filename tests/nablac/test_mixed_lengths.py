@@ -129,3 +129,47 @@ def test_rows_in_full_batches_have_the_predictions_that_they_have_alone(trained:
         ]
         expected = [columns["predicted_score"][0] for columns in alone]
         np.testing.assert_allclose(whole[::7], expected, rtol=1e-6, atol=1e-6)
+
+
+PAIRS = """
+model P {
+    input tokens: i64[batch, T]
+    e = Embedding(40, 6)
+    seen = cast(tokens != 0, f32)
+    masked = sum(e(tokens) * unsqueeze(seen, -1), axis: 1) / sum(seen, axis: 1, keep: true)
+    output y = MASKED -> Dense(1)
+}
+train P {
+    target t: f32[batch, 1]
+    loss mse(y, t)
+    epochs 1
+    data pairs("t.tsv") -> tokens(length: 9, kind: "words", most: 40, target: "number")
+}
+"""
+
+
+@pytest.mark.parametrize("summary", ["masked", "e(tokens) -> LSTM(6)"])
+def test_texts_of_pairs_share_batches_where_padding_is_masked(summary: str, tmp_path: Path) -> None:
+    draw = random.Random(3)
+    texts = [" ".join(draw.choices([f"w{number}" for number in range(30)], k=draw.randint(1, 9))) for _ in range(ROWS)]
+    (tmp_path / "t.tsv").write_text("".join(f"{text}\t{len(text.split())}\n" for text in texts))
+    (tmp_path / "m.model").write_text(changed(PAIRS, {"MASKED": summary}))
+    with chdir(tmp_path):
+        assert invoke("train", "m.model", "-o", "run", "-q").exit_code == 0
+        predictors = predictor_of(nablac.load("run")), Predictor.of_runner(OnnxRunner(Path("run/model.onnx")))
+        for predictor in predictors:
+            calls: list[dict[str, np.ndarray]] = []
+
+            def run(feeds: dict[str, Any], of: Predictor = predictor) -> dict[str, Any]:
+                calls.append(feeds)  # noqa: B023
+                return of.run(feeds)
+
+            counted = replace(predictor, run=run)
+            assert counted.unread_padding == (("tokens",) if summary == "masked" else ())
+            parts = list(predict(counted, ["t.tsv"], Request(keep="none"), Findings()))
+            whole = np.concatenate([columns["predicted_label"] for columns in parts])
+            sizes = [len({len(text.split()) for text in part}) for part in (texts[:256], texts[256:])]
+            assert len(calls) == (3 if summary == "masked" else sum(sizes))
+            rows = [predictor.recipe.fitted.tokenizer.encode(text) for text in texts]  # type: ignore[union-attr]
+            alone = [predictor.run({"tokens": np.array([row])})["y"].item() for row in rows]
+            np.testing.assert_allclose(whole, alone, rtol=1e-6, atol=1e-6)

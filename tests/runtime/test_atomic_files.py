@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import pytest
 from grammar.diagnostics import NablacError
 from runtime.atomic_files import Unwritable, put, scratch, write_bytes
 from runtime.weights import save_weights
+from tests.paths import ROOT
 
 
 def test_a_link_stays_and_what_it_names_is_written(tmp_path: Path) -> None:
@@ -88,3 +92,50 @@ def test_what_safetensors_cannot_write_is_told(tmp_path: Path, monkeypatch: pyte
         save_weights(tmp_path / "w.safetensors", {"w": np.zeros(3)})
     assert caught.value.diagnostics[0].code == "E904" and "No space left on device" in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+WRITER = """
+import os, signal, sys
+from pathlib import Path
+from runtime.atomic_files import atomic_write, scratch
+with atomic_write(sys.argv[1]) as draft, scratch(Path(sys.argv[1])) as folder:
+    draft.write_bytes(b"half")
+    (folder / "part").write_bytes(b"half")
+    print("ready", flush=True)
+    if sys.argv[2] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    sys.stdin.read()
+"""
+
+
+def test_drafts_of_killed_processes_are_removed_by_the_next_that_writes_and_no_others(tmp_path: Path) -> None:
+    target = tmp_path / "out.csv"
+
+    def begin(how: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", WRITER, str(target), how]
+        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+        return process
+
+    begin("killed").wait(10)
+    stale = sorted(os.listdir(tmp_path))
+    assert len(stale) == 2
+    with begin("waits") as process:
+        drafts = set(os.listdir(tmp_path))
+        assert len(drafts) == 2 and not drafts & set(stale), "those of the killed one are gone"
+        others = [
+            ".theirs.part",
+            min(drafts).replace(str(process.pid), "99999999", 1)[:-30] + ".part",  # not a draft's name
+            re.sub(r"\.[0-9a-f]{8}-", ".00000000-", min(stale)),  # of another machine
+        ]
+        for name in others:
+            (tmp_path / name).touch()
+        again = re.sub(r"-[0-9a-f]{8}-([0-9a-f]{8}\.part)", r"-00000000-\1", min(drafts))  # of one that had its number
+        (tmp_path / again).touch()
+        with begin("waits") as second:
+            assert set(os.listdir(tmp_path)) > {*drafts, *others} and not (tmp_path / again).exists()
+            second.communicate()
+        process.communicate()
+        assert process.returncode == second.returncode == 0
+    assert sorted(os.listdir(tmp_path)) == sorted([*others, "out.csv"])
+    assert target.read_bytes() == b"half"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from runtime.data.examples import Series
-from runtime.evaluation.baselines import LAST, SEASON, Past, Season, baselines, season_of
+from runtime.evaluation.baselines import LAST, SEASON, Baselines, Past, Season, season_of
 from runtime.evaluation.seasons import season_length
 from tests.paths import ROOT
 
@@ -53,20 +54,29 @@ def _series(numbers: np.ndarray, rows: np.ndarray) -> Series:
 def test_baselines_repeat_the_last_value_and_the_last_season() -> None:
     past = Past.of(_series(np.arange(20.0), np.arange(20)), ("w",))
     assert past is not None and Past.of(_series(np.arange(20.0), np.arange(20)), ("other",)) is None
-    forecasts = baselines(past, np.array([9, 11]), np.array([1, 2, 3, 4, 5, 6, 7]), Season(3))
+    forecasts = Baselines(past, Season(3)).forecasts(np.array([[9], [11]]), np.array([1, 2, 3, 4, 5, 6, 7]))
     assert forecasts[LAST][:, :, 0].tolist() == [[-9.0] * 7, [-11.0] * 7]
     assert forecasts[SEASON][0, :, 0].tolist() == [-7, -8, -9, -7, -8, -9, -7]
 
 
-def test_rows_that_are_not_there_have_no_baseline() -> None:
-    rows = np.array([0, 1, 2, 5, 6, 7])
-    past = Past.of(_series(rows * 10.0, rows), ("v",))
-    assert past is not None
-    assert past.at(np.array([2, 3, 5, -1, 8]))[:, 0].tolist() == pytest.approx(
-        [20, np.nan, 50, np.nan, np.nan], nan_ok=True
+def test_baselines_step_back_over_rows_that_are_missing_but_not_over_borders() -> None:
+    """As pandas: `ffill` of all rows, and of every third row."""
+    present = np.array([0, 1, 2, 5, 6, 7, 8, 12, 13, 14, 17])
+    numbers = np.where(np.isin(present, (6, 8, 13)), np.nan, present * 10.0)
+    past = Past(present, np.stack([numbers, -numbers], axis=1), borders=(8,))
+    rows = pd.Series(numbers, present).reindex(range(18))
+    files = np.arange(18) >= 8
+    last = rows.groupby(files).ffill()
+    seasons = rows.groupby([files, np.arange(18) % 3]).ffill()
+    origins = np.arange(2, 17)
+    forecasts = Baselines(past, Season(3)).forecasts(origins[:, None], np.array([1, 2, 4]))
+    np.testing.assert_array_equal(
+        forecasts[LAST], np.stack([last[origins], -last[origins]], axis=1)[:, None].repeat(3, axis=1)
     )
-    forecasts = baselines(past, np.array([6]), np.array([1, 2]), Season(3))
-    assert forecasts[SEASON][0, :, 0].tolist() == pytest.approx([np.nan, 50], nan_ok=True)
+    for index, back in enumerate((-2, -1, -2)):
+        expected = np.where(files[origins] == files[origins + back], seasons[origins + back], np.nan)
+        np.testing.assert_array_equal(forecasts[SEASON][:, index], np.stack([expected, -expected], axis=1))
+    assert np.isnan(forecasts[LAST]).any() and np.isfinite(forecasts[SEASON]).any()
 
 
 def test_a_season_is_looked_for_between_gaps() -> None:

@@ -50,7 +50,7 @@ def test_series_of_two_files_are_joined_with_a_gap() -> None:
     joined, moved = first.joined(second)
     assert moved == 4 and joined.rows.tolist() == [0, 1, 2, 4, 5, 6]
     assert joined.beside == {"day": ["a", "b", "c", "d", "e", "f"]}
-    assert joined.numbers[:, 0].tolist() == [1, 1, 1, 0, 0, 0]
+    assert joined.columns(["v"]).ravel().tolist() == [1, 1, 1, 0, 0, 0]
 
 
 def test_rows_of_several_series_are_called_by_their_series_and_date() -> None:
@@ -58,7 +58,7 @@ def test_rows_of_several_series_are_called_by_their_series_and_date() -> None:
     days = ["2024-01-01", "2024-01-02", "2024-01-01", "2024-01-02", "2024-01-04"]
     beside = {"station": ["a", "a", "b", "b", "b"], "day": days}
     axis = TimeAxis.of(Series(("v",), np.zeros((5, 1)), rows, rows, beside, (4,), keys=("a", "b")))
-    assert axis.labels == tuple(f"{key}: {day}" for key, day in zip("aabbb", days, strict=True))
+    assert [axis.label(row) for row in rows] == [f"{key}: {day}" for key, day in zip("aabbb", days, strict=True)]
     assert (axis.name, axis.at.tolist(), axis.label(5)) == ("row", [1, 2, 5, 6, 7], "b: 2024-01-02")
     undated = TimeAxis.of(Series(("v",), np.zeros((5, 1)), rows, rows, {}, (4,), keys=("a", "b")))
-    assert undated.labels == ("a: row 1", "a: row 2", "b: row 1", "b: row 2", "b: row 3")
+    assert [undated.label(row) for row in rows] == ["a: row 1", "a: row 2", "b: row 1", "b: row 2", "b: row 3"]
