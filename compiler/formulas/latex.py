@@ -35,7 +35,6 @@ _SIGNS = {
     "and": r"\land",
     "or": r"\lor",
     "%": r"\bmod",
-    "//": r"\div",
 }
 _SPECIAL = {"\\": r"\backslash{}", "_": r"\_", "#": r"\#", "%": r"\%", "&": r"\&", "$": r"\$", "{": r"\{", "}": r"\}"}
 
@@ -96,18 +95,22 @@ def _symbol(symbol: Symbol, prefix: str) -> str:
 
 
 def _word(text: str) -> str:
-    r"""A name: `W_xh` as `W_{xh}`, `alpha` as `\alpha`, other words upright."""
+    r"""A name with what follows its first `_` as subscripts: `W_xh` as `W_{\mathrm{xh}}`, `x1` as `x_{1}`."""
     first, *rest = text.split("_")
     if not first:
         return rf"\mathrm{{{_escaped(text)}}}"
     number = re.fullmatch(r"([A-Za-z])(\d+)", first)
     if number is not None and not rest:
         first, rest = number[1], [number[2]]
-    word = rf"\{first}" if first in _GREEK else first if len(first) == 1 else rf"\mathrm{{{_escaped(first)}}}"
-    if not rest:
-        return word
-    below = ",".join(part if len(part) < 3 else rf"\mathrm{{{_escaped(part)}}}" for part in rest if part)
-    return f"{word}_{{{below}}}" if below else word
+    below = ",".join(_letters(part) for part in rest if part)
+    return f"{_letters(first)}_{{{below}}}" if below else _letters(first)
+
+
+def _letters(part: str) -> str:
+    r"""A part of a name: `alpha` as `\alpha`, a single letter and a number as they are, and any other word upright."""
+    if part in _GREEK:
+        return rf"\{part}"
+    return part if len(part) == 1 or part.isdigit() else rf"\mathrm{{{_escaped(part)}}}"
 
 
 def _escaped(text: str) -> str:
@@ -117,11 +120,12 @@ def _escaped(text: str) -> str:
 def _written(node: syntax.Expression | syntax.Slice | syntax.Ellipsis, least: int = 0) -> str:
     """An expression, in parentheses if it binds less tightly than `least`."""
     text = _latex(node)
-    return rf"\left({text}\right)" if level_of(node) < least and not _is_fraction(node) else text
+    return rf"\left({text}\right)" if level_of(node) < least and not _encloses(node) else text
 
 
-def _is_fraction(node: object) -> bool:
-    return isinstance(node, syntax.Binary) and node.operator == "/"
+def _encloses(node: object) -> bool:
+    """Whether the notation shows by itself where an expression begins and ends: a fraction, and what is rounded down."""
+    return isinstance(node, syntax.Binary) and node.operator in ("/", "//")
 
 
 def _latex(node: syntax.Expression | syntax.Slice | syntax.Ellipsis) -> str:
@@ -140,6 +144,8 @@ def _latex(node: syntax.Expression | syntax.Slice | syntax.Ellipsis) -> str:
             return rf"\lnot {_written(operand, SIGN)}"
         case syntax.Binary("/", left, right):
             return rf"\frac{{{_written(left)}}}{{{_written(right)}}}"
+        case syntax.Binary("//", left, right):
+            return rf"\left\lfloor \frac{{{_written(left)}}}{{{_written(right)}}} \right\rfloor"
         case syntax.Binary("**", left, right):
             return f"{_base(left)}^{{{_written(right)}}}"
         case syntax.Binary(operator, left, right):
@@ -181,6 +187,12 @@ def _infix(operator: str, left: syntax.Expression, right: syntax.Expression) -> 
 
 
 def _is_tensor(node: syntax.Expression) -> bool:
+    """Whether an expression is more than numbers and sizes."""
+    match node:
+        case syntax.Binary(_, left, right):
+            return _is_tensor(left) or _is_tensor(right)
+        case syntax.Unary(_, operand):
+            return _is_tensor(operand)
     return not isinstance(node, syntax.Number) and (type(node) is not syntax.Name or isinstance(node, Reference))
 
 
