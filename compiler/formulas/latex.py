@@ -68,6 +68,8 @@ def _rows(groups: list[Group], section: Section) -> Iterator[str]:
     for group in groups:
         if group.span is not None:
             yield f"% {location(group.span)}"
+        elif group.title:
+            yield f"% {group.title}"
         source = r",\; ".join(latex_equation(equation, section).replace("&= ", "= ") for equation in group.of)
         for index, equation in enumerate(group.equations):
             note = rf" && \text{{from }} {source}" if source and index == 0 else ""
@@ -95,21 +97,20 @@ def _symbol(symbol: Symbol, prefix: str) -> str:
 
 
 def _word(text: str) -> str:
-    r"""A name with what follows its first `_` as subscripts: `W_xh` as `W_{\mathrm{xh}}`, `x1` as `x_{1}`."""
+    r"""A name: `alpha` as `\alpha`, `W_xh` as `W_{\mathrm{xh}}`, `x1` as `x_{1}`."""
     first, *rest = text.split("_")
     if not first:
         return rf"\mathrm{{{_escaped(text)}}}"
     number = re.fullmatch(r"([A-Za-z])(\d+)", first)
     if number is not None and not rest:
         first, rest = number[1], [number[2]]
-    below = ",".join(_letters(part) for part in rest if part)
-    return f"{_letters(first)}_{{{below}}}" if below else _letters(first)
+    word = rf"\{first}" if first in _GREEK else _upright(first)
+    below = ",".join(_upright(part) for part in rest if part)
+    return f"{word}_{{{below}}}" if below else word
 
 
-def _letters(part: str) -> str:
-    r"""A part of a name: `alpha` as `\alpha`, a single letter and a number as they are, and any other word upright."""
-    if part in _GREEK:
-        return rf"\{part}"
+def _upright(part: str) -> str:
+    """A part of a name: a single letter and a number as they are, and any other word upright."""
     return part if len(part) == 1 or part.isdigit() else rf"\mathrm{{{_escaped(part)}}}"
 
 
@@ -124,7 +125,7 @@ def _written(node: syntax.Expression | syntax.Slice | syntax.Ellipsis, least: in
 
 
 def _encloses(node: object) -> bool:
-    """Whether the notation shows by itself where an expression begins and ends: a fraction, and what is rounded down."""
+    """Whether the notation shows where an expression begins and ends: a fraction, and what is rounded down."""
     return isinstance(node, syntax.Binary) and node.operator in ("/", "//")
 
 
@@ -142,10 +143,9 @@ def _latex(node: syntax.Expression | syntax.Slice | syntax.Ellipsis) -> str:
             return f"-{_written(operand, PRODUCT)}"
         case syntax.Unary(_, operand):
             return rf"\lnot {_written(operand, SIGN)}"
-        case syntax.Binary("/", left, right):
-            return rf"\frac{{{_written(left)}}}{{{_written(right)}}}"
-        case syntax.Binary("//", left, right):
-            return rf"\left\lfloor \frac{{{_written(left)}}}{{{_written(right)}}} \right\rfloor"
+        case syntax.Binary("/" | "//" as operator, left, right):
+            fraction = rf"\frac{{{_written(left)}}}{{{_written(right)}}}"
+            return fraction if operator == "/" else rf"\left\lfloor {fraction} \right\rfloor"
         case syntax.Binary("**", left, right):
             return f"{_base(left)}^{{{_written(right)}}}"
         case syntax.Binary(operator, left, right):
