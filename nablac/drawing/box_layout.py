@@ -104,8 +104,8 @@ def rows_of(group: Group) -> Rows:
         paths.append(path)
     _order(rows, paths)
     next_states = {source for source, _ in group.loops}
-    for row in rows:  # what loops around the right side is at the right
-        row.sort(key=lambda item: isinstance(item, Box) and item.number in next_states)
+    for items in rows:  # what loops around the right side is at the right
+        items.sort(key=lambda item: isinstance(item, Box) and item.number in next_states)
     return Rows(rows, paths)
 
 
