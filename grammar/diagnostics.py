@@ -136,10 +136,20 @@ class NablacError(Exception):
         lines = "".join(StackSummary.extract(iter(calls)).format())
         return [f"{type(self).__name__}\n{lines}\n{self}"]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What `pickle` needs: the error of a worker process is raised in the process that waits for it."""
+        return _restored, (type(self), self.diagnostics, self.args), self.__dict__
+
     @property
     def exit_code(self) -> int:
         """The highest exit status of its diagnostics."""
         return max((diagnostic.exit_code for diagnostic in self.diagnostics), default=1)
+
+
+def _restored(kind: type[NablacError], diagnostics: tuple[Diagnostic, ...], args: tuple[str, ...]) -> NablacError:
+    error = kind.__new__(kind)
+    error.diagnostics, error.args = diagnostics, args
+    return error
 
 
 def _is_ours(frame: FrameType) -> bool:

@@ -204,6 +204,12 @@ class Model(TrainableModel):
         step = self._trained.step if self._trained is not None else None
         save_trained(path, Trained(self.read_weights(), self.fitted, step))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What `pickle` and `copy` need; PicklingError for a model that comes from no text."""
+        from nablac.model_copies import reduced
+
+        return reduced(self)
+
     def __call__(self, *unnamed: Never, **inputs: Any) -> dict[str, Array]:
         """Run the model on arrays by input name; NablacError if one is missing or does not fit."""
         from runtime.stopped import StoppedByData
