@@ -7,7 +7,6 @@ from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Never
-from warnings import warn
 
 from compiler.graph import Graph
 from compiler.lazy import LazyModule
@@ -17,6 +16,7 @@ from compiler.targets import LARGEST_FILE, NUMPY, ORT_CPU, Target, target_named
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from nablac.trainable_model import TrainableModel
+from nablac.user_warnings import warn_user
 from runtime.backends import check_backend
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class Model(TrainableModel):
         self,
         path: str | Path,
         rename: str | Path | Iterable[str | Path] = (),
-        say: Callable[[str], object] = warn,
+        say: Callable[[str], object] = warn_user,
         *,
         fresh: str | Iterable[str] = (),
     ) -> Model:

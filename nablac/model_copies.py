@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pickle import PicklingError
-from typing import TYPE_CHECKING, Any, Never
+from typing import Any, Never
 
 from compiler.model_spec import ModelSource, ModelSpec, SpecSource
 from nablac.evaluating import Split
 from nablac.model_weights import ModelWeights
-
-if TYPE_CHECKING:
-    from nablac.model import Model
 
 
 class GraphSource(ModelSource):
@@ -35,7 +32,7 @@ class GraphSource(ModelSource):
         )
 
 
-def reduced(model: Model) -> tuple[Callable[..., Model], tuple[Any, ...]]:
+def reduced(model: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """A model as a function and its arguments: its text, its settings and its weights, but no data of its training."""
     source = model._source
     settings = {"seed": model.seed, "backend": model.backend, "device": model.device, "folder": model._folder}
@@ -47,14 +44,14 @@ def reduced(model: Model) -> tuple[Callable[..., Model], tuple[Any, ...]]:
 
 
 def restored(
-    kind: type[Model],
+    kind: type[Any],
     source: ModelSource,
     training: bool,
     settings: dict[str, Any],
     trained: Any,
     weights: dict[str, Any] | None,
     split: Split | None,
-) -> Model:
+) -> Any:
     """The model that was reduced to these arguments."""
     source = source.source if isinstance(source, GraphSource) else source
     model = kind(source.spec(training=training), source=source, training=training, **settings)
