@@ -15,6 +15,7 @@ from compiler.passes.pipeline import optimize
 from compiler.targets import LARGEST_FILE, NUMPY, ORT_CPU, Target, target_named
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from nablac.arguments import check_path, patterns_of
 from nablac.trainable_model import TrainableModel
 from nablac.user_warnings import warn_user
 from runtime.backends import check_backend
@@ -184,6 +185,7 @@ class Model(TrainableModel):
         from runtime.training.trained import load_trained
         from runtime.weights import read_renames
 
+        check_path(path, "path")
         rules = [rename] if isinstance(rename, (str, Path)) else rename
         renames = read_renames(map(str, rules))
 
@@ -200,15 +202,10 @@ class Model(TrainableModel):
         from runtime.outputs import check_output
         from runtime.training.trained import Trained, save_trained
 
+        check_path(path, "path")
         check_output(path, SAFETENSORS)
         step = self._trained.step if self._trained is not None else None
         save_trained(path, Trained(self.read_weights(), self.fitted, step))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """What `pickle` and `copy` need; PicklingError for a model that comes from no text."""
-        from nablac.model_copies import reduced
-
-        return reduced(self)
 
     def __call__(self, *unnamed: Never, **inputs: Any) -> dict[str, Array]:
         """Run the model on arrays by input name; NablacError if one is missing or does not fit."""
@@ -362,6 +359,7 @@ class Model(TrainableModel):
         from runtime.onnx_file import save
         from runtime.outputs import check_output
 
+        check_path(path, "path")
         check_output(path, ONNX)
         metadata, target = {**self.metadata, **(metadata or {})}, target_named(target)
         choices = uncalibrated(quantize, tuple(exclude), target, keep_weights) if quantize is not None else None
@@ -423,7 +421,7 @@ class Model(TrainableModel):
         from runtime.training.trained import in_raw_data
 
         spec = in_raw_data(self._source.spec(training=self._training if training is None else training), self.fitted)
-        graph = gradient_graph(spec, [wrt] if isinstance(wrt, str) else wrt, second=second)
+        graph = gradient_graph(spec, patterns_of(wrt), second=second)
         differentiated = Model(
             ModelSpec(graph, self.hypers, mode=spec.mode), seed=self.seed, backend=self.backend, device=self.device
         )
