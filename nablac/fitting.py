@@ -24,6 +24,7 @@ from runtime.training.folder import RUN, RunFolder
 from runtime.training.loop import Ending
 from runtime.training.not_finite import NotFinite
 from runtime.training.option_wording import PYTHON
+from runtime.training.scaling_notes import scaling_note
 
 if TYPE_CHECKING:
     from nablac.history import History
@@ -67,6 +68,9 @@ def fit(
             run = stack.enter_context(RunFolder.resume(folder, training, PYTHON))
         loop = training.loop(run.checkpoints if run is not None else None, resume)
         warn_of_notes(training)
+        kept = scaling_note(training)
+        if kept is not None:
+            warn_user(f"note: {kept}; a new model, from `nablac.compile`, fits its own")
         trackers = trackers_of(watching.trackers, warn_user)
         if folder is not None and not resume:
             run = stack.enter_context(RunFolder.begin(folder, training, loop, _RUN))
