@@ -7,8 +7,8 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from nablac.arguments import patterns_of, wrong_kind
+from nablac.counterparts import hint_for
 from nablac.displays import FixedText, Picture, as_image, fixed_width
-from nablac.foreign_names import hint_for
 
 if TYPE_CHECKING:
     from compiler.graph import Graph
