@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ def compile(
     for place, value in (("model", model), ("preset", preset)):
         if value is not None and not isinstance(value, str):
             raise wrong_kind(place, "a name", value)
+    if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
+        raise wrong_kind("seed", "a whole number from 0", seed)
     text = str(path_or_text)
     is_text = isinstance(path_or_text, str) and ("\n" in text or "{" in text or not text.strip())
     program = program_of(Source("<text>", text)) if is_text else load_program(_spec_named(path_or_text))

@@ -117,6 +117,14 @@ MISTAKES: dict[str, tuple[Callable[[Any], object], str]] = {
         lambda m: nablac.compile(TEXT, preset=3),  # type: ignore[arg-type]
         "error[E605]: `preset` must be a name, got 3\n --> preset",
     ),
+    "a text as a seed": (
+        lambda m: nablac.compile(TEXT, seed="a"),  # type: ignore[arg-type]
+        "error[E605]: `seed` must be a whole number from 0, got 'a'\n --> seed",
+    ),
+    "a text as an opset": (
+        lambda m: m.onnx("a"),  # type: ignore[arg-type]
+        "error[E907]: the opset must be a whole number, got 'a'\n --> opset",
+    ),
     "no run to load": (
         lambda m: nablac.load(None),  # type: ignore[arg-type]
         "error[E605]: `path` must be the name of a file, or of the folder of a run, got None\n --> path",
