@@ -65,7 +65,11 @@ class SectionReader:
     def stand_ins(self) -> None:
         """The results of recurrences, forwards and backwards, are names."""
         symbols = self.scope.symbols
-        steps = [step for step in self.derivation.steps if step.forward in self.scope.order]
+        steps = [
+            step
+            for step in self.derivation.steps
+            if step.forward in self.scope.order and any(operand in self.gradients for operand in step.forward.operands)
+        ]
         scopes = [step_scope(step, self.scope) for step in steps]
         symbols.steps += [scope.symbols for scope in scopes]
         states = [self._name_states(step) for step in steps]

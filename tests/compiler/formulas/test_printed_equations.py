@@ -176,8 +176,8 @@ def test_a_step_has_only_the_gradients_that_lead_to_what_is_asked_for(
 def test_steps_in_a_step_are_a_section_of_their_own() -> None:
     text = """
 cell I() { input x: [batch, 2]; state h: [batch, 2] = 0; param w: [2]; h' = tanh(x * w + h); output h' }
-cell O() { input x: [batch, n, 2]; state c: [batch, 2] = 0; z, last = scan(I())(x, axis: 1, states: true)
-    c' = tanh(last + c); output c' }
+cell O() { input x: [batch, n, 2]; state c: [batch, 2] = 0; param v: [2]
+    z, last = scan(I())(x, axis: 1, states: true); c' = tanh(last * v + c); output c' }
 model M() { input xs: [batch, time, n, 2]; y = scan(O())(xs, axis: 1); output y }
 train M { target goal: [batch, time, 2]; loss mse(y, goal); optimizer sgd(lr: 0.1) }
 """
@@ -197,6 +197,9 @@ train M { target goal: [batch, time, 2]; loss mse(y, goal); optimizer sgd(lr: 0.
         "# out of the steps of o",
         "dxs = transpose(o.dx, [1, 0, 2, 3])",
     ]
+    behind = text_of(gradient_equations(spec_of(text, training=True), ["o.v"])).splitlines()
+    assert not any("the steps k" in line for line in behind)  # no gradient has to go through them
+    assert behind[-1] == "    dv = sum over t, batch of dc * i.h[n]"
 
 
 def test_what_no_gradient_reaches_is_0() -> None:
