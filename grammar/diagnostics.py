@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import PurePath
-from types import FrameType
 from typing import Annotated, Any, NotRequired, TypedDict, cast
 
 from grammar.codes import Code
@@ -17,8 +16,6 @@ from grammar.limits import MOST_ERRORS
 from grammar.record import ValueRecord
 from grammar.source import Span
 from grammar.visible import shortened, visible
-
-_PACKAGES = frozenset(("grammar", "compiler", "runtime", "nablac"))
 
 TAB_WIDTH = 4
 MOST_SHOWN = MOST_ERRORS  # several files together may have more
@@ -130,11 +127,13 @@ class NablacError(Exception):
 
     def _render_traceback_(self, *_: object) -> list[str]:
         """What IPython and notebooks show instead of a traceback: the user's calls, and the diagnostics."""
-        from traceback import StackSummary, walk_tb
+        from grammar.user_calls import format_calls
 
-        calls = [call for call in walk_tb(self.__traceback__) if not _is_ours(call[0])]
-        lines = "".join(StackSummary.extract(iter(calls)).format())
-        return [f"{type(self).__name__}\n{lines}\n{self}"]
+        return [f"{type(self).__name__}\n{format_calls(self.__traceback__)}\n{self}"]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What `pickle` needs: the error of a worker process is raised in the process that waits for it."""
+        return _restored, (type(self), self.diagnostics, self.args), self.__dict__
 
     @property
     def exit_code(self) -> int:
@@ -142,13 +141,10 @@ class NablacError(Exception):
         return max((diagnostic.exit_code for diagnostic in self.diagnostics), default=1)
 
 
-def _is_ours(frame: FrameType) -> bool:
-    """Whether a call is in nablac's code, or in IPython's, which runs the cell."""
-    package = frame.f_globals.get("__name__", "").partition(".")[0]
-    if package in ("IPython", "ipykernel"):
-        return True
-    root = str(PurePath(__file__).parents[1])  # of the packages in a checkout, and of `nablac` in an installation
-    return package in _PACKAGES and frame.f_code.co_filename.startswith(root)
+def _restored(kind: type[NablacError], diagnostics: tuple[Diagnostic, ...], args: tuple[str, ...]) -> NablacError:
+    error = kind.__new__(kind)
+    error.diagnostics, error.args = diagnostics, args
+    return error
 
 
 @dataclass

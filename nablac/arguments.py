@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from os import PathLike
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,26 @@ def float_type(dtype: Any) -> DType:
         hint = f"the float types are {', '.join(f'`{member}`' for member in floats)}"
         raise NablacError(Diagnostic(codes.E211, message, place="dtype", hint=hint))
     return DType(own_name)
+
+
+def wrong_kind(place: str, expected: str, value: Any) -> NablacError:
+    """The error for an argument of another kind than is expected."""
+    message = f"`{place}` must be {expected}, got {_described(value)}"
+    return NablacError(Diagnostic(codes.E605, message, place=place))
+
+
+def check_path(value: Any, place: str, what: str = "the name of a file") -> None:
+    """NablacError for anything that names no file."""
+    if not isinstance(value, (str, PathLike)):
+        raise wrong_kind(place, what, value)
+
+
+def patterns_of(wrt: Any) -> list[str]:
+    """The patterns of an argument, one or several; NablacError for anything else."""
+    patterns = [wrt] if isinstance(wrt, str) else list(wrt) if isinstance(wrt, Iterable) else [wrt]
+    if not all(isinstance(pattern, str) for pattern in patterns):
+        raise wrong_kind("wrt", "a pattern of names, or a list of them", wrt)
+    return patterns
 
 
 def plain(value: Any) -> Any:
@@ -85,7 +106,7 @@ def _names_of(model: ModelSpec) -> list[str]:
 
 def _described(data: Any) -> str:
     """What an argument is, in a few words: never the numbers of an array."""
-    if isinstance(data, str):
+    if data is None or isinstance(data, (str, int, float)):
         return f"{data!r:.80}"
     if isinstance(data, Mapping):
         return f"a dict with the key {next(key for key in data if not isinstance(key, str))!r:.40}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,7 @@ class CallbackCalls:
             if handler is None:
                 continue
             try:
-                handler(*arguments)
+                handler(*_copied(arguments))
             except StopTraining as stop:
                 self._stop(str(stop))
             except Exception as error:
@@ -112,7 +113,7 @@ class CallbackCalls:
             if handler is None:
                 continue
             try:
-                handler(*arguments)
+                handler(*_copied(arguments))
             except Exception as error:
                 del self._trackers[name]  # one warning: what has failed is not called again
                 self._warn(f"the tracker `{name}` failed, and tracks no more: {type(error).__name__}: {error!s:.300}")
@@ -121,6 +122,17 @@ class CallbackCalls:
         if self._loop is not None:
             self._loop.ending = Ending.CALLBACK
             self._loop.stop_reason = self._loop.stop_reason or reason
+
+
+def _copied(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments with dicts of their own: what one callback changes, the next one and the run do not see."""
+
+    def copied(argument: Any) -> Any:
+        if isinstance(argument, RunFacts):
+            return replace(argument, hypers=dict(argument.hypers), settings=dict(argument.settings))
+        return dict(argument) if type(argument) is dict else argument
+
+    return tuple(map(copied, arguments))
 
 
 def _below(trace: TracebackType | None) -> TracebackType | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from compiler.elaborate.program import load as load_program
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Source
-from nablac.arguments import float_type, plain
+from nablac.arguments import check_path, float_type, plain, wrong_kind
 from nablac.model import Model
 from nablac.spec_names import model_named, shipped_specs
 
@@ -36,6 +37,12 @@ def compile(
     NablacError holds every mistake in the text. `dtype` is a float type, by nablac's or NumPy's name. `hypers` override
     the model's hyperparameters; a text is read as the language reads it.
     """
+    check_path(path_or_text, "path_or_text", "the name of a file or a spec, or the text of a model")
+    for place, value in (("model", model), ("preset", preset)):
+        if value is not None and not isinstance(value, str):
+            raise wrong_kind(place, "a name", value)
+    if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
+        raise wrong_kind("seed", "a whole number from 0", seed)
     text = str(path_or_text)
     is_text = isinstance(path_or_text, str) and ("\n" in text or "{" in text or not text.strip())
     program = program_of(Source("<text>", text)) if is_text else load_program(_spec_named(path_or_text))
@@ -73,6 +80,7 @@ def load(
 
     `path` may be the folder of a run instead, for the trained model.
     """
+    check_path(path, "path", "the name of a file, or of the folder of a run")
     if not Path(path).is_dir():
         if not Path(path).exists() and str(path) not in shipped_specs():
             raise NablacError(Diagnostic(codes.E901, f"there is no run or file {path}", place=str(path)))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from warnings import warn
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from nablac.arguments import call_by_name
+from nablac.user_warnings import warn_user
 
 if TYPE_CHECKING:
     from compiler.model_spec import ModelSpec
@@ -63,7 +63,7 @@ def warn_of_notes(training: Training) -> None:
     """Warn of what was changed or skipped in reading arrays."""
     if training.examples is not None:
         for message in training.context.notes:
-            warn(f"note: {message}", stacklevel=4)
+            warn_user(f"note: {message}")
 
 
 def choose_part(data: Examples, part: str | None) -> str:

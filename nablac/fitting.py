@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from warnings import warn
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
@@ -19,11 +18,13 @@ from nablac.evaluating import warn_of_notes
 from nablac.notebook_progress import NotebookProgress, in_notebook
 from nablac.run_progress import Progress
 from nablac.trackers.tracker_entries import trackers_of
+from nablac.user_warnings import warn_user
 from runtime.data.fitted import read_fitted
 from runtime.training.folder import RUN, RunFolder
 from runtime.training.loop import Ending
 from runtime.training.not_finite import NotFinite
 from runtime.training.option_wording import PYTHON
+from runtime.training.scaling_notes import scaling_note
 
 if TYPE_CHECKING:
     from nablac.history import History
@@ -67,10 +68,13 @@ def fit(
             run = stack.enter_context(RunFolder.resume(folder, training, PYTHON))
         loop = training.loop(run.checkpoints if run is not None else None, resume)
         warn_of_notes(training)
-        trackers = trackers_of(watching.trackers, _warn)
+        kept = scaling_note(training)
+        if kept is not None:
+            warn_user(f"note: {kept}; a new model, from `nablac.compile`, fits its own")
+        trackers = trackers_of(watching.trackers, warn_user)
         if folder is not None and not resume:
             run = stack.enter_context(RunFolder.begin(folder, training, loop, _RUN))
-        calls = CallbackCalls(callbacks, trackers, _warn)
+        calls = CallbackCalls(callbacks, trackers, warn_user)
         with calls.failures():
             _run(training, loop, run, calls, watching.progress)
             trained = training.trained(loop)
@@ -140,7 +144,3 @@ def _interruptible() -> Iterator[list[int]]:
         yield caught
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _warn(text: str) -> None:
-    warn(text, stacklevel=2)

@@ -7,7 +7,6 @@ from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Never
-from warnings import warn
 
 from compiler.graph import Graph
 from compiler.lazy import LazyModule
@@ -16,7 +15,9 @@ from compiler.passes.pipeline import optimize
 from compiler.targets import LARGEST_FILE, NUMPY, ORT_CPU, Target, target_named
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from nablac.arguments import check_path, patterns_of
 from nablac.trainable_model import TrainableModel
+from nablac.user_warnings import warn_user
 from runtime.backends import check_backend
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class Model(TrainableModel):
         self,
         path: str | Path,
         rename: str | Path | Iterable[str | Path] = (),
-        say: Callable[[str], object] = warn,
+        say: Callable[[str], object] = warn_user,
         *,
         fresh: str | Iterable[str] = (),
     ) -> Model:
@@ -184,6 +185,7 @@ class Model(TrainableModel):
         from runtime.training.trained import load_trained
         from runtime.weights import read_renames
 
+        check_path(path, "path")
         rules = [rename] if isinstance(rename, (str, Path)) else rename
         renames = read_renames(map(str, rules))
 
@@ -200,6 +202,7 @@ class Model(TrainableModel):
         from runtime.outputs import check_output
         from runtime.training.trained import Trained, save_trained
 
+        check_path(path, "path")
         check_output(path, SAFETENSORS)
         step = self._trained.step if self._trained is not None else None
         save_trained(path, Trained(self.read_weights(), self.fitted, step))
@@ -356,6 +359,7 @@ class Model(TrainableModel):
         from runtime.onnx_file import save
         from runtime.outputs import check_output
 
+        check_path(path, "path")
         check_output(path, ONNX)
         metadata, target = {**self.metadata, **(metadata or {})}, target_named(target)
         choices = uncalibrated(quantize, tuple(exclude), target, keep_weights) if quantize is not None else None
@@ -417,7 +421,7 @@ class Model(TrainableModel):
         from runtime.training.trained import in_raw_data
 
         spec = in_raw_data(self._source.spec(training=self._training if training is None else training), self.fitted)
-        graph = gradient_graph(spec, [wrt] if isinstance(wrt, str) else wrt, second=second)
+        graph = gradient_graph(spec, patterns_of(wrt), second=second)
         differentiated = Model(
             ModelSpec(graph, self.hypers, mode=spec.mode), seed=self.seed, backend=self.backend, device=self.device
         )

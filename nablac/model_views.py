@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
 
+from nablac.arguments import patterns_of, wrong_kind
+from nablac.counterparts import hint_for
 from nablac.displays import FixedText, Picture, as_image, fixed_width
 
 if TYPE_CHECKING:
@@ -59,6 +62,8 @@ class ModelViews:
         from nablac.drawing.outline import close_below, outline, readable_depth
         from nablac.drawing.svg import svg
 
+        if depth is not None and (not isinstance(depth, Integral) or isinstance(depth, bool) or depth < 0):
+            raise wrong_kind("depth", "a whole number of levels from 0", depth)
         whole = outline(self.elaborated)  # before optimisation: fused operators have no layers
         return Picture(svg(close_below(whole, readable_depth(whole) if depth is None else depth), self.name))
 
@@ -76,8 +81,17 @@ class ModelViews:
         from runtime.training.trained import in_raw_data
 
         spec = in_raw_data(self._source.spec(training=self._training if training is None else training), self.fitted)
-        section = gradient_equations(spec, [wrt] if isinstance(wrt, str) else wrt)
+        section = gradient_equations(spec, patterns_of(wrt))
         return FixedText(latex_of(section) if latex else text_of(section))
+
+    if not TYPE_CHECKING:  # for a type checker a name that does not exist is a mistake
+
+        def __getattr__(self, name: str) -> Any:
+            """An AttributeError that says what a method of another library is called here."""
+            hint = hint_for(name)
+            if hint is None:
+                return object.__getattribute__(self, name)  # which raises
+            raise AttributeError(f"a model has no `{name}`: {hint}")
 
     def _repr_html_(self) -> str:
         """The drawing and the summary, for notebooks."""

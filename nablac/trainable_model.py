@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
-from nablac.arguments import arrays_of, not_by_name, plain
+from nablac.arguments import arrays_of, check_path, not_by_name, plain
 from nablac.model_views import ModelViews
 
 if TYPE_CHECKING:
@@ -117,6 +117,8 @@ class TrainableModel(ModelViews):
             self._take(trained)
             self._split = split
 
+        if folder is not None:
+            check_path(folder, "folder", "the name of a folder")
         run = Path(folder) if folder is not None else None
         return fit(training, run, resume, Watching(callbacks, trackers, progress), take)
 
@@ -153,6 +155,12 @@ class TrainableModel(ModelViews):
         if data is None:
             training.examples = split.examples(self.spec)
         return evaluate(training, part, split if data is None else Split())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What `pickle` and `copy` need; PicklingError for a model that comes from no text."""
+        from nablac.model_copies import reduced
+
+        return reduced(self)
 
     def _training_on(self, data: Arrays | str | Path | None, options: Options, drawn_anew: bool = False) -> Training:
         """The training of the model on the train block's data or on arrays, from its weights.

@@ -12,9 +12,18 @@ from compiler.derivation import BackwardStep, Derivation
 from compiler.formulas.expression_makers import number
 from compiler.formulas.notation import Summed, Writer
 from compiler.formulas.readable import for_reading, operands_with_gradients
-from compiler.formulas.scopes import Scope, is_constant, owners_of, state_labels, values_to_name, written_size
+from compiler.formulas.scopes import (
+    Scope,
+    is_constant,
+    owners_of,
+    scan_of,
+    state_labels,
+    values_to_name,
+    written_size,
+)
 from compiler.formulas.sections import Equation, Group, Section
-from compiler.formulas.symbols import Symbol, gradient_symbol, name_of_result
+from compiler.formulas.step_names import StepNames, needed_values, step_scope
+from compiler.formulas.symbols import Symbol, gradient_symbol, leaf_symbol, name_of_result
 from compiler.graph import Graph, Node, Value
 from compiler.operators.activations import Relu
 from compiler.operators.control import Scan
@@ -24,7 +33,7 @@ from grammar.source import Span
 
 # The gradients that have an equation: the number of the group, the order in it, the name and the value
 Root = tuple[int, tuple[int, int], Symbol, Value]
-ReadStep = Callable[[BackwardStep, Scope, dict[int, Symbol]], Section]
+ReadStep = Callable[[BackwardStep, Scope, StepNames], Section]
 
 
 class SectionReader:
@@ -40,9 +49,10 @@ class SectionReader:
             for value in node.results
             if value in derivation.gradients
         }
+        self.unreached: list[Value] = []  # inputs and parameters whose gradient is 0, because none reaches them
         self.late: set[Value] = set()  # what is written last in a sum
         self.targets: dict[Value, Symbol] = {}  # of a forward value, the name of its gradient
-        self.steps: list[tuple[BackwardStep, dict[int, Symbol]]] = []
+        self.steps: list[tuple[BackwardStep, Scope, StepNames]] = []
         self.inbound: list[tuple[Node, Symbol, Value]] = []  # what a recurrence gets: its node, a name, a value
 
     # What stands for itself
@@ -55,52 +65,73 @@ class SectionReader:
     def stand_ins(self) -> None:
         """The results of recurrences, forwards and backwards, are names."""
         symbols = self.scope.symbols
+        steps = [
+            step
+            for step in self.derivation.steps
+            if step.forward in self.scope.order and any(operand in self.gradients for operand in step.forward.operands)
+        ]
+        scopes = [step_scope(step, self.scope) for step in steps]
+        symbols.steps += [scope.symbols for scope in scopes]
+        states = [self._name_states(step) for step in steps]
+        put_out = {  # the stacked outputs whose gradient is not all that the value in the step has
+            step.forward.results[index]
+            for step in steps
+            for index, (value, _) in step.from_outside.items()
+            if self.derivation.gradients.get(step.ends[index]) is not value
+        }
         for value in self.gradients:
-            if value in self.scope.names:
-                own = gradient_symbol(self.scope.names[value], put_out=value in self.scope.put_out)
-                self.targets[value] = symbols.claim(own)
+            if value in self.scope.names and value not in self.targets:
+                self.targets[value] = symbols.claim(gradient_symbol(self.scope.names[value], put_out=value in put_out))
         for node in self.scope.nodes:
-            if not isinstance(node.op, Scan):
-                continue
-            for value in node.results:
-                self.stand_in(value, self.scope.names[value])
-            for step in self.derivation.steps:
-                if step.forward is node:
-                    self._backward_results(step, node.op)
+            if isinstance(node.op, Scan):
+                for value in node.results:
+                    self.stand_in(value, self.scope.names[value])
+        for step, scope, named in zip(steps, scopes, states, strict=True):
+            self._backward_results(step, scope, named)
 
-    def _backward_results(self, step: BackwardStep, scan: Scan) -> None:
+    def _name_states(self, step: BackwardStep) -> dict[int, Symbol]:
+        """Names for the gradients of a recurrence's states, without the index of a step."""
+        node, labels = step.forward, state_labels(scan_of(step))
+        named: dict[int, Symbol] = {}
+        for index in step.from_next:
+            named[index] = self.scope.symbols.gradient_of_state(Symbol(node.origin.path, labels[index]))
+            result = node.results[index]
+            if result in self.gradients:
+                self.targets[result] = named[index].replace(index=self.scope.names[result].index)
+        return named
+
+    def _backward_results(self, step: BackwardStep, scope: Scope, states: dict[int, Symbol]) -> None:
         """Names for the gradients of a recurrence's operands, and for what its backward steps get."""
-        symbols, path, node = self.scope.symbols, step.forward.origin.path, step.forward
+        symbols, path, node, scan = self.scope.symbols, step.forward.origin.path, step.forward, scan_of(step)
         length = scan.length(*(operand.type for operand in node.operands))
-        labels = state_labels(scan)
+        needed = needed_values(step, self.gradients)
         names: dict[int, Symbol] = {}
         for index, result in operands_with_gradients(step):
             operand = node.operands[index]
+            if step.inputs[index] not in needed:
+                self.placeholders[result] = Input("", result.type)()  # nothing reads it
+                continue
             if index < scan.states:
                 first = number(0) if not scan.reverse else written_size(length - 1)
-                names[index] = Symbol(path, f"d{labels[index]}", False, first, Symbol(path, labels[index]))
+                names[index] = states[index].replace(index=first)
             elif index < scan.states + scan.slices:
                 formal = list(scan.body.inputs.items())[index]
                 named = name_of_result(formal[1])
                 names[index] = symbols.gradient(Symbol(path, named.text if named is not None else formal[0]))
-            elif self.gradients.get(operand) is result and operand in self.targets:
+            elif self.gradients.get(operand) is result and operand in self.targets and not self._is_whole(operand):
                 names[index] = self.targets[operand]
             else:
                 of = self.scope.names.get(operand, Symbol(path, "shared"))
                 names[index] = symbols.gradient(of)
             self.stand_in(result, names[index])
-        self.steps.append((step, names))
+        outputs = {index: self.targets[node.results[index]] for index in step.from_outside}
+        self.steps.append((step, scope, StepNames(names, states, outputs, needed)))
+        after = number(-1) if scan.reverse else written_size(length)
         for index, (_, value) in step.from_next.items():
-            after = number(-1) if scan.reverse else written_size(length)
-            symbol = Symbol(path, f"d{labels[index]}", False, after, Symbol(path, labels[index]))
-            self.inbound.append((node, symbol, value))
+            if step.inputs[index] in needed:
+                self.inbound.append((node, states[index].replace(index=after), value))
         for index, (_, value) in step.from_outside.items():
-            self.inbound.append((node, self._outside(step, index), value))
-
-    def _outside(self, step: BackwardStep, index: int) -> Symbol:
-        """The name of the gradient of a stacked output, in all steps."""
-        result = step.forward.results[index]
-        return gradient_symbol(self.scope.names[result], put_out=result in self.scope.put_out)
+            self.inbound.append((node, outputs[index], value))
 
     # Reading
 
@@ -155,6 +186,8 @@ class SectionReader:
         self.roots: list[Root] = []
         self.begun: set[Symbol] = set()  # whose equations are written
         for value, symbol in self.targets.items():
+            if value in self.unreached:
+                continue
             final = self.final_gradient[value]
             is_seed = not self.owners.get(value) and is_constant(final)  # the gradient of the loss itself
             if not is_seed and self.fixed.get(final) is not symbol:
@@ -191,11 +224,19 @@ class SectionReader:
         """Names for values that several equations use, or that would make one too long."""
         self.own: dict[Value, Symbol] = {}  # names given here
         self.pre_activations: list[tuple[Node, Symbol, Value]] = []
+        self.gradient_of_pre_activation: dict[Symbol, Value] = {}
         gradient_of = {final: value for value, final in reversed(list(self.final_gradient.items()))}
         forward = self.unnamed
         roots = [final for _, _, _, final in self.roots]
         for value in values_to_name(roots, self.names.__contains__, forward.__contains__):
             self._give_name(value, gradient_of.get(value), value in forward)
+        groups = {group for group, _, _, _ in self.roots}
+        for owner, symbol, _ in self.pre_activations:  # an equation that has no other gradient
+            group = self.scope.order[owner]
+            if group not in groups:
+                value = self.gradient_of_pre_activation[symbol]
+                self.roots.append((group, (0, 0), self.own[value], value))
+        self.roots.sort(key=lambda root: (-root[0], root[1]))
 
     def _give_name(self, value: Value, of: Value | None, is_forward: bool) -> None:
         symbols, scope = self.scope.symbols, self.scope
@@ -208,6 +249,7 @@ class SectionReader:
             users = self.owners.get(of, ())
             owner = min(users, key=lambda user: scope.order[user]) if users else of.node
             self.pre_activations.append((owner, symbol, self.final[of]))
+            self.gradient_of_pre_activation[symbol] = value
             self.own[value] = symbols.gradient(symbol)
         else:
             self.own[value] = symbols.claim(Symbol(scope.path, "g"))
@@ -243,22 +285,31 @@ class SectionReader:
         groups: dict[int, list[Equation]] = {}
         for root in self.roots:
             self._write_root(root, groups.setdefault(root[0], []))
-        steps = {self.scope.order[step.forward]: (step, names) for step, names in self.steps}
+        steps = {self.scope.order[step.forward]: (step, scope, names) for step, scope, names in self.steps}
         parts: list[Group | Section] = []
         for group in sorted({*groups, *steps}, reverse=True):
             node = self.scope.nodes[group]
             if group in steps:
-                step, names = steps[group]
+                step, scope, names = steps[group]
                 arriving = {symbol.key for owner, symbol, _ in self.inbound if owner is node}
                 inbound = tuple(e for e in groups.get(group, ()) if e.target.key in arriving)
                 outbound = tuple(e for e in groups.get(group, ()) if e.target.key not in arriving)
                 parts.append(Group(self._arriving(node), None, inbound))
-                parts.append(self.read_step(step, self.scope, names))
+                parts.append(self.read_step(step, scope, names))
                 if outbound:
                     parts.append(Group((), None, outbound, f"out of the steps of {node.origin.path}"))
             else:
                 parts.append(Group(self._sources(node), self._span(node), tuple(groups[group])))
+        if self.unreached:
+            title = f"always 0: no gradient reaches {'it' if len(self.unreached) == 1 else 'them'}"
+            parts.append(Group((), None, tuple(map(self._zero, self.unreached)), title))
         return self._section(tuple(parts))
+
+    def _zero(self, value: Value) -> Equation:
+        """That the gradient of an input or parameter is 0."""
+        symbol = self.scope.names.get(value) or leaf_symbol(value.node)
+        assert symbol is not None
+        return Equation(self.scope.symbols.gradient(symbol), number(0))
 
     def _section(self, parts: tuple[Group | Section, ...]) -> Section:
         return Section(self.scope.path, self.definition, parts)
@@ -266,7 +317,7 @@ class SectionReader:
     def _write_root(self, root: Root, equations: list[Equation]) -> None:
         """Write the equation of a gradient, behind those of the same group that it uses."""
         group, _, symbol, final = root
-        if symbol in self.begun:
+        if symbol in self.begun or (final in self.written and self.own.get(final) is symbol):
             return
         self.begun.add(symbol)
         nodes = Graph({}, {"": final}).nodes
@@ -281,8 +332,9 @@ class SectionReader:
                     continue
                 self.written.add(inner)
                 equations.append(self._equation(self.own[inner], inner))
-        self.written.add(final)
-        equations.append(self._equation(symbol, final))
+        if self.own.get(final) is not symbol:
+            self.written.add(final)
+            equations.append(self._equation(symbol, final))
 
     def _arriving(self, node: Node) -> tuple[Equation, ...]:
         """What the steps of a recurrence get."""

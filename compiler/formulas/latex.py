@@ -35,7 +35,6 @@ _SIGNS = {
     "and": r"\land",
     "or": r"\lor",
     "%": r"\bmod",
-    "//": r"\div",
 }
 _SPECIAL = {"\\": r"\backslash{}", "_": r"\_", "#": r"\#", "%": r"\%", "&": r"\&", "$": r"\$", "{": r"\{", "}": r"\}"}
 
@@ -69,6 +68,8 @@ def _rows(groups: list[Group], section: Section) -> Iterator[str]:
     for group in groups:
         if group.span is not None:
             yield f"% {location(group.span)}"
+        elif group.title:
+            yield f"% {group.title}"
         source = r",\; ".join(latex_equation(equation, section).replace("&= ", "= ") for equation in group.of)
         for index, equation in enumerate(group.equations):
             note = rf" && \text{{from }} {source}" if source and index == 0 else ""
@@ -96,18 +97,21 @@ def _symbol(symbol: Symbol, prefix: str) -> str:
 
 
 def _word(text: str) -> str:
-    r"""A name: `W_xh` as `W_{xh}`, `alpha` as `\alpha`, other words upright."""
+    r"""A name: `alpha` as `\alpha`, `W_xh` as `W_{\mathrm{xh}}`, `x1` as `x_{1}`."""
     first, *rest = text.split("_")
     if not first:
         return rf"\mathrm{{{_escaped(text)}}}"
     number = re.fullmatch(r"([A-Za-z])(\d+)", first)
     if number is not None and not rest:
         first, rest = number[1], [number[2]]
-    word = rf"\{first}" if first in _GREEK else first if len(first) == 1 else rf"\mathrm{{{_escaped(first)}}}"
-    if not rest:
-        return word
-    below = ",".join(part if len(part) < 3 else rf"\mathrm{{{_escaped(part)}}}" for part in rest if part)
+    word = rf"\{first}" if first in _GREEK else _upright(first)
+    below = ",".join(_upright(part) for part in rest if part)
     return f"{word}_{{{below}}}" if below else word
+
+
+def _upright(part: str) -> str:
+    """A part of a name: a single letter and a number as they are, and any other word upright."""
+    return part if len(part) == 1 or part.isdigit() else rf"\mathrm{{{_escaped(part)}}}"
 
 
 def _escaped(text: str) -> str:
@@ -117,11 +121,12 @@ def _escaped(text: str) -> str:
 def _written(node: syntax.Expression | syntax.Slice | syntax.Ellipsis, least: int = 0) -> str:
     """An expression, in parentheses if it binds less tightly than `least`."""
     text = _latex(node)
-    return rf"\left({text}\right)" if level_of(node) < least and not _is_fraction(node) else text
+    return rf"\left({text}\right)" if level_of(node) < least and not _encloses(node) else text
 
 
-def _is_fraction(node: object) -> bool:
-    return isinstance(node, syntax.Binary) and node.operator == "/"
+def _encloses(node: object) -> bool:
+    """Whether the notation shows where an expression begins and ends: a fraction, and what is rounded down."""
+    return isinstance(node, syntax.Binary) and node.operator in ("/", "//")
 
 
 def _latex(node: syntax.Expression | syntax.Slice | syntax.Ellipsis) -> str:
@@ -138,8 +143,9 @@ def _latex(node: syntax.Expression | syntax.Slice | syntax.Ellipsis) -> str:
             return f"-{_written(operand, PRODUCT)}"
         case syntax.Unary(_, operand):
             return rf"\lnot {_written(operand, SIGN)}"
-        case syntax.Binary("/", left, right):
-            return rf"\frac{{{_written(left)}}}{{{_written(right)}}}"
+        case syntax.Binary("/" | "//" as operator, left, right):
+            fraction = rf"\frac{{{_written(left)}}}{{{_written(right)}}}"
+            return fraction if operator == "/" else rf"\left\lfloor {fraction} \right\rfloor"
         case syntax.Binary("**", left, right):
             return f"{_base(left)}^{{{_written(right)}}}"
         case syntax.Binary(operator, left, right):
@@ -181,6 +187,12 @@ def _infix(operator: str, left: syntax.Expression, right: syntax.Expression) -> 
 
 
 def _is_tensor(node: syntax.Expression) -> bool:
+    """Whether an expression is more than numbers and sizes."""
+    match node:
+        case syntax.Binary(_, left, right):
+            return _is_tensor(left) or _is_tensor(right)
+        case syntax.Unary(_, operand):
+            return _is_tensor(operand)
     return not isinstance(node, syntax.Number) and (type(node) is not syntax.Name or isinstance(node, Reference))
 
 

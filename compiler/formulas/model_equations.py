@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from compiler.derivation import Derivation
-from compiler.formulas.gradient_equations import step_scope
 from compiler.formulas.notation import Writer
 from compiler.formulas.readable import before_gradient, for_reading
-from compiler.formulas.scopes import Scope, is_constant, values_to_name
+from compiler.formulas.scopes import Scope, is_constant, scope_of_step, values_to_name
 from compiler.formulas.sections import Equation, Group, Section
+from compiler.formulas.step_names import step_indices
 from compiler.formulas.symbols import Symbol, Symbols, name_of_result
 from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
@@ -28,7 +28,7 @@ def model_equations(graph: Graph) -> Section:
         if value not in known and value.node.operands and name_of_result(value) is None:
             known[value] = symbols.claim(Symbol("", name))
     ends = [value for value in whole.outputs.values() if value.node.operands]
-    return _Forward(Scope(ends, symbols, known, ""), graph.layers, graph.name, ()).read()
+    return _Forward(Scope(ends, symbols, known, ""), graph.layers, graph.name, (), step_indices(whole)).read()
 
 
 class _Forward:
@@ -40,10 +40,12 @@ class _Forward:
         layers: Mapping[str, Layer],
         definition: str,
         results: tuple[tuple[Symbol, Value], ...],
+        step_index: Callable[[int], str],
+        depth: int = 0,
         reverse: bool = False,
     ) -> None:
         self.scope, self.layers, self.definition = scope, layers, definition
-        self.results, self.reverse = results, reverse
+        self.results, self.step_index, self.depth, self.reverse = results, step_index, depth, reverse
 
     def read(self) -> Section:
         scope = self.scope
@@ -89,7 +91,8 @@ class _Forward:
         ends_here = [(symbol, read[f"result {index}"]) for index, (symbol, _) in enumerate(self.results)]
         more = self._equations([(symbol, value) for symbol, value in ends_here if self.names.get(value) is None])
         parts += [Group((), None, more)] if more else []
-        return Section(scope.path, self.definition, tuple(parts), self.reverse, bool(scope.path), is_gradient=False)
+        index_name = self.step_index(self.depth - 1) if self.depth else ""
+        return Section(scope.path, self.definition, tuple(parts), self.reverse, index_name, is_gradient=False)
 
     def name_of(self, value: Value) -> syntax.Expression | None:
         """The name of a value where it is used."""
@@ -119,7 +122,7 @@ class _Forward:
     def _step(self, node: Node, scan: Scan) -> Section:
         path = node.origin.path
         inputs, ends = tuple(scan.body.inputs.values()), tuple(scan.body.outputs.values())
-        scope = step_scope(scan, node.operands, inputs, ends, self.scope, path)
+        scope = scope_of_step(scan, node.operands, inputs, ends, self.scope, path)
         labels = list(scan.body.inputs)[: scan.states]
         results = tuple(
             (Symbol(path, label, True), end)
@@ -127,7 +130,8 @@ class _Forward:
             if end not in scope.names or not scope.names[end].primed
         )
         layer = self.layers.get(path)
-        return _Forward(scope, self.layers, layer.definition if layer else "", results, scan.reverse).read()
+        definition = layer.definition if layer else ""
+        return _Forward(scope, self.layers, definition, results, self.step_index, self.depth + 1, scan.reverse).read()
 
 
 def _span(node: Node) -> Span | None:

@@ -41,8 +41,10 @@ def _head(section: Section) -> Iterator[str]:
         yield f"# {heading(section)}."
         return
     yield f"# {heading(section)}. dX is the gradient of X."
-    if any(step.is_step for step, _, _ in every_equation(section)):
-        yield "# In the steps of a recurrence, X' is the next value of X, and dX[t + 1] is of the step after this one."
+    index = next((step.index for step, _, _ in every_equation(section) if step.is_step), "")
+    if index:
+        after = f"dX[{index} + 1] is of the step after this one"
+        yield f"# In the steps of a recurrence, X' is the next value of X, and {after}."
 
 
 def _lines(section: Section, indent: str) -> Iterator[str]:
@@ -70,4 +72,4 @@ def step_title(section: Section) -> str:
     kept = "".join(
         f"; {symbol.text} is 0 where a segment of truncated back-propagation begins, else 1" for symbol in section.keeps
     )
-    return f"the steps t of {section.path} ({section.definition}), {order}{kept}"
+    return f"the steps {section.index} of {section.path} ({section.definition}), {order}{kept}"

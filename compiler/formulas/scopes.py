@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from compiler.derivation import BackwardStep
 from compiler.dims import Size
 from compiler.formulas.expression_makers import number
 from compiler.formulas.notation import Writer, is_transparent
@@ -28,7 +29,6 @@ class Scope:
         self.nodes = Graph({}, {str(index): end for index, end in enumerate(ends)}).nodes
         self.order = {node: index for index, node in enumerate(self.nodes)}
         self.names = dict(known)
-        self.put_out: set[Value] = set()  # the states after all steps, which also go from step to step
         self.columns = _columns(self.nodes)
         for node in self.nodes:
             if isinstance(node.op, Scan):
@@ -58,7 +58,6 @@ class Scope:
     def _name_results(self, node: Node, scan: Scan) -> None:
         """Names for the results of a recurrence: of its states after the last step, and of all outputs."""
         length = scan.length(*(operand.type for operand in node.operands))
-        next_states = list(scan.body.outputs.values())[: scan.states]
         for index, (label, end) in enumerate(zip(state_labels(scan), scan.body.outputs.values(), strict=True)):
             if index < scan.states:
                 last = number(-1) if scan.reverse else written_size(length)
@@ -68,13 +67,42 @@ class Scope:
             text = named.text if named is not None else "out"
             symbol = Symbol(node.origin.path, text, named is not None and named.primed)
             self.names[node.results[index]] = self.symbols.claim(symbol)
-            if end in next_states:
-                self.put_out.add(node.results[index])
+
+
+def scope_of_step(
+    scan: Scan, operands: Iterable[Value], inputs: Iterable[Value], ends: tuple[Value, ...], outer: Scope, path: str
+) -> Scope:
+    """The names in a step: `inputs` and `ends` are those of the step, `operands` those of the recurrence."""
+    known: dict[Value, Symbol] = {}
+    formal = list(scan.body.inputs.items())
+    for index, (value, operand) in enumerate(zip(inputs, operands, strict=True)):
+        if index < scan.states:
+            known[value] = Symbol(path, state_labels(scan)[index])
+        elif index < scan.states + scan.slices:
+            named = name_of_result(formal[index][1])
+            known[value] = Symbol(path, named.text if named is not None else formal[index][0])
+        elif operand in outer.names:
+            known[value] = outer.names[operand]
+    symbols = Symbols()
+    for symbol in known.values():
+        symbols.claim(symbol)
+    scope = Scope(ends, symbols, known, path)
+    for end in ends[scan.states :]:
+        if end not in scope.names and end.node.operands:
+            scope.names[end] = symbols.claim(Symbol(path, "out"))
+    return scope
 
 
 def written_size(size: Size) -> syntax.Expression:
     """A size as an expression."""
     return Writer(lambda value: None).size(size)
+
+
+def scan_of(step: BackwardStep) -> Scan:
+    """The recurrence that a step is of."""
+    scan = step.forward.op
+    assert isinstance(scan, Scan)
+    return scan
 
 
 def state_labels(scan: Scan) -> list[str]:

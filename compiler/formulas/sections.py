@@ -31,17 +31,23 @@ class Group(Record):
 class Section(Record):
     """The equations of a model, or of one step of a recurrence, from the loss backwards.
 
-    In a step, `path` is that of the cell, whose names are written without it. `mode` is that of a whole model.
+    In a step, `path` is that of the cell, whose names are written without it, and `index` the name of the step's
+    number. `mode` is that of a whole model.
     """
 
     path: str
     definition: str
     parts: tuple[Group | Section, ...]
     reverse: bool = False  # whether the forward recurrence runs from the last item to the first
-    is_step: bool = False
+    index: str = ""
     is_gradient: bool = True
     keeps: tuple[Symbol, ...] = ()
     mode: Mode | None = None
+
+    @property
+    def is_step(self) -> bool:
+        """Whether these are the equations of one step."""
+        return bool(self.index)
 
 
 def heading(section: Section) -> str:

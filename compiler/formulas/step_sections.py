@@ -5,11 +5,11 @@ from __future__ import annotations
 from compiler.derivation import BackwardStep, Derivation
 from compiler.formulas.expression_makers import binary, name, number
 from compiler.formulas.gradient_sections import ReadStep, SectionReader
-from compiler.formulas.scopes import Scope, state_labels
+from compiler.formulas.scopes import Scope, scan_of, state_labels
 from compiler.formulas.sections import Equation, Group, Section
-from compiler.formulas.symbols import Symbol, gradient_symbol
+from compiler.formulas.step_names import StepNames
+from compiler.formulas.symbols import Symbol
 from compiler.graph import Value
-from compiler.operators.control import Scan
 
 
 class StepReader(SectionReader):
@@ -22,50 +22,45 @@ class StepReader(SectionReader):
         definition: str,
         read_step: ReadStep,
         step: BackwardStep,
-        operands: dict[int, Symbol],
+        names: StepNames,
+        index: str,
     ) -> None:
         super().__init__(derivation, scope, definition, read_step)
-        self.step, self.operand_names = step, operands
+        self.step, self.shared_names, self.index, self.scan = step, names, index, scan_of(step)
         # What arrives from the step after, where it is all of the gradient of a next state, and that state
         self.whole_arrivals: dict[Value, tuple[Value, Symbol]] = {}
-        scan = step.forward.op
-        assert isinstance(scan, Scan)
-        self.scan = scan
+        self.gradients = {value: grad for value, grad in self.gradients.items() if value in names.needed}
 
     def stand_ins(self) -> None:
         """What comes from outside and from the step after are names, as are the gradients of the step's inputs."""
-        scan, step, symbols = self.scan, self.step, self.scope.symbols
-        labels = state_labels(scan)
-        for index, symbol in self.operand_names.items():  # gradients of the step's inputs are named from outside
+        scan, step, names, symbols = self.scan, self.step, self.shared_names, self.scope.symbols
+        for symbol in (*names.operands.values(), *names.states.values(), *names.outputs.values()):
+            symbols.reserve(symbol)
+        for index, symbol in names.operands.items():
             value = step.inputs[index]
-            own = symbol.replace(index=None)
-            symbols.claim(own)
-            if value in self.gradients:
-                self.targets[value] = own
-        time = "t" if all(symbol.text != "t" for symbol in self.scope.names.values()) else "step"
-        self.time = time
-        after = binary("-" if scan.reverse else "+", name(time), number(1))
+            self.targets[value] = symbol.replace(index=None)
+            if value not in self.gradients:
+                self.unreached.append(value)
+        after = binary("-" if scan.reverse else "+", name(self.index), number(1))
         for index, (value, _) in step.from_next.items():
-            of = Symbol(self.scope.path, labels[index])
-            arriving = Symbol(of.path, f"d{of.text}", False, after, of)
+            arriving = names.states[index].replace(index=after)
             self.stand_in(value, arriving)
             self.late.add(self.placeholders[value])
             end = step.ends[index]
-            if self.gradients.get(end) is value and end in self.scope.names:
-                self.whole_arrivals[self.placeholders[value]] = end, arriving
+            own = self.scope.names.get(end)
+            if end in self.gradients and own is not None:
+                if own.primed and own.text == state_labels(scan)[index]:
+                    self.targets[end] = names.states[index].replace(primed=True, of=own)
+                if self.gradients[end] is value:
+                    self.whole_arrivals[self.placeholders[value]] = end, arriving
         for index, (value, _) in step.from_outside.items():
             end = step.ends[index]
+            self.stand_in(value, names.outputs[index])
             if self.gradients.get(end) is value and end in self.scope.names:
-                self.targets[end] = symbols.gradient(self.scope.names[end])
-                self.stand_in(value, self.targets[end])
-            else:
-                of = self.scope.names.get(end, Symbol(self.scope.path, ""))
-                self.stand_in(value, symbols.claim(gradient_symbol(of, put_out=True)))
+                self.targets[end] = names.outputs[index]
         for value in step.keeps:
             self.stand_in(value, symbols.claim(Symbol(self.scope.path, "keep")))
-        for value in self.gradients:
-            if value in self.scope.names and value not in self.targets:
-                self.targets[value] = symbols.gradient(self.scope.names[value])
+        super().stand_ins()
         if step.keeps:  # what goes to the step before is the gradient times `keep`
             for index, value in step.to_before.items():
                 if step.inputs[index] in self.gradients:
@@ -90,16 +85,19 @@ class StepReader(SectionReader):
         if arriving is not None and symbol is self.targets[arriving[0]]:
             return Equation(symbol, arriving[1].expression(self.scope.path))
         last = self.scan.states + self.scan.slices
-        if symbol.key not in {whole.key for index, whole in self.operand_names.items() if index >= last}:
+        if symbol.key not in {whole.key for index, whole in self.shared_names.operands.items() if index >= last}:
             return super()._equation(symbol, value)
         own = self.names.get(value)
         if own is not None and own != symbol:
-            return Equation(symbol, own.expression(self.scope.path), (self.time,))
+            return Equation(symbol, own.expression(self.scope.path), (self.index,))
         summed = self.writer.summed(value)
         if summed is None:
-            return Equation(symbol, self.writer.expression(value), (self.time,))
-        return Equation(symbol, summed.item, (self.time, *summed.over))
+            return Equation(symbol, self.writer.expression(value), (self.index,))
+        return Equation(symbol, summed.item, (self.index, *summed.over))
+
+    def _zero(self, value: Value) -> Equation:
+        return Equation(self.targets[value], number(0))
 
     def _section(self, parts: tuple[Group | Section, ...]) -> Section:
         keeps = tuple(self.names[self.placeholders[value]] for value in self.step.keeps)
-        return Section(self.scope.path, self.definition, parts, self.scan.reverse, is_step=True, keeps=keeps)
+        return Section(self.scope.path, self.definition, parts, self.scan.reverse, self.index, keeps=keeps)

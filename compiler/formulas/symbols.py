@@ -57,30 +57,48 @@ class Reference(syntax.Name):
 
 
 class Symbols:
-    """The names that are taken."""
+    """The names that are taken.
+
+    A recurrence shares names with each of its steps: none is claimed here that means something else in `steps`.
+    """
 
     def __init__(self) -> None:
         self._taken: set[tuple[str, str, bool]] = set()
+        self.steps: list[Symbols] = []
 
     def claim(self, symbol: Symbol) -> Symbol:
         """The symbol, with a number as its suffix if its name is taken."""
+        return self._claim(symbol, (symbol.primed,))
+
+    def _claim(self, symbol: Symbol, primes: tuple[bool, ...]) -> Symbol:
         unique, number = symbol, 1
-        while unique.key in self._taken:
+        while any(self._is_taken(unique.replace(primed=primed)) for primed in primes):
             number += 1
             unique = symbol.replace(text=f"{symbol.text}_{number}")
-        self._taken.add(unique.key)
+        self._taken.update(unique.replace(primed=primed).key for primed in primes)
         return unique
+
+    def _is_taken(self, symbol: Symbol) -> bool:
+        return symbol.key in self._taken or any(symbol.key in step._taken for step in self.steps)
+
+    def reserve(self, symbol: Symbol) -> None:
+        """Take the name of a symbol that another scope has claimed."""
+        self._taken.add(symbol.key)
 
     def claim_numbered(self, symbol: Symbol) -> Symbol:
         """The symbol with the lowest number that is free as its suffix."""
         number = 1
-        while (numbered := symbol.replace(text=f"{symbol.text}_{number}")).key in self._taken:
+        while self._is_taken(numbered := symbol.replace(text=f"{symbol.text}_{number}")):
             number += 1
         return self.claim(numbered)
 
     def gradient(self, symbol: Symbol) -> Symbol:
         """The name of a gradient: `dW_hh` of `W_hh`."""
         return self.claim(gradient_symbol(symbol))
+
+    def gradient_of_state(self, state: Symbol) -> Symbol:
+        """The name of the gradient of a state, which with a prime is that of the next state: `dh` and `dh'`."""
+        return self._claim(gradient_symbol(state), (False, True))
 
 
 def leaf_symbol(node: Node) -> Symbol | None:

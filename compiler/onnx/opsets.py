@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 from compiler.graph import Graph, Node
 from compiler.targets import LOWEST_OPSET, ORT_CPU, Target, loaded_by
 from grammar import codes
@@ -26,6 +28,9 @@ def best_opset(graph: Graph, target: Target = ORT_CPU) -> int:
 
 def check_opset(graph: Graph, opset: int | None, target: Target) -> None:
     """NablacError for an opset that the graph cannot be written in for a target; None stands for any."""
+    if opset is not None and not isinstance(opset, Integral):
+        message = f"the opset must be a whole number, got {opset!r:.80}"
+        raise NablacError(Diagnostic(codes.E907, message, place="opset"))
     lowest, highest = needed_opset(graph, target), target.highest_opset
     requested = highest if opset is None else opset
     if lowest <= requested <= highest:

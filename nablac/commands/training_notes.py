@@ -18,6 +18,7 @@ def note_training(training: Training) -> None:
     _note_size(training)
     _note_budget(training)
     note_data(training)
+    _note_kept_scaling(training)
     note_batchwise_loss(training)
     _note_measured_whole(training)
     _note_scaled_figures(training)
@@ -35,6 +36,15 @@ def note_data(training: Training) -> None:
     for message, locations in context.notes.items():
         more = f" and {len(locations) - 1:,} more" if len(locations) > 1 else ""
         note(f"note: {message}: {locations[0]}{more}")
+
+
+def _note_kept_scaling(training: Training) -> None:
+    """Say so where the data is far from what the scaling of `--weights` was fitted to."""
+    from runtime.training.scaling_notes import scaling_note
+
+    kept = scaling_note(training)
+    if kept is not None:
+        note(f"note: {kept}; a training without --weights fits its own")
 
 
 def note_batchwise_loss(training: Training) -> None:

@@ -103,6 +103,9 @@ def rows_of(group: Group) -> Rows:
         path.append(boxes[target] if target != BORDER else None)
         paths.append(path)
     _order(rows, paths)
+    next_states = {source for source, _ in group.loops}
+    for items in rows:  # what loops around the right side is at the right
+        items.sort(key=lambda item: isinstance(item, Box) and item.number in next_states)
     return Rows(rows, paths)
 
 
@@ -149,14 +152,24 @@ def lay_out(group: Group) -> Picture:
 
 
 def _lay_out_loops(group: Group, picture: Picture) -> None:
-    """Lines from next states to states, around the right side of the picture and down from the top."""
+    """Lines from next states to states, around the right side of the picture and down from the top.
+
+    They pass below the boxes to the right of a next state.
+    """
     placed = {positioned.box.number: positioned for positioned in picture.boxes}
     for number, (source, target) in enumerate(group.loops):
         start, end = placed[source], placed[target]
         picture.width += LOOP_GAP
-        x, below = picture.width - LOOP_GAP, start.y + start.height / 2
-        above, down = LOOP_ABOVE * (number % 3 + 1), end.x + end.width / 2 + LOOP_ABOVE
-        picture.loops.append([(start.x + start.width, below), (x, below), (x, above), (down, above), (down, end.y)])
+        x, aside = picture.width - LOOP_GAP, LOOP_ABOVE * (number % 3 + 1)
+        middle, bottom = start.y + start.height / 2, start.y + start.height
+        row = [box for box in picture.boxes if box.y < bottom and start.y < box.y + box.height]
+        if any(box.x > start.x for box in row):
+            below, left = max(box.y + box.height for box in row) + aside, start.x + start.width / 2
+            begin = [(left, bottom), (left, below), (x, below)]
+        else:
+            begin = [(start.x + start.width, middle), (x, middle)]
+        down = end.x + end.width / 2 + LOOP_ABOVE
+        picture.loops.append([*begin, (x, aside), (down, aside), (down, end.y)])
 
 
 def _points(

@@ -21,7 +21,9 @@ def trackers_of(argument: Any, warn: Callable[[str], object]) -> dict[str, Any]:
     trackers: dict[str, Any] = {}
     for tracker in argument if several else (argument,):
         if not isinstance(tracker, str):
-            trackers[f"{type(tracker).__name__}{len(trackers) or ''}"] = tracker
+            kind = type(tracker).__name__
+            number = sum(type(other).__name__ == kind for other in trackers.values())
+            trackers[f"{kind} ({number + 1})" if number else kind] = tracker
             continue
         make = _factory(tracker)
         try:

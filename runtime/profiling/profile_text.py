@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from runtime.charts.flames import flame_graph
 from runtime.charts.page import Facts, Figures, Paragraph, Section, Table, page
@@ -52,6 +52,13 @@ class ModelProfile(Profile):
 
     def __str__(self) -> str:
         return profile_text(self)
+
+    def __repr__(self) -> str:
+        return f"<ModelProfile of {self.name}: {self.what}, {_spread(self.runs)}>"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What IPython and notebooks show: the tables."""
+        printer.text(str(self).rstrip("\n"))
 
     def to_json(self) -> ProfileJson:
         """Everything that was measured, as `nablac profile --json` prints it."""

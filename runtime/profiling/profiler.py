@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +54,8 @@ def profile(build: Callable[[], Workload], runs: int = RUNS) -> ModelProfile:
     Only the faster half of the runs counts: something else on the machine has disturbed the others. It is built and
     run as often without being watched, before, since clocks take time too. NablacError for fewer than one.
     """
-    if runs < 1:
-        message = f"`runs` must be a whole number from 1, got {runs}"
+    if not isinstance(runs, Integral) or runs < 1:
+        message = f"`runs` must be a whole number from 1, got {runs!r:.80}"
         raise NablacError(Diagnostic(codes.E605, message, place="runs"))
     unprofiled = _all_seconds(build().run, runs)
     with tempfile.TemporaryDirectory() as folder:

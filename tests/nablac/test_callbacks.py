@@ -89,6 +89,24 @@ def test_callbacks_do_not_change_a_run() -> None:
     np.testing.assert_array_equal(watched.weights["dense.W"], alone.weights["dense.W"])
 
 
+def test_what_a_callback_changes_the_next_one_does_not_see() -> None:
+    class Changing(nablac.Callback):
+        def on_train_begin(self, facts: nablac.RunFacts) -> None:
+            facts.settings["epochs"] = facts.hypers["more"] = 0  # type: ignore[index]
+
+        def on_batch_end(self, batch: int, batches: int, metrics: Any) -> None:
+            metrics["loss"] = 5.0
+
+        def on_epoch_end(self, epoch: int, metrics: Any) -> None:
+            metrics["loss"] = 5.0
+
+    recorder = Recorder()
+    history = nablac.compile(TEXT).train(DATA, callbacks=[Changing(), recorder])
+    assert recorder.calls[0][1].settings["epochs"] == EPOCHS and not recorder.calls[0][1].hypers
+    losses = [call[-1]["loss"] for call in recorder.calls if call[0] in ("batch", "epoch")]
+    assert 5.0 not in losses and losses[BATCHES :: BATCHES + 1] == history["loss"]
+
+
 STOPS = {
     "before the first step": (("begin",), 0, 0),
     "in the second epoch": (("batch", 2), 0, 2),

@@ -6,7 +6,7 @@ import base64
 import json
 import re
 from functools import cache
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -242,6 +242,30 @@ def test_a_recurrence_has_a_loop_for_each_state() -> None:
         assert max(x for x, _ in corners) > max(placed.x + placed.width for placed in picture.boxes)
     assert svg(whole, "lstm").count('class="loop"') == 2
     assert mermaid(whole).count("-. next step .->") == dot(whole, "lstm").count("style=dashed") == 2
+
+
+THREE_STATES = """
+cell C() { input x: [batch, 2]; state h, n, c: [batch, 2] = 0; param w: [2] = 1
+    h' = tanh(x * w + h); n' = tanh(x + n); c' = c * w + x; output h', n', c' }
+model M { input xs: [batch, time, 2]; a, b, e = scan(C())(xs, axis: 1); output y = a + b + e }
+"""
+
+
+def test_a_loop_passes_no_box() -> None:
+    (scan,) = [box for box in every_box(outline(elaborate(THREE_STATES))) if box.kind == "scan"]
+    assert scan.inside is not None
+    picture = lay_out(scan.inside)
+    boxes = {placed.box.number: placed for placed in picture.boxes}
+    for (source, target), corners in zip(scan.inside.loops, picture.loops, strict=True):
+        first, *_, last = corners
+        start, end = boxes[source], boxes[target]
+        assert start.x < first[0] <= start.x + start.width and start.y < first[1] <= start.y + start.height
+        assert end.x < last[0] < end.x + end.width and last[1] == end.y
+        for (x, y), (to_x, to_y) in pairwise(corners):
+            for box in picture.boxes:
+                beside = max(x, to_x) <= box.x or min(x, to_x) >= box.x + box.width
+                assert beside or max(y, to_y) <= box.y or min(y, to_y) >= box.y + box.height, box.box.title
+        assert max(y for _, y in corners) < picture.height
 
 
 def test_the_uses_of_a_layer_are_told_apart() -> None:

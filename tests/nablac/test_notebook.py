@@ -13,7 +13,7 @@ import pytest
 from tests.paths import ROOT
 
 NOTEBOOK = ROOT / "examples" / "wave.ipynb"
-LINE = re.compile(r'  File ".*", line \d+, in <module>\n')  # of a cell, whose file has another name each time
+LINE = re.compile(r"  Cell In\[\d+\], line \d+, in <module>\n")
 
 
 def cells() -> list[dict[str, Any]]:
@@ -131,18 +131,19 @@ def mistaken(epoch, metrics):
 def train(callback):
     nablac.compile(TEXT).train({"x": ROWS, "t": ROWS[:, :1]}, callbacks=callback, progress=False)
 '''
-IN_CELL = re.compile(r'File ".*", line (\d+), in (\S+)')
+IN_CELL = re.compile(r"^  Cell In\[\d+\], line (\d+), in (\S+)|^  (File .*)", re.MULTILINE)
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
 
 @pytest.fixture(scope="module")
 def nested() -> list[str]:
-    """The tracebacks of three cells: a mistake, one within a callback, and an error of a callback itself."""
+    """The tracebacks of a mistake, one within a callback, an error of a callback, and arrays that do not fit."""
     nbformat = pytest.importorskip("nbformat", reason="pip install -e '.[dev]'")
     nbclient = pytest.importorskip("nbclient", reason="pip install -e '.[dev]'")
     pytest.importorskip("ipykernel", reason="pip install -e '.[dev]'")
     notebook = nbformat.v4.new_notebook()
-    sources = NESTED, "outer()", "train(mistaken)", "train(broken)"
+    cached = 'nablac.compile(TEXT).train({"x": ROWS, "t": ROWS})'  # whose error passes a `cached_property`
+    sources = NESTED, "outer()", "train(mistaken)", "train(broken)", cached
     notebook.cells = [nbformat.v4.new_code_cell(source) for source in sources]
     nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", allow_errors=True).execute()
     return [COLOUR.sub("", "\n".join(cell.outputs[-1].traceback)) for cell in notebook.cells[1:]]
@@ -153,9 +154,13 @@ def test_a_mistake_within_functions_is_shown_with_all_calls_of_the_user(nested: 
         "\n\nerror[E801]: M takes its inputs by name, and the call has 1 without one\n --> the call\nhelp: `model(x=x)`"
     )
     assert nested[0].endswith(message) and nested[1].endswith(message)
-    assert IN_CELL.findall(nested[0]) == [("1", "<module>"), ("12", "outer"), ("9", "inner")]
-    inside = [("1", "<module>"), ("21", "train"), ("18", "mistaken"), ("12", "outer"), ("9", "inner")]
-    assert IN_CELL.findall(nested[1]) == inside
+    own = [("12", "outer", ""), ("9", "inner", "")]
+    assert IN_CELL.findall(nested[0]) == [("1", "<module>", ""), *own]
+    assert IN_CELL.findall(nested[1]) == [("1", "<module>", ""), ("21", "train", ""), ("18", "mistaken", ""), *own]
+
+
+def test_no_call_of_python_itself_is_shown(nested: list[str]) -> None:
+    assert "error[E" in nested[3] and IN_CELL.findall(nested[3]) == [("1", "<module>", "")]
 
 
 def test_an_error_of_a_callback_is_shown_without_the_calls_of_nablac(nested: list[str]) -> None:

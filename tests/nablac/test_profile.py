@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from nablac.commands import cli
 from nablac.commands.bench_processes import Candidate, run_benchmark
 from nablac.commands.bench_processes import Result as Measured
 from nablac.commands.bench_table import bench_text, to_json
+from nablac.compiling import compile as compile_model
 from runtime.profiling import steady
 from runtime.profiling.steady import Turn, warm_up
 from runtime.training.run_options import Options
@@ -226,3 +229,11 @@ def test_a_warm_up_ends_when_its_time_stops_falling(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(steady, "_seconds", lambda run: next(left))
     assert warm_up(lambda: None) == (9.0, 4.0)
     assert len(times) - len(list(left)) == 4 + steady._STEADY  # the fastest, and none that is faster
+
+
+def test_a_profile_shows_its_tables_and_is_short_in_a_list() -> None:
+    shown = compile_model("mlp").profile(runs=2, batch=4)
+    assert re.fullmatch(r"\[<ModelProfile of MLP: inference, median \S+ ms, \S+ to \S+>\]", repr([shown]))
+    printed: list[str] = []
+    shown._repr_pretty_(SimpleNamespace(text=printed.append), False)
+    assert printed == [str(shown).rstrip("\n")] and "\nlayer " in printed[0]

@@ -108,6 +108,47 @@ MISTAKES: dict[str, tuple[Callable[[Any], object], str]] = {
         lambda m: nablac.compile(Path("run")),
         "error[E902]: run is the folder of a run\n --> run\nhelp: `nablac.load('run')` reads it",
     ),
+    "no file to compile": (
+        lambda m: nablac.compile(None),  # type: ignore[arg-type]
+        "error[E605]: `path_or_text` must be the name of a file or a spec, or the text of a model, got None\n"
+        " --> path_or_text",
+    ),
+    "a number as a preset": (
+        lambda m: nablac.compile(TEXT, preset=3),  # type: ignore[arg-type]
+        "error[E605]: `preset` must be a name, got 3\n --> preset",
+    ),
+    "a text as a seed": (
+        lambda m: nablac.compile(TEXT, seed="a"),  # type: ignore[arg-type]
+        "error[E605]: `seed` must be a whole number from 0, got 'a'\n --> seed",
+    ),
+    "a text as an opset": (
+        lambda m: m.onnx("a"),  # type: ignore[arg-type]
+        "error[E907]: the opset must be a whole number, got 'a'\n --> opset",
+    ),
+    "no run to load": (
+        lambda m: nablac.load(None),  # type: ignore[arg-type]
+        "error[E605]: `path` must be the name of a file, or of the folder of a run, got None\n --> path",
+    ),
+    "no file to write": (
+        lambda m: m.save(None),  # type: ignore[arg-type]
+        "error[E605]: `path` must be the name of a file, got None\n --> path",
+    ),
+    "no folder of a run": (
+        lambda m: m.train(DATA, folder=3),  # type: ignore[arg-type]
+        "error[E605]: `folder` must be the name of a folder, got 3\n --> folder",
+    ),
+    "a letter as a depth": (
+        lambda m: m.draw("a"),  # type: ignore[arg-type]
+        "error[E605]: `depth` must be a whole number of levels from 0, got 'a'\n --> depth",
+    ),
+    "a number as a pattern": (
+        lambda m: m.gradient(3),  # type: ignore[arg-type]
+        "error[E605]: `wrt` must be a pattern of names, or a list of them, got 3\n --> wrt",
+    ),
+    "a text as a number of runs": (
+        lambda m: m.profile(runs="a"),  # type: ignore[arg-type]
+        "error[E605]: `runs` must be a whole number from 1, got 'a'\n --> runs",
+    ),
     "a misspelt spec": (
         lambda m: nablac.compile("forecastr"),
         "error[E901]: there is no file `forecastr`, no file `forecastr.model`, and no spec of this name\n"
@@ -163,6 +204,22 @@ def test_a_mistake_is_told_in_the_words_of_python(case: str, folder: Path, monke
         call(model)
     assert str(caught.value) == message
     assert [path.name for path in folder.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("fit", "a model has no `fit`: `model.train(data)` trains"),
+        ("state_dict", "a model has no `state_dict`: `model.weights` are the arrays by path"),
+        ("trian", "'Model' object has no attribute 'trian'"),
+    ],
+)
+def test_a_method_of_another_library_is_told_apart_from_a_misspelt_one(name: str, message: str) -> None:
+    model = nablac.compile(TEXT)
+    assert not hasattr(model, name) and name not in dir(model)
+    with pytest.raises(AttributeError) as caught:
+        getattr(model, name)
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("case", WEIGHTS)

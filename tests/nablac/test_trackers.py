@@ -112,8 +112,13 @@ def test_an_object_may_be_a_tracker(stubs: Path) -> None:
         def on_batch_end(self, batch: int, batches: int, metrics: Any) -> None:
             raise nablac.StopTraining  # a tracker does not stop a run either
 
-    with pytest.warns(UserWarning, match="the tracker `Own` failed"):
-        assert nablac.compile(TEXT).train(DATA, trackers=Own()).epochs == 4
+    class Other(Own):
+        pass
+
+    with pytest.warns(UserWarning) as warnings:
+        assert nablac.compile(TEXT).train(DATA, trackers=[Own(), Other(), Own()]).epochs == 4
+    assert [str(warning.message).split("`")[1] for warning in warnings] == ["Own", "Other", "Own (2)"]
+    assert {warning.filename for warning in warnings} == {__file__}  # the line that calls `train`
 
 
 REFUSED = {

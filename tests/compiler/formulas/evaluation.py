@@ -6,6 +6,7 @@ those of one step of a recurrence. Nothing of nablac is used, so that only what 
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,8 @@ import torch
 from torch.nn.grad import conv2d_weight
 
 Tensor = Any
-_TOKEN = re.compile(r"\s*(\d+\.?\d*(?:e[-+]?\d+)?|\^T|\*\*|==|!=|<=|>=|[A-Za-z_][\w.]*'?|.)")
+_TOKEN = re.compile(r"\s*(\d+\.?\d*(?:e[-+]?\d+)?|\^T|//|\*\*|==|!=|<=|>=|[A-Za-z_][\w.]*'?|.)")
+_OPERATORS = {"*": operator.mul, "/": operator.truediv, "//": operator.floordiv, "@": operator.matmul}
 _EQUATION = re.compile(r"(\S.*?) = (?:sum over ([\w, ]+?) of )?(.+)")
 
 
@@ -24,6 +26,7 @@ class Steps:
     """The equations of a step: of the model, by name, and of the gradient, in order."""
 
     path: str
+    index: str = ""  # the name of a step's number
     forward: dict[str, str] = field(default_factory=dict)
     backward: list[tuple[str, list[str], str]] = field(default_factory=list)
     runs_back: bool = False  # whether the forward recurrence runs from the last item to the first
@@ -36,8 +39,8 @@ def evaluate(text: str, known: Mapping[str, Tensor], sizes: Mapping[str, int]) -
     for line in text.splitlines():
         inside = line.startswith("    ")
         line = line.strip()
-        if match := re.match(r"# the steps t of (\S+) \(\w*\), from the (\w+)", line):
-            parts.append(Steps(match[1], runs_back=match[2] == "first"))
+        if match := re.match(r"# the steps (\w+) of (\S+) \(\w*\), from the (\w+)", line):
+            parts.append(Steps(match[2], index=match[1], runs_back=match[3] == "first"))
             program.append(parts[-1])
         elif line.startswith("# ") and " = " in line:
             equations = re.split(r"  with  |,  |    ", line[2:])
@@ -115,10 +118,11 @@ class _Values:
             for text, value in arriving.items():
                 if re.fullmatch(r"d\w+'?", text):
                     here.known[text] = value[t]
-            here.known |= {f"{text}[t {'-' if step.runs_back else '+'} 1]": value for text, value in after.items()}
+            following = f"[{step.index} {'-' if step.runs_back else '+'} 1]"
+            here.known |= {f"{text}{following}": value for text, value in after.items()}
             for name, over, expression in step.backward:
-                value = here.total(expression, [axis for axis in over if axis != "t"])
-                if "t" in over:
+                value = here.total(expression, [axis for axis in over if axis != step.index])
+                if step.index in over:
                     sums[name] = sums.get(name, 0) + value
                 else:
                     here.known[name] = value
@@ -126,8 +130,8 @@ class _Values:
         self.known |= {prefix + text: value for text, value in sums.items()}
         states = list(after)
         for name, over, _ in step.backward:
-            if "t" not in over:
-                self.known[prefix + name] = torch.stack([here.known[name] for here in trace])
+            if step.index not in over:
+                self.known[prefix + name] = torch.stack(torch.broadcast_tensors(*(here.known[name] for here in trace)))
         for text in states:
             self.known[f"{prefix}{text}[0]"] = after[text]
 
@@ -175,9 +179,9 @@ class _Expression:
 
     def product(self) -> Tensor:
         left = self.sign()
-        while self.next() in ("*", "/", "@"):
+        while self.next() in ("*", "/", "//", "@"):
             sign, right = self.take(), self.sign()
-            left = left * right if sign == "*" else left / right if sign == "/" else left @ right
+            left = _OPERATORS[sign](left, right)
         return left
 
     def sign(self) -> Tensor:
@@ -239,7 +243,7 @@ class _Expression:
             return self.call(token)
         if self.next() == "[":
             indexed = f"{token}[{' '.join(self.tokens[1 : self.tokens.index(']')])}]"
-            of_step = re.search(r"\[(?:t [-+] 1|\w+|- 1)\]$", indexed)
+            of_step = re.search(r"\[(?:\w+ [-+] 1|\w+|- 1)\]$", indexed)
             if of_step and (indexed in self.values.known or not re.search(r"^d?\w+\[\d+\]$", indexed)):
                 del self.tokens[: self.tokens.index("]") + 1]
                 return self.values[indexed]

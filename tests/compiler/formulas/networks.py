@@ -32,7 +32,7 @@ train M {{
     optimizer sgd(lr: 0.1)
 }}
 """
-MSE = TRAIN.format(target="t: [batch, 2]", loss="mse(y, t)")
+MSE = TRAIN.format(target="goal: [batch, 2]", loss="mse(y, goal)")
 
 # Goodfellow, Bengio and Courville (2016), equations 10.8 to 10.11 and 10.18 to 10.28; their o is y; V, W and U are
 # W_hy, W_hh and W_xh.
@@ -50,10 +50,10 @@ model M() {
     y = scan(Elman())(xs, axis: 1)
     output y
 }"""
-    + TRAIN.format(target="t: [batch, time, 2]", loss="mse(y, t)"),
+    + TRAIN.format(target="goal: [batch, time, 2]", loss="mse(y, goal)"),
     {
         "xs": (5, 6, 3),
-        "t": (5, 6, 2),
+        "goal": (5, 6, 2),
         "elman.W_xh": (4, 3),
         "elman.W_hh": (4, 4),
         "elman.W_hy": (2, 4),
@@ -97,7 +97,7 @@ model M() {
     output y
 }"""
     + MSE,
-    {"xs": (5, 6, 3), "t": (5, 2), "V": (2, 4)}
+    {"xs": (5, 6, 3), "goal": (5, 2), "V": (2, 4)}
     | {f"cell.{name}_{gate}": shape for name, shape in (("W", (4, 3)), ("R", (4, 4)), ("b", (4,))) for gate in "gifo"},
     lambda v: _lstm(v),
     (
@@ -143,7 +143,7 @@ model M() {
     output y
 }"""
     + MSE,
-    {"xs": (5, 6, 3), "t": (5, 2), "V": (2, 4)}
+    {"xs": (5, 6, 3), "goal": (5, 2), "V": (2, 4)}
     | {
         f"cell.{name}": shape
         for names, shape in (("W_r W_z W", (4, 3)), ("U_r U_z U", (4, 4)))
@@ -213,8 +213,8 @@ ATTENTION = Network(
     y = O @ W_o
     output y
 }"""
-    + TRAIN.format(target="t: [batch, T, 2]", loss="mse(y, t)"),
-    {"x": (5, 6, 4), "t": (5, 6, 2), "W_q": (4, 4), "W_k": (4, 4), "W_v": (4, 4), "W_o": (4, 2)},
+    + TRAIN.format(target="goal: [batch, T, 2]", loss="mse(y, goal)"),
+    {"x": (5, 6, 4), "goal": (5, 6, 2), "W_q": (4, 4), "W_k": (4, 4), "W_v": (4, 4), "W_o": (4, 2)},
     lambda v: _attention(v),
     (
         "dW_o = sum over batch of O^T @ dy",
@@ -239,7 +239,7 @@ STACK = Network(
     output y
 }"""
     + MSE,
-    {"xs": (5, 6, 3), "t": (5, 2), "dense.W": (4, 2), "dense.b": (2,)}
+    {"xs": (5, 6, 3), "goal": (5, 2), "dense.W": (4, 2), "dense.b": (2,)}
     | {f"simple_rnn{suffix}.rnn_cell.W_hh": (4, 4) for suffix in ("", "_1")}
     | {f"simple_rnn{suffix}.rnn_cell.b_h": (4,) for suffix in ("", "_1")}
     | {"simple_rnn.rnn_cell.W_xh": (4, 3), "simple_rnn_1.rnn_cell.W_xh": (4, 4)},
@@ -256,8 +256,8 @@ BOTH = Network(
     y = xs -> Bidirectional(SimpleRNN(4, sequences: true), merge: "sum") -> Dense(2)
     output y
 }"""
-    + TRAIN.format(target="t: [batch, time, 2]", loss="mse(y, t)"),
-    {"xs": (5, 6, 3), "t": (5, 6, 2), "dense.W": (4, 2), "dense.b": (2,)}
+    + TRAIN.format(target="goal: [batch, time, 2]", loss="mse(y, goal)"),
+    {"xs": (5, 6, 3), "goal": (5, 6, 2), "dense.W": (4, 2), "dense.b": (2,)}
     | {f"bidirectional.{way}.rnn_cell.W_hh": (4, 4) for way in ("forward", "backward")}
     | {f"bidirectional.{way}.rnn_cell.W_xh": (4, 3) for way in ("forward", "backward")}
     | {f"bidirectional.{way}.rnn_cell.b_h": (4,) for way in ("forward", "backward")},
@@ -274,10 +274,10 @@ HEADS = Network(
     y = x -> MultiHeadAttention(2) -> LayerNorm() -> Dense(2, sigmoid)
     output y
 }"""
-    + TRAIN.format(target="t: [batch, T, 2]", loss="mse(y, t)"),
+    + TRAIN.format(target="goal: [batch, T, 2]", loss="mse(y, goal)"),
     {
         "x": (5, 6, 4),
-        "t": (5, 6, 2),
+        "goal": (5, 6, 2),
         "dense.W": (4, 2),
         "dense.b": (2,),
         "layer_norm.gamma": (4,),
@@ -290,7 +290,38 @@ HEADS = Network(
     {"batch": 5, "T": 6},
 )
 
+# Names that are taken: a value `dh` and a dim `t`; and `y`, which has a gradient from the step and one from outside.
+TAKEN = Network(
+    """cell C() {
+    input x: [batch, 3]
+    state h: [batch, 4] = 0
+    param W: [4, 3], U: [4, 4], v: [4]
+    dh = W x
+    y = tanh(dh + U h)
+    h' = y * v + (v * h) // 4
+    output y
+}
+model M() {
+    input xs: [batch, t, 3]
+    y = scan(C())(xs, axis: 1)
+    output y
+}"""
+    + TRAIN.format(target="target: [batch, t, 4]", loss="mse(y, target)"),
+    {"xs": (5, 6, 3), "target": (5, 6, 4), "c.W": (4, 3), "c.U": (4, 4), "c.v": (4,)},
+    lambda values: _taken(values),
+    (
+        "c.dh_2[t] = 0",
+        "dh_2' = dh_2[k + 1]",
+        "dy = dy_out + dh_2' * v",
+        "dU = sum over k, batch of ddh h^T",
+        "dh_2 = U^T ddh",
+    ),
+    {"batch": 5, "t": 6},
+    ("c.h[0]",),
+)
+
 NETWORKS = {
+    "taken names": TAKEN,
     "heads": HEADS,
     "both directions": BOTH,
     "stack": STACK,
@@ -307,7 +338,15 @@ def _elman(v: dict[str, Tensor]) -> Tensor:
     for x in v["xs"].unbind(1):
         h = torch.tanh(x @ v["elman.W_xh"].T + h @ v["elman.W_hh"].T + v["elman.b_h"])
         ys.append(h @ v["elman.W_hy"].T + v["elman.b_y"])
-    return mse_loss(torch.stack(ys, 1), v["t"])
+    return mse_loss(torch.stack(ys, 1), v["goal"])
+
+
+def _taken(v: dict[str, Tensor]) -> Tensor:
+    h, ys = torch.zeros(5, 4, dtype=torch.float64), []
+    for x in v["xs"].unbind(1):
+        ys.append(torch.tanh(x @ v["c.W"].T + h @ v["c.U"].T))
+        h = ys[-1] * v["c.v"] + torch.floor(v["c.v"] * h / 4).detach()
+    return mse_loss(torch.stack(ys, 1), v["target"])
 
 
 def _stack(v: dict[str, Tensor]) -> Tensor:
@@ -318,7 +357,7 @@ def _stack(v: dict[str, Tensor]) -> Tensor:
             h = torch.tanh(x @ v[f"{cell}.W_xh"].T + h @ v[f"{cell}.W_hh"].T + v[f"{cell}.b_h"])
             states.append(h)
         rows = tuple(states)
-    return mse_loss(rows[-1] @ v["dense.W"] + v["dense.b"], v["t"])
+    return mse_loss(rows[-1] @ v["dense.W"] + v["dense.b"], v["goal"])
 
 
 def _both(v: dict[str, Tensor]) -> Tensor:
@@ -331,7 +370,7 @@ def _both(v: dict[str, Tensor]) -> Tensor:
             h = torch.tanh(x @ v[f"{cell}.W_xh"].T + h @ v[f"{cell}.W_hh"].T + v[f"{cell}.b_h"])
             states.append(h)
         total = total + torch.stack(states if way == "forward" else states[::-1], 1)
-    return mse_loss(total @ v["dense.W"] + v["dense.b"], v["t"])
+    return mse_loss(total @ v["dense.W"] + v["dense.b"], v["goal"])
 
 
 def _heads(v: dict[str, Tensor]) -> Tensor:
@@ -344,7 +383,7 @@ def _heads(v: dict[str, Tensor]) -> Tensor:
     mixed = torch.softmax(q @ k.transpose(2, 3) / 2**0.5, -1) @ values
     y = mixed.transpose(1, 2).reshape(5, 6, 4) @ v["multi_head_attention.W_o"] + v["multi_head_attention.b_o"]
     y = torch.nn.functional.layer_norm(y, (4,), v["layer_norm.gamma"], v["layer_norm.beta"], 1e-5)
-    return mse_loss(torch.sigmoid(y @ v["dense.W"] + v["dense.b"]), v["t"])
+    return mse_loss(torch.sigmoid(y @ v["dense.W"] + v["dense.b"]), v["goal"])
 
 
 def _lstm(v: dict[str, Tensor]) -> Tensor:
@@ -356,7 +395,7 @@ def _lstm(v: dict[str, Tensor]) -> Tensor:
         g, i, f, o = (gate(name, x, h) for name in "gifo")
         c = torch.tanh(g) * torch.sigmoid(i) + c * torch.sigmoid(f)
         h = torch.tanh(c) * torch.sigmoid(o)
-    return mse_loss(h @ v["V"].T, v["t"])
+    return mse_loss(h @ v["V"].T, v["goal"])
 
 
 def _gru(v: dict[str, Tensor]) -> Tensor:
@@ -366,7 +405,7 @@ def _gru(v: dict[str, Tensor]) -> Tensor:
         z = torch.sigmoid(x @ v["cell.W_z"].T + h @ v["cell.U_z"].T)
         n = torch.tanh(x @ v["cell.W"].T + (r * h) @ v["cell.U"].T)
         h = z * h + (1 - z) * n
-    return mse_loss(h @ v["V"].T, v["t"])
+    return mse_loss(h @ v["V"].T, v["goal"])
 
 
 def _convolution(v: dict[str, Tensor]) -> Tensor:
@@ -377,4 +416,4 @@ def _convolution(v: dict[str, Tensor]) -> Tensor:
 def _attention(v: dict[str, Tensor]) -> Tensor:
     q, k, values = (v["x"] @ v[name] for name in ("W_q", "W_k", "W_v"))
     weights = torch.softmax(q @ k.transpose(1, 2) / 2, -1)
-    return mse_loss(weights @ values @ v["W_o"], v["t"])
+    return mse_loss(weights @ values @ v["W_o"], v["goal"])

@@ -48,7 +48,7 @@ def test_the_text_evaluates_to_the_gradients_of_pytorch(name: str) -> None:
     network = NETWORKS[name]
     values = values_of(network)
     loss = network.forward(values)
-    names = [name for name in network.shapes if name != "t"]
+    names = [name for name in network.shapes if name not in ("goal", "target")]
     expected = torch.autograd.grad(loss, [values[name] for name in names])
     known = {name: value.detach() for name, value in values.items()}
     known |= {name: torch.zeros(5, 4, dtype=torch.float64) for name in network.first}

@@ -64,7 +64,8 @@ KATEX = frozenset(
     re.findall(
         r"\S+",
         "begin end aligned nabla mathrm frac operatorname left right sum odot top cdot text tanh sigma exp log max min "
-        r"sqrt colon neq leq geq land lor lnot bmod div gamma beta alpha epsilon theta mu _ , \ ; # % & $ { }",
+        r"sqrt colon neq leq geq land lor lnot bmod lfloor rfloor gamma beta alpha epsilon theta mu "
+        r"_ , \ ; # % & $ { }",
     )
 )
 
@@ -124,7 +125,7 @@ def test_a_layer_that_is_used_in_a_step_has_the_names_of_the_cell() -> None:
     text = """
 cell C() { input x: [batch, 3]; state h: [batch, 3] = 0; z = x + h; h' = z -> Dense(3, tanh); output h' }
 model M() { input s: [batch, time, 3]; y = scan(C())(s, axis: 1); output y }
-train M { target t: [batch, time, 3]; loss mse(y, t); optimizer sgd(lr: 0.1) }
+train M { target goal: [batch, time, 3]; loss mse(y, goal); optimizer sgd(lr: 0.1) }
 """
     lines = [line.strip() for line in text_of(gradient_equations(spec_of(text, training=True))).splitlines()]
     assert "dh' = dh_out' + dh[t + 1]" in lines
@@ -141,6 +142,98 @@ def test_only_what_is_asked_for_is_differentiated() -> None:
     with pytest.raises(NablacError) as caught:
         gradient_equations(spec, ["nothing"])
     assert caught.value.diagnostics[0].code == "E614"
+
+
+SCANNED = """
+cell C() { input x: [batch, 2]; state h, n: [batch, 2] = 0; param w, u, v: [2]; q = u + v
+    h' = tanh(w * x + q * h); n' = (n + x * w) // 2; output h', n' }
+model M() { input xs: [batch, time, 2]; param a: [2]; y, n = scan(C())(xs, axis: 1); output out = y * a + n }
+train M { target goal: [batch, time, 2]; loss mse(out, goal); optimizer sgd(lr: 0.1) }
+"""
+
+
+OUTSIDE = ["dout", "dn", "dy", "c.dn_out'", "c.dh_out'"]
+
+
+@pytest.mark.parametrize(
+    ("wrt", "outside", "in_the_step"),
+    [
+        ("a", ["dout", "da"], []),
+        ("c.w", [*OUTSIDE, "c.dh[time]", "c.dn[time]"], ["dn'", "dh'", "da_h", "dw", "dh", "dn"]),
+        ("c.u", [*OUTSIDE, "c.dh[time]"], ["dh'", "da_h", "dh", "dq", "du"]),
+        ("xs", [*OUTSIDE, "c.dh[time]", "c.dn[time]", "dxs"], ["dn'", "dh'", "da_h", "dh", "dx", "dn"]),
+    ],
+)
+def test_a_step_has_only_the_gradients_that_lead_to_what_is_asked_for(
+    wrt: str, outside: list[str], in_the_step: list[str]
+) -> None:
+    lines = text_of(gradient_equations(spec_of(SCANNED, training=True), [wrt])).splitlines()
+    targets = [line.partition(" = ")[0] for line in lines if " = " in line and not line.strip().startswith("#")]
+    assert [target.strip() for target in targets if target.startswith(" ")] == in_the_step
+    assert [target for target in targets if not target.startswith(" ")] == outside
+
+
+def test_steps_in_a_step_are_a_section_of_their_own() -> None:
+    text = """
+cell I() { input x: [batch, 2]; state h: [batch, 2] = 0; param w: [2]; h' = tanh(x * w + h); output h' }
+cell O() { input x: [batch, n, 2]; state c: [batch, 2] = 0; param v: [2]
+    z, last = scan(I())(x, axis: 1, states: true); c' = tanh(last * v + c); output c' }
+model M() { input xs: [batch, time, n, 2]; y = scan(O())(xs, axis: 1); output y }
+train M { target goal: [batch, time, 2]; loss mse(y, goal); optimizer sgd(lr: 0.1) }
+"""
+    lines = text_of(gradient_equations(spec_of(text, training=True))).splitlines()
+    inner = lines.index("    # the steps k of o.i (I), from the last to the first")
+    assert lines[inner + 2 :] == [
+        "        # h' = tanh(x * w + h)    test.model:2",
+        "        dh' = dh[k + 1]",
+        "        dh = dh' * (1 - h' ** 2)",
+        "        dw_2 = sum over k, batch of dh * x",  # in one step of the outer recurrence
+        "        dx = dh * w",
+        "",
+        "    # out of the steps of o.i",
+        "    i.dw = sum over t of i.dw_2",
+        "    dx = transpose(i.dx, [1, 0, 2])",
+        "",
+        "# out of the steps of o",
+        "dxs = transpose(o.dx, [1, 0, 2, 3])",
+    ]
+    behind = text_of(gradient_equations(spec_of(text, training=True), ["o.v"])).splitlines()
+    assert not any("the steps k" in line for line in behind)  # no gradient has to go through them
+    assert behind[-1] == "    dv = sum over t, batch of dc * i.h[n]"
+
+
+def test_what_no_gradient_reaches_is_0() -> None:
+    text = """
+model M() { input x: [batch, 3]; param w, v: [3] = 1; output y = (x * w) // 2 + v * stop_gradient(w) }
+train M { target goal: [batch, 3]; loss mse(y, goal); optimizer sgd(lr: 0.1) }
+"""
+    for wrt, expected in [
+        ("*", ["", "# always 0: no gradient reaches them", "dx = 0", "dw = 0"]),
+        ("w", ["", "# always 0: no gradient reaches it", "dw = 0"]),
+    ]:
+        lines = text_of(gradient_equations(spec_of(text, training=True), [wrt])).splitlines()
+        assert lines[-len(expected) :] == expected
+    assert latex_of(gradient_equations(spec_of(text, training=True), ["x"])).splitlines()[-3:] == [
+        "% always 0: no gradient reaches it",
+        r"\nabla_{x} &= 0 \\",
+        r"\end{aligned}",
+    ]
+
+
+def test_latex_has_one_notation_for_sizes_for_rounded_quotients_and_for_words() -> None:
+    text = """
+model M() { input x_in: [batch, time, 2]; param W_xh: [2] = 1
+    output y = (x_in * W_xh) // 2 * ((W_xh - 1) // 2) ** 2 + W_xh }
+train M { target t_out: [batch, time, 2]; loss mse(y, t_out); optimizer sgd(lr: 0.1) }
+"""
+    x, w, t = r"x_{\mathrm{in}}", r"W_{\mathrm{xh}}", r"t_{\mathrm{out}}"
+    first = rf"\left\lfloor \frac{{{x} \odot {w}}}{{2}} \right\rfloor"
+    second = rf"\left\lfloor \frac{{{w} - 1}}{{2}} \right\rfloor"
+    equations = latex_of(model_equations(elaborate(text))).splitlines()
+    assert rf"y &= {first} \odot \left({second}\right)^{{2}} + {w} \\" in equations
+    gradient = latex_of(gradient_equations(spec_of(text, training=True)))
+    count = r"2 \cdot \mathrm{batch} \cdot \mathrm{time}"
+    assert rf"\nabla_{{y}} &= \frac{{2 \, \left(y - {t}\right)}}{{{count}}} && " in gradient
 
 
 def test_a_spec_of_the_library_has_a_short_name() -> None:
