@@ -16,7 +16,7 @@ from grammar.file_kinds import THOUSANDS
 from runtime.data.csv_file import Format, read_blocks
 from runtime.data.dates import are_dates
 from runtime.data.digit_groups import without_groups
-from runtime.data.rows import is_missing
+from runtime.data.missing_cells import is_missing
 from runtime.data.text_lines import decoded_lines
 
 _SAMPLE = 2_000  # rows whose cells are tried as dates

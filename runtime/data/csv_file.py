@@ -103,21 +103,23 @@ class Format:
 
         Neither `1_000` nor `1,000` is a number unless the user says so: programs read them differently.
         """
-        text = cell.strip()
-        if self.thousands:
-            plain = without_groups(text, self.thousands)
-            if plain is None:
-                return None
-            text = plain
-        if self.decimal != ".":
-            if "." in text:
-                return None
-            text = text.replace(self.decimal, ".", 1)
+        text = self.plain(cell)
+        if text is None:
+            return None
         try:
             number = float(text)
         except ValueError:
             return None
         return number if math.isfinite(number) and "_" not in text and text.isascii() else None
+
+    def plain(self, cell: str) -> str | None:
+        """A cell without signs between thousands and with a decimal point; None where it has others."""
+        text: str | None = cell.strip()
+        if self.thousands and text is not None:
+            text = without_groups(text, self.thousands)
+        if self.decimal == "." or text is None:
+            return text
+        return None if "." in text else text.replace(self.decimal, ".", 1)
 
     def is_numeric(self, cell: str) -> bool:
         """Whether a cell is probably meant as a number, including `nan` and numbers in another notation."""
