@@ -13,7 +13,8 @@ from grammar.printer import print_file
 from grammar.source import Source
 from grammar.visible import shell_word
 from nablac.commands.forecast_spec import forecast_remarks, forecast_spec, possible_keys
-from nablac.commands.input_columns import InputColumns, is_input, is_text, listed
+from nablac.commands.free_names import FreeNames
+from nablac.commands.input_columns import InputColumns, is_misnamed, is_text, listed
 from nablac.commands.table_columns import (
     Column,
     UserTable,
@@ -78,7 +79,9 @@ def _of_series(
     known = {series.dates, *series.keys, *(column.name for column in read)}
     others = [column for column in table.columns if column.name not in known]
     remarks = [*forecast_remarks(table, series, chosen, read), *_left_out(table, others)]
-    return forecast_spec(table, series, chosen, read, _model_name(table.path), _comments(remarks)), remarks
+    names = FreeNames(())
+    name = _model_name(table.path, names)
+    return forecast_spec(table, series, chosen, read, name, names, _comments(remarks)), remarks
 
 
 def _of_rows(table: UserTable, target: str | None, *, forecasts: bool) -> tuple[str, list[str]]:
@@ -88,8 +91,9 @@ def _of_rows(table: UserTable, target: str | None, *, forecasts: bool) -> tuple[
     chosen = _target(table, usable, target)
     numeric = [column for column in usable if column is not chosen and column.is_numeric]
     others = [column for column in table.columns if column is not chosen]
-    classes = [column for column in others if column.is_usable and not column.is_numeric and is_input(column)]
-    texts = [column for column in others if is_text(column)]
+    named = [column for column in others if not is_misnamed(column)]
+    classes = [column for column in named if column.is_usable and not column.is_numeric]
+    texts = [column for column in named if is_text(column)]
     inputs = [column for column in numeric if not column.numbers_rows]
     inputs += [] if inputs or classes or texts else numeric
     inputs += [*classes, *texts]
@@ -113,8 +117,11 @@ def _of_rows(table: UserTable, target: str | None, *, forecasts: bool) -> tuple[
 def _left_out(table: UserTable, columns: list[Column]) -> list[str]:
     reasons = {
         "it numbers the rows": [column.name for column in columns if column.is_numeric and column.numbers_rows],
+        "an input cannot have the name": [column.name for column in columns if is_misnamed(column)],
         "texts or empty": [
-            column.name for column in columns if not (column.is_numeric and column.numbers_rows) and not column.misfit
+            column.name
+            for column in columns
+            if not (column.is_numeric and column.numbers_rows) and not column.misfit and not is_misnamed(column)
         ],
     }
     remarks = [f"left out ({reason}): {in_comment(names)}" for reason, names in reasons.items() if names]
@@ -145,9 +152,12 @@ def _target(table: UserTable, usable: list[Column], target: str | None) -> Colum
     return column
 
 
-def _model_name(path: Path) -> str:
+def _model_name(path: Path, names: FreeNames) -> str:
+    """The name of the file in capitals; that of a layer would hide it."""
     name = "".join(word.capitalize() for word in re.findall(r"[A-Za-z0-9]+", spec_path(path).stem)) or "Table"
-    return name if name[0].isalpha() else f"Table{name}"
+    name = name if name[0].isalpha() else f"Table{name}"
+    free = names.take(name)
+    return free if free == name else names.take(f"{name}Model")
 
 
 def _comments(remarks: list[str]) -> str:
@@ -155,9 +165,13 @@ def _comments(remarks: list[str]) -> str:
 
 
 def _spec(table: UserTable, target: Column, inputs: list[Column], remarks: list[str]) -> str:
-    path, name, count = table.path, _model_name(table.path), len(inputs)
+    path, count = table.path, len(inputs)
+    names = FreeNames(column.name for column in inputs if not column.is_numeric)
+    name = _model_name(path, names)
     model, file = in_comment([spec_path(path).name]), in_comment([path.name])
-    read = InputColumns.of(inputs)
+    read = InputColumns.of(inputs, names)
+    hidden, rate = names.take("hidden"), names.take("rate")
+    layers = f"Dense({hidden}, relu) -> Dropout({rate}) -> Dense({hidden}, relu)"
     columns = f"inputs: {listed(inputs)}, targets: [{quoted(target.name)}]"
     fill = ' -> fill("mean")' if any(column.has_gaps for column in (*inputs, target)) else ""
     what = " of numbers" if all(column.is_numeric for column in inputs) else ""
@@ -165,23 +179,25 @@ def _spec(table: UserTable, target: Column, inputs: list[Column], remarks: list[
     missing = f"#\n{_comments(remarks)}" if remarks else ""
     if target.is_classes:
         size = len(target.values)
-        output = f"Dense({size})\n    output logits\n    output probability = softmax(logits, axis: -1)"
-        result, declared = "logits", "target label: i64[batch]"
-        loss, metric, after = "cross_entropy(logits, label)", "accuracy(logits, label)", f"  # one of {size} classes"
+        result, label, probability = names.take("logits"), names.take("label"), names.take("probability")
+        output = f"Dense({size})\n    output {result}\n    output {probability} = softmax({result}, axis: -1)"
+        declared, after = f"target {label}: i64[batch]", f"  # one of {size} classes"
+        loss, metric = f"cross_entropy({result}, {label})", f"accuracy({result}, {label})"
     else:
-        output, result, declared = "Dense(1)\n    output y", "y", "target value: [batch, 1]"
-        loss, metric, after = "mse(y, value)", "mae(y, value)", ""
+        result, value = names.take("y"), names.take("value")
+        output, declared, after = f"Dense(1)\n    output {result}", f"target {value}: [batch, 1]", ""
+        loss, metric = f"mse({result}, {value})", f"mae({result}, {value})"
     return f"""# Predicts {in_comment([target.name])} from {others}{what} in {file}.
 #
 #   nablac train {shell_word(model)}
 #   nablac eval runs/{name.lower()}/1
 #   nablac predict runs/{name.lower()}/1 {shell_word(file)}
 {missing}
-model {name}(hidden = 32, rate = 0.1) {{
-    \"\"\"Two layers of `hidden` units.\"\"\"
+model {name}({hidden} = 32, {rate} = 0.1) {{
+    \"\"\"Two layers of `{hidden}` units.\"\"\"
     input {read.declared}
 
-{read.equations}    {result} = {read.joined} -> Dense(hidden, relu) -> Dropout(rate) -> Dense(hidden, relu) -> {output}
+{read.equations}    {result} = {read.joined} -> {layers} -> {output}
 }}
 
 train {name} {{

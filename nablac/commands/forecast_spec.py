@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from grammar.visible import shell_word
+from nablac.commands.free_names import FreeNames
 from nablac.commands.table_columns import Column, UserTable, in_comment, quoted, spec_path
 from nablac.commands.table_series import SeriesOfTable
 from runtime.data.calendar_features import Calendar
@@ -43,9 +44,18 @@ def forecast_remarks(table: UserTable, series: SeriesOfTable, target: Column, nu
 
 
 def forecast_spec(
-    table: UserTable, series: SeriesOfTable, target: Column, numbers: list[Column], name: str, notes: str
+    table: UserTable,
+    series: SeriesOfTable,
+    target: Column,
+    numbers: list[Column],
+    name: str,
+    names: FreeNames,
+    notes: str,
 ) -> str:
-    """The text of the spec: it reads the columns `numbers`, with the target first, and what the dates say."""
+    """The text of the spec: it reads the columns `numbers`, with the target first, and what the dates say.
+
+    Its model has this name, and `names` are those that are free beside it.
+    """
     rhythm = series.rhythm()
     scaled = [column.name for column in numbers]
     features = _features(rhythm.features, series.dates, table)
@@ -68,6 +78,7 @@ def forecast_spec(
     file, model = shell_word(in_comment([table.path.name])), in_comment([spec_path(table.path).name])
     rows = f"{rhythm.horizon} rows" if rhythm.horizon > 1 else "row"
     of_each = " of each series" if series.keys else ""
+    past = names.take("past", but=table.cells)  # an input with the name of a column would take that column alone
     return f"""# Forecasts {in_comment([target.name])} in {in_comment([table.path.name])}: the next {rows}{of_each}.
 #
 #   nablac train {shell_word(model)}
@@ -77,9 +88,9 @@ def forecast_spec(
 {notes}
 model {name}(units = 32) {{
     \"\"\"A recurrent layer over {rhythm.length} rows; its last state is the forecast.\"\"\"
-    input past: [batch, time, {len(columns)}]
+    input {past}: [batch, time, {len(columns)}]
 
-    output y = past -> GRU(units) -> Dense({rhythm.horizon}) -> unsqueeze(-1)
+    output y = {past} -> GRU(units) -> Dense({rhythm.horizon}) -> unsqueeze(-1)
 }}
 
 train {name} {{

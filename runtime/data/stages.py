@@ -125,7 +125,7 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
         read = read if there.all() else read.take(np.flatnonzero(there))
         arrays |= dict.fromkeys(texts, np.arange(len(read.table)))
     names: dict[str, tuple[str, ...]] = {}
-    of_inputs, of_targets = (_free_name(name, texts) for name in ("input", "target"))
+    of_inputs, of_targets = (_free_name(name, [*inputs, *targets]) for name in ("input", "target"))
     if numbers:
         arrays[of_inputs] = change_rows(read.table, lambda rows: rows[:, : len(numbers)])
         names[of_inputs] = tuple(numbers)
