@@ -21,7 +21,7 @@ from typing import BinaryIO, NoReturn, Protocol
 
 from grammar import codes
 from grammar.diagnostics import MOST_KNOWN, Diagnostic, NablacError
-from grammar.file_kinds import LFS_POINTER, encoding_of, kind_of
+from grammar.file_kinds import LFS_POINTER, SHEETS, encoding_of, kind_of
 from grammar.reading import read_pipe
 from runtime.memory import memory
 
@@ -232,6 +232,7 @@ def refuse_other_kinds(
     kind = kind_of(content)
     if kind is not None and kind not in but:
         hint = "fetch the file itself: `git lfs pull`" if kind == LFS_POINTER else None
+        hint = "save the sheet as CSV there, and read that file" if kind in SHEETS else hint
         raise BrokenFile(Diagnostic(code, f"this is {kind}; expected {what}", place=location, hint=hint))
 
 

@@ -37,9 +37,7 @@ class FirstSpec:
     remarks: tuple[str, ...]
 
 
-def spec_for_table(
-    path: Path, target: str | None, content: bytes, format: Format, *, forecasts: bool | None = None
-) -> FirstSpec:
+def spec_for_table(path: Path, target: str | None, format: Format, *, forecasts: bool | None = None) -> FirstSpec:
     """A spec that predicts the column `target`, or the last one of numbers or classes.
 
     Where the table has series in time, as `series_of` finds them, it forecasts the next rows, and else predicts the
@@ -48,7 +46,7 @@ def spec_for_table(
     the rows is kept if it is all there is to predict from. NablacError if nothing is left, or if there are no series to
     forecast.
     """
-    table = read_user_table(path, content, format)
+    table = read_user_table(path, format)
     series = series_of(table.cells, possible_keys(table)) if forecasts is not False else None
     if series is None and forecasts:
         message = f"{path} has no column of dates that go forward, in all rows or in each of several series"
@@ -126,6 +124,7 @@ def _left_out(table: UserTable, columns: list[Column]) -> list[str]:
     }
     remarks = [f"left out ({reason}): {in_comment(names)}" for reason, names in reasons.items() if names]
     remarks += [f"left out (without a name): column {', '.join(map(str, table.nameless))}"] if table.nameless else []
+    remarks += [f"left out (lists or objects): {in_comment(list(table.unread))}"] if table.unread else []
     misfits = [column for column in columns if column.misfit]
     return [*remarks, *(f"left out: {in_comment([column.name])}, for {column.misfit}" for column in misfits)]
 
@@ -209,6 +208,6 @@ train {name} {{
     patience 20  # epochs without improvement, after which it stops
     batch 32
     validation 0.2
-    data csv({quoted(path.name)}{table.options}){fill}{read.stages} -> standardize() -> columns({columns})
+    data {table.source}{fill}{read.stages} -> standardize() -> columns({columns})
 }}
 """

@@ -61,7 +61,7 @@ def forecast_spec(
     features = _features(rhythm.features, series.dates, table)
     calendar = [added for added in Calendar(series.dates, features, "").names if added.endswith(("_sin", "_cos"))]
     columns = [*scaled, *calendar]
-    stages = [f"csv({quoted(table.path.name)}{table.options})"]
+    stages = [table.source]
     if series.keys:
         stages.append(f"by({_list(series.keys)})")
     if series.missing:

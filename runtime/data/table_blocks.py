@@ -26,9 +26,10 @@ from runtime.boundary import (
     GzipReader,
     check_table,
     open_regular,
+    refuse_other_kinds,
     translate_errors,
 )
-from runtime.data.csv_file import Format, Report, read_blocks, read_table
+from runtime.data.csv_file import Format, Report, looks_like_json, read_blocks, read_table
 from runtime.data.parquet_file import arrow_rows, arrow_values, cell_text, open_parquet, parquet_rows, require_pyarrow
 from runtime.data.rows import Rows
 from runtime.data.source_files import content_of, unchanged, unpack
@@ -52,6 +53,13 @@ _KINDS: dict[str, TableKind] = {
     ".jsonl": "lines",
     ".ndjson": "lines",
     ".json": "json",
+}
+_SUFFIX_OF: dict[TableKind, str] = {"csv": ".csv", "parquet": ".parquet", "lines": ".jsonl", "json": ".json"}
+_WHAT: dict[TableKind, str] = {
+    "csv": "a CSV file",
+    "parquet": "a Parquet file",
+    "lines": "JSON with an object on each line",
+    "json": "a list in JSON",
 }
 SUFFIXES = (".csv", ".parquet", ".jsonl", ".json")
 
@@ -185,6 +193,26 @@ def kind_by_name(path: str) -> TableKind | None:
     if suffixes and suffixes[-1] == ".gz":
         suffixes.pop()
     return _KINDS.get(suffixes[-1]) if suffixes else None
+
+
+def kind_of_table(path: str) -> TableKind:
+    """The kind of a table in a file by its name and its first bytes; NablacError where these disagree."""
+    with _opened(path) as (_, beginning):
+        refuse_other_kinds(beginning, "a table", path, but=(PARQUET,))
+        content = _kind_by_content(beginning)
+        if content == "json" and kind_by_name(path) in ("csv", None):  # a header may begin with a bracket
+            is_json = looks_like_json(beginning.decode("utf-8-sig", "ignore").lstrip().partition("\n")[0])
+            content = "json" if is_json else "csv"
+    named = kind_by_name(path) or content
+    if content == named or (named, content) == ("json", "lines"):
+        return content
+    file, suffix = Path(path).name.removesuffix(".gz"), Path(path).name[len(Path(path).name.removesuffix(".gz")) :]
+    hint = f"call it `{Path(file).with_suffix(_SUFFIX_OF[content])}{suffix}`"
+    message = f"this is {_WHAT[content]}; expected {_WHAT[named]}, by its name"
+    if content == "csv":  # or anything else
+        said = _WHAT[named] if named == "parquet" else "JSON"
+        message, hint = f"this is not {said}, as its name says", f"if it is a CSV file, {hint}"
+    raise NablacError(Diagnostic(codes.E821, message, place=path, hint=hint))
 
 
 def _kind_by_content(beginning: bytes) -> TableKind:

@@ -63,7 +63,7 @@ def test_whatever_the_names_the_spec_takes_its_data(
         path = Path(folder, f"{stem}.csv".replace("/", ""))
         path.write_text(text.getvalue(), "utf-8")
         chosen = target if kind == "number" or not dated else None
-        spec = spec_for_table(path, chosen, path.read_bytes(), Format(header=True))
+        spec = spec_for_table(path, chosen, Format(header=True))
         elaborated = spec_of(spec.text)
         training = elaborated.training
         assert training is not None
