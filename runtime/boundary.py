@@ -99,6 +99,8 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, JSONDecodeError):
         line = f" of line {error.lineno}" if error.lineno > 1 else ""
         return f"{error.msg.removesuffix(' at')} at character {error.colno}{line}"
+    if isinstance(error, ValueError) and "int_max_str_digits" in str(error):  # Python's advice is for its programmers
+        return f"an integer has more than {sys.get_int_max_str_digits():,} digits"
     text = _IN_MEMORY.sub("", " ".join(str(error).split()))
     return text[:160] or type(error).__name__
 

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -282,9 +283,22 @@ def _parquet_blocks(path: Path, location: str, most: int) -> Iterator[Block]:
             first += batch.num_rows
 
 
+class _Ambiguous(dict[str, Any]):
+    """An object with a key that is there twice."""
+
+    def __init__(self, pairs: Sequence[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.key = Counter(key for key, _ in pairs).most_common(1)[0][0]
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    return row if len(row) == len(pairs) else _Ambiguous(pairs)
+
+
 def _parsed(text: str | bytes) -> Any:
     """The value of a text in JSON; ValueError for one with half of a character, which no file can hold as text."""
-    value = json.loads(text)
+    value = json.loads(text, object_pairs_hook=_object)
     has_half = _HALF.search(text) if isinstance(text, str) else _HALF_IN_BYTES.search(text)
     if has_half:
         try:
@@ -330,6 +344,9 @@ def _object_blocks(objects: Iterator[tuple[int, Any]], path: str, report: Report
                 continue
             if not isinstance(row, dict) or not row:
                 report.report_broken(f"{path}:{line}", 'a row of a table in JSON is an object, as `{"a": 1.5}`')
+                continue
+            if isinstance(row, _Ambiguous):
+                report.report_broken(f"{path}:{line}", f"the key `{row.key}` is there twice")
                 continue
             names = names or dict.fromkeys(row)
             for name in row.keys() - names.keys():
