@@ -42,6 +42,8 @@ _OBJECTS = f"{_FORMS}; `--skip-broken` skips such rows, and reports how many"
 # An escape of half of a character in UTF-16, perhaps with its other half
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _HALF_IN_BYTES = re.compile(_HALF.pattern.encode())
+_KEY = re.compile(r'"\s*:')  # the end of a key, or the same within a text
+_KEY_IN_BYTES = re.compile(_KEY.pattern.encode())
 _BROKEN = object()  # in the place of a row that was reported
 _AT_ONCE = 1 << 14  # rows of a table that is read whole, between two looks at its size
 TableKind = Literal["csv", "parquet", "json", "lines"]  # JSON as a list of objects, and as one on each line
@@ -298,7 +300,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _parsed(text: str | bytes) -> Any:
     """The value of a text in JSON; ValueError for one with half of a character, which no file can hold as text."""
-    value = json.loads(text, object_pairs_hook=_object)
+    value = json.loads(text)
+    rows = value if isinstance(value, list) else [value]
+    keys = len((_KEY if isinstance(text, str) else _KEY_IN_BYTES).findall(text))  # type: ignore[arg-type]
+    if keys > sum(len(row) for row in rows if isinstance(row, dict)):
+        value = json.loads(text, object_pairs_hook=_object)  # which takes longer
     has_half = _HALF.search(text) if isinstance(text, str) else _HALF_IN_BYTES.search(text)
     if has_half:
         try:
