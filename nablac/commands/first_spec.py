@@ -12,7 +12,7 @@ from grammar.parser import parse
 from grammar.printer import print_file
 from grammar.source import Source
 from grammar.visible import shell_word
-from nablac.commands.forecast_spec import forecast_remarks, forecast_spec, possible_keys
+from nablac.commands.forecast_spec import forecast_remarks, forecast_spec, possible_keys, rows_to_predict
 from nablac.commands.free_names import FreeNames
 from nablac.commands.input_columns import InputColumns, is_misnamed, is_text, listed
 from nablac.commands.table_columns import (
@@ -25,7 +25,7 @@ from nablac.commands.table_columns import (
     spec_path,
     unread_dates,
 )
-from nablac.commands.table_series import SeriesOfTable, date_columns, series_of
+from nablac.commands.table_series import SeriesOfTable, date_columns, first_step_back, series_of
 from runtime.data.csv_file import Format
 
 
@@ -56,7 +56,10 @@ def spec_for_table(path: Path, target: str | None, format: Format, *, forecasts:
             message = f"the dates in column `{unread.name}` of {path} are in a form that `init` does not read"
             message = f"{message}: `{table.cells[unread.name][0].strip():.40}`"
             hint = f"write a spec of your own, and say how they are written: {format_of_dates(unread)}"
-        raise NablacError(Diagnostic(codes.E823, message, place=str(path), hint=hint))
+        dates = date_columns(table.cells)
+        steps = [(name, step) for name in dates if (step := _step_back(table, name)) is not None]
+        notes = [f"`{in_comment([name])}`, {step}" for name, step in steps]
+        raise NablacError(Diagnostic(codes.E823, message, place=str(path), note="; ".join(notes) or None, hint=hint))
     if series is not None:
         numbers = [column for column in table.columns if column.is_numeric and column.name not in series.keys]
         if forecasts or any(not column.numbers_rows for column in numbers):
@@ -76,10 +79,11 @@ def _of_series(
     read = [chosen, *(column for column in numbers if column is not chosen and not column.numbers_rows)]
     known = {series.dates, *series.keys, *(column.name for column in read)}
     others = [column for column in table.columns if column.name not in known]
-    remarks = [*forecast_remarks(table, series, chosen, read), *_left_out(table, others)]
+    future = rows_to_predict(table, series, chosen, read)
+    remarks = [*forecast_remarks(series, chosen, read, future), *_left_out(table, others)]
     names = FreeNames(())
     name = _model_name(table.path, names)
-    return forecast_spec(table, series, chosen, read, name, names, _comments(remarks)), remarks
+    return forecast_spec(table, series, chosen, read, future, name, names, _comments(remarks)), remarks
 
 
 def _of_rows(table: UserTable, target: str | None, *, forecasts: bool) -> tuple[str, list[str]]:
@@ -98,9 +102,10 @@ def _of_rows(table: UserTable, target: str | None, *, forecasts: bool) -> tuple[
     if not inputs:
         message = f"{path} has no column of numbers, classes or texts to predict `{chosen.name}` from"
         raise NablacError(Diagnostic(codes.E823, message, place=str(path), hint="`--target` chooses another column"))
-    why = "does not go forward in all rows, nor within several series: each row is taken for an example"
+    why = "does not go forward in all rows, nor within several series"
     dates = date_columns(table.cells) if forecasts else []
-    remarks = [f"`{in_comment([name])}` {why}" for name in dates]
+    steps = [(name, step) for name in dates if (step := _step_back(table, name)) is not None]
+    remarks = [f"`{in_comment([name])}` {why} ({step}): each row is taken for an example" for name, step in steps]
     for column in unread_dates(table.columns) if forecasts and not dates else ():
         cell, how = in_comment([table.cells[column.name][0][:40]]), format_of_dates(column)
         remarks.append(f"if `{in_comment([column.name])}` holds dates (`{cell}`), say how they are written: {how}")
@@ -110,6 +115,15 @@ def _of_rows(table: UserTable, target: str | None, *, forecasts: bool) -> tuple[
     if chosen.has_gaps:
         remarks.append(f"rows without `{in_comment([chosen.name])}` are left out")
     return _spec(table, chosen, inputs, remarks), remarks
+
+
+def _step_back(table: UserTable, name: str) -> str | None:
+    """Where dates do not go forward; None where they do."""
+    row, cells = first_step_back(table.cells[name]), table.cells[name]
+    if row is None:
+        return None
+    before, after = in_comment([cells[row - 1]]), in_comment([cells[row]])
+    return f"line {table.lines[row]}: `{after}` follows `{before}`"
 
 
 def _left_out(table: UserTable, columns: list[Column]) -> list[str]:

@@ -71,6 +71,7 @@ class UserTable:
     format: Format
     columns: tuple[Column, ...]
     cells: Mapping[str, list[str]]
+    lines: Sequence[int]  # of the rows in the file
     nameless: tuple[int, ...] = ()  # columns that have no name, from 1: training skips them
     kind: TableKind = "csv"
     unread: tuple[str, ...] = ()  # columns of lists and objects
@@ -126,7 +127,7 @@ def read_user_table(path: Path, given: Format) -> UserTable:
     cells = {name: column for name, column in zip(table.names, table.cells, strict=True) if name}
     nameless = tuple(number for number, name in enumerate(table.names, 1) if not name)
     columns = tuple(_column(name, column, table.lines, format) for name, column in cells.items())
-    return UserTable(path, format, columns, cells, nameless)
+    return UserTable(path, format, columns, cells, table.lines, nameless)
 
 
 def _read_other(path: Path, kind: TableKind) -> UserTable:
@@ -137,7 +138,7 @@ def _read_other(path: Path, kind: TableKind) -> UserTable:
     cells = {name: column for name, column in cells.items() if name not in unread}
     nameless = tuple(number for number, name in enumerate(rows.cells, 1) if not name)
     columns = tuple(_column(name, column, rows.lines, NO_OPTIONS) for name, column in cells.items())
-    return UserTable(path, NO_OPTIONS, columns, cells, nameless, kind, unread)
+    return UserTable(path, NO_OPTIONS, columns, cells, rows.lines, nameless, kind, unread)
 
 
 def _column(name: str, cells: list[str], lines: Sequence[int], format: Format) -> Column:
