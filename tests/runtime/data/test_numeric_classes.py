@@ -120,4 +120,7 @@ def test_predictions_and_evaluations_know_a_number_in_any_file_and_count_the_uns
     succeed("compile", "run", "-q", "-o", "m.onnx", folder=tmp_path)
     for model in ("run", "m.onnx"):
         done = invoke("eval", model, "--data", "e.csv", folder=tmp_path)
-        assert "note: 1 row has a class of `zip` that training has not seen, or too seldom: `999` (1)" in done.stderr
+        assert "1 row has a class of `zip` that training has not seen, or too seldom: `999` (1)" in done.stderr
+    (tmp_path / "r.csv").write_text("zip,x\n101.0,1\n999,2\n")
+    done = invoke("run", "m.onnx", "r.csv", folder=tmp_path)
+    assert "1 row has a class of `zip` that training has not seen, or too seldom: `999` (1)" in done.stderr
