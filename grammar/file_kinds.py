@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 NPY = "a NumPy array"
 NPZ = "an NPZ archive"
@@ -14,11 +15,15 @@ PARQUET = "a Parquet file"
 IMAGE = "an image"
 PICKLE = "a Python pickle"
 HDF5 = "an HDF5 file, as Keras saves them"
+EXCEL = "an Excel file"
+SPREADSHEET = "a spreadsheet of LibreOffice"
 OFFICE = "a document of Excel or Word"
+OLD_OFFICE = "a document of an old Excel or Word"
 GGUF = "a GGUF file"
 LFS_POINTER = "a Git LFS pointer"
 TFLITE = "a TensorFlow Lite file"
 ARRAYS = frozenset((NPY, NPZ))  # inputs or weights
+SHEETS = frozenset((EXCEL, SPREADSHEET, OFFICE, OLD_OFFICE))
 TRAINED = frozenset((ZIP, SAFETENSORS, ONNX, PICKLE, HDF5, GGUF, TFLITE))
 
 # The first bytes that the formats prescribe.
@@ -42,7 +47,7 @@ _BEGINNINGS = (
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     (b"\x28\xb5\x2f\xfd", "a zstd archive"),
     (b"SQLite format 3\0", "an SQLite database"),
-    (b"\xd0\xcf\x11\xe0", "a document of an old Excel or Word"),
+    (b"\xd0\xcf\x11\xe0", OLD_OFFICE),
     (b"%PDF-", "a PDF document"),
     (b"version https://git-lfs.github.com/spec/", LFS_POINTER),
 )
@@ -59,6 +64,8 @@ ENCODINGS = (  # of tables, as Python names them, besides what a byte order mark
 THOUSANDS = {  # signs between the thousands of numbers in tables, each with those that look alike
     sign: frozenset(alike) for alike in (",", ".", "_", "'\u2019", " \u00a0\u2009\u202f") for sign in alike
 }
+_SHEETS = re.compile(rb"PK(\x03\x04|\x01\x02).{22,42}xl/(workbook|worksheets|_rels|styles|theme)", re.DOTALL)
+_OF_SPREADSHEETS = b"application/vnd.oasis.opendocument.spreadsheet"
 _ONNX_FIELDS = (b"\x12", b"\x1a", b"\x22", b"\x28", b"\x32", b"\x3a", b"\x42")
 
 
@@ -88,10 +95,14 @@ def encoding_of(content: bytes) -> str:
 
 
 def _zip_of(content: bytes) -> str:
-    """The kind of a zip archive by the name of its first entry."""
+    """The kind of a zip archive by the names of its entries, as far as they are in the content: the first one is."""
     length = int.from_bytes(content[26:28], "little")
     name = content[30 : 30 + length]
     if name.endswith(b".npy"):
         return NPZ
-    office = name == b"[Content_Types].xml" or name.startswith((b"xl/", b"word/", b"_rels/", b"docProps/"))
+    if name == b"mimetype":
+        return SPREADSHEET if _OF_SPREADSHEETS in content[38:120] else ZIP
+    if name.startswith(b"xl/") or _SHEETS.search(content) is not None:
+        return EXCEL
+    office = name == b"[Content_Types].xml" or name.startswith((b"word/", b"_rels/", b"docProps/"))
     return OFFICE if office else ZIP

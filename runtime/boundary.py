@@ -21,7 +21,7 @@ from typing import BinaryIO, NoReturn, Protocol
 
 from grammar import codes
 from grammar.diagnostics import MOST_KNOWN, Diagnostic, NablacError
-from grammar.file_kinds import LFS_POINTER, encoding_of, kind_of
+from grammar.file_kinds import LFS_POINTER, SHEETS, encoding_of, kind_of
 from grammar.reading import read_pipe
 from runtime.memory import memory
 
@@ -99,6 +99,8 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, JSONDecodeError):
         line = f" of line {error.lineno}" if error.lineno > 1 else ""
         return f"{error.msg.removesuffix(' at')} at character {error.colno}{line}"
+    if isinstance(error, ValueError) and "int_max_str_digits" in str(error):  # Python's advice is for its programmers
+        return f"an integer has more than {sys.get_int_max_str_digits():,} digits"
     text = _IN_MEMORY.sub("", " ".join(str(error).split()))
     return text[:160] or type(error).__name__
 
@@ -232,6 +234,7 @@ def refuse_other_kinds(
     kind = kind_of(content)
     if kind is not None and kind not in but:
         hint = "fetch the file itself: `git lfs pull`" if kind == LFS_POINTER else None
+        hint = "save the sheet as CSV there, and read that file" if kind in SHEETS else hint
         raise BrokenFile(Diagnostic(code, f"this is {kind}; expected {what}", place=location, hint=hint))
 
 

@@ -16,7 +16,7 @@ from compiler.dims import Dim
 from compiler.types import TensorType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file
-from grammar.file_kinds import IMAGE, NPY, NPZ, OFFICE, ZIP, kind_of
+from grammar.file_kinds import IMAGE, NPY, NPZ, SHEETS, ZIP, kind_of
 from runtime.atomic_files import is_stream
 from runtime.boundary import folder_for_file, names_in, read_file, read_stream, translate_errors
 from runtime.conversion import CannotConvert, convert
@@ -66,7 +66,7 @@ class FileKind(Enum):
 
 
 _SUFFIXES = tuple(suffix for kind in FileKind for suffix in kind.value)
-_INPUT_KINDS = {NPY: FileKind.NPY, **dict.fromkeys((NPZ, ZIP, OFFICE), FileKind.NPZ)}  # its reader refuses other ZIPs
+_INPUT_KINDS = {NPY: FileKind.NPY, **dict.fromkeys((NPZ, ZIP, *SHEETS), FileKind.NPZ)}  # its reader refuses other ZIPs
 _ALSO_IMAGES = (b"BM", b"GIF8", b"RIFF")  # too short to recognise files by, but enough for streams
 
 # The type of an input, or only a dtype where the language has no such type: then the array is used as it is.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from compiler.comparisons import Form
 
 
-_STEP_INPUTS = {  # inputs of the step besides the batch, whose names no input and no target may have
+STEP_INPUTS = {  # inputs of the step besides the batch, whose names no input and no target may have
     "step": "the number of the step, from 1",
     "seed": "the random draws of a training step read an input of this name",
     "rate": "a `plateau` makes it an input of the training step",
@@ -56,7 +56,7 @@ def run_train_block(session: Session, train: syntax.Train, model: Frame) -> Trai
     known = [value for value in model.scope.names.values() if isinstance(value, Value)]
     with session.inside(frame, CallSite(train.span, f"the train block of {train.model.text}")):
         for name in model.inputs:
-            if name in _STEP_INPUTS:
+            if name in STEP_INPUTS:
                 session.report(_reserved(session, name, model.declared[name]))
         for statement in train.body:
             try:
@@ -114,7 +114,7 @@ def _run(
 
 def _reserved(session: Session, name: str, span: Span) -> NablacError:
     return session.fault(
-        codes.E212, f"`{name}` is a reserved name in a model that is trained", span, note=_STEP_INPUTS[name],
+        codes.E212, f"`{name}` is a reserved name in a model that is trained", span, note=STEP_INPUTS[name],
         hint="choose another name",
     )  # fmt: skip
 
@@ -123,7 +123,7 @@ def _check_targets(session: Session, declare: syntax.Declare, model: Frame) -> N
     """NablacError for a target with a name of the model, which it would hide from the loss."""
     for declared in declare.names:
         name, span = declared.name.text, declared.name.span
-        if name in _STEP_INPUTS:  # it is declared nevertheless, so that its uses are not reported too
+        if name in STEP_INPUTS:  # it is declared nevertheless, so that its uses are not reported too
             session.report(_reserved(session, name, span))
         if name in model.declared or model.scope.names.get(name) is not None:
             first = model.declared.get(name)

@@ -220,6 +220,7 @@ class _CompiledRequest:
 def _compiled(model: ModelOptions, request: _CompiledRequest, as_json: bool, quiet: bool) -> int:
     """Evaluate a compiled model by the recipe of its data that it has; it has no loss."""
     from nablac.commands.predictor_setup import set_up_compiled_predictor
+    from nablac.commands.training_notes import note_reading
     from runtime.evaluation.evaluation import EvaluationSettings, evaluate
     from runtime.evaluation.recipe_data import PART, examples_by_recipe, padding_by_types
     from runtime.evaluation.report_page import report_page
@@ -227,7 +228,8 @@ def _compiled(model: ModelOptions, request: _CompiledRequest, as_json: bool, qui
     if request.data is None:
         raise click.UsageError("a compiled model has no data of its own: `--data FILE` names some")
     predictor, types = set_up_compiled_predictor(model, request.tokenizer)
-    data = examples_by_recipe(predictor, types, request.data, request.skip_broken)
+    data, context = examples_by_recipe(predictor, types, request.data, request.skip_broken)
+    note_reading(context)
     batch = 1 if data.padded else request.batch or predictor.batch()  # padding may be read as text
     evaluation = evaluate(
         predictor,

@@ -12,8 +12,9 @@ from grammar.parser import parse
 from grammar.printer import print_file
 from grammar.source import Source
 from grammar.visible import shell_word
-from nablac.commands.forecast_spec import forecast_remarks, forecast_spec, possible_keys
-from nablac.commands.input_columns import InputColumns, is_input, is_text, listed
+from nablac.commands.forecast_spec import forecast_remarks, forecast_spec, possible_keys, rows_to_predict
+from nablac.commands.free_names import FreeNames
+from nablac.commands.input_columns import InputColumns, is_misnamed, is_text, listed
 from nablac.commands.table_columns import (
     BrokenDate,
     Column,
@@ -26,7 +27,7 @@ from nablac.commands.table_columns import (
     spec_path,
     unread_dates,
 )
-from nablac.commands.table_series import SeriesOfTable, date_columns, series_of
+from nablac.commands.table_series import SeriesOfTable, date_columns, first_step_back, series_of
 from runtime.data.csv_file import Format
 
 
@@ -38,9 +39,7 @@ class FirstSpec:
     remarks: tuple[str, ...]
 
 
-def spec_for_table(
-    path: Path, target: str | None, content: bytes, format: Format, *, forecasts: bool | None = None
-) -> FirstSpec:
+def spec_for_table(path: Path, target: str | None, format: Format, *, forecasts: bool | None = None) -> FirstSpec:
     """A spec that predicts the column `target`, or the last one of numbers or classes.
 
     Where the table has series in time, as `series_of` finds them, it forecasts the next rows, and else predicts the
@@ -49,7 +48,7 @@ def spec_for_table(
     the rows is kept if it is all there is to predict from. NablacError if nothing is left, or if there are no series to
     forecast.
     """
-    table = read_user_table(path, content, format)
+    table = read_user_table(path, format)
     series = series_of(table.cells, possible_keys(table)) if forecasts is not False else None
     if series is None and forecasts:
         message = f"{path} has no column of dates that go forward, in all rows or in each of several series"
@@ -60,7 +59,10 @@ def spec_for_table(
             message = f"the dates in column `{unread.name}` of {path} are in a form that `init` does not read"
             message = f"{message}: `{table.cells[unread.name][0].strip():.40}`"
             hint = f"write a spec of your own, and say how they are written: {format_of_dates(unread)}"
-        fault = Diagnostic(codes.E823, message, place=str(path), hint=hint)
+        dates = date_columns(table.cells)
+        steps = [(name, step) for name in dates if (step := _step_back(table, name)) is not None]
+        notes = [f"`{in_comment([name])}`, {step}" for name, step in steps]
+        fault = Diagnostic(codes.E823, message, place=str(path), note="; ".join(notes) or None, hint=hint)
         raise NablacError(fault if broken is None else _broken(broken, path))
     if series is not None:
         numbers = [column for column in table.columns if column.is_numeric and column.name not in series.keys]
@@ -87,8 +89,11 @@ def _of_series(
     read = [chosen, *(column for column in numbers if column is not chosen and not column.numbers_rows)]
     known = {series.dates, *series.keys, *(column.name for column in read)}
     others = [column for column in table.columns if column.name not in known]
-    remarks = [*forecast_remarks(table, series, chosen, read), *_left_out(table, others)]
-    return forecast_spec(table, series, chosen, read, _model_name(table.path), _comments(remarks)), remarks
+    future = rows_to_predict(table, series, chosen, read)
+    remarks = [*forecast_remarks(series, chosen, read, future), *_left_out(table, others)]
+    names = FreeNames(())
+    name = _model_name(table.path, names)
+    return forecast_spec(table, series, chosen, read, future, name, names, _comments(remarks)), remarks
 
 
 def _of_rows(table: UserTable, target: str | None, *, forecasts: bool) -> tuple[str, list[str]]:
@@ -101,8 +106,9 @@ def _of_rows(table: UserTable, target: str | None, *, forecasts: bool) -> tuple[
     dates = date_columns(table.cells) if forecasts else []
     broken = broken_date(table) if not dates else None
     read = [column for column in others if broken is None or column.name != broken.column]
-    classes = [column for column in read if column.is_usable and not column.is_numeric and is_input(column)]
-    texts = [column for column in read if is_text(column)]
+    named = [column for column in read if not is_misnamed(column)]
+    classes = [column for column in named if column.is_usable and not column.is_numeric]
+    texts = [column for column in named if is_text(column)]
     inputs = [column for column in numeric if not column.numbers_rows]
     inputs += [] if inputs or classes or texts else numeric
     inputs += [*classes, *texts]
@@ -110,8 +116,9 @@ def _of_rows(table: UserTable, target: str | None, *, forecasts: bool) -> tuple[
         message = f"{path} has no column of numbers, classes or texts to predict `{chosen.name}` from"
         fault = Diagnostic(codes.E823, message, place=str(path), hint="`--target` chooses another column")
         raise NablacError(fault if broken is None else _broken(broken, path))
-    why = "does not go forward in all rows, nor within several series: each row is taken for an example"
-    remarks = [f"`{in_comment([name])}` {why}" for name in dates]
+    why = "does not go forward in all rows, nor within several series"
+    steps = [(name, step) for name in dates if (step := _step_back(table, name)) is not None]
+    remarks = [f"`{in_comment([name])}` {why} ({step}): each row is taken for an example" for name, step in steps]
     if broken is not None and forecasts:
         remarks.append(f"{broken}: with a date there, `nablac init forecast` reads them")
     for column in unread_dates(table.columns) if forecasts and not dates and broken is None else ():
@@ -125,15 +132,28 @@ def _of_rows(table: UserTable, target: str | None, *, forecasts: bool) -> tuple[
     return _spec(table, chosen, inputs, remarks), remarks
 
 
+def _step_back(table: UserTable, name: str) -> str | None:
+    """Where dates do not go forward; None where they do."""
+    row, cells = first_step_back(table.cells[name]), table.cells[name]
+    if row is None:
+        return None
+    before, after = in_comment([cells[row - 1]]), in_comment([cells[row]])
+    return f"line {table.lines[row]}: `{after}` follows `{before}`"
+
+
 def _left_out(table: UserTable, columns: list[Column]) -> list[str]:
     reasons = {
         "it numbers the rows": [column.name for column in columns if column.is_numeric and column.numbers_rows],
+        "an input cannot have the name": [column.name for column in columns if is_misnamed(column)],
         "texts or empty": [
-            column.name for column in columns if not (column.is_numeric and column.numbers_rows) and not column.misfit
+            column.name
+            for column in columns
+            if not (column.is_numeric and column.numbers_rows) and not column.misfit and not is_misnamed(column)
         ],
     }
     remarks = [f"left out ({reason}): {in_comment(names)}" for reason, names in reasons.items() if names]
     remarks += [f"left out (without a name): column {', '.join(map(str, table.nameless))}"] if table.nameless else []
+    remarks += [f"left out (lists or objects): {in_comment(list(table.unread))}"] if table.unread else []
     misfits = [column for column in columns if column.misfit]
     return [*remarks, *(f"left out: {in_comment([column.name])}, for {column.misfit}" for column in misfits)]
 
@@ -160,9 +180,12 @@ def _target(table: UserTable, usable: list[Column], target: str | None) -> Colum
     return column
 
 
-def _model_name(path: Path) -> str:
+def _model_name(path: Path, names: FreeNames) -> str:
+    """The name of the file in capitals; that of a layer would hide it."""
     name = "".join(word.capitalize() for word in re.findall(r"[A-Za-z0-9]+", spec_path(path).stem)) or "Table"
-    return name if name[0].isalpha() else f"Table{name}"
+    name = name if name[0].isalpha() else f"Table{name}"
+    free = names.take(name)
+    return free if free == name else names.take(f"{name}Model")
 
 
 def _comments(remarks: list[str]) -> str:
@@ -170,9 +193,13 @@ def _comments(remarks: list[str]) -> str:
 
 
 def _spec(table: UserTable, target: Column, inputs: list[Column], remarks: list[str]) -> str:
-    path, name, count = table.path, _model_name(table.path), len(inputs)
+    path, count = table.path, len(inputs)
+    names = FreeNames(column.name for column in inputs if not column.is_numeric)
+    name = _model_name(path, names)
     model, file = in_comment([spec_path(path).name]), in_comment([path.name])
-    read = InputColumns.of(inputs)
+    read = InputColumns.of(inputs, names)
+    hidden, rate = names.take("hidden"), names.take("rate")
+    layers = f"Dense({hidden}, relu) -> Dropout({rate}) -> Dense({hidden}, relu)"
     columns = f"inputs: {listed(inputs)}, targets: [{quoted(target.name)}]"
     fill = ' -> fill("mean")' if any(column.has_gaps for column in (*inputs, target)) else ""
     what = " of numbers" if all(column.is_numeric for column in inputs) else ""
@@ -180,23 +207,25 @@ def _spec(table: UserTable, target: Column, inputs: list[Column], remarks: list[
     missing = f"#\n{_comments(remarks)}" if remarks else ""
     if target.is_classes:
         size = len(target.values)
-        output = f"Dense({size})\n    output logits\n    output probability = softmax(logits, axis: -1)"
-        result, declared = "logits", "target label: i64[batch]"
-        loss, metric, after = "cross_entropy(logits, label)", "accuracy(logits, label)", f"  # one of {size} classes"
+        result, label, probability = names.take("logits"), names.take("label"), names.take("probability")
+        output = f"Dense({size})\n    output {result}\n    output {probability} = softmax({result}, axis: -1)"
+        declared, after = f"target {label}: i64[batch]", f"  # one of {size} classes"
+        loss, metric = f"cross_entropy({result}, {label})", f"accuracy({result}, {label})"
     else:
-        output, result, declared = "Dense(1)\n    output y", "y", "target value: [batch, 1]"
-        loss, metric, after = "mse(y, value)", "mae(y, value)", ""
+        result, value = names.take("y"), names.take("value")
+        output, declared, after = f"Dense(1)\n    output {result}", f"target {value}: [batch, 1]", ""
+        loss, metric = f"mse({result}, {value})", f"mae({result}, {value})"
     return f"""# Predicts {in_comment([target.name])} from {others}{what} in {file}.
 #
 #   nablac train {shell_word(model)}
 #   nablac eval runs/{name.lower()}/1
 #   nablac predict runs/{name.lower()}/1 {shell_word(file)}
 {missing}
-model {name}(hidden = 32, rate = 0.1) {{
-    \"\"\"Two layers of `hidden` units.\"\"\"
+model {name}({hidden} = 32, {rate} = 0.1) {{
+    \"\"\"Two layers of `{hidden}` units.\"\"\"
     input {read.declared}
 
-{read.equations}    {result} = {read.joined} -> Dense(hidden, relu) -> Dropout(rate) -> Dense(hidden, relu) -> {output}
+{read.equations}    {result} = {read.joined} -> {layers} -> {output}
 }}
 
 train {name} {{
@@ -208,6 +237,6 @@ train {name} {{
     patience 20  # epochs without improvement, after which it stops
     batch 32
     validation 0.2
-    data csv({quoted(path.name)}{table.options}){fill}{read.stages} -> standardize() -> columns({columns})
+    data {table.source}{fill}{read.stages} -> standardize() -> columns({columns})
 }}
 """

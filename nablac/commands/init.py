@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
@@ -35,18 +36,25 @@ DATA = {  # of each template, in its folder `data`
 }
 
 
+def _tables(prefix: str) -> Iterator[str]:
+    """The paths of tables that begin so."""
+    from runtime.data.table_blocks import SUFFIXES
+
+    return matching_paths(prefix, tuple(suffix + packed for suffix in SUFFIXES for packed in ("", ".gz")))
+
+
 def _complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     kinds = [kind for kind in DATA if kind.startswith(incomplete)]
-    return [CompletionItem(name) for name in [*kinds, *matching_paths(incomplete, (".csv", ".csv.gz"))]]
+    return [CompletionItem(name) for name in [*kinds, *_tables(incomplete)]]
 
 
 @click.command()
-@click.argument("what", metavar="[forecast|images|text|TABLE.csv]", default="forecast", shell_complete=_complete)
-@click.argument("table", metavar="[TABLE.csv]", required=False, shell_complete=_complete)
-@click.option("--target", metavar="COLUMN", help="Predict this column of TABLE.csv.  [default: the last one]")
+@click.argument("what", metavar="[forecast|images|text|TABLE]", default="forecast", shell_complete=_complete)
+@click.argument("table", metavar="[TABLE]", required=False, shell_complete=_complete)
+@click.option("--target", metavar="COLUMN", help="Predict this column of TABLE.  [default: the last one]")
 @click.option("--rows", is_flag=True, help="Take each row for an example, also where the table has dates.")
-@click.option("--header/--no-header", default=None, help="Whether the first row of TABLE.csv is names.")
-@click.option("--encoding", type=click.Choice(ENCODINGS), metavar="NAME", help="The encoding of TABLE.csv.")
+@click.option("--header/--no-header", default=None, help="Whether the first row of a CSV file is names.")
+@click.option("--encoding", type=click.Choice(ENCODINGS), metavar="NAME", help="The encoding of a CSV file.")
 @output_options
 def command(
     what: str,
@@ -61,9 +69,10 @@ def command(
     """Write a first spec.
 
     Writes a small spec to start from, with its data in the folder data: a forecast of a series, a classifier of images,
-    or a model of a text. For a table, writes a spec beside it and says what it takes the table for: with dates that go
-    forward, also within each of several series, it forecasts the next rows; else it predicts one column from the others
-    in its row. `forecast TABLE.csv` insists on dates. Files that are there already are not touched.
+    or a model of a text. For a table in CSV, Parquet or JSON, writes a spec beside it and says what it takes the table
+    for: with dates that go forward, also within each of several series, it forecasts the next rows; else it predicts
+    one column from the others in its row. `forecast TABLE` insists on dates. Files that are there already are not
+    touched.
 
     \b
     Example:
@@ -125,14 +134,13 @@ def _of_table(
     """The spec for a table, which is beside it, and remarks on what it takes the table for."""
     from nablac.commands.first_spec import spec_for_table
     from nablac.commands.table_columns import spec_path
-    from runtime.data.source_files import content_of
 
     if not table.suffix and not table.exists():
         raise click.UsageError(f"`{table}` is neither {', '.join(DATA)} nor a file: `nablac init TABLE.csv`")
     if not table.exists():
-        hint = did_you_mean_file(str(table), matching_paths("", (".csv", ".csv.gz")))
+        hint = did_you_mean_file(str(table), _tables(""))
         raise NablacError(Diagnostic(codes.E820, "there is no such file", place=str(table), hint=hint))
-    spec = spec_for_table(table, target, content_of(table), format, forecasts=forecasts)
+    spec = spec_for_table(table, target, format, forecasts=forecasts)
     return {spec_path(table): spec.text.encode()}, spec.remarks
 
 

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-from compiler.elaborate.builtins.language_names import builtin_names
-from compiler.elaborate.reserved import reserved_names
-from grammar.diagnostics import NablacError
-from grammar.parser import parse
-from grammar.source import Source
+from nablac.commands.free_names import FreeNames, may_be_input
 from nablac.commands.table_columns import Column, quoted
 
 _LENGTH, _WORDS = 100, 5_000  # tokens of a text, and of a vocabulary
-# Names that the spec declares, or takes from the library
-_RESERVED = {"features", "hidden", "rate", "label", "value", "logits", "probability", "y", "seed", "step"}
-_RESERVED |= {"mse", "mae", "cross_entropy", "accuracy", "adam", "batch"}
-
-
-def is_input(column: Column) -> bool:
-    """Whether an input may have the name of the column, which it then takes."""
-    name = column.name
-    if re.fullmatch(r"[a-z]\w*", name, re.ASCII) is None or name in _RESERVED or name in builtin_names():
-        return False
-    try:
-        tree = parse(Source("", f"model M {{ input {name}: i64[batch]; output {name} }}"))
-    except NablacError:  # a keyword
-        return False
-    return not reserved_names(tree)
 
 
 def is_text(column: Column) -> bool:
     """Whether its cells are texts to read: of several words, and hardly one like another."""
-    return not column.has_gaps and column.has_sentences and not column.is_classes and is_input(column)
+    return not column.has_gaps and column.has_sentences and not column.is_classes
+
+
+def is_misnamed(column: Column) -> bool:
+    """Whether a column of classes or texts cannot be read, as an input of its own takes it by its name."""
+    has_own = is_text(column) or (column.is_usable and not column.is_numeric)
+    return has_own and not may_be_input(column.name)
 
 
 @dataclass(frozen=True)
@@ -45,23 +31,26 @@ class InputColumns:
     stages: str
 
     @staticmethod
-    def of(columns: list[Column]) -> InputColumns:
-        """All numbers in one input, and each column of classes or of texts in its own."""
+    def of(columns: list[Column], names: FreeNames) -> InputColumns:
+        """All numbers in one input, and each column of classes or of texts in its own, whose names are taken."""
         numbers = [column for column in columns if column.is_numeric]
         classes = [column for column in columns if column.is_classes and not column.is_numeric]
         texts = [column for column in columns if is_text(column)]
-        declared = [f"features: [batch, {len(numbers)}]"] if numbers else []
+        # An input with the name of a column would take that column alone.
+        features = names.take("features", but=[column.name for column in columns])
+        declared = [f"{features}: [batch, {len(numbers)}]"] if numbers else []
         declared += [f"{column.name}: i64[batch]" for column in classes]
         dims = ["T"] if len(texts) == 1 else [f"T{number}" for number in range(1, len(texts) + 1)]
-        declared += [f"{column.name}: i64[batch, {dim}]" for column, dim in zip(texts, dims, strict=True)]
-        read = ["features"] if numbers else []
+        declared += [f"{column.name}: i64[batch, {names.take(dim)}]" for column, dim in zip(texts, dims, strict=True)]
+        read = [features] if numbers else []
         read += [f"Embedding({len(column.values) + 1}, 4)({column.name})" for column in classes]
         equations = ""
         for name in (column.name for column in texts):
-            equations += f"    {name}_known = unsqueeze(cast({name} != 0, f32), -1)  # 0 is padding\n"
-            equations += f"    {name}_mean = sum(Embedding({_WORDS}, 16)({name}) * {name}_known, axis: 1)"
-            equations += f" / sum({name}_known, axis: 1)\n"
-            read.append(f"{name}_mean")
+            known, mean = names.take(f"{name}_known"), names.take(f"{name}_mean")
+            equations += f"    {known} = unsqueeze(cast({name} != 0, f32), -1)  # 0 is padding\n"
+            equations += f"    {mean} = sum(Embedding({_WORDS}, 16)({name}) * {known}, axis: 1)"
+            equations += f" / sum({known}, axis: 1)\n"
+            read.append(mean)
         stages = f" -> tokens(columns: {listed(texts)}, length: {_LENGTH}, most: {_WORDS})" if texts else ""
         stages += f" -> categories({listed(classes)})" if classes else ""
         joined = read[0] if len(read) == 1 else f"concat([{', '.join(read)}], axis: -1)"

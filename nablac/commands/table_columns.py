@@ -14,10 +14,12 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import THOUSANDS
 from runtime.data.calendar_features import moment_of
-from runtime.data.csv_file import Format, read_blocks
+from runtime.data.csv_file import NO_OPTIONS, Format, read_blocks
 from runtime.data.dates import are_dates, readings
 from runtime.data.digit_groups import without_groups
-from runtime.data.rows import is_missing
+from runtime.data.missing_cells import is_missing
+from runtime.data.source_files import content_of
+from runtime.data.table_blocks import TableKind, kind_of_table, table_blocks
 from runtime.data.text_lines import decoded_lines
 
 _SAMPLE = 2_000  # rows whose cells are tried as dates
@@ -70,12 +72,19 @@ class UserTable:
     format: Format
     columns: tuple[Column, ...]
     cells: Mapping[str, list[str]]
+    lines: Sequence[int]  # of the rows in the file
     nameless: tuple[int, ...] = ()  # columns that have no name, from 1: training skips them
-    lines: Sequence[int] = ()  # of those rows
+    kind: TableKind = "csv"
+    unread: tuple[str, ...] = ()  # columns of lists and objects
 
     @property
-    def options(self) -> str:
-        """The arguments of `csv(...)` that say the dialect, each after a comma."""
+    def source(self) -> str:
+        """The source of the data that reads it, with the arguments that say its dialect."""
+        name = "json" if self.kind == "lines" else self.kind
+        return f"{name}({quoted(self.path.name)}{self._options if name == 'csv' else ''})"
+
+    @property
+    def _options(self) -> str:
         options = f", separator: {quoted(self.format.separator)}" if self.format.separator != "," else ""
         options += ', decimal: ","' if self.format.decimal == "," else ""
         options += f", thousands: {quoted(self.format.thousands)}" if self.format.thousands else ""
@@ -99,11 +108,18 @@ class _Strict:
         """What is changed on reading, which training says too."""
 
 
-def read_user_table(path: Path, content: bytes, given: Format) -> UserTable:
-    """The table, in a dialect that its cells show beside what is `given`.
+def read_user_table(path: Path, given: Format) -> UserTable:
+    """The first rows of a table; of a CSV file in a dialect that its cells show beside what is `given`.
 
     NablacError for one that training would refuse, or without rows.
     """
+    kind = kind_of_table(str(path))
+    if kind != "csv":
+        if given.header is not None or given.encoding:
+            message = f"`--header` and `--encoding` are those of a CSV file, and {path} is none"
+            raise NablacError(Diagnostic(codes.E605, message, place=str(path)))
+        return _read_other(path, kind)
+    content = content_of(path)
     format = _format_of(content, given)
     lines = decoded_lines(io.BytesIO(content), str(path), "a CSV file", format.encoding, format.encoding_hint)
     table = next(read_blocks(lines, str(path), format, _Strict(), _MOST_ROWS))
@@ -112,10 +128,21 @@ def read_user_table(path: Path, content: bytes, given: Format) -> UserTable:
     cells = {name: column for name, column in zip(table.names, table.cells, strict=True) if name}
     nameless = tuple(number for number, name in enumerate(table.names, 1) if not name)
     columns = tuple(_column(name, column, table.lines, format) for name, column in cells.items())
-    return UserTable(path, format, columns, cells, nameless, table.lines)
+    return UserTable(path, format, columns, cells, table.lines, nameless)
 
 
-def _column(name: str, cells: list[str], lines: list[int], format: Format) -> Column:
+def _read_other(path: Path, kind: TableKind) -> UserTable:
+    rows = next(table_blocks(str(path), NO_OPTIONS, _Strict(), _MOST_ROWS)).rows
+    cells = {name: list(column) for name, column in rows.cells.items() if name}
+    # Dates are neither numbers nor texts, and have cells.
+    unread = tuple(name for name in rows.refused if kind != "parquet" or not cells.get(name))
+    cells = {name: column for name, column in cells.items() if name not in unread}
+    nameless = tuple(number for number, name in enumerate(rows.cells, 1) if not name)
+    columns = tuple(_column(name, column, rows.lines, NO_OPTIONS) for name, column in cells.items())
+    return UserTable(path, NO_OPTIONS, columns, cells, rows.lines, nameless, kind, unread)
+
+
+def _column(name: str, cells: list[str], lines: Sequence[int], format: Format) -> Column:
     texts = [cell.strip() for cell in cells]
     numbers = [cell for cell in texts if not is_missing(cell)]
     others = [] if format.numbers(numbers) is not None else [cell for cell in numbers if format.number(cell) is None]
@@ -128,7 +155,8 @@ def _column(name: str, cells: list[str], lines: list[int], format: Format) -> Co
     may_be_dates = not is_numeric and bool(present) and (has_sentences or _looks_dated(sample))
     dated = may_be_dates and are_dates(sample)
     misfit = ""
-    notation = replace(format, command=False).hint_of_notation(others[0]) if others else None
+    may_have_notation = others and format.options
+    notation = replace(format, command=False).hint_of_notation(others[0]) if may_have_notation else None
     has_other_notation = notation is not None and all(map(format.hint_of_notation, others))
     if others and (has_other_notation or _MOST_MISFITS * len(others) <= len(numbers)):
         misfit = f"`{' '.join(others[0].split())[:40]}` on line {lines[texts.index(others[0])]} is not a number"

@@ -85,6 +85,21 @@ def date_columns(cells: Mapping[str, Sequence[str]]) -> list[str]:
     return [name for name, column in cells.items() if _readings_of(column)]
 
 
+def first_step_back(column: Sequence[str]) -> int | None:
+    """The index of the first row whose date is not after the one before; None where they go forward.
+
+    Of several ways to read the dates it is the one in which they go forward longest.
+    """
+    texts = [cell.strip() for cell in column]
+    steps = list(enumerate(pairwise(texts), 1))
+    breaks = [
+        next((row for row, (before, after) in steps if moments[after] <= moments[before]), None)
+        for _, moments in _readings_of(column)
+    ]
+    rows = [row for row in breaks if row is not None]
+    return max(rows) if rows and len(rows) == len(breaks) else None
+
+
 def _readings_of(column: Sequence[str]) -> list[tuple[str, dict[str, datetime]]]:
     """The formats that fit all cells of a column, with the moment of each cell; none where they are no dates."""
     texts = list(dict.fromkeys(cell.strip() for cell in column))
@@ -101,7 +116,7 @@ def _of(
 ) -> SeriesOfTable | None:
     """The series that the keys make, if their dates go forward; of two ways to read them the more regular one."""
     groups: dict[tuple[str, ...], list[str]] = {}
-    for key, cell in zip(_keys_of(keys, cells, len(cells[name])), cells[name], strict=True):
+    for key, cell in zip(keys_of(keys, cells, len(cells[name])), cells[name], strict=True):
         groups.setdefault(key, []).append(cell.strip())
     long = [texts for texts in groups.values() if len(texts) >= _LEAST_ROWS]
     if not long or len(groups) > _MOST_SERIES or 2 * len(long) < len(groups):
@@ -144,6 +159,7 @@ def _missing(groups: Sequence[Sequence[datetime]], step: timedelta) -> int:
     return missing
 
 
-def _keys_of(keys: tuple[str, ...], cells: Mapping[str, Sequence[str]], count: int) -> Iterator[tuple[str, ...]]:
+def keys_of(keys: tuple[str, ...], cells: Mapping[str, Sequence[str]], count: int) -> Iterator[tuple[str, ...]]:
+    """The key of each of `count` rows: the cells of these columns."""
     texts = (map(str.strip, cells[key]) for key in keys)  # as training reads them
     return zip(*texts, strict=True) if keys else iter([()] * count)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from nablac.commands.output import is_quiet, note
 
 if TYPE_CHECKING:
+    from runtime.data.context import Context
     from runtime.training.loop import Loop
     from runtime.training.training_run import Training
 
@@ -27,7 +28,11 @@ def note_training(training: Training) -> None:
 def note_data(training: Training) -> None:
     """Say what was skipped or changed when the data was read."""
     training.data  # noqa: B018 - reads it
-    context = training.context
+    note_reading(training.context)
+
+
+def note_reading(context: Context) -> None:
+    """Say what was skipped or changed when data was read."""
     if skipped := context.skipped:
         which = ", the first of them:" if len(skipped) > _SHOWN else ":"
         note(f"{len(skipped)} broken rows or files skipped{which}")

@@ -37,7 +37,7 @@ class Context:
     fitted: Fitted | None = None  # scalings, classes and tokenizer of an earlier run, or of the training part
     weights: DataStage | None = None  # the stage that gives examples weights
     masks: bool = False  # whether missing entries of targets can be left out of the loss and the metrics
-    keeps_raw: bool = False  # whether examples keep their numbers before scaling too, and the rows of their windows
+    keeps_raw: bool = False  # for an evaluation: examples keep their numbers before scaling too, and rows of windows
 
     def path(self, name: str, span: Span | None) -> Path:
         """The path of a file or folder in a data description; NablacError if it does not exist."""

@@ -25,11 +25,18 @@ _QUOTES = 'a quote at the beginning of a cell needs one at its end; a quote with
 _ABOVE = "the first row is read as the names of the columns: remove titles and comments above them"
 _TOO_LONG = "cut longer texts; or a quote is not closed: "  # before _QUOTES
 _NOT_THE_FILE = "the address led to a page, perhaps of an error or a login: save the file that it is about"
+_AS_JSON = "`json(...)` reads it; with an object on each line its name ends in `.jsonl`, and else in `.json`"
 _WEB_PAGE = ("<!doctype html", "<html")
 _AT_ONCE = 1 << 10  # rows that are turned into columns together
 _BETWEEN_THOUSANDS = (",", ".", "'", " ", "_")
 _NOTATION = re.compile(rf"[+-]?[\d{''.join(THOUSANDS)}]*\d(?:[eE][+-]?\d+)?")
+_JSON = re.compile(r'(\[\s*)*\{\s*("|$)|\[$')
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
+
+
+def looks_like_json(first_line: str) -> bool:
+    """Whether a first line begins a list or an object of JSON, and no header."""
+    return _JSON.match(first_line.strip()) is not None
 
 
 class Report(Protocol):
@@ -103,21 +110,23 @@ class Format:
 
         Neither `1_000` nor `1,000` is a number unless the user says so: programs read them differently.
         """
-        text = cell.strip()
-        if self.thousands:
-            plain = without_groups(text, self.thousands)
-            if plain is None:
-                return None
-            text = plain
-        if self.decimal != ".":
-            if "." in text:
-                return None
-            text = text.replace(self.decimal, ".", 1)
+        text = self.plain(cell)
+        if text is None:
+            return None
         try:
             number = float(text)
         except ValueError:
             return None
         return number if math.isfinite(number) and "_" not in text and text.isascii() else None
+
+    def plain(self, cell: str) -> str | None:
+        """A cell without signs between thousands and with a decimal point; None where it has others."""
+        text: str | None = cell.strip()
+        if self.thousands and text is not None:
+            text = without_groups(text, self.thousands)
+        if self.decimal == "." or text is None:
+            return text
+        return None if "." in text else text.replace(self.decimal, ".", 1)
 
     def is_numeric(self, cell: str) -> bool:
         """Whether a cell is probably meant as a number, including `nan` and numbers in another notation."""
@@ -272,6 +281,9 @@ def read_blocks(lines: Iterable[str], path: str, format: Format, report: Report,
     if cells[0].strip().lower().startswith(_WEB_PAGE):
         message = "this is a web page (HTML); expected a CSV file"
         raise NablacError(Diagnostic(codes.E821, message, place=path, hint=_NOT_THE_FILE))
+    if looks_like_json(format.separator.join(cells)):
+        message = "this is JSON; expected a CSV file"
+        raise NablacError(Diagnostic(codes.E821, message, place=path, hint=_AS_JSON))
     named = _is_header(cells, f"{path}:{line}", format, report)
     names += [name.strip() for name in cells] if named else [str(column) for column in range(len(cells))]
     _check_names(names, f"{path}:{line}")

@@ -30,8 +30,8 @@ def most_in_memory() -> int:
 
     NablacError for a value of the environment variable that is not a size.
     """
-    text = os.environ.get(VARIABLE)
-    count = _IN_MEMORY if text is None else bytes_of(text)
+    text = os.environ.get(VARIABLE, "").strip()
+    count = bytes_of(text) if text else _IN_MEMORY
     if count is None:
         hint = "write a number with a unit: 500MB, or 2GiB"
         raise NablacError(Diagnostic(codes.E605, f"`{text:.40}` is not a size", place=VARIABLE, hint=hint))

@@ -88,7 +88,7 @@ class LargeRows(Rows):
             if insertion is not None:
                 rows = insertion.insert(rows).rows
                 writer.last |= {series: last.number for series, last in insertion.last.items()}
-            requests = {name: getattr(self, name) for name in ("calendars", "fills", "lags", "categories")}
+            requests = {name: getattr(self, name) for name in ("calendars", "fills", "lags", "categories", "unseen")}
             rows = replace(rows, **requests, earlier=earlier)
             read = rows.read_columns(names, once, span, known, closed=True, inputs=inputs)
             if order is not None:

@@ -129,7 +129,7 @@ def fit_examples(examples: Examples, context: Context, requirements: Requirement
                     _check_precision(assignment, extremes, scaling, type, name in requirements.targets, span)
                 if context.keeps_raw:
                     raw[name] = array
-        elif context.fitted is None and labels and not isinstance(array, StoredRows):
+        elif context.fitted is None and labels and assignment.columns:
             constant += constant_columns(assignment.columns, Extremes.of(array, examples.parts["training"]))
         arrays[name] = cast(array, assignment, type, examples, span, scaling)
         if missing is not None:

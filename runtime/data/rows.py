@@ -19,7 +19,9 @@ from runtime.data.csv_file import Table as CsvTable
 from runtime.data.date_steps import LOOKED_AT, dates_of
 from runtime.data.filling import Fill, fill_of, flagged
 from runtime.data.lags import EarlierRows, Lag, lag_of
+from runtime.data.missing_cells import is_missing
 from runtime.data.number_columns import NumberColumns
+from runtime.data.numeric_classes import ClassNumbers, UnseenClasses, class_names
 from runtime.data.read_rows import ReadRows, spans_of
 from runtime.data.scaling import Scale
 from runtime.data.stored_texts import CellsInMemory
@@ -86,6 +88,7 @@ class Rows:
     texts: tuple[TextColumns, ...] = ()  # of columns that become tokens
     categories: tuple[Categories, ...] = ()  # of columns with an entry for unseen classes
     zones: Mapping[str, tzinfo] = field(default_factory=dict)  # of columns of dates that have one
+    unseen: UnseenClasses | None = None  # counts the rows that such an entry stands for
 
     @staticmethod
     def of(table: CsvTable, path: str, format: Format, report: Report) -> Rows:
@@ -243,7 +246,7 @@ class Rows:
                 continue
             of_flags = self._flagged(name)
             source = of_flags or name
-            known = {text: float(number) for number, text in enumerate(texts.get(source, ()))}
+            known = texts.get(source, ())
             has_gaps = not known and fill_of(self.fills, source) is not None
             numbers = None if known else self._whole_column(source, has_gaps)
             if numbers is None:
@@ -284,7 +287,7 @@ class Rows:
         """A column some rows before, with NaN where it is not there; a row with a broken cell is no longer `kept`."""
         numbers = self._whole_column(source, True)
         if numbers is None:
-            numbers = self._cell_by_cell(source, {}, True, kept, report)
+            numbers = self._cell_by_cell(source, (), True, kept, report)
         series = [0] * len(self.lines) if self.series is None else self.series.tolist()
         return earlier.lagged(source, step, list(zip(series, self.numbers, strict=True)), numbers)
 
@@ -323,7 +326,7 @@ class Rows:
     def _cell_by_cell(
         self,
         name: str,
-        known: Mapping[str, float],
+        known: Sequence[str],
         has_gaps: bool,
         kept: Array,
         report: Report,
@@ -331,17 +334,22 @@ class Rows:
     ) -> Array:
         """A column as numbers, with NaN for what is missing; a row with a broken cell is no longer `kept`."""
         request = categories_of(self.categories, name)
-        takes_empty = request is not None and request.allows_empty
+        classes = ClassNumbers(known, self.format, request is not None and request.allows_empty) if known else None
+        number_of = classes.number if classes is not None else self.format.number
+        unseen = self.unseen if classes is not None else None
         numbers = np.full(len(self.lines), np.nan)
         for row, cell in enumerate(self.cells[name]):
-            number = _number_of(cell.strip(), known, takes_empty) if known else self.format.number(cell)
+            number = number_of(cell)
             if number is not None:
                 numbers[row] = number
+                if unseen is not None and classes is not None and (new := classes.unseen(cell)):
+                    unseen.add(name, new, f"{self.path}:{self.lines[row]}")
             elif kept[row] and not (has_gaps and is_missing(cell)):
                 kept[row] = False
-                what = f"none of the classes {_list(list(known))}" if known else "not a number"
-                shown = f"`{_shorten(cell)}` is {what}" if cell.strip() else "the cell is empty"
-                hint = self._hint_of_class(name, cell, known, is_input) if known else self._hint_of_number(cell)
+                what = f"none of the classes {_list(known)}" if known else "not a number"
+                is_empty = classes.is_empty(cell) if classes is not None else not cell.strip()
+                shown = "the cell is empty" if is_empty else f"`{_shorten(cell)}` is {what}"
+                hint = self._hint_of_class(name, is_empty, known, is_input) if known else self._hint_of_number(cell)
                 report.report_broken(f"{self.path}:{self.lines[row]}", f"column `{name}`: {shown}", hint)
         return numbers
 
@@ -349,9 +357,9 @@ class Rows:
         """What to do about a cell that is no number."""
         return _FILLS if is_missing(cell) else self.format.hint(cell)
 
-    def _hint_of_class(self, name: str, cell: str, known: Mapping[str, float], is_input: bool) -> str | None:
+    def _hint_of_class(self, name: str, is_empty: bool, known: Sequence[str], is_input: bool) -> str | None:
         """What keeps the rows of a cell of no class; None for a target."""
-        if cell.strip():
+        if not is_empty:
             return _KEEPS.format(name, "", "unseen") if is_input else None
         return _KEEPS.format(name, ", empty: true", "empty") if UNSEEN in known else None
 
@@ -377,8 +385,9 @@ class Rows:
 
     def listed_classes(self, name: str, texts: Collection[str]) -> tuple[str, ...]:
         """The classes of a column with these texts, in order: first that of unseen ones, where it is asked for."""
-        unseen = (UNSEEN,) if categories_of(self.categories, name) is not None else ()
-        return (*unseen, *sorted(texts))
+        if categories_of(self.categories, name) is None:
+            return tuple(sorted(texts))
+        return (UNSEEN, *sorted(class_names(texts, self.format)))
 
     def class_texts(self, name: str) -> set[str] | None:
         """The texts in a column of classes; None where one of them is a number, unless it is asked for."""
@@ -412,19 +421,6 @@ class _TakenCells(Mapping[str, Sequence[str]]):
         return len(self.cells)
 
 
-_MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none", "-", "?"})
-
-
-def is_missing(cell: str) -> bool:
-    """Whether a cell says that there is no number: in one of the ways in which programs and offices write it."""
-    return cell.strip().lower() in _MISSING
-
-
-def _number_of(text: str, known: Mapping[str, float], takes_empty: bool) -> float | None:
-    """The number of a class; of one that is not known that of the entry for unseen ones, if there is one."""
-    return known.get(text, known.get(UNSEEN)) if text or takes_empty else None
-
-
 def _taken(numbers: Sequence[int], rows: Array) -> Array:
     """The numbers of some rows."""
     return rows + numbers.start if isinstance(numbers, range) else np.array(numbers)[rows]
@@ -434,5 +430,5 @@ def _shorten(cell: str) -> str:
     return cell if len(cell) <= 40 else f"{cell[:40]}.."
 
 
-def _list(names: list[str]) -> str:
+def _list(names: Sequence[str]) -> str:
     return ", ".join(map(_shorten, names[:_MOST_LISTED])) + (", .." if len(names) > _MOST_LISTED else "")

@@ -25,6 +25,7 @@ from runtime.data.filling import Fill
 from runtime.data.lags import Lag
 from runtime.data.large_tables import LargeRows
 from runtime.data.merged_classes import check_categories, merge_rare
+from runtime.data.numeric_classes import UnseenClasses
 from runtime.data.read_rows import ReadRows
 from runtime.data.rows import Rows
 from runtime.data.scaling import Scale
@@ -114,14 +115,17 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
     order = DateOrder(context) if data.lags else None
     numbers = [name for name in inputs if name not in texts]
     names_read = with_weights([*numbers, *targets], context)
-    read = data.read(names_read, context, stage.span, known, order, inputs=numbers, texts=texts)
+    unseen = UnseenClasses() if context.fitted is not None and context.keeps_raw else None
+    read = replace(data, unseen=unseen).read(names_read, context, stage.span, known, order, inputs=numbers, texts=texts)
+    if unseen is not None:
+        unseen.report(context)
     arrays: dict[str, Array | StoredRows] = {}
     if texts:
         there = rows_with_texts(read.texts, data.texts, read.lines, data.path, context)
         read = read if there.all() else read.take(np.flatnonzero(there))
         arrays |= dict.fromkeys(texts, np.arange(len(read.table)))
     names: dict[str, tuple[str, ...]] = {}
-    of_inputs, of_targets = (_free_name(name, texts) for name in ("input", "target"))
+    of_inputs, of_targets = (_free_name(name, [*inputs, *targets]) for name in ("input", "target"))
     if numbers:
         arrays[of_inputs] = change_rows(read.table, lambda rows: rows[:, : len(numbers)])
         names[of_inputs] = tuple(numbers)

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -27,9 +28,10 @@ from runtime.boundary import (
     GzipReader,
     check_table,
     open_regular,
+    refuse_other_kinds,
     translate_errors,
 )
-from runtime.data.csv_file import Format, Report, read_blocks, read_table
+from runtime.data.csv_file import Format, Report, looks_like_json, read_blocks, read_table
 from runtime.data.parquet_file import arrow_rows, arrow_values, cell_text, open_parquet, parquet_rows, require_pyarrow
 from runtime.data.rows import Rows
 from runtime.data.source_files import content_of, unchanged, unpack
@@ -41,6 +43,8 @@ _OBJECTS = f"{_FORMS}; `--skip-broken` skips such rows, and reports how many"
 # An escape of half of a character in UTF-16, perhaps with its other half
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _HALF_IN_BYTES = re.compile(_HALF.pattern.encode())
+_KEY = re.compile(r'"\s*:')  # the end of a key, or the same within a text
+_KEY_IN_BYTES = re.compile(_KEY.pattern.encode())
 _BROKEN = object()  # in the place of a row that was reported
 _AT_ONCE = 1 << 14  # rows of a table that is read whole, between two looks at its size
 TableKind = Literal["csv", "parquet", "json", "lines"]  # JSON as a list of objects, and as one on each line
@@ -53,6 +57,13 @@ _KINDS: dict[str, TableKind] = {
     ".jsonl": "lines",
     ".ndjson": "lines",
     ".json": "json",
+}
+_SUFFIX_OF: dict[TableKind, str] = {"csv": ".csv", "parquet": ".parquet", "lines": ".jsonl", "json": ".json"}
+_WHAT: dict[TableKind, str] = {
+    "csv": "a CSV file",
+    "parquet": "a Parquet file",
+    "lines": "JSON with an object on each line",
+    "json": "a list in JSON",
 }
 SUFFIXES = (".csv", ".parquet", ".jsonl", ".json")
 
@@ -188,6 +199,26 @@ def kind_by_name(path: str) -> TableKind | None:
     return _KINDS.get(suffixes[-1]) if suffixes else None
 
 
+def kind_of_table(path: str) -> TableKind:
+    """The kind of a table in a file by its name and its first bytes; NablacError where these disagree."""
+    with _opened(path) as (_, beginning):
+        refuse_other_kinds(beginning, "a table", path, but=(PARQUET,))
+        content = _kind_by_content(beginning)
+        if content == "json" and kind_by_name(path) in ("csv", None):  # a header may begin with a bracket
+            is_json = looks_like_json(beginning.decode("utf-8-sig", "ignore").lstrip().partition("\n")[0])
+            content = "json" if is_json else "csv"
+    named = kind_by_name(path) or content
+    if content == named or (named, content) == ("json", "lines"):
+        return content
+    file, suffix = Path(path).name.removesuffix(".gz"), Path(path).name[len(Path(path).name.removesuffix(".gz")) :]
+    hint = f"call it `{Path(file).with_suffix(_SUFFIX_OF[content])}{suffix}`"
+    message = f"this is {_WHAT[content]}; expected {_WHAT[named]}, by its name"
+    if content == "csv":  # or anything else
+        said = _WHAT[named] if named == "parquet" else "JSON"
+        message, hint = f"this is not {said}, as its name says", f"if it is a CSV file, {hint}"
+    raise NablacError(Diagnostic(codes.E821, message, place=path, hint=hint))
+
+
 def _kind_by_content(beginning: bytes) -> TableKind:
     if kind_of(beginning) == PARQUET:
         return "parquet"
@@ -255,9 +286,26 @@ def _parquet_blocks(path: Path, location: str, most: int) -> Iterator[Block]:
             first += batch.num_rows
 
 
+class _Ambiguous(dict[str, Any]):
+    """An object with a key that is there twice."""
+
+    def __init__(self, pairs: Sequence[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.key = Counter(key for key, _ in pairs).most_common(1)[0][0]
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    return row if len(row) == len(pairs) else _Ambiguous(pairs)
+
+
 def _parsed(text: str | bytes) -> Any:
     """The value of a text in JSON; ValueError for one with half of a character, which no file can hold as text."""
     value = json.loads(text)
+    rows = value if isinstance(value, list) else [value]
+    keys = len((_KEY if isinstance(text, str) else _KEY_IN_BYTES).findall(text))  # type: ignore[arg-type]
+    if keys > sum(len(row) for row in rows if isinstance(row, dict)):
+        value = json.loads(text, object_pairs_hook=_object)  # which takes longer
     has_half = _HALF.search(text) if isinstance(text, str) else _HALF_IN_BYTES.search(text)
     if has_half:
         try:
@@ -303,6 +351,9 @@ def _object_blocks(objects: Iterator[tuple[int, Any]], path: str, report: Report
                 continue
             if not isinstance(row, dict) or not row:
                 report.report_broken(f"{path}:{line}", 'a row of a table in JSON is an object, as `{"a": 1.5}`')
+                continue
+            if isinstance(row, _Ambiguous):
+                report.report_broken(f"{path}:{line}", f"the key `{row.key}` is there twice")
                 continue
             names = names or dict.fromkeys(row)
             for name in row.keys() - names.keys():

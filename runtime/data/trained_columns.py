@@ -11,6 +11,7 @@ import numpy as np
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.categories import category_requests
+from runtime.data.numeric_classes import UnseenClasses
 from runtime.data.padding import pad
 from runtime.data.stored_texts import CellsInMemory
 from runtime.data.text_cells import coded_texts, rows_with_texts
@@ -37,9 +38,12 @@ def trained_columns(
         columns = trained
     texts = [name for name in columns if fitted is not None and name in fitted.tokenizers]
     if not texts or fitted is None:
-        rows = replace(rows, categories=category_requests(fitted.stages if fitted is not None else ()))
+        unseen = UnseenClasses()
+        rows = replace(rows, categories=category_requests(fitted.stages if fitted is not None else ()), unseen=unseen)
         classes = {name: fitted.classes[name] for name in columns if name in fitted.classes} if fitted else {}
-        return rows.read_columns(list(columns), report, None, classes, closed=True, inputs=columns).numbers, None
+        numbers = rows.read_columns(list(columns), report, None, classes, closed=True, inputs=columns).numbers
+        unseen.report(report)
+        return numbers, None
     if len(columns) > 1:
         message = f"an input takes a column of texts alone: `{texts[0]}` beside others"
         raise NablacError(Diagnostic(codes.E821, message, place=rows.path))

@@ -30,8 +30,8 @@ PART = "all"
 
 def examples_by_recipe(
     predictor: Predictor, outputs: Mapping[str, TensorType], path: str, skip_broken: bool = False
-) -> Examples:
-    """The examples of a file, all in one part, scaled and numbered as those of the training were.
+) -> tuple[Examples, Context]:
+    """The examples of a file, all in one part, scaled and numbered as those of the training were, and what was noted.
 
     `outputs` are the types of the model's outputs. NablacError for data that does not fit, and for a model that does
     not say what its data went through.
@@ -59,7 +59,7 @@ def examples_by_recipe(
             *(replace(fault, span=None, labels=(), place=fault.place or path) for fault in error.diagnostics)
         ) from error
     examples.parts[PART] = np.arange(len(examples))
-    return examples
+    return examples, context
 
 
 def padding_by_types(predictor: Predictor, examples: Examples) -> Padding | None:

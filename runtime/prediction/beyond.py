@@ -28,8 +28,14 @@ def columns_beyond(series: SeriesRows, length: int, keep: Keep, count: int, find
             if dates is not None:
                 kept[name] = dates
         elif name not in unknown and length > 1 and len(set(map(str, values[-length:]))) == 1:
-            kept[name] = [values[-1]] * count
+            if not _is_blank(values[-1]):
+                kept[name] = [values[-1]] * count
     return kept
+
+
+def _is_blank(value: Any) -> bool:
+    """Whether a cell holds nothing."""
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
 
 
 def dates_after(series: SeriesRows, name: str) -> Callable[[int], Any] | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.numeric_classes import UnseenClasses
 
 SKIPPING = "`--skip-broken` skips such rows and files, and reports how many"
 _MOST_KEPT = 5  # lines of what is skipped
@@ -19,6 +20,7 @@ class Findings:
     skipped: int = 0
     first_skipped: list[str] = field(default_factory=list)
     notes: dict[str, tuple[str, int]] = field(default_factory=dict)  # the first location of each, and the count
+    unseen: UnseenClasses = field(default_factory=UnseenClasses)
 
     def report_broken(self, location: str, message: str, hint: str | None = None) -> None:
         """Report a row or a file that cannot be used."""
@@ -48,6 +50,7 @@ class Findings:
             counted = "1 broken row or file" if self.skipped == 1 else f"{self.skipped:,} broken rows or files"
             lines.append(f"{counted} skipped{first}")
             lines += [f"  {line}" for line in self.first_skipped]
+        self.unseen.report(self)
         for message, (location, count) in self.notes.items():
             lines.append(f"note: {message}: {location}" + (f" and {count - 1:,} more" if count > 1 else ""))
         return lines

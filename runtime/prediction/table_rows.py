@@ -48,11 +48,15 @@ def numbers_of(
     Missing cells are NaN where the training filled them. `order` looks at the dates of the rows.
     """
     fitted = predictor.recipe.fitted
-    fills = requests(fitted.stages)
     classes = {name: texts for name, texts in predictor.recipe.fitted.classes.items() if name in names}
-    calendars = calendar_requests(fitted.stages, fitted.dates)
-    lags, categories = lag_requests(fitted.stages), category_requests(fitted.stages)
-    rows = replace(block.rows, fills=fills, calendars=calendars, lags=lags, categories=categories)
+    rows = replace(
+        block.rows,
+        fills=requests(fitted.stages),
+        calendars=calendar_requests(fitted.stages, fitted.dates),
+        lags=lag_requests(fitted.stages),
+        categories=category_requests(fitted.stages),
+        unseen=findings.unseen,
+    )
     table = rows.read_columns(names, findings, None, classes, closed=True, inputs=names)
     if order is not None:
         order.check(dated_rows(block, predictor), table.kept)

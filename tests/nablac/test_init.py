@@ -68,9 +68,16 @@ TABLES = [
     ("two texts alone", "note,more,y", "a {word} {n},an {n},{n}.5", 'inputs: ["note", "more"]', "mse(y, value)"),
     (
         "names of the language",
-        "seed,training,not,hidden,from,step,mean,mae,a,y",
-        "{word},{word},{word},{word},{word},{word},{word},{word},{x},{n}.5",
+        "seed,training,not,from,step,mean,mae,a,y",
+        "{word},{word},{word},{word},{word},{word},{word},{x},{n}.5",
         'inputs: ["a", "from"]',
+        "mse(y, value)",
+    ),
+    (
+        "names of the spec",
+        "hidden,loss,T,note_known,note,value,Ort,features,label",
+        "{word},{word},{word},{word},a {word} and {n},{x},{word},{x},{n}.5",
+        'inputs: ["value", "features", "hidden", "loss", "T", "note_known", "Ort", "note"]',
         "mse(y, value)",
     ),
     ("no header", "1.5,2.5,3.5", "{n}.5,{x},{n}.5", 'inputs: ["0", "1"], targets: ["2"]', "mse(y, value)"),

@@ -167,12 +167,24 @@ def test_dates_that_go_back_are_rows_unless_a_forecast_is_asked_for(tmp_path: Pa
     assert refused.stderr == (
         "error[E823]: t.csv has no column of dates that go forward, in all rows or in each of several series\n"
         " --> t.csv\n"
+        f"  = `when`, line 3: `{hours(499)}` follows `{hours(500)}`\n"
         "help: sort the rows by date; series are told apart by a column with the same cell in all rows of each\n"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
     done = invoke("init", "t.csv", "--target", "v", folder=tmp_path)
-    assert "note: `when` does not go forward in all rows, nor within several series: each row is taken" in done.stderr
+    step = f"line 3: `{hours(499)}` follows `{hours(500)}`"
+    why = "does not go forward in all rows, nor within several series"
+    assert f"note: `when` {why} ({step}): each row is taken for an example\n" in done.stderr
     assert "columns(inputs:" in (tmp_path / "t.model").read_text()
+
+
+def test_the_row_that_breaks_the_order_is_named(tmp_path: Path) -> None:
+    numbers = [*range(100), 57, *range(101, 200)]
+    rows = "".join(f"{hours(numbers[row], '%d/%m/%Y %H:%M')},{value(row)},{row % 7}\n" for row in range(200))
+    (tmp_path / "t.csv").write_text(f"when,v,w\n\n{rows}")
+    done = invoke("init", "t.csv", folder=tmp_path)
+    assert "(line 103: `03/03/2024 09:00` follows `05/03/2024 03:00`)" in done.stderr
+    assert "(line 103: `03/03/2024 09:00` follows" in (tmp_path / "t.model").read_text()
 
 
 def test_rows_are_examples_if_that_is_asked_for(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from runtime.data import large_tables, stored_rows, table_blocks
 from runtime.data.context import Context
 from runtime.data.csv_file import PLAIN
-from runtime.data.file_rows import VARIABLE, FileRows, Scratch
+from runtime.data.file_rows import VARIABLE, FileRows, Scratch, most_in_memory
 from runtime.data.large_tables import LargeRows, large_rows
 from runtime.data.table_blocks import blocks_of_columns
 from tests.command_line import invoke
@@ -59,6 +59,14 @@ def test_weights_are_those_of_data_in_memory(line: Path, data: str, monkeypatch:
     for run in ("on-disk", "later-on-disk", "later-in-memory"):
         assert (line / run / "weights.safetensors").read_bytes() == weights, run
     assert judged[0].stdout == judged[1].stdout.replace("on-disk", "whole")
+
+
+def test_an_empty_size_is_none_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    usual = most_in_memory()
+    for text in ("", " "):
+        monkeypatch.setenv(VARIABLE, text)
+        assert most_in_memory() == usual
 
 
 def test_a_size_that_is_none(line: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -289,7 +289,11 @@ CONSTANT = [
 
 
 @pytest.mark.parametrize(("data", "x", "t", "names"), [case[1:] for case in CONSTANT], ids=[c[0] for c in CONSTANT])
-def test_columns_of_one_value_are_noted(data: str, x: str, t: str, names: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_memory", ["1GiB", "8B"])
+def test_columns_of_one_value_are_noted(
+    data: str, x: str, t: str, names: str, in_memory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NABLAC_IN_MEMORY", in_memory)
     rows = "".join(f"7,{row % 5}.5,{row}.25,same\n" for row in range(20))
     (tmp_path / "s.csv").write_text("a,b,t,k\n" + rows)
     notes: dict[str, list[str]] = {}

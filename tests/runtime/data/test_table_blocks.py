@@ -164,6 +164,26 @@ FAULTS: dict[str, tuple[str, bytes, str]] = {
         b'[{"a": 1, "b": "\\uDE00"}]',
         "E807 FILE: this cannot be read as JSON: `\\ude00` is half of a character, and its other half is missing",
     ),
+    "an integer of too many digits": (
+        "t.jsonl",
+        b'{"a": 1}\n{"a": ' + b"7" * 5001 + b"}\n",
+        "E821 FILE:2: this cannot be read as JSON: an integer has more than 4,300 digits",
+    ),
+    "an integer of too many digits in a list": (
+        "t.json",
+        b'[{"a": ' + b"7" * 5001 + b"}]",
+        "E807 FILE: this cannot be read as JSON: an integer has more than 4,300 digits",
+    ),
+    "a key twice": (
+        "t.jsonl",
+        b'{"a": 1, "b": 2}\n{"a": 1, "b": 2, "b": 2}\n',
+        "E821 FILE:2: the key `b` is there twice",
+    ),
+    "a key twice in a list": (
+        "t.json",
+        b'[{"a": 1, "b": 2},\n {"a": 1, "b": 2},\n {"b": 1, "a": 2, "b": 3}]',
+        "E821 FILE:3: the key `b` is there twice",
+    ),
     "a broken list": (
         "t.json",
         b'[{"a": 1},\n {"a" 2}]',

@@ -53,6 +53,13 @@ FORECASTS: dict[str, tuple[int, int, int, int | None, int]] = {
 }
 
 
+def test_columns_that_hold_nothing_are_not_in_a_forecast() -> None:
+    blank: dict[str, list[Any]] = {"wind": [""] * 8, "humidity": [None] * 8, "snow": [float("nan")] * 8}
+    columns = results(of_series(steps_on(2, 0), 3, 2), rising(8, site=["n"] * 8, **blank))
+    assert columns["site"] == ["n", "n"]
+    assert not blank.keys() & columns.keys()
+
+
 @pytest.mark.parametrize("case", FORECASTS)
 def test_a_forecast_begins_behind_the_last_row(case: str) -> None:
     length, horizon, shift, steps, count = FORECASTS[case]

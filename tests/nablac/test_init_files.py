@@ -1,0 +1,111 @@
+"""`nablac init` on tables of every kind, and on files whose content is not what their name says."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import invoke
+
+ROWS = [{"site": "nsw"[n % 3], "note": f"a red car {n}", "a": n * 1.5, "tags": ["x"], "y": n * 2.25} for n in range(40)]
+LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
+CSV = b"a,b,y\n" + b"".join(f"{n}.5,{n * 3 % 7},{n}.25\n".encode() for n in range(40))
+TABLES = [
+    ("x.jsonl", LINES, 'json("x.jsonl")', ["tags"]),
+    ("x.ndjson.gz", gzip.compress(LINES), 'json("x.ndjson.gz")', ["tags"]),
+    ("x.json", json.dumps(ROWS, indent=1).encode(), 'json("x.json")', ["tags"]),
+    ("x.tsv", CSV.replace(b",", b"\t"), 'csv("x.tsv", separator: "\\t")', []),
+    ("x.csv", CSV.replace(b"a,", b"[kWh],"), 'csv("x.csv")', []),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "source", "unread"), TABLES, ids=[case[0] for case in TABLES])
+def test_a_table_of_any_kind_gets_a_spec_that_trains_and_predicts(
+    name: str, content: bytes, source: str, unread: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    done = invoke("init", name, folder=tmp_path)
+    notes = [f"note: left out (lists or objects): {column}\n" for column in unread]
+    assert done.stderr == "".join(notes) + "train it:  nablac train x.model\n"
+    assert source in (tmp_path / "x.model").read_text()
+    assert invoke("train", "x.model", "--epochs", "1", "-q", folder=tmp_path).exit_code == 0
+    assert invoke("predict", "runs/x/1", name, folder=tmp_path).stdout.count("\n") == 41
+
+
+def test_parquet_has_dates(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    days = pyarrow.array(range(19000, 19060), pyarrow.int32()).cast(pyarrow.date32())
+    table = pyarrow.table({"day": days, "y": [n % 7 * 1.5 for n in range(60)], "more": [[1]] * 60})
+    parquet.write_table(table, tmp_path / "x.parquet")
+    done = invoke("init", "x.parquet", folder=tmp_path)
+    assert "the dates in `day` go forward, by 1 day\nnote: left out (lists or objects): more\n" in done.stderr
+    assert 'parquet("x.parquet")' in (tmp_path / "x.model").read_text()
+    assert invoke("train", "x.model", "--epochs", "1", "-q", folder=tmp_path).exit_code == 0
+
+
+def archive(*names: str) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as packed:
+        for name in names:
+            packed.writestr(name, "<x/>")
+    return content.getvalue()
+
+
+OTHERS = [
+    ("CSV called JSON lines", "x.jsonl", CSV, "this is not JSON, as its name says",
+     "if it is a CSV file, call it `x.csv`"),
+    ("packed CSV called JSON", "x.json.gz", gzip.compress(CSV), "this is not JSON, as its name says",
+     "if it is a CSV file, call it `x.csv.gz`"),
+    ("CSV called Parquet", "x.parquet", CSV, "this is not a Parquet file, as its name says",
+     "if it is a CSV file, call it `x.csv`"),
+    ("JSON lines called CSV", "x.csv", LINES,
+     "this is JSON with an object on each line; expected a CSV file, by its name", "call it `x.jsonl`"),
+    ("a list called CSV", "x.csv", json.dumps(ROWS, indent=1).encode(),
+     "this is a list in JSON; expected a CSV file, by its name", "call it `x.json`"),
+    ("a list called lines", "x.jsonl", json.dumps(ROWS).encode(),
+     "this is a list in JSON; expected JSON with an object on each line, by its name", "call it `x.json`"),
+    ("a Parquet file called CSV", "x.csv", b"PAR1\x15\0", "this is a Parquet file; expected a CSV file, by its name",
+     "call it `x.parquet`"),
+    ("Excel", "x.xlsx", archive("xl/a.xml"), "this is an Excel file; expected a table",
+     "save the sheet as CSV there, and read that file"),
+    ("LibreOffice", "x.ods", archive("mimetype").replace(b"<x/>", b"application/vnd.oasis.opendocument.spreadsheet"),
+     "this is a spreadsheet of LibreOffice; expected a table", "save the sheet as CSV there, and read that file"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message", "hint"), [case[1:] for case in OTHERS], ids=[c[0] for c in OTHERS]
+)
+def test_a_file_that_is_not_what_its_name_says(
+    name: str, content: bytes, message: str, hint: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    done = invoke("init", name, folder=tmp_path)
+    assert done.stderr == f"error[E821]: {message}\n --> {name}\nhelp: {hint}\n"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_options_of_csv_are_for_csv(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_bytes(LINES)
+    done = invoke("init", "x.jsonl", "--encoding", "cp1252", folder=tmp_path)
+    message = "`--header` and `--encoding` are those of a CSV file, and x.jsonl is none"
+    assert done.stderr == f"error[E605]: {message}\n --> x.jsonl\n"
+
+
+@pytest.mark.parametrize("text", [LINES.decode(), json.dumps(ROWS), json.dumps(ROWS, indent=1)])
+def test_json_in_a_csv_file_is_named_where_it_is_read(text: str, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_bytes(CSV)
+    assert invoke("init", "x.csv", folder=tmp_path).exit_code == 0
+    (tmp_path / "x.csv").write_text(text)
+    done = invoke("train", "x.model", "--dry-run", folder=tmp_path)
+    assert done.stderr == (
+        "error[E821]: this is JSON; expected a CSV file\n"
+        f" --> {tmp_path}/x.csv\n"
+        "help: `json(...)` reads it; with an object on each line its name ends in `.jsonl`, and else in `.json`\n"
+    )
