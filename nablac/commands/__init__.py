@@ -17,7 +17,7 @@ import nablac
 from grammar import codes
 from grammar.visible import shortened, visible
 from nablac.commands.completions import VARIABLE, BashWords
-from nablac.commands.signals import signals_handled_by
+from nablac.commands.signals import end_by, signals_handled_by
 
 if TYPE_CHECKING:
     from grammar.diagnostics import NablacError
@@ -162,9 +162,7 @@ def _raise_signals() -> Iterator[list[int]]:
 
     def end(number: int) -> None:
         caught.append(number)
-        if number == signal.SIGTERM:
-            sys.exit(128 + number)
-        raise KeyboardInterrupt
+        end_by(number)
 
     with signals_handled_by(end):
         yield caught

@@ -16,7 +16,7 @@ from nablac.commands.option_types import Finite, whole_number
 from nablac.commands.options import output_options, run_options, training_options, was_given
 from nablac.commands.output import note, print_json, remember, stage
 from nablac.commands.runs import read_run
-from nablac.commands.signals import collected_signals
+from nablac.commands.signals import collected_signals, status_of_stopped
 from nablac.commands.training_notes import note_damaged, note_training
 from nablac.commands.training_result import print_result, resume_command
 from nablac.commands.training_setup import set_up_training
@@ -258,7 +258,7 @@ def _work(training: Training, loop: Loop) -> int:
             loop.run()
         except NotFinite as error:
             _end_not_finite(training, loop, error)
-    return 130 if loop.ending is Ending.INTERRUPTED else 0
+    return status_of_stopped(caught) if loop.ending is Ending.INTERRUPTED else 0
 
 
 def _end_not_finite(training: Training, loop: Loop, error: NotFinite) -> NoReturn:
@@ -329,7 +329,7 @@ def _train(
     if compiled is None:
         calls.interrupt()
         note(f"stopped and saved; resume with:   {resume_command(folder.path)}")
-        return 130
+        return status_of_stopped(caught)
     calls.end(history_of(training, loop, folder.path))
     print_result(training, loop, folder, compiled, quiet, as_json)
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -138,8 +139,8 @@ def command(
         else:
             study = _begin(file, output, trials, jobs, engine, parameters)
         stack.enter_context(storage_errors(study.address))
-        total, is_interrupted = _work(study, trials, jobs, engine, address, ends, quiet or as_json)
-        return report_study(study, total, is_interrupted, as_json, quiet)
+        total, caught = _work(study, trials, jobs, engine, address, ends, quiet or as_json)
+        return report_study(study, total, caught, as_json, quiet)
 
 
 def _cluster(address: str | None, cpus: int | None = None) -> AbstractContextManager[object]:
@@ -157,8 +158,8 @@ def _work(
     address: str | None,
     ends: float | None,
     is_silent: bool,
-) -> tuple[int, bool]:
-    """Run the trials of a study; returns the number of all, and whether a signal has interrupted them."""
+) -> tuple[int, Sequence[int]]:
+    """Run the trials of a study; returns the number of all, and the signals that have stopped them."""
     from nablac.commands.trial_progress import TrialProgress
     from runtime.search.processes import run_workers
     from runtime.search.studies import plan
@@ -189,7 +190,7 @@ def _work(
             seconds = max(0.0, ends - time.monotonic()) if ends is not None else None
             run_workers(study, jobs or 1, seconds, lambda: bool(caught), progress.look)
         progress.look()
-    return total, bool(caught)
+    return total, caught
 
 
 def _begin(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from runtime.boundary import (
     GzipReader,
     check_table,
     open_regular,
+    standard_input,
     translate_errors,
 )
 from runtime.data.csv_file import Format, Report, read_blocks, read_table
@@ -199,7 +199,7 @@ def _opened(path: str) -> Iterator[tuple[BinaryIO, bytes]]:
     """A file's bytes, unpacked where they are gzipped, and the first of them."""
     with ExitStack() as stack:
         if path == STDIN:
-            raw: BinaryIO = sys.stdin.buffer
+            raw: BinaryIO = standard_input()
         elif is_stream(Path(path)):
             raw = stack.enter_context(open(path, "rb"))
         else:
