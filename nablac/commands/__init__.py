@@ -16,7 +16,7 @@ import click
 import nablac
 from grammar import codes
 from grammar.visible import shortened, visible
-from nablac.commands.completions import VARIABLE, BashWords
+from nablac.commands.completions import VARIABLE, answer_shell
 from nablac.commands.signals import end_by, signals_handled_by
 
 if TYPE_CHECKING:
@@ -111,14 +111,12 @@ def main() -> None:
 
 
 def _run() -> None:
-    from click.shell_completion import add_completion_class, shell_complete
-
     from nablac.commands.streams import OutputFailed, discard_output, open_streams
 
     open_streams()
     if VARIABLE in os.environ:
-        add_completion_class(BashWords)
-        sys.exit(shell_complete(cli, {}, "nablac", VARIABLE, os.environ[VARIABLE]))
+        answer_shell(cli)
+        sys.exit(0)
     with _raise_signals() as caught:
         try:
             # Not `cli.main`, which handles interrupts and closed pipes in its own way.

@@ -12,7 +12,7 @@ from compiler.elaborate.program_texts import SPEC
 from grammar.diagnostics import Diagnostic, DiagnosticJson, NablacError
 from nablac.commands.model_files import STDIN, models_in, read_standard_input
 from nablac.commands.model_options import is_run_folder
-from nablac.commands.named_models import ModelFile
+from nablac.commands.named_models import ModelFile, names_in_file
 from nablac.commands.options import output_options
 from nablac.commands.output import detail, note, print_json, show_error
 
@@ -55,12 +55,18 @@ def _row_to_json(row: GradientRow) -> GradientJson:
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=ModelFile())
 @click.option("--gradients", is_flag=True, help="Also compare each model's gradients with central differences, in f64.")
-@click.option("--preset", metavar="NAME", help="Use a preset of the model; requires --gradients.")
+@click.option(
+    "--preset",
+    metavar="NAME",
+    shell_complete=names_in_file("preset"),
+    help="Use a preset of the model; requires --gradients.",
+)
 @click.option(
     "--set",
     "settings",
     multiple=True,
     metavar="NAME=VALUE",
+    shell_complete=names_in_file("set"),
     help="Set a hyperparameter; requires --gradients. Can be repeated.",
 )
 @output_options

@@ -13,7 +13,7 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean_file
 from grammar.file_kinds import ENCODINGS
 from grammar.visible import shell_word
-from nablac.commands.completions import matching_paths
+from nablac.commands.completions import matching_paths, path_items
 from nablac.commands.options import output_options
 from nablac.commands.output import note, print_json
 
@@ -37,7 +37,7 @@ DATA = {  # of each template, in its folder `data`
 
 def _complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     kinds = [kind for kind in DATA if kind.startswith(incomplete)]
-    return [CompletionItem(name) for name in [*kinds, *matching_paths(incomplete, (".csv", ".csv.gz"))]]
+    return path_items([*kinds, *matching_paths(incomplete, (".csv", ".csv.gz"))])
 
 
 @click.command()

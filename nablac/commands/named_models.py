@@ -11,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem, split_arg_string
 
 from grammar.diagnostics import NablacError
-from nablac.commands.completions import matching_paths, run_folders
+from nablac.commands.completions import matching_paths, path_items, run_folders
 from nablac.spec_names import model_named, shipped_specs
 
 if TYPE_CHECKING:
@@ -34,12 +34,13 @@ class ModelFile(click.Path):
         self, context: click.Context, parameter: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """The names of specs, the runs below `runs`, and paths."""
-        return [CompletionItem(name) for name in dict.fromkeys(_candidates(incomplete))]
+        return path_items(_candidates(incomplete))
 
 
 def _candidates(incomplete: str) -> Iterator[str]:
-    yield from matching_paths(incomplete, (".model", ".onnx"))
-    yield from run_folders(incomplete)
+    runs = list(run_folders(incomplete))
+    yield from (path for path in matching_paths(incomplete, (".model", ".onnx")) if path.rstrip("/") not in runs)
+    yield from runs
     yield from (name for name in shipped_specs() if name.startswith(incomplete))
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 import click
 
 from grammar.file_kinds import ENCODINGS, THOUSANDS
+from nablac.commands.completions import complete_inputs
 from nablac.commands.model_options import ModelOptions, model_options, weight_options
 from nablac.commands.options import output_options, run_options
 from nablac.commands.output import encodable, note, print_json, printable, stage
@@ -35,7 +36,7 @@ class PredictFileJson(TypedDict):
 
 @click.command()
 @model_options
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", shell_complete=complete_inputs)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Write a .csv, .jsonl or .parquet file.  [default: stdout]"
 )

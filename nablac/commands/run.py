@@ -15,6 +15,7 @@ import click
 from grammar import codes
 from grammar.file_kinds import ENCODINGS, THOUSANDS
 from nablac.commands.compilation_options import refuse_options_of_compilation
+from nablac.commands.completions import complete_inputs
 from nablac.commands.model_options import ModelOptions, model_options, weight_options
 from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import output_options, run_options
@@ -45,7 +46,7 @@ class RunFileJson(TypedDict):
 
 @click.command()
 @model_options
-@click.argument("inputs", nargs=-1)
+@click.argument("inputs", nargs=-1, shell_complete=complete_inputs)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Write to a .npy, .npz, .csv or .json file; - is stdout."
 )
