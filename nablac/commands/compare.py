@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nablac.commands.completions import RunPath
+from nablac.commands.option_types import NamedPath
 from nablac.commands.options import output_options
 from nablac.commands.output import encodable, note, print_json, wants_color
 
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("runs", nargs=-1, type=RunPath(), metavar="RUN...")
-@click.option(
-    "--report", type=click.Path(path_type=Path), metavar="FILE", help="Write a page with curves to this .html file."
-)
+@click.option("--report", type=NamedPath(), metavar="FILE", help="Write a page with curves to this .html file.")
 @output_options
 def command(runs: Sequence[Path], report: Path | None, as_json: bool, quiet: bool) -> int:
     """Compare runs.

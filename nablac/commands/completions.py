@@ -18,6 +18,8 @@ from click.shell_completion import (
     split_arg_string,
 )
 
+from nablac.commands.option_types import NamedPath
+
 VARIABLE = "_NABLAC_COMPLETE"  # set by the script of a shell when it asks for completions
 _MOST = 1_000  # entries of a folder, and runs
 
@@ -133,11 +135,8 @@ def _written(path: Path) -> float:
         return 0.0
 
 
-class RunPath(click.Path):
+class RunPath(NamedPath):
     """The folder of a run."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
 
     def shell_complete(
         self, context: click.Context, parameter: click.Parameter, incomplete: str

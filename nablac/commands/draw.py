@@ -11,6 +11,7 @@ import click
 from grammar import codes
 from nablac.commands.model_options import ModelOptions, model_options, weight_options
 from nablac.commands.model_setup import choose_model, set_up_model
+from nablac.commands.option_types import Count, NamedPath
 from nablac.commands.options import output_options
 from nablac.commands.output import FileJson, TextJson, note, print_json
 from nablac.output_suffixes import check_suffix
@@ -55,12 +56,8 @@ class AttentionJson(FileJson):
 
 @click.command()
 @model_options
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Write to a .svg, .html, .mmd, .dot or .txt file."
-)
-@click.option(
-    "--depth", type=click.IntRange(0), metavar="N", help="Open layers to this depth.  [default: about 40 boxes]"
-)
+@click.option("-o", "--output", type=NamedPath(), help="Write to a .svg, .html, .mmd, .dot or .txt file.")
+@click.option("--depth", type=Count(0), metavar="N", help="Open layers to this depth.  [default: about 40 boxes]")
 @click.option("--optimised", is_flag=True, help="Draw the graph after optimisation, as it is run and exported.")
 @click.option("--latex", is_flag=True, help="Print the equations of the model, in inference mode, in LaTeX instead.")
 @click.option("--attention", metavar="TEXT", help="Draw a text model's attention on this text.")
@@ -69,7 +66,7 @@ class AttentionJson(FileJson):
 )
 @click.option(
     "--tokenizer",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="FILE",
     help="Read the tokenizer from a tokenizer.json or vocab.txt.",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,7 +147,8 @@ def _target(table: UserTable, usable: list[Column], target: str | None) -> Colum
 
 
 def _model_name(path: Path) -> str:
-    name = "".join(word.capitalize() for word in re.findall(r"[A-Za-z0-9]+", spec_path(path).stem)) or "Table"
+    stem = unicodedata.normalize("NFC", spec_path(path).stem)  # macOS has accents as characters of their own
+    name = "".join(word.capitalize() for word in re.findall(r"[^\W_]+", stem)) or "Table"
     return name if name[0].isalpha() else f"Table{name}"
 
 

@@ -13,6 +13,7 @@ import click
 from grammar.diagnostics import Diagnostic, DiagnosticJson, NablacError
 from grammar.source import Source
 from nablac.commands.model_files import STDIN, models_in, read_standard_input, without_runs
+from nablac.commands.option_types import NamedPath
 from nablac.commands.options import output_options
 from nablac.commands.output import encodable, note, print_json, show_error, wants_color
 
@@ -42,7 +43,7 @@ class _Formatted:
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("files", nargs=-1, required=True, type=NamedPath())
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; exit with 1 if a file would change.")
 @click.option("--diff", "as_diff", is_flag=True, help="Write nothing; print what would change, and exit as --check.")
 @output_options

@@ -15,7 +15,7 @@ import click
 from grammar import codes
 from nablac.commands.compilation_options import refuse_options_of_compilation
 from nablac.commands.model_options import ModelOptions, model_options, weight_options
-from nablac.commands.option_types import Finite
+from nablac.commands.option_types import Count, Finite, NamedPath
 from nablac.commands.options import beam_options, output_options, run_options
 from nablac.commands.output import encodable, note, print_json, printable, show_error
 from nablac.commands.text_model import text_model
@@ -41,7 +41,7 @@ class AnswerJson(TypedDict):
 @click.option(
     "--input",
     "prompts_file",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="FILE",
     help="Read prompts from a file, one per line; - is standard input.",
 )
@@ -63,7 +63,7 @@ class AnswerJson(TypedDict):
 )
 @click.option(
     "--top-k",
-    type=click.IntRange(0),
+    type=Count(0),
     default=0,
     metavar="K",
     help="Sample from the K most likely tokens.  [default: all]",
@@ -91,10 +91,10 @@ class AnswerJson(TypedDict):
 )
 @beam_options
 @click.option("--stop", "stops", multiple=True, metavar="TEXT", help="Stop at this text. Can be repeated.")
-@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, metavar="N", help="Prompts per batch.")
+@click.option("--batch", type=Count(1), default=16, show_default=True, metavar="N", help="Prompts per batch.")
 @click.option(
     "--most-tokens",
-    type=click.IntRange(1),
+    type=Count(1),
     default=4096,
     show_default=True,
     metavar="N",
@@ -103,7 +103,7 @@ class AnswerJson(TypedDict):
 @click.option("--no-cache", is_flag=True, help="Recompute all positions for each token.")
 @click.option(
     "--tokenizer",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="FILE",
     help="Read the tokenizer from a tokenizer.json or vocab.txt.",
 )

@@ -14,6 +14,7 @@ from grammar.diagnostics import Diagnostic, NablacError, did_you_mean_file
 from grammar.file_kinds import ENCODINGS
 from grammar.visible import shell_word
 from nablac.commands.completions import matching_paths, path_items
+from nablac.commands.option_types import NamedPath
 from nablac.commands.options import output_options
 from nablac.commands.output import note, print_json
 
@@ -41,8 +42,14 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 
 
 @click.command()
-@click.argument("what", metavar="[forecast|images|text|TABLE.csv]", default="forecast", shell_complete=_complete)
-@click.argument("table", metavar="[TABLE.csv]", required=False, shell_complete=_complete)
+@click.argument(
+    "what",
+    metavar="[forecast|images|text|TABLE.csv]",
+    type=NamedPath(as_text=True),
+    default="forecast",
+    shell_complete=_complete,
+)
+@click.argument("table", metavar="[TABLE.csv]", type=NamedPath(as_text=True), required=False, shell_complete=_complete)
 @click.option("--target", metavar="COLUMN", help="Predict this column of TABLE.csv.  [default: the last one]")
 @click.option("--rows", is_flag=True, help="Take each row for an example, also where the table has dates.")
 @click.option("--header/--no-header", default=None, help="Whether the first row of TABLE.csv is names.")

@@ -12,17 +12,15 @@ from click.shell_completion import CompletionItem, split_arg_string
 
 from grammar.diagnostics import NablacError
 from nablac.commands.completions import matching_paths, path_items, run_folders
+from nablac.commands.option_types import NamedPath
 from nablac.spec_names import model_named, shipped_specs
 
 if TYPE_CHECKING:
     from grammar.syntax import Hyper
 
 
-class ModelFile(click.Path):
+class ModelFile(NamedPath):
     """A path of a model, or the name of one that comes with nablac."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path, allow_dash=True)
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         """The path of the model; NablacError if there is none of this name."""

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from nablac.commands.option_types import Finite, whole_number
+from nablac.commands.option_types import Finite, NamedPath, whole_number
 from nablac.commands.output import remember
 from runtime.backends import BACKENDS, device_named
 from runtime.training.option_ranges import MOST_VALIDATION
@@ -134,7 +134,9 @@ def training_options(command: F) -> F:
             metavar="N",
             help="Stop after N epochs without improvement.  [default: from the train block]",
         ),
-        click.option("--data", type=click.Path(), help="Train on this data instead of the file in the train block."),
+        click.option(
+            "--data", type=NamedPath(as_text=True), help="Train on this data instead of the file in the train block."
+        ),
         click.option("--skip-broken", is_flag=True, help="Skip broken rows and files, and report their number."),
     )
     return with_options(command, options)

@@ -12,7 +12,7 @@ import click
 from nablac.commands.compilation_options import memory_budget_option, precision_option
 from nablac.commands.completions import RunPath, complete_trackers
 from nablac.commands.model_options import ModelOptions, fresh_option, resumable_options, weight_options
-from nablac.commands.option_types import Finite, whole_number
+from nablac.commands.option_types import Finite, NamedPath, whole_number
 from nablac.commands.options import output_options, run_options, training_options, was_given
 from nablac.commands.output import note, print_json, remember, stage
 from nablac.commands.runs import read_run
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "--batch", type=whole_number("batch"), metavar="N", help="Examples per batch.  [default: from the train block]"
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this folder.  [default: runs/MODEL/N]")
+@click.option("-o", "--output", type=NamedPath(), help="Write to this folder.  [default: runs/MODEL/N]")
 @click.option("--resume", type=RunPath(), metavar="RUN", help="Resume a run from its latest checkpoint.")
 @click.option("--dry-run", is_flag=True, help="Check everything and run one step, but write nothing.")
 @click.option(

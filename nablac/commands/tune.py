@@ -15,7 +15,7 @@ import click
 from grammar.visible import shell_word
 from nablac.commands.model_options import text_options
 from nablac.commands.named_models import ModelFile
-from nablac.commands.option_types import Finite
+from nablac.commands.option_types import Count, Finite, NamedPath
 from nablac.commands.options import output_options, run_options, training_options, was_given
 from nablac.commands.output import note
 from nablac.commands.signals import collected_signals
@@ -39,9 +39,7 @@ _MOST_JOBS = 256
     show_default=True,
     help="Try every combination, random values, or values near those of good trials (TPE).",
 )
-@click.option(
-    "--trials", type=click.IntRange(1), metavar="N", help="The number of trials.  [default: 20, or the whole grid]"
-)
+@click.option("--trials", type=Count(1), metavar="N", help="The number of trials.  [default: 20, or the whole grid]")
 @click.option(
     "--points",
     type=click.IntRange(1, 1000),
@@ -74,7 +72,7 @@ _MOST_JOBS = 256
 @click.option("--time", "minutes", type=Finite(0), metavar="MINUTES", help="Save and stop after this time.")
 @click.option(
     "--resume",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="STUDY",
     help="Resume a study, also while other processes work on it.",
 )
@@ -84,13 +82,11 @@ _MOST_JOBS = 256
     help="Share trials through this file or database (sqlite:///FILE, postgresql://, mysql://, redis://), for studies "
     "on several machines.  [default: in the study's folder]",
 )
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Write to this folder.  [default: studies/MODEL/N]"
-)
+@click.option("-o", "--output", type=NamedPath(), help="Write to this folder.  [default: studies/MODEL/N]")
 @training_options
 @click.option(
     "--weights",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="FILE",
     help="Start each trial from these weights.",
 )

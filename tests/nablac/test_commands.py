@@ -103,12 +103,23 @@ def test_standard_input_that_is_no_text_is_told_once(command: str, content: byte
     assert done.exit_code == 1 and message in done.stderr and done.output.count("error[") == 1
 
 
-def test_a_closed_standard_input_is_told_as_one() -> None:
-    done = shell("nablac check - <&-")
-    assert (done.returncode, done.stderr) == (
-        2,
-        "error[E903]: the file cannot be read\n --> <stdin>\n  = it is closed\n",
-    )
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("check", ""), "'FILES...': a path is empty"),
+        (("compare", "run", ""), "'RUN...': a path is empty"),
+        (("compile", "lstm", "-o", ""), "'-o' / '--output': a path is empty"),
+        (("run", "lstm", ""), "'[INPUTS]...': a path is empty"),
+        (("train", "lstm", "--data", ""), "'--data': a path is empty"),
+        (
+            ("train", "lstm", "--epochs", "9" * 20),
+            f"'--epochs': {'9' * 20} is too large; the largest is 999,999,999,999,999,999",
+        ),
+    ],
+)
+def test_empty_paths_and_huge_counts_are_refused(arguments: tuple[str, ...], message: str) -> None:
+    done = invoke(*arguments)
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (2, f"Error: Invalid value for {message}")
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
