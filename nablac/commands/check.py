@@ -14,7 +14,7 @@ from nablac.commands.model_files import STDIN, models_in, read_standard_input
 from nablac.commands.model_options import is_run_folder
 from nablac.commands.named_models import ModelFile, names_in_file
 from nablac.commands.options import output_options
-from nablac.commands.output import detail, note, print_json, show_error
+from nablac.commands.output import detail, note, print_json, show_error, stage
 
 if TYPE_CHECKING:
     from compiler.elaborate.program import Program
@@ -103,12 +103,14 @@ def command(
     for file, run in _expand(files, errors):
         count += 1
         try:
-            program = program_of(read_standard_input()) if file == STDIN else load(file)
+            with stage(f"{file}: read"):
+                program = program_of(read_standard_input()) if file == STDIN else load(file)
             chosen, own = _choices_of(run) if run is not None else (None, {})
-            elaborated = check(program, hypers=own if len(program.models) == 1 else None)
-            check_declarations(program)
-            if run is None:
-                warnings += warnings_of(program, elaborated)
+            with stage(f"{file}: checked"):
+                elaborated = check(program, hypers=own if len(program.models) == 1 else None)
+                check_declarations(program)
+                if run is None:
+                    warnings += warnings_of(program, elaborated)
             if gradients:
                 hypers = own | parse_settings(settings)
                 compared |= _gradients(program, preset or chosen, hypers, quiet or as_json)

@@ -15,7 +15,7 @@ from grammar.source import Source
 from nablac.commands.model_files import STDIN, models_in, read_standard_input, without_runs
 from nablac.commands.option_types import NamedPath
 from nablac.commands.options import output_options
-from nablac.commands.output import encodable, note, print_json, show_error, wants_color
+from nablac.commands.output import encodable, note, print_json, show_error, stage, wants_color
 
 
 class FormatJson(TypedDict):
@@ -68,9 +68,10 @@ def command(files: tuple[Path, ...], only_check: bool, as_diff: bool, as_json: b
     named = _expand(files, errors)
     for file in named:
         try:
-            result = _format(file)
-            if not only_check and not as_diff and file != STDIN:
-                _write(result)
+            with stage(f"{file}: formatted"):
+                result = _format(file)
+                if not only_check and not as_diff and file != STDIN:
+                    _write(result)
             results.append(result)
         except NablacError as error:
             errors += error.diagnostics

@@ -16,7 +16,7 @@ from grammar.visible import shell_word
 from nablac.commands.completions import matching_paths, path_items
 from nablac.commands.option_types import NamedPath
 from nablac.commands.options import output_options
-from nablac.commands.output import note, print_json
+from nablac.commands.output import note, print_json, stage
 
 if TYPE_CHECKING:
     from runtime.data.csv_file import Format
@@ -97,7 +97,8 @@ def command(
         if os.path.lexists(path):
             hint = f"remove or rename it, or run `nablac init` in another folder: {path} would be lost"
             raise NablacError(Diagnostic(codes.E904, f"{path} is there already", place=str(path), hint=hint))
-    _write(files)
+    with stage("written"):
+        _write(files)
     spec = next(iter(files))
     if as_json:
         print_json(InitJson(files=[str(path) for path in files], remarks=list(remarks)))
@@ -139,7 +140,8 @@ def _of_table(
     if not table.exists():
         hint = did_you_mean_file(str(table), matching_paths("", (".csv", ".csv.gz")))
         raise NablacError(Diagnostic(codes.E820, "there is no such file", place=str(table), hint=hint))
-    spec = spec_for_table(table, target, content_of(table), format, forecasts=forecasts)
+    with stage(f"{table}: read"):
+        spec = spec_for_table(table, target, content_of(table), format, forecasts=forecasts)
     return {spec_path(table): spec.text.encode()}, spec.remarks
 
 

@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from nablac.commands.option_types import Finite, NamedPath, whole_number
-from nablac.commands.output import remember
+from nablac.commands.output import remember, stage
 from runtime.backends import BACKENDS, device_named
 from runtime.training.option_ranges import MOST_VALIDATION
 
@@ -185,8 +185,14 @@ def _remember_quiet(context: click.Context, parameter: click.Parameter, value: b
     return value
 
 
-def output_options(command: F) -> F:
-    """Add the options of what the command prints."""
+def output_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options of what the command prints; with `-v` also its whole duration."""
+
+    @wraps(command)
+    def timed(*arguments: Any, **parameters: Any) -> int:
+        with stage("all"):
+            return command(*arguments, **parameters)
+
     options = (
         click.option(
             "--json", "as_json", is_flag=True, callback=_remember_json, is_eager=True, help="Print results as JSON."
@@ -218,4 +224,4 @@ def output_options(command: F) -> F:
             help="Print each stage and its duration.",
         ),
     )
-    return with_options(command, options)
+    return with_options(timed, options)

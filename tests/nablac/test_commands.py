@@ -150,6 +150,27 @@ def test_compile_counts_buffers_separately_and_prints_its_stages(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
+    ("command", "stages"),
+    [
+        (("check", "m.model"), ["m.model: read", "m.model: checked"]),
+        (("fmt", "m.model"), ["m.model: formatted"]),
+        (("draw", "m.model"), ["m.model: read", "elaborated", "drawn"]),
+        (("init", "t.csv"), ["t.csv: read", "written"]),
+        (("init", "forecast"), ["written"]),
+        (("explain", "e901"), []),
+    ],
+)
+def test_a_verbose_command_prints_its_stages_and_its_duration(
+    command: tuple[str, ...], stages: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "m.model").write_text("model M {\n    input x: [batch, 3]\n    output x + 1\n}\n")
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n2,3\n")
+    shown = invoke(*command, "-v", folder=tmp_path).stderr
+    assert re.findall(r"^(.*) in [\d,]+ ms$", shown, re.MULTILINE) == [*stages, "all"]
+    assert " ms" not in invoke(*command, folder=tmp_path).stderr
+
+
+@pytest.mark.parametrize(
     ("name", "file"),
     [("ManyToMany", "rnn"), ("ManyToOne", "rnn"), ("GatedDigits", "gru"), ("BidirectionalDigits", "gru")],
 )
