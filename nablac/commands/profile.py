@@ -45,12 +45,9 @@ def command(
     block, and other named dims have 32.
 
     \b
-    echo 'model M { input x: [batch, 64]; output y = x -> Dense(64) -> relu }' > m.model
-    nablac profile m.model --size batch=256 --report profile.html
-
-    \b
     Example:
-      nablac profile mlp
+      echo 'model M { input x: [batch, 64]; output y = x -> Dense(64) -> relu }' > m.model
+      nablac profile m.model --size batch=256 --report profile.html
     """
     from nablac.workloads import training_steps
     from runtime.freed_memory import freed_memory_kept

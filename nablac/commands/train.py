@@ -120,8 +120,11 @@ def command(
     size of the whole batch, on any number of workers.
 
     \b
-    Examples:
+    Example:
       nablac train forecaster --epochs 3
+
+    \b
+    With the extra nablac[ray]:
       nablac train forecaster --workers 2 --engine ray
     """
     from nablac.callback_calls import CallbackCalls

@@ -109,11 +109,15 @@ def command(
 
     Ranges such as `16..128`, `log(1e-4..1e-1)` and `choice(...)` can be written instead of any value. Each trial is an
     ordinary run in the study's folder; the best one is written as a .model file, ready to train. Ctrl-C saves and
-    stops; --resume STUDY resumes, in any number of processes, with --engine ray or without.
+    stops; --resume STUDY resumes, in any number of processes, with --engine ray or without. Needs the extra
+    nablac[tune].
 
     \b
-    Examples:
+    Example:
       nablac tune forecaster --search random --trials 2 --epochs 2
+
+    \b
+    With the extra nablac[ray]:
       nablac tune forecaster --engine ray --workers 2 --prune
     """
     from runtime.search.extra import require_optuna, require_ray_tune
