@@ -25,7 +25,7 @@ from nablac.commands.table_columns import (
     spec_path,
     unread_dates,
 )
-from nablac.commands.table_series import SeriesOfTable, date_columns, series_of
+from nablac.commands.table_series import LEAST_ROWS, SeriesOfTable, date_columns, few_dates, series_of
 from runtime.data.csv_file import Format
 
 
@@ -58,6 +58,11 @@ def spec_for_table(
             message = f"the dates in column `{unread.name}` of {path} are in a form that `init` does not read"
             message = f"{message}: `{table.cells[unread.name][0].strip():.40}`"
             hint = f"write a spec of your own, and say how they are written: {format_of_dates(unread)}"
+        for name, count in few_dates(table.cells).items():
+            message = (
+                f"{path} has {_dates(count)} in column `{name}`, and a series to forecast has {LEAST_ROWS} rows or more"
+            )
+            hint = f"add rows, or take each row for an example: `nablac init {shell_word(path)}`"
         raise NablacError(Diagnostic(codes.E823, message, place=str(path), hint=hint))
     if series is not None:
         numbers = [column for column in table.columns if column.is_numeric and column.name not in series.keys]
@@ -103,6 +108,10 @@ def _of_rows(table: UserTable, target: str | None, *, forecasts: bool) -> tuple[
     for column in unread_dates(table.columns) if forecasts and not dates else ():
         cell, how = in_comment([table.cells[column.name][0][:40]]), format_of_dates(column)
         remarks.append(f"if `{in_comment([column.name])}` holds dates (`{cell}`), say how they are written: {how}")
+    for name, count in few_dates(table.cells).items() if forecasts else ():
+        remarks.append(
+            f"`{in_comment([name])}` has {_dates(count)}, too few to forecast: each row is taken for an example"
+        )
     remarks += _left_out(table, [column for column in others if column not in inputs])
     if gaps := [f"`{in_comment([column.name])}`" for column in inputs if column.has_gaps]:
         remarks.append(f"missing cells take the mean of their column: {', '.join(gaps)}")
@@ -111,12 +120,20 @@ def _of_rows(table: UserTable, target: str | None, *, forecasts: bool) -> tuple[
     return _spec(table, chosen, inputs, remarks), remarks
 
 
+def _dates(count: int) -> str:
+    return f"{count} different dates" if count > 1 else "1 date"
+
+
 def _left_out(table: UserTable, columns: list[Column]) -> list[str]:
+    others = [
+        column.name for column in columns if not (column.is_numeric and column.numbers_rows) and not column.misfit
+    ]
+    cells = {name: table.cells[name] for name in others}
+    dates = {*date_columns(cells), *few_dates(cells)}
     reasons = {
         "it numbers the rows": [column.name for column in columns if column.is_numeric and column.numbers_rows],
-        "texts or empty": [
-            column.name for column in columns if not (column.is_numeric and column.numbers_rows) and not column.misfit
-        ],
+        "dates": [name for name in others if name in dates],
+        "texts or empty": [name for name in others if name not in dates],
     }
     remarks = [f"left out ({reason}): {in_comment(names)}" for reason, names in reasons.items() if names]
     remarks += [f"left out (without a name): column {', '.join(map(str, table.nameless))}"] if table.nameless else []
