@@ -125,13 +125,12 @@ def _dates(count: int) -> str:
 
 
 def _left_out(table: UserTable, columns: list[Column]) -> list[str]:
-    others = [
-        column.name for column in columns if not (column.is_numeric and column.numbers_rows) and not column.misfit
-    ]
+    counting = [column.name for column in columns if column.is_numeric and column.numbers_rows]
+    others = [column.name for column in columns if column.name not in counting and not column.misfit]
     cells = {name: table.cells[name] for name in others}
     dates = {*date_columns(cells), *few_dates(cells)}
     reasons = {
-        "it numbers the rows": [column.name for column in columns if column.is_numeric and column.numbers_rows],
+        "it numbers the rows": counting,
         "dates": [name for name in others if name in dates],
         "texts or empty": [name for name in others if name not in dates],
     }
