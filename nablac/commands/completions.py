@@ -34,6 +34,7 @@ _BASH = """\
         value=${completion#*,}
         case $completion in
             path,*) compopt -o filenames 2>/dev/null ;;
+            plain,*=) compopt -o nospace 2>/dev/null ;;  # the value follows
             plain,*) [[ ${COMP_WORDS[COMP_CWORD]} == [\\"\\']* ]] || printf -v value %%q "$value" ;;
             file,*) compopt -o default 2>/dev/null; continue ;;
             dir,*) compopt -o dirnames 2>/dev/null; continue ;;

@@ -146,7 +146,7 @@ def test_bash_escapes_the_names_of_files(folder: Path) -> None:
         "run own.model x=my\\ t": "<run><own.model><x=my table's.csv>",
         "eval ru": "<eval><runs/>",
         "train --resume runs/own/": "<train><--resume><runs/own/1/>",
-        "train own --set wid": "<train><own><--set><width=>",
+        "train own --set wid\t8": "<train><own><--set><width=8>",
         "foo ": "<foo>",
         "fooo --ep": "<fooo><--ep>",
     }
