@@ -10,11 +10,13 @@ import tomllib
 from importlib import import_module
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from nablac.commands import COMMANDS
+from nablac.commands.option_types import NamedPath
 from tests.command_line import invoke, shell
 from tests.paths import ROOT, SPECS
 
@@ -38,6 +40,7 @@ def test_commands_do_not_import_each_other(name: str) -> None:
 def test_every_command_has_the_options_of_what_it_prints(name: str) -> None:
     command = import_module(f"nablac.commands.{name}").command
     assert {"--json", "--color", "--quiet", "--verbose"} <= {option for item in command.params for option in item.opts}
+    assert all(isinstance(item.type, NamedPath) for item in command.params if isinstance(item.type, click.Path))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
