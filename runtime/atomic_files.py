@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.draft_names import draft_name, remove_stale_drafts
+
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # the disk, or what a user may have of it
 
 
 class Unwritable(NablacError):
@@ -20,7 +23,9 @@ class Unwritable(NablacError):
 
     def __init__(self, path: str | Path, reason: Exception) -> None:
         cause = getattr(reason, "strerror", None) or reason
-        message, hint = f"{path} cannot be written: {cause}", "name another file"
+        is_full = getattr(reason, "errno", None) in _FULL
+        hint = "free some space, or name a file on another disk" if is_full else "name another file"
+        message = f"{path} cannot be written: {cause}"
         super().__init__(Diagnostic(codes.E904, message, place=str(path), hint=hint))
         self.path, self.reason = Path(path), reason
 
@@ -34,27 +39,34 @@ def atomic_write(path: str | Path, *, replaces_model: bool = False) -> Iterator[
     A device or a pipe is not replaced: the finished bytes are copied to it. Raises Unwritable where the system refuses,
     and NablacError where the text of a model would be lost, unless it `replaces_model` on purpose.
     """
-    if not replaces_model:
-        _check_name(path)
-    target, temporary = _target_and_draft(Path(path))
-    remove_stale_drafts(temporary.parent)
+    with refused_for(path):
+        if not replaces_model:
+            _check_name(path)
+        target, temporary = _target_and_draft(Path(path))
+        remove_stale_drafts(temporary.parent)
+        try:
+            temporary.touch(0o600, exist_ok=False)
+            yield temporary
+            _deliver(temporary, target)
+        finally:
+            with suppress(OSError):  # a read-only file system refuses that too
+                temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def refused_for(path: str | Path) -> Iterator[None]:
+    """What the system refuses within the block is Unwritable for this path, and not for a draft of it."""
     try:
-        temporary.touch(0o600, exist_ok=False)
-        yield temporary
-        _deliver(temporary, target)
+        yield
     except OSError as error:
         raise Unwritable(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def put(written: Path, path: Path) -> None:
     """Like `atomic_write`, for a file that is already finished and on the same disk."""
-    _check_name(path)
-    try:
+    with refused_for(path):
+        _check_name(path)
         _deliver(written, _target_and_draft(path)[0])
-    except OSError as error:
-        raise Unwritable(path, error) from error
 
 
 def _deliver(written: Path, target: Path) -> None:
@@ -79,30 +91,27 @@ def scratch(target: Path) -> Iterator[Path]:
 
     It holds a draft of `target`: an error in writing the draft is reported for `target`.
     """
-    _check_name(target)
-    _, folder = _target_and_draft(target)
-    remove_stale_drafts(folder.parent)
-    try:
-        folder.mkdir(0o700)
-        yield folder
-    except Unwritable as error:
-        if error.path.is_relative_to(folder):
-            raise Unwritable(target, error.reason) from error
-        raise
-    except OSError as error:
-        raise Unwritable(target, error) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with refused_for(target):
+        _check_name(target)
+        _, folder = _target_and_draft(target)
+        remove_stale_drafts(folder.parent)
+        try:
+            folder.mkdir(0o700)
+            yield folder
+        except Unwritable as error:
+            if error.path.is_relative_to(folder):
+                raise Unwritable(target, error.reason) from error
+            raise
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def put_all(drafts: Path, folder: Path) -> None:
     """Move all files of one folder to another, which may be new; Unwritable where the system refuses."""
-    try:
+    with refused_for(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for written in sorted(drafts.iterdir()):
             written.replace(folder / written.name)
-    except OSError as error:
-        raise Unwritable(folder, error) from error
 
 
 def resolve_link(path: Path) -> Path:

@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NoReturn, Protocol
 
-from grammar import codes
+from grammar import codes, mistakes
 from grammar.diagnostics import MOST_KNOWN, Diagnostic, NablacError
 from grammar.file_kinds import LFS_POINTER, SHEETS, encoding_of, kind_of
 from grammar.reading import read_pipe
@@ -37,6 +37,7 @@ MOST_PIXELS = 89_478_485  # of an image: where Pillow begins to warn
 MOST_CELLS = 1_000_000_000  # of a table
 CELL_BYTES = 64  # that a cell of a table takes while it is read: a string and its slot in a list
 
+STANDARD_INPUT = "<stdin>"  # in diagnostics
 BEGINNING = 1 << 10  # bytes of a file that its kind is recognised by
 
 _CHUNK = 1 << 20
@@ -166,12 +167,19 @@ def require_regular(path: Path, location: str | None = None) -> int:
         return os.fstat(file.fileno()).st_size
 
 
+def standard_input() -> BinaryIO:
+    """The bytes of standard input; NablacError if it is closed, as by `<&-`."""
+    if sys.stdin is None:
+        raise NablacError(mistakes.unreadable(STANDARD_INPUT, "it is closed"))
+    return sys.stdin.buffer
+
+
 def read_stream(path: Path, location: str | None = None) -> bytes:
     """The bytes of standard input (`-`), a pipe or a device, up to LARGEST_STREAM."""
     location = location or str(path)
     try:
         if str(path) == "-":
-            return _check_size(read_at_most(sys.stdin.buffer, LARGEST_STREAM), LARGEST_STREAM, location)
+            return _check_size(read_at_most(standard_input(), LARGEST_STREAM), LARGEST_STREAM, location)
         if stat.S_ISFIFO(os.stat(path).st_mode):
             return _check_size(read_pipe(str(path), LARGEST_STREAM + 1), LARGEST_STREAM, location)
         with path.open("rb") as file:

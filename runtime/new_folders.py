@@ -9,7 +9,7 @@ from pathlib import Path
 from grammar.codes import Code
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.visible import shell_word
-from runtime.atomic_files import Unwritable
+from runtime.atomic_files import refused_for
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,9 @@ def new_folder(path: Path | None, base: Path, kind: FolderKind) -> Path:
 
 def make_parent(target: Path) -> None:
     """Create the folder of a folder; Unwritable if that fails."""
-    try:
+    with refused_for(target):
         if not target.parent.exists():  # a file in its place is told better where the folder is written
             target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Unwritable(target, error) from error
 
 
 def _next(base: Path) -> Path:

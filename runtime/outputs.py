@@ -9,7 +9,7 @@ from pathlib import Path
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import ONNX, SAFETENSORS, kind_of
-from runtime.atomic_files import Unwritable, is_stream, resolve_link
+from runtime.atomic_files import is_stream, refused_for, resolve_link
 from runtime.boundary import BEGINNING
 
 _SUFFIXES = {ONNX: ".onnx", SAFETENSORS: ".safetensors"}
@@ -25,29 +25,25 @@ def check_output(
     protected where files are written (`runtime.atomic_files`). The folder of `path` has to exist unless the command
     `creates_folder`.
     """
-    target = Path(path)
-    if "\0" in str(path) or is_stream(target):
+    with refused_for(path):
+        _check_output(Path(path), kind, reads, creates_folder)
+
+
+def _check_output(path: Path, kind: str | None, reads: Iterable[str | Path], creates_folder: bool) -> None:
+    if "\0" in str(path) or is_stream(path):
         return
-    if os.path.isdir(target):
+    if os.path.isdir(path):
         raise _refusal(path, f"{path} is a folder; expected a file", "name a file in it")
     if not creates_folder:
-        _check_folder(target)
-    _check_run(target)
-    if not os.path.isfile(target):
+        os.stat(f"{resolve_link(path).parent}{os.sep}")  # it exists, and is a folder
+    _check_run(path)
+    if not os.path.isfile(path):
         return
-    if any(_is_same(target, read) for read in reads):
+    if any(_is_same(path, read) for read in reads):
         message = f"{path} is read by this command, and would be lost"
         raise _refusal(path, message, "name another file")
     if kind is not None:
-        _check_kind(target, kind)
-
-
-def _check_folder(target: Path) -> None:
-    """Unwritable for a file whose folder is missing, or no folder."""
-    try:
-        os.stat(f"{resolve_link(target).parent}{os.sep}")
-    except OSError as error:
-        raise Unwritable(target, error) from error
+        _check_kind(path, kind)
 
 
 def _check_run(target: Path) -> None:

@@ -123,22 +123,28 @@ def _put_out(session: Session, statement: syntax.Output, item: syntax.Expression
         name = None
     try:
         value = resolve_range(session, session.evaluate(item))
+        if isinstance(value, (Instance, Defined, ScanOf)) and frame.kind != "fn":
+            raise not_a_tensor(session, value, item.span)
+        values = value if isinstance(value, tuple) else (value,)
+        session.charge(len(values) * EXPRESSION, item.span)
+        if frame.kind != "fn":
+            values = tuple(_output_tensor(session, output, item.span) for output in values)
     except (NablacError, AlreadyReported):
         frame.outputs.append((name, UNKNOWN, item.span))
+        if statement.name is not None:  # what reads it is not wrong itself
+            frame.scope.names[statement.name.text] = UNKNOWN
         raise
-    if isinstance(value, (Instance, Defined, ScanOf)) and frame.kind != "fn":
-        frame.outputs.append((name, UNKNOWN, item.span))
-        raise not_a_tensor(session, value, item.span)
-    values = value if isinstance(value, tuple) else (value,)
-    session.charge(len(values) * EXPRESSION, item.span)
     for output in values:
-        if frame.kind != "fn" and output is not UNKNOWN and output is not NONE:
-            output = as_tensor(session, output, item.span, session.local_float_type)
         frame.outputs.append((name if len(values) == 1 else None, output, item.span))
         if statement.name is not None and len(values) == 1:
             session.add_name(output, statement.name.text, item.span)
     if statement.name is not None and not isinstance(value, tuple):
         frame.scope.names[statement.name.text] = value
+
+
+def _output_tensor(session: Session, value: CompileTimeValue, span: Span) -> CompileTimeValue:
+    """A value as an output has it: a tensor, unless it is unknown or none."""
+    return value if value is UNKNOWN or value is NONE else as_tensor(session, value, span, session.local_float_type)
 
 
 @runs(syntax.For)

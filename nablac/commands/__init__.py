@@ -16,8 +16,8 @@ import click
 import nablac
 from grammar import codes
 from grammar.visible import shortened, visible
-from nablac.commands.completions import VARIABLE, BashWords
-from nablac.commands.signals import signals_handled_by
+from nablac.commands.completions import VARIABLE, answer_shell
+from nablac.commands.signals import end_by, signals_handled_by
 
 if TYPE_CHECKING:
     from grammar.diagnostics import NablacError
@@ -111,14 +111,12 @@ def main() -> None:
 
 
 def _run() -> None:
-    from click.shell_completion import add_completion_class, shell_complete
-
     from nablac.commands.streams import OutputFailed, discard_output, open_streams
 
     open_streams()
     if VARIABLE in os.environ:
-        add_completion_class(BashWords)
-        sys.exit(shell_complete(cli, {}, "nablac", VARIABLE, os.environ[VARIABLE]))
+        answer_shell(cli)
+        sys.exit(0)
     with _raise_signals() as caught:
         try:
             # Not `cli.main`, which handles interrupts and closed pipes in its own way.
@@ -162,9 +160,7 @@ def _raise_signals() -> Iterator[list[int]]:
 
     def end(number: int) -> None:
         caught.append(number)
-        if number == signal.SIGTERM:
-            sys.exit(128 + number)
-        raise KeyboardInterrupt
+        end_by(number)
 
     with signals_handled_by(end):
         yield caught

@@ -10,6 +10,7 @@ import click
 
 from nablac.commands.model_options import ModelOptions, model_options, weight_options
 from nablac.commands.model_setup import set_up_model
+from nablac.commands.option_types import Count
 from nablac.commands.options import output_options, size_option
 from nablac.commands.output import note, print_json
 from nablac.commands.runs import read_run
@@ -39,7 +40,7 @@ _ROUNDS = 7
 @click.option(
     "--threads",
     multiple=True,
-    type=click.IntRange(1),
+    type=Count(1),
     metavar="N",
     help="Measure with N threads. Can be repeated.  [default: 1, 2, 4, ... up to the processors]",
 )
@@ -53,7 +54,7 @@ _ROUNDS = 7
 )
 @click.option(
     "--rounds",
-    type=click.IntRange(1),
+    type=Count(1),
     default=_ROUNDS,
     show_default=True,
     metavar="N",

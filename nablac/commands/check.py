@@ -12,9 +12,9 @@ from compiler.elaborate.program_texts import SPEC
 from grammar.diagnostics import Diagnostic, DiagnosticJson, NablacError
 from nablac.commands.model_files import STDIN, models_in, read_standard_input
 from nablac.commands.model_options import is_run_folder
-from nablac.commands.named_models import ModelFile
+from nablac.commands.named_models import ModelFile, names_in_file
 from nablac.commands.options import output_options
-from nablac.commands.output import detail, note, print_json, show_error
+from nablac.commands.output import detail, note, print_json, show_error, stage
 
 if TYPE_CHECKING:
     from compiler.elaborate.program import Program
@@ -55,12 +55,18 @@ def _row_to_json(row: GradientRow) -> GradientJson:
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=ModelFile())
 @click.option("--gradients", is_flag=True, help="Also compare each model's gradients with central differences, in f64.")
-@click.option("--preset", metavar="NAME", help="Use a preset of the model; requires --gradients.")
+@click.option(
+    "--preset",
+    metavar="NAME",
+    shell_complete=names_in_file("preset"),
+    help="Use a preset of the model; requires --gradients.",
+)
 @click.option(
     "--set",
     "settings",
     multiple=True,
     metavar="NAME=VALUE",
+    shell_complete=names_in_file("set"),
     help="Set a hyperparameter; requires --gradients. Can be repeated.",
 )
 @output_options
@@ -97,12 +103,14 @@ def command(
     for file, run in _expand(files, errors):
         count += 1
         try:
-            program = program_of(read_standard_input()) if file == STDIN else load(file)
+            with stage(f"{file}: read"):
+                program = program_of(read_standard_input()) if file == STDIN else load(file)
             chosen, own = _choices_of(run) if run is not None else (None, {})
-            elaborated = check(program, hypers=own if len(program.models) == 1 else None)
-            check_declarations(program)
-            if run is None:
-                warnings += warnings_of(program, elaborated)
+            with stage(f"{file}: checked"):
+                elaborated = check(program, hypers=own if len(program.models) == 1 else None)
+                check_declarations(program)
+                if run is None:
+                    warnings += warnings_of(program, elaborated)
             if gradients:
                 hypers = own | parse_settings(settings)
                 compared |= _gradients(program, preset or chosen, hypers, quiet or as_json)

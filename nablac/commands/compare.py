@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from nablac.commands.completions import RunPath
+from nablac.commands.option_types import NamedPath
 from nablac.commands.options import output_options
-from nablac.commands.output import encodable, note, print_json, wants_color
+from nablac.commands.output import encodable, note, print_json, stage, wants_color
 
 if TYPE_CHECKING:
     from nablac.run_comparison import Comparison
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("runs", nargs=-1, type=RunPath(), metavar="RUN...")
-@click.option(
-    "--report", type=click.Path(path_type=Path), metavar="FILE", help="Write a page with curves to this .html file."
-)
+@click.option("--report", type=NamedPath(), metavar="FILE", help="Write a page with curves to this .html file.")
 @output_options
 def command(runs: Sequence[Path], report: Path | None, as_json: bool, quiet: bool) -> int:
     """Compare runs.
@@ -44,11 +43,13 @@ def command(runs: Sequence[Path], report: Path | None, as_json: bool, quiet: boo
     if len(folders) < 2:
         named = "one run is named twice" if len(runs) > 1 else "one is named" if runs else "none is named"
         raise click.UsageError(f"compare takes two runs or more, and {named}")
-    comparison = compare_runs(folders)
+    with stage("runs read"):
+        comparison = compare_runs(folders)
     for text in comparison.notes:
         note(f"note: {text}", quiet)
     if report is not None:
-        _write_report(report, comparison)
+        with stage("page written"):
+            _write_report(report, comparison)
     if as_json:
         print_json(comparison.to_json())
     else:

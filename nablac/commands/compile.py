@@ -14,6 +14,7 @@ from nablac.commands.completions import complete_passes
 from nablac.commands.model_export import write_model
 from nablac.commands.model_options import ModelOptions, model_options, weight_options
 from nablac.commands.model_setup import set_up_model
+from nablac.commands.option_types import NamedPath
 from nablac.commands.options import output_options
 from nablac.commands.output import is_verbose
 from nablac.commands.pass_report import PassReport
@@ -46,7 +47,7 @@ def _known_passes(context: click.Context, parameter: click.Parameter, names: tup
 
 @click.command()
 @model_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this path.  [default: NAME.onnx]")
+@click.option("-o", "--output", type=NamedPath(), help="Write to this path.  [default: NAME.onnx]")
 @target_options
 @click.option(
     "--train", "as_step", is_flag=True, help="Compile the training step; writes its initial state to a file beside it."
@@ -55,9 +56,7 @@ def _known_passes(context: click.Context, parameter: click.Parameter, names: tup
     "--split", is_flag=True, help="With --train: compile the gradients and the update to two files in a folder."
 )
 @click.option("--decode", "as_decode", is_flag=True, help="Compile the decode step and its caches to a folder.")
-@click.option(
-    "--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="Store this tokenizer in the compiled model."
-)
+@click.option("--tokenizer", type=NamedPath(), metavar="FILE", help="Store this tokenizer in the compiled model.")
 @click.option(
     "--disable-pass",
     "disabled_passes",

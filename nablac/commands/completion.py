@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Annotated, TypedDict
 
 import click
-from click.shell_completion import ShellComplete, get_completion_class
 
-from nablac.commands.completions import VARIABLE
+from nablac.commands.completions import SHELLS, script_of
 from nablac.commands.options import output_options
 from nablac.commands.output import print_json
-
-SHELLS = ("bash", "zsh", "fish")
 
 
 class CompletionJson(TypedDict):
@@ -22,7 +19,7 @@ class CompletionJson(TypedDict):
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=click.Choice([*SHELLS]))
 @output_options
 def command(shell: str, as_json: bool, quiet: bool) -> int:
     """Print the script for completion in a shell.
@@ -39,11 +36,6 @@ def command(shell: str, as_json: bool, quiet: bool) -> int:
     Example:
       nablac completion bash > nablac.bash
     """
-    kind = get_completion_class(shell)
-    assert kind is not None, "click has these shells"
-    root = click.get_current_context().find_root().command
-    script = ShellComplete.source(
-        kind(root, {}, "nablac", VARIABLE)
-    )  # not bash's own, which starts bash for its version
+    script = script_of(shell, click.get_current_context().find_root().command)
     print_json(CompletionJson(shell=shell, script=script)) if as_json else click.echo(script)
     return 0

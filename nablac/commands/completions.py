@@ -3,19 +3,54 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import click
-from click.shell_completion import BashComplete, CompletionItem, split_arg_string
+from click.shell_completion import (
+    BashComplete,
+    CompletionItem,
+    FishComplete,
+    ShellComplete,
+    ZshComplete,
+    split_arg_string,
+)
+
+from nablac.commands.option_types import NamedPath
 
 VARIABLE = "_NABLAC_COMPLETE"  # set by the script of a shell when it asks for completions
 _MOST = 1_000  # entries of a folder, and runs
 
 
+# With `filenames` bash itself escapes what it inserts, and puts a slash behind a folder and a space behind a file.
+_BASH = """\
+%(complete_func)s() {
+    local completion value response IFS=$' \\t\\n'
+    response=$(env COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD %(complete_var)s=bash_complete "$1")
+    COMPREPLY=()
+    while IFS= read -r completion; do
+        value=${completion#*,}
+        case $completion in
+            path,*) compopt -o filenames 2>/dev/null ;;
+            plain,*=) compopt -o nospace 2>/dev/null ;;  # the value follows
+            plain,*) [[ ${COMP_WORDS[COMP_CWORD]} == [\\"\\']* ]] || printf -v value %%q "$value" ;;
+            file,*) compopt -o default 2>/dev/null; continue ;;
+            dir,*) compopt -o dirnames 2>/dev/null; continue ;;
+            *) continue ;;
+        esac
+        COMPREPLY+=("$value")
+    done <<< "$response"
+}
+complete -o nosort -F %(complete_func)s %(prog_name)s
+"""
+
+
 class BashWords(BashComplete):
     """Completion in bash, which takes `layer=G` for three words, and replaces the last of them."""
 
+    source_template = _BASH
     _kept = ""  # what the shell keeps before the word that it replaces
 
     def get_completion_args(self) -> tuple[list[str], str]:
@@ -33,12 +68,48 @@ class BashWords(BashComplete):
 
     def format_completion(self, item: CompletionItem) -> str:
         """A completion without what the shell keeps."""
-        return f"{item.type},{item.value.removeprefix(self._kept)}"
+        return f"{'path' if item.is_path else item.type},{item.value.removeprefix(self._kept)}"
+
+    @staticmethod
+    def _check_version() -> None:
+        """Nothing: click would start bash to ask it for its version."""
+
+
+SHELLS: dict[str, type[ShellComplete]] = {"bash": BashWords, "zsh": ZshComplete, "fish": FishComplete}
+
+
+def script_of(shell: str, command: click.Command) -> str:
+    """The script with which a shell asks `nablac` for completions."""
+    return SHELLS[shell](command, {}, "nablac", VARIABLE).source()
+
+
+def answer_shell(command: click.Command) -> None:
+    """Print the completions that the script of a shell asks for; none for a line in which something is wrong.
+
+    The user is in the middle of a line, so that nothing else may be printed.
+    """
+    shell, _, what = os.environ[VARIABLE].partition("_")  # as click has it; `bash_source` asks for the script
+    if shell not in SHELLS:
+        return
+    try:
+        with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
+            asked = SHELLS[shell](command, {}, "nablac", VARIABLE)
+            text = asked.source() if what == "source" else asked.complete()
+        click.echo(text)
+        sys.stdout.flush()
+    except Exception:
+        if os.environ.get("NABLAC_DEBUG"):
+            raise
+
+
+def path_items(paths: Iterable[str]) -> list[CompletionItem]:
+    """Paths as completions, of which bash escapes spaces and the like; each once."""
+    return [CompletionItem(path, is_path=True) for path in dict.fromkeys(paths)]
 
 
 def matching_paths(incomplete: str, suffixes: tuple[str, ...]) -> Iterator[str]:
     """The folders, with a slash, and the files with these suffixes, whose paths begin with `incomplete`."""
-    folder, start = os.path.split(incomplete)
+    folder, start = os.path.split(os.path.expanduser(incomplete))
     try:
         with os.scandir(folder or ".") as entries:
             listed = sorted((entry.name, entry.is_dir()) for _, entry in zip(range(_MOST), entries, strict=False))
@@ -65,18 +136,15 @@ def _written(path: Path) -> float:
         return 0.0
 
 
-class RunPath(click.Path):
+class RunPath(NamedPath):
     """The folder of a run."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
 
     def shell_complete(
         self, context: click.Context, parameter: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """The runs below `runs`, and other folders."""
-        paths = [*run_folders(incomplete), *matching_paths(incomplete, ("/",))]
-        return [CompletionItem(path) for path in dict.fromkeys(paths)]
+        runs = list(run_folders(incomplete))
+        return path_items([*runs, *(path for path in matching_paths(incomplete, ("/",)) if path[:-1] not in runs)])
 
 
 def complete_codes(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -99,7 +167,14 @@ def complete_rules(context: click.Context, parameter: click.Parameter, incomplet
     from runtime.rename_rules import shipped_rules
 
     shipped = [name for name in shipped_rules() if name.startswith(incomplete)]
-    return [CompletionItem(name) for name in [*shipped, *matching_paths(incomplete, (".rules", ".txt"))]]
+    return path_items([*shipped, *matching_paths(incomplete, (".rules", ".txt"))])
+
+
+def complete_inputs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Files, which the shell lists itself, also behind the `name=` of an input."""
+    name, sign, path = incomplete.partition("=")
+    named = path_items(f"{name}={path}" for path in matching_paths(path, ("",))) if sign else []
+    return named or [CompletionItem(incomplete, type="file")]
 
 
 def complete_trackers(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

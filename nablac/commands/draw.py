@@ -11,8 +11,9 @@ import click
 from grammar import codes
 from nablac.commands.model_options import ModelOptions, model_options, weight_options
 from nablac.commands.model_setup import choose_model, set_up_model
+from nablac.commands.option_types import Count, NamedPath
 from nablac.commands.options import output_options
-from nablac.commands.output import FileJson, TextJson, note, print_json
+from nablac.commands.output import FileJson, TextJson, note, print_json, stage
 from nablac.output_suffixes import check_suffix
 
 if TYPE_CHECKING:
@@ -55,12 +56,8 @@ class AttentionJson(FileJson):
 
 @click.command()
 @model_options
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Write to a .svg, .html, .mmd, .dot or .txt file."
-)
-@click.option(
-    "--depth", type=click.IntRange(0), metavar="N", help="Open layers to this depth.  [default: about 40 boxes]"
-)
+@click.option("-o", "--output", type=NamedPath(), help="Write to a .svg, .html, .mmd, .dot or .txt file.")
+@click.option("--depth", type=Count(0), metavar="N", help="Open layers to this depth.  [default: about 40 boxes]")
 @click.option("--optimised", is_flag=True, help="Draw the graph after optimisation, as it is run and exported.")
 @click.option("--latex", is_flag=True, help="Print the equations of the model, in inference mode, in LaTeX instead.")
 @click.option("--attention", metavar="TEXT", help="Draw a text model's attention on this text.")
@@ -69,7 +66,7 @@ class AttentionJson(FileJson):
 )
 @click.option(
     "--tokenizer",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="FILE",
     help="Read the tokenizer from a tokenizer.json or vocab.txt.",
 )
@@ -116,7 +113,10 @@ def command(
         raise click.UsageError(
             f"`{output.suffix or output}` is not a picture format; the formats are {', '.join(KINDS)}"
         )
-    graph = optimize(_graph(options)) if optimised else _graph(options)
+    graph = _graph(options)
+    if optimised:
+        with stage("optimised"):
+            graph = optimize(graph)
     if output is not None and output.suffix.lower() == ".txt":
         write_bytes(output, dump(graph, origins=True).encode())
         if as_json:
@@ -125,7 +125,8 @@ def command(
             note(f"{output}: {graph.name} as text", quiet)
         return 0
     kind = KINDS[output.suffix.lower()] if output is not None else "Mermaid"
-    text, count, depth = _picture(graph, kind, depth)
+    with stage("drawn"):
+        text, count, depth = _picture(graph, kind, depth)
     if output is None:
         facts = PrintedPictureJson(kind=kind, boxes=count, depth=depth, text=text)
         print_json(facts) if as_json else click.echo(text, nl=False)
@@ -179,9 +180,11 @@ def _spec(options: ModelOptions) -> ModelSpec:
         trained = set_up_model(replace(options, weights=None, rename=()))
         return ModelSpec(trained.elaborated, mode=trained.spec.mode)
     hypers = parse_settings(options.set)
-    program = load(options.file)
+    with stage(f"{options.file}: read"):
+        program = load(options.file)
     model = choose_model(program, options.model)
-    return TextSource(program, model, options.preset, hypers, DType(options.dtype)).spec(training=False)
+    with stage("elaborated"):
+        return TextSource(program, model, options.preset, hypers, DType(options.dtype)).spec(training=False)
 
 
 def _picture(graph: Graph, kind: str, depth: int | None) -> tuple[str, int, int]:

@@ -11,7 +11,7 @@ import click
 
 from nablac.commands.evaluation_report import PAGE, check_report, footer, write_report
 from nablac.commands.model_options import ModelOptions, model_options, weight_options
-from nablac.commands.option_types import whole_number
+from nablac.commands.option_types import Count, NamedPath, whole_number
 from nablac.commands.options import beam_options, output_options, run_options, was_given
 from nablac.commands.output import encodable, note, note_untrained, print_json, stage
 from nablac.commands.runs import DATA, MODEL, read_run
@@ -48,16 +48,12 @@ _MOST_GENERATED = 24  # texts in a report
     type=click.Choice(["training", "validation", "test", "all"]),
     help="Evaluate these examples.  [default: all with --data; else test, else validation, else all]",
 )
-@click.option("--data", type=click.Path(), help="Evaluate on this file instead of the train block's.")
+@click.option("--data", type=NamedPath(as_text=True), help="Evaluate on this file instead of the train block's.")
 @click.option(
     "--batch", type=whole_number("batch"), metavar="N", help="Examples per batch.  [default: from the train block]"
 )
-@click.option(
-    "--report", type=click.Path(path_type=Path), metavar="DIR", help="Write report.html and report.json there."
-)
-@click.option(
-    "--season", type=click.IntRange(1), metavar="N", help="Of a series: rows in a season.  [default: detected]"
-)
+@click.option("--report", type=NamedPath(), metavar="DIR", help="Write report.html and report.json there.")
+@click.option("--season", type=Count(1), metavar="N", help="Of a series: rows in a season.  [default: detected]")
 @click.option(
     "--backtest",
     "folds",
@@ -72,7 +68,7 @@ _MOST_GENERATED = 24  # texts in a report
 @beam_options
 @click.option(
     "--tokenizer",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="FILE",
     help="Read the tokenizer of a text model from this file.  [default: the run's]",
 )

@@ -27,12 +27,10 @@ def check_report(folder: Path, reads: Iterable[Path]) -> None:
 
 def write_report(folder: Path, html: str, facts: dict[str, Any]) -> None:
     """Write the page and the figures into a folder, which is made where it is missing; Unwritable if it cannot be."""
-    from runtime.atomic_files import Unwritable, write_bytes
+    from runtime.atomic_files import refused_for, write_bytes
 
-    try:
+    with refused_for(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Unwritable(folder, error) from error
     write_bytes(folder / PAGE, html.encode())
     write_bytes(folder / FIGURES, (json_text(facts) + "\n").encode())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,14 @@ from nablac.commands.table_columns import (
     spec_path,
     unread_dates,
 )
-from nablac.commands.table_series import SeriesOfTable, date_columns, first_step_back, series_of
+from nablac.commands.table_series import (
+    LEAST_ROWS,
+    SeriesOfTable,
+    date_columns,
+    few_dates,
+    first_step_back,
+    series_of,
+)
 from runtime.data.csv_file import Format
 
 
@@ -59,6 +67,11 @@ def spec_for_table(path: Path, target: str | None, format: Format, *, forecasts:
             message = f"the dates in column `{unread.name}` of {path} are in a form that `init` does not read"
             message = f"{message}: `{table.cells[unread.name][0].strip():.40}`"
             hint = f"write a spec of your own, and say how they are written: {format_of_dates(unread)}"
+        for name, count in few_dates(table.cells).items():
+            message = (
+                f"{path} has {_dates(count)} in column `{name}`, and a series to forecast has {LEAST_ROWS} rows or more"
+            )
+            hint = f"add rows, or take each row for an example: `nablac init {shell_word(path)}`"
         dates = date_columns(table.cells)
         steps = [(name, step) for name in dates if (step := _step_back(table, name)) is not None]
         notes = [f"`{in_comment([name])}`, {step}" for name, step in steps]
@@ -124,6 +137,10 @@ def _of_rows(table: UserTable, target: str | None, *, forecasts: bool) -> tuple[
     for column in unread_dates(table.columns) if forecasts and not dates and broken is None else ():
         cell, how = in_comment([table.cells[column.name][0][:40]]), format_of_dates(column)
         remarks.append(f"if `{in_comment([column.name])}` holds dates (`{cell}`), say how they are written: {how}")
+    for name, count in few_dates(table.cells).items() if forecasts else ():
+        remarks.append(
+            f"`{in_comment([name])}` has {_dates(count)}, too few to forecast: each row is taken for an example"
+        )
     remarks += _left_out(table, [column for column in others if column not in inputs])
     if gaps := [f"`{in_comment([column.name])}`" for column in inputs if column.has_gaps]:
         remarks.append(f"missing cells take the mean of their column: {', '.join(gaps)}")
@@ -141,15 +158,24 @@ def _step_back(table: UserTable, name: str) -> str | None:
     return f"line {table.lines[row]}: `{after}` follows `{before}`"
 
 
+def _dates(count: int) -> str:
+    return f"{count} different dates" if count > 1 else "1 date"
+
+
 def _left_out(table: UserTable, columns: list[Column]) -> list[str]:
+    counting = [column.name for column in columns if column.is_numeric and column.numbers_rows]
+    others = [
+        column.name
+        for column in columns
+        if column.name not in counting and not column.misfit and not is_misnamed(column)
+    ]
+    cells = {name: table.cells[name] for name in others}
+    dates = {*date_columns(cells), *few_dates(cells)}
     reasons = {
-        "it numbers the rows": [column.name for column in columns if column.is_numeric and column.numbers_rows],
+        "it numbers the rows": counting,
         "an input cannot have the name": [column.name for column in columns if is_misnamed(column)],
-        "texts or empty": [
-            column.name
-            for column in columns
-            if not (column.is_numeric and column.numbers_rows) and not column.misfit and not is_misnamed(column)
-        ],
+        "dates": [name for name in others if name in dates],
+        "texts or empty": [name for name in others if name not in dates],
     }
     remarks = [f"left out ({reason}): {in_comment(names)}" for reason, names in reasons.items() if names]
     remarks += [f"left out (without a name): column {', '.join(map(str, table.nameless))}"] if table.nameless else []
@@ -182,7 +208,8 @@ def _target(table: UserTable, usable: list[Column], target: str | None) -> Colum
 
 def _model_name(path: Path, names: FreeNames) -> str:
     """The name of the file in capitals; that of a layer would hide it."""
-    name = "".join(word.capitalize() for word in re.findall(r"[A-Za-z0-9]+", spec_path(path).stem)) or "Table"
+    stem = unicodedata.normalize("NFC", spec_path(path).stem)  # macOS has accents as characters of their own
+    name = "".join(word.capitalize() for word in re.findall(r"[^\W_]+", stem)) or "Table"
     name = name if name[0].isalpha() else f"Table{name}"
     free = names.take(name)
     return free if free == name else names.take(f"{name}Model")

@@ -13,8 +13,9 @@ import click
 from grammar.diagnostics import Diagnostic, DiagnosticJson, NablacError
 from grammar.source import Source
 from nablac.commands.model_files import STDIN, models_in, read_standard_input, without_runs
+from nablac.commands.option_types import NamedPath
 from nablac.commands.options import output_options
-from nablac.commands.output import encodable, note, print_json, show_error, wants_color
+from nablac.commands.output import encodable, note, print_json, show_error, stage, wants_color
 
 
 class FormatJson(TypedDict):
@@ -42,7 +43,7 @@ class _Formatted:
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("files", nargs=-1, required=True, type=NamedPath())
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; exit with 1 if a file would change.")
 @click.option("--diff", "as_diff", is_flag=True, help="Write nothing; print what would change, and exit as --check.")
 @output_options
@@ -67,9 +68,10 @@ def command(files: tuple[Path, ...], only_check: bool, as_diff: bool, as_json: b
     named = _expand(files, errors)
     for file in named:
         try:
-            result = _format(file)
-            if not only_check and not as_diff and file != STDIN:
-                _write(result)
+            with stage(f"{file}: formatted"):
+                result = _format(file)
+                if not only_check and not as_diff and file != STDIN:
+                    _write(result)
             results.append(result)
         except NablacError as error:
             errors += error.diagnostics

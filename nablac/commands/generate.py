@@ -15,9 +15,10 @@ import click
 from grammar import codes
 from nablac.commands.compilation_options import refuse_options_of_compilation
 from nablac.commands.model_options import ModelOptions, model_options, weight_options
-from nablac.commands.option_types import Finite
+from nablac.commands.option_types import Count, Finite, NamedPath
 from nablac.commands.options import beam_options, output_options, run_options
 from nablac.commands.output import encodable, note, print_json, printable, show_error
+from nablac.commands.streams import OutputFailed
 from nablac.commands.text_model import text_model
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class AnswerJson(TypedDict):
 @click.option(
     "--input",
     "prompts_file",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="FILE",
     help="Read prompts from a file, one per line; - is standard input.",
 )
@@ -63,7 +64,7 @@ class AnswerJson(TypedDict):
 )
 @click.option(
     "--top-k",
-    type=click.IntRange(0),
+    type=Count(0),
     default=0,
     metavar="K",
     help="Sample from the K most likely tokens.  [default: all]",
@@ -91,10 +92,10 @@ class AnswerJson(TypedDict):
 )
 @beam_options
 @click.option("--stop", "stops", multiple=True, metavar="TEXT", help="Stop at this text. Can be repeated.")
-@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, metavar="N", help="Prompts per batch.")
+@click.option("--batch", type=Count(1), default=16, show_default=True, metavar="N", help="Prompts per batch.")
 @click.option(
     "--most-tokens",
-    type=click.IntRange(1),
+    type=Count(1),
     default=4096,
     show_default=True,
     metavar="N",
@@ -103,7 +104,7 @@ class AnswerJson(TypedDict):
 @click.option("--no-cache", is_flag=True, help="Recompute all positions for each token.")
 @click.option(
     "--tokenizer",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="FILE",
     help="Read the tokenizer from a tokenizer.json or vocab.txt.",
 )
@@ -136,8 +137,9 @@ def command(
     (`runs/translate/1`), a folder from `nablac compile --decode`, a compiled .onnx file with its tokenizer inside, or a
     .model file with --weights and --tokenizer.
 
-    Prints one result per line, in the order of the prompts. If a prompt has an error, its line is empty, the other
-    prompts are still processed, and the exit status is 2.
+    Prints the result of a single prompt as it is generated. Of several prompts, or with --input, prints one result per
+    line, in the order of the prompts, with `\\n` for a line break in it; --json has the texts as they are. If a prompt
+    has an error, its line is empty, the other prompts are still processed, and the exit status is 2.
 
     \b
     Example:
@@ -160,7 +162,7 @@ def command(
     request = Request(tokens, sampling, beams, length_penalty, stops, options.seed, batch=batch, longest=most_tokens)
     generator = _generator(options, tokenizer, no_cache)
     started = time.perf_counter()
-    output = _Json() if as_json else _Texts(len(all_prompts) == 1)
+    output = _Json() if as_json else _Texts(by_line=len(all_prompts) > 1 or prompts_file is not None)
     count, status = _generate(generator, all_prompts, request, output, quiet)
     note(f"{count} tokens in {time.perf_counter() - started:.2f} s", quiet or not count)
     return status
@@ -191,8 +193,10 @@ def _generate(
             answers[index] = error
     tokens = printed = 0
     status = max((answer.exit_code for answer in answers.values() if isinstance(answer, NablacError)), default=0)
-    watch = output.grow if isinstance(output, _Texts) and output.alone else None
+    watch = output.grow if isinstance(output, _Texts) and not output.by_line else None
     for index, answer in generator.answers(encoded, request, watch):
+        if isinstance(answer.error, OutputFailed):  # what `watch` raised
+            raise answer.error
         tokens += answer.tokens
         answers[index] = answer.text if answer.error is None else answer.error
         status = max(status, answer.error.exit_code if answer.error is not None else 0)
@@ -255,10 +259,10 @@ def _note_unknown(count: int, location: str, quiet: bool) -> None:
 
 
 class _Texts:
-    """Prints the answers one after the other; the answer to a single prompt is printed as it is generated."""
+    """Prints the answers `by_line`, each on one; or the answer to a single prompt, as it is generated."""
 
-    def __init__(self, alone: bool) -> None:
-        self.alone, self.shown = alone, ""
+    def __init__(self, by_line: bool) -> None:
+        self.by_line, self.shown = by_line, ""
 
     def grow(self, text: str) -> None:
         if text.startswith(self.shown) and not text.endswith(
@@ -268,11 +272,14 @@ class _Texts:
             self.shown = text
 
     def add(self, prompt: Prompt, answer: str | NablacError) -> None:
+        if isinstance(answer, str) and self.by_line:
+            click.echo(_for_stdout(answer.replace("\r", "\\r").replace("\n", "\\n")))
+            return
         if isinstance(answer, str):
             click.echo(_for_stdout(answer[len(self.shown) :] if answer.startswith(self.shown) else f"\n{answer}"))
             return
         show_error(answer)
-        if not self.alone:
+        if self.by_line:
             click.echo()  # so that line numbers of answers and prompts agree
 
     def end(self) -> None:

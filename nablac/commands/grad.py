@@ -10,6 +10,7 @@ import click
 from compiler.targets import EXPORT_TARGETS, ORT_CPU
 from nablac.commands.model_options import ModelOptions, model_options, weight_options
 from nablac.commands.model_setup import set_up_model
+from nablac.commands.option_types import NamedPath
 from nablac.commands.options import output_options
 from nablac.commands.output import FileJson, TextJson, note, print_json
 from nablac.commands.target_options import target_options
@@ -46,7 +47,7 @@ class GradientFileJson(TargetJson):
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     help="Write to this file.  [default: NAME.grad.onnx; stdout for --text and --latex]",
 )
 @target_options

@@ -14,9 +14,10 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean_file
 from grammar.file_kinds import ENCODINGS
 from grammar.visible import shell_word
-from nablac.commands.completions import matching_paths
+from nablac.commands.completions import matching_paths, path_items
+from nablac.commands.option_types import NamedPath
 from nablac.commands.options import output_options
-from nablac.commands.output import note, print_json
+from nablac.commands.output import note, print_json, stage
 
 if TYPE_CHECKING:
     from runtime.data.csv_file import Format
@@ -45,12 +46,18 @@ def _tables(prefix: str) -> Iterator[str]:
 
 def _complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     kinds = [kind for kind in DATA if kind.startswith(incomplete)]
-    return [CompletionItem(name) for name in [*kinds, *_tables(incomplete)]]
+    return path_items([*kinds, *_tables(incomplete)])
 
 
 @click.command()
-@click.argument("what", metavar="[forecast|images|text|TABLE]", default="forecast", shell_complete=_complete)
-@click.argument("table", metavar="[TABLE]", required=False, shell_complete=_complete)
+@click.argument(
+    "what",
+    metavar="[forecast|images|text|TABLE]",
+    type=NamedPath(as_text=True),
+    default="forecast",
+    shell_complete=_complete,
+)
+@click.argument("table", metavar="[TABLE]", type=NamedPath(as_text=True), required=False, shell_complete=_complete)
 @click.option("--target", metavar="COLUMN", help="Predict this column of TABLE.  [default: the last one]")
 @click.option("--rows", is_flag=True, help="Take each row for an example, also where the table has dates.")
 @click.option("--header/--no-header", default=None, help="Whether the first row of a CSV file is names.")
@@ -99,7 +106,8 @@ def command(
         if os.path.lexists(path):
             hint = f"remove or rename it, or run `nablac init` in another folder: {path} would be lost"
             raise NablacError(Diagnostic(codes.E904, f"{path} is there already", place=str(path), hint=hint))
-    _write(files)
+    with stage("written"):
+        _write(files)
     spec = next(iter(files))
     if as_json:
         print_json(InitJson(files=[str(path) for path in files], remarks=list(remarks)))
@@ -140,7 +148,8 @@ def _of_table(
     if not table.exists():
         hint = did_you_mean_file(str(table), _tables(""))
         raise NablacError(Diagnostic(codes.E820, "there is no such file", place=str(table), hint=hint))
-    spec = spec_for_table(table, target, format, forecasts=forecasts)
+    with stage(f"{table}: read"):
+        spec = spec_for_table(table, target, format, forecasts=forecasts)
     return {spec_path(table): spec.text.encode()}, spec.remarks
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,10 +11,9 @@ from grammar.limits import MOST_BYTES
 from grammar.reading import source_of
 from grammar.source import Source
 from nablac.commands.model_options import is_run_folder
-from runtime.boundary import read_at_most, reason_of
+from runtime.boundary import STANDARD_INPUT, read_at_most, reason_of, standard_input
 
 STDIN = Path("-")
-_NAME = "<stdin>"
 
 
 def models_in(folder: Path) -> list[Path]:
@@ -33,10 +31,8 @@ def without_runs(files: Iterable[Path]) -> list[Path]:
 
 def read_standard_input() -> Source:
     """The text of a model from standard input; NablacError if it is not a text."""
-    if sys.stdin is None:  # closed, as by `<&-`
-        raise NablacError(mistakes.unreadable(_NAME, "it is closed"))
     try:
-        content = read_at_most(sys.stdin.buffer, MOST_BYTES)
+        content = read_at_most(standard_input(), MOST_BYTES)
     except OSError as error:
-        raise NablacError(mistakes.unreadable(_NAME, reason_of(error))) from None
-    return source_of(_NAME, content)
+        raise NablacError(mistakes.unreadable(STANDARD_INPUT, reason_of(error))) from None
+    return source_of(STANDARD_INPUT, content)

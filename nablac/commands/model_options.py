@@ -14,6 +14,7 @@ from compiler.types import FLOATS
 from grammar.visible import shell_word
 from nablac.commands.completions import complete_rules
 from nablac.commands.named_models import ModelFile, names_in_file
+from nablac.commands.option_types import NamedPath
 from nablac.commands.options import F, collect_options, with_options
 from nablac.spec_names import is_shipped
 
@@ -132,7 +133,7 @@ def weight_options(command: F) -> F:
     options = (
         click.option(
             "--weights",
-            type=click.Path(path_type=Path),
+            type=NamedPath(),
             metavar="FILE",
             help="Load weights from a .safetensors, .npz or .onnx file, or from a folder with one .safetensors file or "
             "with shards and their index.",

@@ -11,18 +11,16 @@ import click
 from click.shell_completion import CompletionItem, split_arg_string
 
 from grammar.diagnostics import NablacError
-from nablac.commands.completions import matching_paths, run_folders
+from nablac.commands.completions import matching_paths, path_items, run_folders
+from nablac.commands.option_types import NamedPath
 from nablac.spec_names import model_named, shipped_specs
 
 if TYPE_CHECKING:
     from grammar.syntax import Hyper
 
 
-class ModelFile(click.Path):
+class ModelFile(NamedPath):
     """A path of a model, or the name of one that comes with nablac."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path, allow_dash=True)
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         """The path of the model; NablacError if there is none of this name."""
@@ -34,12 +32,13 @@ class ModelFile(click.Path):
         self, context: click.Context, parameter: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """The names of specs, the runs below `runs`, and paths."""
-        return [CompletionItem(name) for name in dict.fromkeys(_candidates(incomplete))]
+        return path_items(_candidates(incomplete))
 
 
 def _candidates(incomplete: str) -> Iterator[str]:
-    yield from matching_paths(incomplete, (".model", ".onnx"))
-    yield from run_folders(incomplete)
+    runs = list(run_folders(incomplete))
+    yield from (path for path in matching_paths(incomplete, (".model", ".onnx")) if path.rstrip("/") not in runs)
+    yield from runs
     yield from (name for name in shipped_specs() if name.startswith(incomplete))
 
 

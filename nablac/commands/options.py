@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from nablac.commands.option_types import Finite, whole_number
-from nablac.commands.output import remember
+from nablac.commands.option_types import Finite, NamedPath, whole_number
+from nablac.commands.output import remember, stage
 from runtime.backends import BACKENDS, device_named
 from runtime.training.option_ranges import MOST_VALIDATION
 
@@ -134,7 +134,9 @@ def training_options(command: F) -> F:
             metavar="N",
             help="Stop after N epochs without improvement.  [default: from the train block]",
         ),
-        click.option("--data", type=click.Path(), help="Train on this data instead of the file in the train block."),
+        click.option(
+            "--data", type=NamedPath(as_text=True), help="Train on this data instead of the file in the train block."
+        ),
         click.option("--skip-broken", is_flag=True, help="Skip broken rows and files, and report their number."),
     )
     return with_options(command, options)
@@ -183,8 +185,14 @@ def _remember_quiet(context: click.Context, parameter: click.Parameter, value: b
     return value
 
 
-def output_options(command: F) -> F:
-    """Add the options of what the command prints."""
+def output_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options of what the command prints; with `-v` also its whole duration."""
+
+    @wraps(command)
+    def timed(*arguments: Any, **parameters: Any) -> int:
+        with stage("all"):
+            return command(*arguments, **parameters)
+
     options = (
         click.option(
             "--json", "as_json", is_flag=True, callback=_remember_json, is_eager=True, help="Print results as JSON."
@@ -216,4 +224,4 @@ def output_options(command: F) -> F:
             help="Print each stage and its duration.",
         ),
     )
-    return with_options(command, options)
+    return with_options(timed, options)

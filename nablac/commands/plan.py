@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from nablac.commands.model_options import ModelOptions, model_options, weight_options
-from nablac.commands.option_types import whole_number
+from nablac.commands.option_types import NamedPath, whole_number
 from nablac.commands.options import output_options, run_options, size_option
 from nablac.commands.output import note, print_json
 from nablac.commands.training_setup import seed_of_step, set_up_step
@@ -66,7 +66,7 @@ class Quantity(click.ParamType):  # type: ignore[type-arg]  # no generic before 
     help="Examples of a worker's batch.  [default: from the train block]",
 )
 @click.option("--fixed-batch", is_flag=True, help="Share one batch out to the workers, instead of one for each.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Draw the efficiency to a .svg or .html file.")
+@click.option("-o", "--output", type=NamedPath(), help="Draw the efficiency to a .svg or .html file.")
 @size_option("Run at this size of a named dim.")
 @run_options
 @weight_options

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 import click
 
 from grammar.file_kinds import ENCODINGS, THOUSANDS
+from nablac.commands.completions import complete_inputs
 from nablac.commands.model_options import ModelOptions, model_options, weight_options
+from nablac.commands.option_types import Count, NamedPath
 from nablac.commands.options import output_options, run_options
 from nablac.commands.output import encodable, note, print_json, printable, stage
 from nablac.commands.predictor_setup import set_up_predictor
@@ -35,13 +37,11 @@ class PredictFileJson(TypedDict):
 
 @click.command()
 @model_options
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Write a .csv, .jsonl or .parquet file.  [default: stdout]"
+@click.argument(
+    "inputs", nargs=-1, required=True, type=NamedPath(as_text=True), metavar="INPUT...", shell_complete=complete_inputs
 )
-@click.option(
-    "--steps", type=click.IntRange(1), metavar="N", help="Series: forecast N rows.  [default: as many as at once]"
-)
+@click.option("-o", "--output", type=NamedPath(), help="Write a .csv, .jsonl or .parquet file.  [default: stdout]")
+@click.option("--steps", type=Count(1), metavar="N", help="Series: forecast N rows.  [default: as many as at once]")
 @click.option("--all", "of_all", is_flag=True, help="Series: predict for the whole past, too.")
 @click.option(
     "--keep",
@@ -69,9 +69,7 @@ class PredictFileJson(TypedDict):
     metavar="CHAR",
     help="The sign between thousands of CSV numbers.  [default: as in training]",
 )
-@click.option(
-    "--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="For texts: a tokenizer.json or vocab.txt."
-)
+@click.option("--tokenizer", type=NamedPath(), metavar="FILE", help="For texts: a tokenizer.json or vocab.txt.")
 @run_options
 @weight_options
 @output_options

@@ -8,6 +8,7 @@ import click
 
 from nablac.commands.model_options import ModelOptions, model_options, weight_options
 from nablac.commands.model_setup import set_up_model
+from nablac.commands.option_types import Count, NamedPath
 from nablac.commands.options import output_options, run_options, size_option
 from nablac.commands.output import note, print_json
 from nablac.commands.training_setup import seed_of_step, set_up_step
@@ -18,11 +19,9 @@ from runtime.profiling.timing import RUNS
 @click.command()
 @model_options
 @click.option("--train", "as_step", is_flag=True, help="Profile the training step of the train block.")
-@click.option("--runs", type=click.IntRange(1), default=RUNS, show_default=True, metavar="N", help="Measure N runs.")
+@click.option("--runs", type=Count(1), default=RUNS, show_default=True, metavar="N", help="Measure N runs.")
 @size_option("Run at this size of a named dim.")
-@click.option(
-    "--report", type=click.Path(path_type=Path), metavar="FILE", help="Write an HTML page with a flame graph."
-)
+@click.option("--report", type=NamedPath(), metavar="FILE", help="Write an HTML page with a flame graph.")
 @run_options
 @weight_options
 @output_options
@@ -46,12 +45,9 @@ def command(
     block, and other named dims have 32.
 
     \b
-    echo 'model M { input x: [batch, 64]; output y = x -> Dense(64) -> relu }' > m.model
-    nablac profile m.model --size batch=256 --report profile.html
-
-    \b
     Example:
-      nablac profile mlp
+      echo 'model M { input x: [batch, 64]; output y = x -> Dense(64) -> relu }' > m.model
+      nablac profile m.model --size batch=256 --report profile.html
     """
     from nablac.workloads import training_steps
     from runtime.freed_memory import freed_memory_kept

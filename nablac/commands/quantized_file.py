@@ -12,6 +12,7 @@ from compiler.quantization_schemes import SCHEMES, Choices
 from nablac.commands.accuracy import AccuracyJson, RunEvaluator
 from nablac.commands.compilation_options import FileOptions
 from nablac.commands.model_options import ModelOptions
+from nablac.commands.option_types import NamedPath
 from nablac.commands.options import with_options
 from nablac.commands.output import note, stage
 
@@ -35,7 +36,7 @@ def quantization_options(command: F) -> F:
         ),
         click.option(
             "--calibrate",
-            type=click.Path(),
+            type=NamedPath(as_text=True),
             metavar="DATA",
             help=f"With --quantize int8-static: measure ranges on this data.  [default: {_ENOUGH} training examples]",
         ),

@@ -16,7 +16,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from grammar.visible import shell_word
 from nablac.commands.output import note
 from nablac.commands.ray_worker import WATCH, Ended, News, Task, Terminal, TrainingWorker
-from nablac.commands.signals import collected_signals
+from nablac.commands.signals import collected_signals, end_by
 from runtime.training.folder import RunFolder
 from runtime.workers.ray_cluster import Cluster, connect, require_ray
 from runtime.workers.ray_collective import EXCHANGE
@@ -242,9 +242,9 @@ class _Watched:
             self._deadline = time.monotonic() + _END
 
     def interrupt(self, number: int) -> None:
-        """Let the workers save and stop; KeyboardInterrupt where they have not begun."""
+        """Let the workers save and stop; end the command where they have not begun."""
         self._is_interrupted = True
         if self.folder is None:
-            raise KeyboardInterrupt
+            end_by(number)
         for worker in self.workers:
             worker.interrupt.options(concurrency_group=WATCH).remote(number)

@@ -15,8 +15,10 @@ import click
 from grammar import codes
 from grammar.file_kinds import ENCODINGS, THOUSANDS
 from nablac.commands.compilation_options import refuse_options_of_compilation
+from nablac.commands.completions import complete_inputs
 from nablac.commands.model_options import ModelOptions, model_options, weight_options
 from nablac.commands.model_setup import set_up_model
+from nablac.commands.option_types import NamedPath
 from nablac.commands.options import output_options, run_options
 from nablac.commands.output import note, note_untrained, print_json, printable, stage
 from nablac.commands.results import STDOUT, check_ending, format_output, storable, write
@@ -45,13 +47,11 @@ class RunFileJson(TypedDict):
 
 @click.command()
 @model_options
-@click.argument("inputs", nargs=-1)
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Write to a .npy, .npz, .csv or .json file; - is stdout."
-)
+@click.argument("inputs", nargs=-1, type=NamedPath(as_text=True), shell_complete=complete_inputs)
+@click.option("-o", "--output", type=NamedPath(), help="Write to a .npy, .npz, .csv or .json file; - is stdout.")
 @click.option(
     "--tokenizer",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="FILE",
     help="Read the tokenizer for texts from a tokenizer.json or vocab.txt.",
 )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NoReturn
 
 _of_a_thread: list[Callable[[int], None]] = []  # handlers of a command that runs in a thread, the innermost last
 
@@ -14,6 +16,18 @@ def deliver(number: int) -> None:
     """Handle a signal for the command that runs in a thread of this process, which has none itself."""
     if _of_a_thread:
         _of_a_thread[-1](number)
+
+
+def end_by(number: int) -> NoReturn:
+    """Raise the exception that ends a command for a signal: KeyboardInterrupt, or for SIGTERM SystemExit."""
+    if number == signal.SIGTERM:
+        sys.exit(128 + number)
+    raise KeyboardInterrupt
+
+
+def status_of_stopped(numbers: Sequence[int]) -> int:
+    """The exit status of work that was stopped and saved: by the first of these signals, or by another worker's."""
+    return 128 + (numbers[0] if numbers else signal.SIGINT)
 
 
 @contextmanager
@@ -42,7 +56,7 @@ def collected_signals() -> Iterator[list[int]]:
 
     def handle(number: int) -> None:
         if numbers:
-            raise KeyboardInterrupt
+            end_by(number)
         numbers.append(number)
 
     with signals_handled_by(handle):

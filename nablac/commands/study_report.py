@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
@@ -9,6 +10,7 @@ import click
 
 from grammar.visible import shell_word
 from nablac.commands.output import note, print_json
+from nablac.commands.signals import status_of_stopped
 
 if TYPE_CHECKING:
     from runtime.search.studies import OpenStudy
@@ -19,7 +21,7 @@ _SHOWN = 10  # of the best trials, in the table at the end
 
 
 class TuneJson(TypedDict):
-    """A study. The exit status is 1 if every trial failed, 130 if it was interrupted."""
+    """A study. The exit status is 1 if every trial failed, 130 or 143 if a signal stopped it."""
 
     study: Annotated[str, "its folder"]
     trials: Annotated[list[TrialJson], "that have started, in order"]
@@ -30,8 +32,8 @@ class TuneJson(TypedDict):
     model: Annotated[str | None, "the file with its values"]
 
 
-def report_study(study: OpenStudy, total: int, interrupted: bool, as_json: bool, quiet: bool) -> int:
-    """Write the results, show them and how to continue; returns the exit status."""
+def report_study(study: OpenStudy, total: int, caught: Sequence[int], as_json: bool, quiet: bool) -> int:
+    """Write the results, show them and how to continue, if signals were `caught`; returns the exit status."""
     from runtime.search.study_results import BEST, as_written, write_results
     from runtime.search.trial_results import ENDED, ranked, trial_results, variable_columns
 
@@ -39,7 +41,7 @@ def report_study(study: OpenStudy, total: int, interrupted: bool, as_json: bool,
     best = write_results(study, trials, total)
     ended = sum(trial.state in ENDED for trial in trials)
     is_over = ended >= total
-    status = 130 if interrupted and not is_over else 1 if is_over and best is None else 0
+    status = status_of_stopped(caught) if caught and not is_over else 1 if is_over and best is None else 0
     if as_json:
         facts: TuneJson = {
             "study": str(study.folder),
@@ -60,7 +62,7 @@ def report_study(study: OpenStudy, total: int, interrupted: bool, as_json: bool,
         of = "every trial" if is_over and len(failed) == total else f"{len(failed)} of {ended} trials"
         note(f"{of} failed, the first with {failed[0].message}")
     if not is_over:
-        why = "stopped and saved" if interrupted else "the time is up"
+        why = "stopped and saved" if caught else "the time is up"
         note(f"{why} after {ended} of {total} trials; resume with:   {study.resume_command}")
     return status
 

@@ -11,7 +11,7 @@ from itertools import combinations, pairwise
 from runtime.data.dates import are_dates, continued, readings
 from runtime.data.instants import elapsed, local
 
-_LEAST_ROWS = 8  # of a series
+LEAST_ROWS = 8  # of a series
 _MOST_SERIES = 1_000
 _REGULAR = 0.9  # of the steps of a series, from which on longer ones are of missing rows
 _MOST_KEYS = 6  # columns that are tried in pairs
@@ -100,10 +100,17 @@ def first_step_back(column: Sequence[str]) -> int | None:
     return max(rows) if rows and len(rows) == len(breaks) else None
 
 
-def _readings_of(column: Sequence[str]) -> list[tuple[str, dict[str, datetime]]]:
+def few_dates(cells: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """The columns of dates of which there are too few different ones for a series, and how many there are."""
+    counts = {name: len({cell.strip() for cell in column}) for name, column in cells.items()}
+    few = {name: count for name, count in counts.items() if count < LEAST_ROWS}
+    return {name: count for name, count in few.items() if _readings_of(cells[name], 1)}
+
+
+def _readings_of(column: Sequence[str], least: int = LEAST_ROWS) -> list[tuple[str, dict[str, datetime]]]:
     """The formats that fit all cells of a column, with the moment of each cell; none where they are no dates."""
     texts = list(dict.fromkeys(cell.strip() for cell in column))
-    if len(texts) < _LEAST_ROWS or not are_dates(texts[:3]):
+    if len(texts) < least or not are_dates(texts[:3]):
         return []
     return [(format, dict(zip(texts, moments, strict=True))) for format, moments in readings(texts)]
 
@@ -118,7 +125,7 @@ def _of(
     groups: dict[tuple[str, ...], list[str]] = {}
     for key, cell in zip(keys_of(keys, cells, len(cells[name])), cells[name], strict=True):
         groups.setdefault(key, []).append(cell.strip())
-    long = [texts for texts in groups.values() if len(texts) >= _LEAST_ROWS]
+    long = [texts for texts in groups.values() if len(texts) >= LEAST_ROWS]
     if not long or len(groups) > _MOST_SERIES or 2 * len(long) < len(groups):
         return None
     readable: list[tuple[float, str, timedelta]] = []

@@ -12,11 +12,11 @@ import click
 from nablac.commands.compilation_options import memory_budget_option, precision_option
 from nablac.commands.completions import RunPath, complete_trackers
 from nablac.commands.model_options import ModelOptions, fresh_option, resumable_options, weight_options
-from nablac.commands.option_types import Finite, whole_number
+from nablac.commands.option_types import Finite, NamedPath, whole_number
 from nablac.commands.options import output_options, run_options, training_options, was_given
 from nablac.commands.output import note, print_json, remember, stage
 from nablac.commands.runs import read_run
-from nablac.commands.signals import collected_signals
+from nablac.commands.signals import collected_signals, status_of_stopped
 from nablac.commands.training_notes import note_damaged, note_training
 from nablac.commands.training_result import print_result, resume_command
 from nablac.commands.training_setup import set_up_training
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "--batch", type=whole_number("batch"), metavar="N", help="Examples per batch.  [default: from the train block]"
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this folder.  [default: runs/MODEL/N]")
+@click.option("-o", "--output", type=NamedPath(), help="Write to this folder.  [default: runs/MODEL/N]")
 @click.option("--resume", type=RunPath(), metavar="RUN", help="Resume a run from its latest checkpoint.")
 @click.option("--dry-run", is_flag=True, help="Check everything and run one step, but write nothing.")
 @click.option(
@@ -120,8 +120,11 @@ def command(
     size of the whole batch, on any number of workers.
 
     \b
-    Examples:
+    Example:
       nablac train forecaster --epochs 3
+
+    \b
+    With the extra nablac[ray]:
       nablac train forecaster --workers 2 --engine ray
     """
     from nablac.callback_calls import CallbackCalls
@@ -258,7 +261,7 @@ def _work(training: Training, loop: Loop) -> int:
             loop.run()
         except NotFinite as error:
             _end_not_finite(training, loop, error)
-    return 130 if loop.ending is Ending.INTERRUPTED else 0
+    return status_of_stopped(caught) if loop.ending is Ending.INTERRUPTED else 0
 
 
 def _end_not_finite(training: Training, loop: Loop, error: NotFinite) -> NoReturn:
@@ -329,7 +332,7 @@ def _train(
     if compiled is None:
         calls.interrupt()
         note(f"stopped and saved; resume with:   {resume_command(folder.path)}")
-        return 130
+        return status_of_stopped(caught)
     calls.end(history_of(training, loop, folder.path))
     print_result(training, loop, folder, compiled, quiet, as_json)
     return 0

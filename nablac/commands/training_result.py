@@ -21,7 +21,7 @@ _PREDICTABLE = (*TABLES, "images", "digits", "pairs")  # sources of data whose f
 
 
 class TrainJson(TypedDict):
-    """A run that has ended; of one that was interrupted nothing is printed, and the exit status is 130."""
+    """A run that has ended; of one that was interrupted nothing is printed, and the exit status is 130 or 143."""
 
     run: Annotated[str, "its folder"]
     best_epoch: Annotated[int, "from 1: that of the weights; 0 if there is none"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import click
 from grammar.visible import shell_word
 from nablac.commands.model_options import text_options
 from nablac.commands.named_models import ModelFile
-from nablac.commands.option_types import Finite
+from nablac.commands.option_types import Count, Finite, NamedPath
 from nablac.commands.options import output_options, run_options, training_options, was_given
 from nablac.commands.output import note
 from nablac.commands.signals import collected_signals
@@ -38,9 +39,7 @@ _MOST_JOBS = 256
     show_default=True,
     help="Try every combination, random values, or values near those of good trials (TPE).",
 )
-@click.option(
-    "--trials", type=click.IntRange(1), metavar="N", help="The number of trials.  [default: 20, or the whole grid]"
-)
+@click.option("--trials", type=Count(1), metavar="N", help="The number of trials.  [default: 20, or the whole grid]")
 @click.option(
     "--points",
     type=click.IntRange(1, 1000),
@@ -73,7 +72,7 @@ _MOST_JOBS = 256
 @click.option("--time", "minutes", type=Finite(0), metavar="MINUTES", help="Save and stop after this time.")
 @click.option(
     "--resume",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="STUDY",
     help="Resume a study, also while other processes work on it.",
 )
@@ -83,13 +82,11 @@ _MOST_JOBS = 256
     help="Share trials through this file or database (sqlite:///FILE, postgresql://, mysql://, redis://), for studies "
     "on several machines.  [default: in the study's folder]",
 )
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Write to this folder.  [default: studies/MODEL/N]"
-)
+@click.option("-o", "--output", type=NamedPath(), help="Write to this folder.  [default: studies/MODEL/N]")
 @training_options
 @click.option(
     "--weights",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="FILE",
     help="Start each trial from these weights.",
 )
@@ -112,11 +109,15 @@ def command(
 
     Ranges such as `16..128`, `log(1e-4..1e-1)` and `choice(...)` can be written instead of any value. Each trial is an
     ordinary run in the study's folder; the best one is written as a .model file, ready to train. Ctrl-C saves and
-    stops; --resume STUDY resumes, in any number of processes, with --engine ray or without.
+    stops; --resume STUDY resumes, in any number of processes, with --engine ray or without. Needs the extra
+    nablac[tune].
 
     \b
-    Examples:
+    Example:
       nablac tune forecaster --search random --trials 2 --epochs 2
+
+    \b
+    With the extra nablac[ray]:
       nablac tune forecaster --engine ray --workers 2 --prune
     """
     from runtime.search.extra import require_optuna, require_ray_tune
@@ -138,8 +139,8 @@ def command(
         else:
             study = _begin(file, output, trials, jobs, engine, parameters)
         stack.enter_context(storage_errors(study.address))
-        total, is_interrupted = _work(study, trials, jobs, engine, address, ends, quiet or as_json)
-        return report_study(study, total, is_interrupted, as_json, quiet)
+        total, caught = _work(study, trials, jobs, engine, address, ends, quiet or as_json)
+        return report_study(study, total, caught, as_json, quiet)
 
 
 def _cluster(address: str | None, cpus: int | None = None) -> AbstractContextManager[object]:
@@ -157,8 +158,8 @@ def _work(
     address: str | None,
     ends: float | None,
     is_silent: bool,
-) -> tuple[int, bool]:
-    """Run the trials of a study; returns the number of all, and whether a signal has interrupted them."""
+) -> tuple[int, Sequence[int]]:
+    """Run the trials of a study; returns the number of all, and the signals that have stopped them."""
     from nablac.commands.trial_progress import TrialProgress
     from runtime.search.processes import run_workers
     from runtime.search.studies import plan
@@ -189,7 +190,7 @@ def _work(
             seconds = max(0.0, ends - time.monotonic()) if ends is not None else None
             run_workers(study, jobs or 1, seconds, lambda: bool(caught), progress.look)
         progress.look()
-    return total, bool(caught)
+    return total, caught
 
 
 def _begin(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from nablac.commands.option_types import Finite
+from nablac.commands.option_types import Count, Finite
 from nablac.commands.options import collect_options, was_given, with_options
 from nablac.commands.output import is_quiet, is_verbose, wants_json
 from nablac.commands.worker_processes import is_worker
@@ -96,9 +96,7 @@ def worker_options(command: Callable[..., int]) -> Callable[..., int]:
 
 
 _OPTIONS = (
-    click.option(
-        "--workers", type=click.IntRange(1), metavar="N", help="Train with N workers, which share each batch."
-    ),
+    click.option("--workers", type=Count(1), metavar="N", help="Train with N workers, which share each batch."),
     click.option(
         "--engine",
         type=click.Choice(("mpi", "ray")),

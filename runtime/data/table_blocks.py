@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -29,6 +28,7 @@ from runtime.boundary import (
     check_table,
     open_regular,
     refuse_other_kinds,
+    standard_input,
     translate_errors,
 )
 from runtime.data.csv_file import Format, Report, looks_like_json, read_blocks, read_table
@@ -231,7 +231,7 @@ def _opened(path: str) -> Iterator[tuple[BinaryIO, bytes]]:
     """A file's bytes, unpacked where they are gzipped, and the first of them."""
     with ExitStack() as stack:
         if path == STDIN:
-            raw: BinaryIO = sys.stdin.buffer
+            raw: BinaryIO = standard_input()
         elif is_stream(Path(path)):
             raw = stack.enter_context(open(path, "rb"))
         else:

@@ -14,7 +14,7 @@ from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.backends import check_backend
 from runtime.compiled_loops import require_numba
 from runtime.training.memory_budget import parse_bytes
-from runtime.training.option_ranges import LEAST, MOST_VALIDATION
+from runtime.training.option_ranges import LEAST, MOST_COUNT, MOST_VALIDATION
 
 _RANGES = {
     "validation": (0.0, MOST_VALIDATION),
@@ -71,6 +71,8 @@ class Options:
             whole = isinstance(value, Integral) and not isinstance(value, bool)
             if value is not None and not (whole and value >= least):
                 raise _wrong(name, value, f"a whole number from {least}")
+            if whole and name != "seed" and value > MOST_COUNT:
+                raise _wrong(name, value, f"at most {MOST_COUNT:,}")
         for name, (lowest, most) in _RANGES.items():
             value = getattr(self, name)
             number = isinstance(value, Real) and not isinstance(value, bool)

@@ -10,11 +10,13 @@ import tomllib
 from importlib import import_module
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from nablac.commands import COMMANDS
+from nablac.commands.option_types import NamedPath
 from tests.command_line import invoke, shell
 from tests.paths import ROOT, SPECS
 
@@ -38,6 +40,7 @@ def test_commands_do_not_import_each_other(name: str) -> None:
 def test_every_command_has_the_options_of_what_it_prints(name: str) -> None:
     command = import_module(f"nablac.commands.{name}").command
     assert {"--json", "--color", "--quiet", "--verbose"} <= {option for item in command.params for option in item.opts}
+    assert all(isinstance(item.type, NamedPath) for item in command.params if isinstance(item.type, click.Path))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -103,12 +106,23 @@ def test_standard_input_that_is_no_text_is_told_once(command: str, content: byte
     assert done.exit_code == 1 and message in done.stderr and done.output.count("error[") == 1
 
 
-def test_a_closed_standard_input_is_told_as_one() -> None:
-    done = shell("nablac check - <&-")
-    assert (done.returncode, done.stderr) == (
-        2,
-        "error[E903]: the file cannot be read\n --> <stdin>\n  = it is closed\n",
-    )
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("check", ""), "'FILES...': a path is empty"),
+        (("compare", "run", ""), "'RUN...': a path is empty"),
+        (("compile", "lstm", "-o", ""), "'-o' / '--output': a path is empty"),
+        (("run", "lstm", ""), "'[INPUTS]...': a path is empty"),
+        (("train", "lstm", "--data", ""), "'--data': a path is empty"),
+        (
+            ("train", "lstm", "--epochs", "9" * 20),
+            f"'--epochs': {'9' * 20} is too large; the largest is 999,999,999,999,999,999",
+        ),
+    ],
+)
+def test_empty_paths_and_huge_counts_are_refused(arguments: tuple[str, ...], message: str) -> None:
+    done = invoke(*arguments)
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (2, f"Error: Invalid value for {message}")
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
@@ -136,6 +150,27 @@ def test_compile_counts_buffers_separately_and_prints_its_stages(tmp_path: Path)
     stages = ("read", "elaborated and optimised", "initialized", "exported", "written", "checked", "verified")
     for stage in stages:
         assert re.search(rf"{stage} in [\d,]+ ms", done.stderr), stage
+
+
+@pytest.mark.parametrize(
+    ("command", "stages"),
+    [
+        (("check", "m.model"), ["m.model: read", "m.model: checked"]),
+        (("fmt", "m.model"), ["m.model: formatted"]),
+        (("draw", "m.model"), ["m.model: read", "elaborated", "drawn"]),
+        (("init", "t.csv"), ["t.csv: read", "written"]),
+        (("init", "forecast"), ["written"]),
+        (("explain", "e901"), []),
+    ],
+)
+def test_a_verbose_command_prints_its_stages_and_its_duration(
+    command: tuple[str, ...], stages: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "m.model").write_text("model M {\n    input x: [batch, 3]\n    output x + 1\n}\n")
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n2,3\n")
+    shown = invoke(*command, "-v", folder=tmp_path).stderr
+    assert re.findall(r"^(.*) in [\d,]+ ms$", shown, re.MULTILINE) == [*stages, "all"]
+    assert " ms" not in invoke(*command, folder=tmp_path).stderr
 
 
 @pytest.mark.parametrize(

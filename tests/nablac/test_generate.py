@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from runtime.text.scores import chrf
-from tests.command_line import invoke
+from tests.command_line import invoke, shell
 from tests.paths import ROOT
 
 NUMBERS = {"one": "un", "two": "deux", "six": "six"}
@@ -102,6 +103,27 @@ def test_one_bad_prompt_does_not_lose_the_others(run: Path, tmp_path: Path) -> N
     answers = json.loads(done.stdout)
     assert [answer.get("text") for answer in answers] == ["chat un", None, None, None, "chien deux"]
     assert answers[1]["errors"][0]["code"] == "E852"
+
+
+def test_line_breaks_in_answers_do_not_break_lines(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from runtime.generation.generator import Answer, Generator
+
+    def answers(self: Generator, coded: Mapping[int, object], *how: object) -> Iterator[tuple[int, Answer]]:
+        yield from ((number, Answer(f"{number}\nb\r\nc", 3)) for number in coded)
+
+    monkeypatch.setattr(Generator, "answers", answers)
+    (tmp_path / "prompts.txt").write_text("one cat\n")
+    assert invoke("generate", run, "one cat", "two dog").stdout == "0\\nb\\r\\nc\n1\\nb\\r\\nc\n"
+    assert invoke("generate", run, "--input", tmp_path / "prompts.txt").stdout == "0\\nb\\r\\nc\n"
+    assert invoke("generate", run, "one cat").stdout == "0\nb\r\nc\n"  # as it is
+    exact = json.loads(invoke("generate", run, "one cat", "two dog", "--json").stdout)
+    assert [answer["text"] for answer in exact] == ["0\nb\r\nc", "1\nb\r\nc"]
+
+
+def test_an_output_that_fails_is_reported_once(run: Path) -> None:
+    done = shell(f"nablac generate {run} 'one cat' -q >&-")
+    expected = "error[E904]: standard output cannot be written: Bad file descriptor\n"
+    assert (done.returncode, done.stderr) == (2, expected)
 
 
 def test_answers_are_printed_as_they_are_finished(run: Path) -> None:

@@ -222,6 +222,14 @@ def test_a_cell_that_makes_a_column_no_numbers_is_named(tmp_path: Path) -> None:
     assert "note: left out: b, for `none at all` on line 2502 is not a number\n" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["h\u00e4user.csv", "ha\u0308user.csv"])  # the second as macOS stores it
+def test_the_model_of_a_table_has_its_letters(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("a,b\n1,2\n2,3\n")
+    spec = Path(json.loads(invoke("init", name, "--json", folder=tmp_path).stdout)["files"][0])
+    assert "\nmodel H\u00e4user(" in (tmp_path / spec).read_text()
+    assert invoke("check", spec, folder=tmp_path).exit_code == 0
+
+
 def test_the_encoding_can_be_said(tmp_path: Path) -> None:
     rows = [f"{row},5;{row}" for row in range(20)]
     (tmp_path / "t.csv").write_bytes("\n".join(["größe;y", *rows]).encode("cp1252"))

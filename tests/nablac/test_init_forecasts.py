@@ -187,6 +187,23 @@ def test_the_row_that_breaks_the_order_is_named(tmp_path: Path) -> None:
     assert "(line 103: `03/03/2024 09:00` follows" in (tmp_path / "t.model").read_text()
 
 
+@pytest.mark.parametrize(("rows", "count"), [(1, "1 date"), (4, "4 different dates"), (7, "7 different dates")])
+def test_dates_that_are_too_few_are_counted(rows: int, count: str, tmp_path: Path) -> None:
+    lines = [f"2024-01-0{number},{number * number},{number % 3}" for number in range(1, rows + 1)]
+    (tmp_path / "t.csv").write_text("\n".join(["day,v,w", *lines]) + "\n")
+    refused = invoke("init", "forecast", "t.csv", folder=tmp_path)
+    assert (refused.exit_code, refused.stderr) == (
+        2,
+        f"error[E823]: t.csv has {count} in column `day`, and a series to forecast has 8 rows or more\n"
+        " --> t.csv\n"
+        "help: add rows, or take each row for an example: `nablac init t.csv`\n",
+    )
+    done = invoke("init", "t.csv", folder=tmp_path)
+    assert done.exit_code == 0, done.stderr
+    note = f"note: `day` has {count}, too few to forecast: each row is taken for an example"
+    assert note in done.stderr.splitlines() and "texts" not in done.output
+
+
 def test_rows_are_examples_if_that_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(
         lines_of(lambda number, name: [hours(number), value(number), value(number, 9)], "t,v,w")

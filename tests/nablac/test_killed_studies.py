@@ -136,7 +136,7 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: int, jobs:
     running = begun(tmp_path, "net.model", "--trials", "3", "--jobs", jobs, "-o", "study")
     running.send_signal(number)
     _, errors = running.communicate(timeout=60)
-    assert running.returncode == 130, errors
+    assert running.returncode == 128 + number, errors
     last = errors.splitlines()[-1]
     assert last == "stopped and saved after 0 of 3 trials; resume with:   nablac tune --resume study"
     assert "Traceback" not in errors

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from nablac.commands.signals import collected_signals
 from tests.command_line import process
 from tests.nablac.test_train import BACKENDS, FORECASTER
 
@@ -33,11 +34,20 @@ def interrupted(tmp_path: Path, number: int) -> tuple[int, str]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_prints_how_to_resume(tmp_path: Path, number: int) -> None:
     status, errors = interrupted(tmp_path, number)
-    assert status == 130
+    assert status == 128 + number  # 130 after Ctrl-C, 143 after SIGTERM, as a shell shows them
     assert errors.splitlines()[-1] == "stopped and saved; resume with:   nablac train --resume run"
     assert "Traceback" not in errors
     assert len(list((tmp_path / "run" / "checkpoints").glob("step-*.safetensors"))) >= 1
     assert not list((tmp_path / "run").rglob("*.part"))
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_second_signal_ends_the_command_at_once(number: signal.Signals, error: type[BaseException]) -> None:
+    with pytest.raises(error) as ended, collected_signals() as caught:
+        signal.raise_signal(number)
+        assert caught == [number]
+        signal.raise_signal(number)
+    assert getattr(ended.value, "code", None) == {signal.SIGTERM: 143}.get(number)
 
 
 def killed_and_resumed(folder: Path, backend: str, seconds: float, epochs: str) -> bool:
@@ -125,7 +135,7 @@ def test_runs_that_a_signal_stops_resume_as_the_run_that_was_not(tmp_path: Path,
         stopped += 1
         begun, done = (tmp_path / "part").exists(), (tmp_path / "part" / "model.onnx").exists()
         # Before nablac's first line and after its last one, the signal ends Python with status -number.
-        assert running.returncode in ({130} if begun and not done else {130, 128 + number, -number}), errors
+        assert running.returncode in ({128 + number} if begun and not done else {128 + number, -number}), errors
         again = ("train", FORECASTER, "-q", "--resume", "part") if begun else (*arguments, "part")
         resumed = process(*again, folder=tmp_path)
         output, errors = resumed.communicate(timeout=120)

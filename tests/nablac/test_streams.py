@@ -11,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from grammar.diagnostics import NablacError
 from nablac import __main__
+from runtime.boundary import read_stream
+from runtime.data.csv_file import Format
+from runtime.data.table_blocks import table_blocks
+from runtime.input_files import Reading
 from tests.command_line import invoke, process, shell, surroundings
 from tests.paths import ROOT
 
@@ -42,6 +47,18 @@ def test_a_pipe_without_a_reader_is_no_error(label: str) -> None:
     done = shell(f"nablac {COMMANDS[label]} | true; exit ${{PIPESTATUS[0]}}")
     assert done.returncode == 0
     assert "rror" not in done.stderr and "rupted" not in done.stderr
+
+
+def test_a_closed_stdin_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = "error[E903]: the file cannot be read\n --> <stdin>\n  = it is closed"
+    for command in (f"run {MODEL}", "check"):
+        done = shell(f"nablac {command} - <&-")
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", closed + "\n"), command
+    monkeypatch.setattr(sys, "stdin", None)  # as Python has it then; predict and generate read it so
+    for read in (lambda: next(table_blocks("-", Format(), Reading(), 1)), lambda: read_stream(Path("-"))):
+        with pytest.raises(NablacError) as caught:
+            read()
+        assert str(caught.value) == closed
 
 
 def test_a_model_comes_from_a_process_substitution() -> None:

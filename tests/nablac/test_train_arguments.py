@@ -31,6 +31,7 @@ DATA = {"x": ROWS, "price": ROWS[:, :1]}
 OPTIONS = {
     "no epochs": ({"epochs": -1}, "E605", "`epochs` must be a whole number from 1, got -1", None),
     "epochs that are 0": ({"epochs": 0}, "E605", "`epochs` must be a whole number from 1, got 0", None),
+    "endless": ({"epochs": 10**18}, "E605", f"`epochs` must be at most 999,999,999,999,999,999, got {10**18}", None),
     "half an example": ({"batch": 2.5}, "E605", "`batch` must be a whole number from 1, got 2.5", None),
     "a text": ({"batch": "2"}, "E605", "`batch` must be a whole number from 1, got '2'", None),
     "a bool": ({"patience": True}, "E605", "`patience` must be a whole number from 1, got True", None),

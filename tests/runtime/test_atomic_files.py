@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
 import subprocess
 import sys
 import threading
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import pytest
 
 from grammar.diagnostics import NablacError
 from runtime.atomic_files import Unwritable, put, scratch, write_bytes
+from runtime.outputs import check_output
 from runtime.weights import save_weights
 from tests.paths import ROOT
 
@@ -68,6 +71,39 @@ def test_an_error_about_a_draft_is_one_about_the_file_asked_for(tmp_path: Path) 
     with pytest.raises(NablacError, match=r"made\.onnx cannot be written"), scratch(target):
         raise full
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EDQUOT])
+def test_what_the_system_refuses_is_reported_for_the_file(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *arguments: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    for name in ("touch", "mkdir", "unlink"):  # a read-only file system refuses to remove what is not there
+        monkeypatch.setattr(Path, name, refuse)
+    target = tmp_path / "picture.svg"
+    is_full = number in (errno.ENOSPC, errno.EDQUOT)
+    hint = "free some space, or name a file on another disk" if is_full else "name another file"
+    expected = f"error[E904]: {target} cannot be written: {os.strerror(number)}\n --> {target}\nhelp: {hint}"
+    for write in (lambda: write_bytes(target, b"text"), lambda: scratch(target).__enter__()):
+        with pytest.raises(Unwritable) as caught:
+            write()
+        assert str(caught.value) == expected
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_was_removed_is_reported_for_the_file(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    expected = "error[E904]: picture.svg cannot be written: No such file or directory"
+    with chdir(folder):
+        folder.rmdir()
+        for write in (lambda: write_bytes("picture.svg", b"text"), lambda: check_output("picture.svg")):
+            with pytest.raises(Unwritable) as caught:
+                write()
+            assert str(caught.value) == f"{expected}\n --> picture.svg\nhelp: name another file"
+        os.chdir(tmp_path)
 
 
 def test_the_text_of_a_model_is_not_written_over(tmp_path: Path) -> None:

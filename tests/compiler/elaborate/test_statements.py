@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from compiler.elaborate.checking import check
+from compiler.elaborate.program import program_of
 from compiler.graph import Graph
 from compiler.operators.random import FoldKey
+from grammar.diagnostics import NablacError
+from grammar.source import Source
 from runtime.numpy_executor import run
 from tests.compiler.texts import graph, mistakes
 
@@ -94,3 +98,30 @@ model M() {
     (y,) = run(graph(cell), {"xs": np.zeros((1, 4, 2), np.float32), "seed": np.array(3)}).values()
     steps = np.diff(y, axis=1, prepend=0)
     assert len(np.unique(steps.round(5))) == 8
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("q -> Dense(2)", "unknown name `q`"),
+        ("Dense", "expected a tensor, got the layer Dense"),
+        ('"a"', 'expected a tensor, got the text "a"'),
+        ("q, x", "unknown name `q`"),
+    ],
+)
+def test_the_name_of_a_wrong_output_is_not_unknown(value: str, message: str) -> None:
+    text = f"""model M {{
+        input x: [batch, 2]
+        output y = {value}
+        output z = y + 1
+    }}
+    train M {{
+        target t: [batch, 2]
+        loss mse(y, t)
+        optimizer adam(lr: 1e-3)
+        epochs 1
+    }}
+    """
+    with pytest.raises(NablacError) as caught:
+        check(program_of(Source("m.model", text)))
+    assert [diagnostic.message for diagnostic in caught.value.diagnostics] == [message]
