@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from compiler.types import TensorType
@@ -27,15 +28,24 @@ _KERAS = re.compile(r"(?P<module>(?:.*/)?)(?P<cell>lstm|gru|simple_rnn)_cell/(?P
 _WAY = re.compile(r"(forward|backward)_\w+/$")  # of a Bidirectional, at the end of Keras's module
 _OF_KERAS = re.compile(r"\.(forward|backward)_\w+$")  # the same in a path, of a model without a Bidirectional there
 _CELL = re.compile(r"(?:(?P<layer>.*?)\.)?(?:(?P<way>forward|backward)\.)?(?P<kind>lstm|gru|rnn)_cell\.(?P<what>\w+)")
-_LAYERS = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
-_GATES = {4: "lstm", 3: "gru", 1: "rnn"}
+
+
+class Kind(Enum):
+    """A recurrent cell of the library: the name of its layer, and how many gates have their weights stacked."""
+
+    LSTM = "LSTM", 4
+    GRU = "GRU", 3
+    RNN = "SimpleRNN", 1
+
+    def __init__(self, layer: str, gates: int) -> None:
+        self.layer, self.gates = layer, gates
 
 
 @dataclass(frozen=True)
 class Facts:
     """What tells one recurrent layer from another; None for what is not known."""
 
-    kind: str
+    kind: Kind
     units: int
     inputs: int | None
     has_both: bool  # directions
@@ -48,7 +58,7 @@ class Facts:
         """The facts that differ from another layer's, in words."""
         words = []
         if self.kind != other.kind:
-            words.append(f"the cell of {'an' if self.kind == 'lstm' else 'a'} {_LAYERS[self.kind]}")
+            words.append(f"the cell of {'an' if self.kind is Kind.LSTM else 'a'} {self.kind.layer}")
         if self.layers != other.layers:
             words.append(f"{self.layers} layer{'' if self.layers == 1 else 's'}")
         if self.has_both != other.has_both:
@@ -59,15 +69,8 @@ class Facts:
             words.append(f"{self.units} units")
         if self.inputs != other.inputs and None not in (self.inputs, other.inputs):
             words.append(f"{self.inputs} features to read")
-        if (
-            self.kind == other.kind
-            and self.reset_after != other.reset_after
-            and None
-            not in (
-                self.reset_after,
-                other.reset_after,
-            )
-        ):
+        both = self.reset_after, other.reset_after
+        if self.kind == other.kind and None not in both and self.reset_after != other.reset_after:
             words.append(f"`reset_after: {str(self.reset_after).lower()}`")
         if self.has_biases != other.has_biases:
             words.append("biases" if self.has_biases else "no biases")
@@ -79,8 +82,8 @@ class Facts:
             return "the library's LSTM has no projection: train without `proj_size`, or write its cell as equations"
         if not self.has_biases:
             return "add biases of 0 to the file: the library's layer has them"
-        options = ", reset_after: false" if self.kind == "gru" and self.reset_after is False else ""
-        layer = f"{_LAYERS[self.kind]}({self.units}{options})"
+        options = ", reset_after: false" if self.kind is Kind.GRU and self.reset_after is False else ""
+        layer = f"{self.kind.layer}({self.units}{options})"
         layer = f"Bidirectional({layer})" if self.has_both else layer
         if self.layers > 1:
             return f"write a loop in the model, `for i in 0..{self.layers}`, over `{layer}` with `sequences: true`"
@@ -145,14 +148,14 @@ def _paths(cells: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
 
 def _facts_of(cells: Mapping[str, Mapping[str, str]], expected: Mapping[str, TensorType]) -> Facts | None:
     cell, weights = next(iter(cells.items()))
-    kind = cell.split()[-1]
+    kind = Kind[cell.split()[-1].upper()]
     sizes = {what[:3]: expected[path].shape for what, path in weights.items() if what[:3] in ("W_x", "W_h")}
     if any(len(sizes.get(what, ())) != 2 for what in ("W_x", "W_h")):
         return None
     units, inputs = sizes["W_x"]
     if not isinstance(units, int) or not isinstance(inputs, int):
         return None
-    after = "b_hn" in weights if kind == "gru" else None
+    after = "b_hn" in weights if kind is Kind.GRU else None
     return Facts(kind, units, inputs, len(cells) > 1, reset_after=after, has_biases=any(w[0] == "b" for w in weights))
 
 
@@ -182,7 +185,11 @@ def _in_file(
         layer = _layer_of(weights, arrays, renames, expected)
         if layer is not None:
             shapes = {what: arrays[name].shape for what, name in weights.items()}
-            facts = _of_pytorch(shapes) if cell == "pytorch" else _of_keras(cell.removeprefix("simple_"), shapes)
+            facts = (
+                _of_pytorch(shapes)
+                if cell == "pytorch"
+                else _of_keras(Kind[cell.removeprefix("simple_").upper()], shapes)
+            )
             layers[layer] = _Cells(set(weights.values()), facts)
     return _stacked(layers)
 
@@ -205,7 +212,7 @@ def _of_pytorch(shapes: Mapping[str, tuple[int, ...]]) -> Facts | None:
         return None
     projected = shapes.get("weight_hr", ())
     units = projected[1] if len(projected) == 2 else recurrent[1]
-    kind = _GATES.get(recurrent[0] // units) if units and recurrent[0] % units == 0 else None
+    kind = next((kind for kind in Kind if units and recurrent[0] == kind.gates * units), None)
     if kind is None:
         return None
     return Facts(
@@ -213,17 +220,17 @@ def _of_pytorch(shapes: Mapping[str, tuple[int, ...]]) -> Facts | None:
         units,
         inputs[1] if len(inputs) == 2 else None,
         "weight_hh_reverse" in shapes,
-        reset_after=True if kind == "gru" else None,
+        reset_after=True if kind is Kind.GRU else None,
         has_biases="bias_ih" in shapes,
         projection=projected[0] if len(projected) == 2 else 0,
     )
 
 
-def _of_keras(kind: str, shapes: Mapping[str, tuple[int, ...]]) -> Facts | None:
+def _of_keras(kind: Kind, shapes: Mapping[str, tuple[int, ...]]) -> Facts | None:
     recurrent, inputs, biases = (shapes.get(what, ()) for what in ("recurrent_kernel", "kernel", "bias"))
     if len(recurrent) != 2:
         return None
-    after = len(biases) == 2 if kind == "gru" and biases else None
+    after = len(biases) == 2 if kind is Kind.GRU and biases else None
     has_both = "recurrent_kernel_reverse" in shapes
     size = inputs[0] if len(inputs) == 2 else None
     return Facts(kind, recurrent[0], size, has_both, reset_after=after, has_biases=bool(biases))
