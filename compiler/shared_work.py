@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache
@@ -19,6 +18,8 @@ from typing import TYPE_CHECKING
 from compiler.lazy import LazyModule
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     import numpy as np
     from threadpoolctl import LibController, ThreadpoolController
 else:
@@ -119,6 +120,8 @@ def _blas() -> tuple[ThreadpoolController, list[LibController]]:
 @cache
 def _pool() -> ThreadPoolExecutor:
     """The threads that help; they sleep where there is nothing to do."""
+    from concurrent.futures import ThreadPoolExecutor  # with `logging`, which no command needs that runs no model
+
     return ThreadPoolExecutor(thread_name_prefix="parts")
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 _DRAFT = re.compile(
     r"\..*\.(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-(?P<begin>[0-9a-f]{8})-[0-9a-f]{8}\.part", re.DOTALL
 )
+_KEPT = 50  # characters of a name, of up to 4 bytes each, where names have up to 255 bytes
 _START = 19  # of the fields of /proc/PID/stat behind the name of the command: when the process began
 
 _tidied: set[tuple[int, str]] = set()  # the folders that processes, by their number, have tidied
@@ -26,7 +27,7 @@ _tidied: set[tuple[int, str]] = set()  # the folders that processes, by their nu
 def draft_name(name: str) -> str:
     """A new name for a draft of a file of this name."""
     process = os.getpid()
-    return f".{name[:100]}.{_machine()}-{process}-{_begin_of(process)}-{secrets.token_hex(4)}.part"
+    return f".{name[:_KEPT]}.{_machine()}-{process}-{_begin_of(process)}-{secrets.token_hex(4)}.part"
 
 
 def remove_stale_drafts(folder: Path) -> None:

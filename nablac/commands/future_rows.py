@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from nablac.commands.table_series import Rhythm, SeriesOfTable, keys_of
+from nablac.commands.table_series import LEAST_ROWS, Rhythm, SeriesOfTable, keys_of
 from runtime.data.missing_cells import is_missing
-
-_LEAST_PAST = 8  # rows of each series
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ def future_rows(
         ahead.append(rows[end:])
     count, shortest = min(map(len, ahead)), min(map(len, past))
     rhythm = replace(series, shortest=shortest).rhythm()
-    if not count or shortest < _LEAST_PAST or 3 * count < rhythm.horizon:
+    if not count or shortest < LEAST_ROWS or 3 * count < rhythm.horizon:
         return None
     if count < rhythm.horizon or (count <= rhythm.length and shortest >= 3 * (rhythm.length + count)):
         rhythm = replace(rhythm, horizon=count)

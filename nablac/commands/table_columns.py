@@ -137,6 +137,10 @@ def _read_other(path: Path, kind: TableKind) -> UserTable:
     # Dates are neither numbers nor texts, and have cells.
     unread = tuple(name for name in rows.refused if kind != "parquet" or not cells.get(name))
     cells = {name: column for name, column in cells.items() if name not in unread}
+    if not cells:
+        message = f"{path} has no column of numbers, texts or dates"
+        hint = "write what its lists and objects hold as columns of their own" if unread else None
+        raise NablacError(Diagnostic(codes.E823, message, place=str(path), hint=hint))
     nameless = tuple(number for number, name in enumerate(rows.cells, 1) if not name)
     columns = tuple(_column(name, column, rows.lines, NO_OPTIONS) for name, column in cells.items())
     return UserTable(path, NO_OPTIONS, columns, cells, rows.lines, nameless, kind, unread)

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from decimal import Context, Decimal
+from decimal import Context, Decimal, InvalidOperation
 
 from runtime.data.categories import UNSEEN
 from runtime.data.csv_file import Format, Report
@@ -28,7 +28,10 @@ def number_name(cell: str, format: Format) -> str | None:
     if format.number(text) is None or _CODE.match(text) is not None:
         return None
     plain = format.plain(text)
-    number = Decimal(plain or "").normalize(Context(prec=len(text)))  # exact, also beyond 2 ** 53
+    try:
+        number = Decimal(plain or "").normalize(Context(prec=len(text)))  # exact, also beyond 2 ** 53
+    except InvalidOperation:  # an exponent that has no limits, as in 0e462097431906509019562988736854
+        return None
     return format_number(number)
 
 

@@ -32,6 +32,7 @@ from runtime.boundary import (
     translate_errors,
 )
 from runtime.data.csv_file import Format, Report, looks_like_json, read_blocks, read_table
+from runtime.data.missing_cells import is_nothing
 from runtime.data.parquet_file import arrow_rows, arrow_values, cell_text, open_parquet, parquet_rows, require_pyarrow
 from runtime.data.rows import Rows
 from runtime.data.source_files import content_of, unchanged, unpack
@@ -356,8 +357,9 @@ def _object_blocks(objects: Iterator[tuple[int, Any]], path: str, report: Report
                 report.report_broken(f"{path}:{line}", f"the key `{row.key}` is there twice")
                 continue
             names = names or dict.fromkeys(row)
-            for name in row.keys() - names.keys():
-                report.note(f"{path}:{line}", f"`{name}`, which the first row lacks, is left out")
+            for name in row:
+                if name not in names:
+                    report.note(f"{path}:{line}", f"`{name}`, which the first row lacks, is left out")
             lines.append(line)
             numbers.append(number)
             kept.append(row)
@@ -404,14 +406,14 @@ def mapping_blocks(columns: Mapping[str, Any], location: str, most: int) -> Iter
 
 def _zone_of(column: Sequence[Any]) -> tzinfo | None:
     """The time zone of the first of a column of dates; None of any other column."""
-    first = next((value for value in column if value is not None and value == value), None)
+    first = next((value for value in column if not is_nothing(value)), None)
     return first.tzinfo if isinstance(first, datetime) else None
 
 
 def _cells(column: Sequence[Any]) -> list[str]:
-    """The values of a column as texts; NaN among texts, as a data frame has it, is an empty cell."""
+    """The values of a column as texts; NaN or NA among texts, as a data frame has them, is an empty cell."""
     has_texts = any(isinstance(value, str) for value in column)
-    return ["" if has_texts and value != value else cell_text(value) for value in column]
+    return ["" if has_texts and is_nothing(value) else cell_text(value) for value in column]
 
 
 def _listed(column: Any) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from runtime.data.missing_cells import is_nothing
 from runtime.prediction.findings import Findings
 from runtime.prediction.series_rows import SeriesRows
 from runtime.prediction.table_rows import Columns, Keep
@@ -35,7 +36,7 @@ def columns_beyond(series: SeriesRows, length: int, keep: Keep, count: int, find
 
 def _is_blank(value: Any) -> bool:
     """Whether a cell holds nothing."""
-    return value is None or value != value or (isinstance(value, str) and not value.strip())
+    return is_nothing(value) or (isinstance(value, str) and not value.strip())
 
 
 def dates_after(series: SeriesRows, name: str) -> Callable[[int], Any] | None:

@@ -37,6 +37,15 @@ def test_a_table_of_any_kind_gets_a_spec_that_trains_and_predicts(
     assert invoke("predict", "runs/x/1", name, folder=tmp_path).stdout.count("\n") == 41
 
 
+def test_a_table_of_lists_and_objects_alone_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('[{"a": {"b": 1}, "c": [2]}]')
+    for words in (["x.json"], ["forecast", "x.json"]):
+        assert invoke("init", *words, folder=tmp_path).stderr == (
+            "error[E823]: x.json has no column of numbers, texts or dates\n --> x.json\n"
+            "help: write what its lists and objects hold as columns of their own\n"
+        )
+
+
 def test_parquet_has_dates(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")

@@ -44,6 +44,12 @@ def test_a_draft_is_put_where_a_link_leads_and_over_no_text(tmp_path: Path) -> N
     assert not draft.exists()
 
 
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path) -> None:
+    path = tmp_path / ("\u5217" * 85)  # of 255 bytes
+    write_bytes(path, b"new")
+    assert path.read_bytes() == b"new" and os.listdir(tmp_path) == [path.name]
+
+
 def test_a_pipe_gets_the_bytes(tmp_path: Path) -> None:
     pipe, found = tmp_path / "pipe", []
     os.mkfifo(pipe)

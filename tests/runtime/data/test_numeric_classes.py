@@ -26,6 +26,8 @@ CASES = [
     ("beyond the whole numbers of a float", ["9007199254740993", "9007199254740992.0"], Format(),
      {"9007199254740993", "9007199254740992"}),
     ("codes", ["007", "7", "7.0"], Format(), {"007", "7", "7.0"}),
+    ("hexadecimal codes", ["0e462097431906509019562988736854", "7.0"], Format(),
+     {"0e462097431906509019562988736854", "7.0"}),
     ("texts among numbers", ["A1", "101", "101.0"], Format(), {"A1", "101", "101.0"}),
     ("missing numbers", ["101.0", "nan", "NA"], Format(), {"101"}),
     ("missing texts", ["north", "NA"], Format(), {"north", "NA"}),

@@ -239,6 +239,13 @@ def test_columns_from_python_are_a_table() -> None:
     assert str(block.values["day"][1]) == "2024-01-02 00:00:00"
 
 
+def test_missing_texts_of_pandas_are_empty_cells() -> None:
+    pandas = pytest.importorskip("pandas")
+    columns = {"a": pandas.array([pandas.NA, "x"], "string"), "b": pandas.Series(["x", None], dtype="string")}
+    (block,) = mapping_blocks(columns, "the table", 10)
+    assert dict(block.rows.cells) == {"a": ["", "x"], "b": ["x", ""]}
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
