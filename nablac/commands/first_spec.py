@@ -127,7 +127,9 @@ def _of_rows(table: UserTable, target: str | None, *, forecasts: bool) -> tuple[
     inputs += [*classes, *texts]
     if not inputs:
         message = f"{path} has no column of numbers, classes or texts to predict `{chosen.name}` from"
-        fault = Diagnostic(codes.E823, message, place=str(path), hint="`--target` chooses another column")
+        misfits = "; ".join(f"`{in_comment([column.name])}`: {column.misfit}" for column in others if column.misfit)
+        hint = "`--target` chooses another column"
+        fault = Diagnostic(codes.E823, message, place=str(path), note=misfits or None, hint=hint)
         raise NablacError(fault if broken is None else _broken(broken, path))
     why = "does not go forward in all rows, nor within several series"
     steps = [(name, step) for name in dates if (step := _step_back(table, name)) is not None]

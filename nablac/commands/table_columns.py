@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -12,11 +11,10 @@ from pathlib import Path
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from grammar.file_kinds import THOUSANDS
+from nablac.commands.table_dialect import dialect_of
 from runtime.data.calendar_features import moment_of
 from runtime.data.csv_file import NO_OPTIONS, Format, read_blocks
 from runtime.data.dates import are_dates, readings
-from runtime.data.digit_groups import without_groups
 from runtime.data.missing_cells import is_missing
 from runtime.data.source_files import content_of
 from runtime.data.table_blocks import TableKind, kind_of_table, table_blocks
@@ -30,13 +28,6 @@ _DATED = re.compile(r"\d\D+\d|^\d{8}\D\d|\d{4}\D+$")  # as in 3 May 2024, 202405
 _MOST_ROWS = 200_000  # whose dates are
 _MOST_CLASSES = 20  # of a column that is taken for classes
 _IDENTIFIER = re.compile(r"(?i:^(unnamed: 0|index)?$|(^|[\W_])id$)|[a-z]I[Dd]$")  # names of columns
-_SEPARATORS = (",", ";", "\t", "|")
-_COMMA = re.compile(r"[+-]?\d*,\d+")
-_POINT = re.compile(r"[+-]?\d*\.\d+")
-_THOUSANDS = re.compile(  # digits in groups of three, of which more is seen than one comma, point or space
-    r"[+-]?[1-9]\d{0,2}(?:([.,' \u2019\u00a0\u2009\u202f])\d{3}(?:(?:\1\d{3})+(?:[.,]\d+)?|(?!\1)[.,]\d+)"
-    r"|(['\u2019\u00a0\u2009\u202f])\d{3})"
-)
 
 
 @dataclass(frozen=True)
@@ -120,7 +111,7 @@ def read_user_table(path: Path, given: Format) -> UserTable:
             raise NablacError(Diagnostic(codes.E605, message, place=str(path)))
         return _read_other(path, kind)
     content = content_of(path)
-    format = _format_of(content, given)
+    format = dialect_of(content, given)
     lines = decoded_lines(io.BytesIO(content), str(path), "a CSV file", format.encoding, format.encoding_hint)
     table = next(read_blocks(lines, str(path), format, _Strict(), _MOST_ROWS))
     if not table.lines:
@@ -229,29 +220,6 @@ def _numbers_rows(name: str, cells: list[str]) -> bool:
     numbers = [int(cell) for cell in cells]
     counts = numbers[0] in (0, 1) and all(after == before + 1 for before, after in pairwise(numbers))
     return counts or _IDENTIFIER.search(name.strip()) is not None
-
-
-def _format_of(content: bytes, given: Format) -> Format:
-    """The dialect by the first lines: the separator that is most often in the first one, and what numbers look like."""
-    lines = content.lstrip()[:100_000].decode(given.encoding or "utf-8", "replace").splitlines() or [""]
-    separator = max(_SEPARATORS, key=lines[0].count)
-    cells = [cell.strip() for row in csv.reader(lines, delimiter=separator) for cell in row]
-    thousands = _thousands_of(cells)
-    plain = [without_groups(cell, thousands) or cell for cell in cells] if thousands else cells
-    has_commas = any(map(_COMMA.fullmatch, plain)) and not any(map(_POINT.fullmatch, plain))
-    decimal = "," if separator != "," and (has_commas or thousands == ".") else "."
-    format = Format(separator, decimal, thousands=thousands if thousands != decimal else "")
-    first = [cell.strip() for cell in next(csv.reader(lines[:1], delimiter=separator), [])]
-    has_data = any(are_dates([cell]) for cell in first) and any(format.number(cell) is not None for cell in first)
-    header = given.header if given.header is not None else False if has_data else None
-    return replace(given, separator=separator, decimal=decimal, thousands=format.thousands, header=header)
-
-
-def _thousands_of(cells: list[str]) -> str:
-    """The sign between the thousands of numbers; none where cells show none, or several."""
-    matches = [match for cell in cells if (match := _THOUSANDS.fullmatch(cell)) is not None]
-    alike = {frozenset(THOUSANDS[match[1] or match[2]]) for match in matches}
-    return next(sign for sign in THOUSANDS if sign in next(iter(alike))) if len(alike) == 1 else ""
 
 
 def quoted(text: str) -> str:

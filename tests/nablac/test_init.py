@@ -33,6 +33,8 @@ def table(folder: Path, head: str, row: str, name: str = "houses.csv", count: in
             "n": number,
             "next": number + 1,
             "shuffled": number * 7 % 61,
+            "sales": number * 70,
+            "date": f"{1 + number // 28:02}-{1 + number % 28:02}",
             "x": f"{draw.random():.3f}",
             "bit": number % 2,
             "word": ("big", "small")[number % 2],
@@ -57,6 +59,8 @@ TABLES = [
         "mse(y, value)",
     ),
     ("commas between thousands", "a,y", '"1,{n:03}.5",{n}', 'thousands: ","', "mse(y, value)"),
+    ("whole numbers with them", "a,y", '"1,{n:03}","2,{n:03}"', 'thousands: ","', "mse(y, value)"),
+    ("some with them", "time,n", '2024-{date},"{sales:,}"', 'thousands: ","', "mse(y, next)"),
     ("no-break spaces", "a;y", "1\u202f{n:03},5;{n}", 'separator: ";", decimal: ",", thousands: " "', "mse(y, value)"),
     (
         "classes and texts",
@@ -136,11 +140,11 @@ REMARKS = [
     ("an index of pandas", ",a,price", "{n},{x},{n}.5", "left out (without a name): column 1"),
     ("a target without a name", "a,b,", "{x},{x},{word}", "left out (without a name): column 3"),
     (
-        "thousands",
+        "decimal commas",
         "a,b,price",
-        '{n}.25,"1,{n:03}",{n}.5',
-        'left out: b, for `1,000` on line 2 is not a number: `thousands: ","` reads it as 1000; where `,` separates the'
-        ' cells, numbers have a decimal point; `separator: ";"` and `decimal: ","` read a file with `;` between them',
+        '{n}.25,"0,{n:03}",{n}.5',
+        "left out: b, for `0,000` on line 2 is not a number: where `,` separates the cells, numbers have a decimal "
+        'point; `separator: ";"` and `decimal: ","` read a file with `;` between them',
     ),
 ]
 
@@ -153,6 +157,16 @@ def test_what_a_spec_cannot_read_is_noted_and_the_rest_trains(head: str, row: st
     assert f"note: {remark}\n" in done.stderr and done.stdout == "houses.model\n"
     trained = invoke("train", "houses.model", "--dry-run", "-q", folder=tmp_path)
     assert trained.exit_code == 0, trained.output
+
+
+def test_why_there_is_nothing_to_predict_from_is_said(tmp_path: Path) -> None:
+    table(tmp_path, "a,price", '"0,{n:03}",{n}.5')
+    assert invoke("init", "houses.csv", folder=tmp_path).stderr == (
+        "error[E823]: houses.csv has no column of numbers, classes or texts to predict `price` from\n --> houses.csv\n"
+        "  = `a`: `0,000` on line 2 is not a number: where `,` separates the cells, numbers have a decimal point; "
+        '`separator: ";"` and `decimal: ","` read a file with `;` between them\n'
+        "help: `--target` chooses another column\n"
+    )
 
 
 def test_the_printed_commands_run_whatever_the_name(tmp_path: Path) -> None:

@@ -1,0 +1,63 @@
+"""The dialect of a CSV file by its first lines: what separates its cells, and how its numbers are written."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import zip_longest
+
+from grammar.file_kinds import THOUSANDS
+from runtime.data.csv_file import Format
+from runtime.data.dates import are_dates
+from runtime.data.digit_groups import without_groups
+from runtime.data.missing_cells import is_missing
+
+_MOST_BYTES = 100_000
+_SEPARATORS = (",", ";", "\t", "|")
+_COMMA = re.compile(r"[+-]?\d*,\d+")
+_POINT = re.compile(r"[+-]?\d*\.\d+")
+_THOUSANDS = re.compile(  # digits in groups of three, of which more is seen than one comma, point or space
+    r"[+-]?[1-9]\d{0,2}(?:([.,' \u2019\u00a0\u2009\u202f])\d{3}(?:(?:\1\d{3})+(?:[.,]\d+)?|(?!\1)[.,]\d+)"
+    r"|(['\u2019\u00a0\u2009\u202f])\d{3})"
+)
+
+
+def dialect_of(content: bytes, given: Format) -> Format:
+    """The dialect by the first lines: the separator that is most often in the first one, and what numbers look like."""
+    content = content.lstrip()
+    lines = content[:_MOST_BYTES].decode(given.encoding or "utf-8", "replace").splitlines() or [""]
+    lines = lines[:-1] if len(content) > _MOST_BYTES and len(lines) > 1 else lines  # the last one is cut
+    separator = max(_SEPARATORS, key=lines[0].count)
+    rows = list(csv.reader(lines, delimiter=separator))
+    cells = [cell.strip() for row in rows for cell in row]
+    thousands = _thousands_of(cells)
+    if not thousands and separator == "," and any(map(_is_of_groups, _columns(rows[1:]))):
+        thousands = ","
+    plain = [without_groups(cell, thousands) or cell for cell in cells] if thousands else cells
+    has_commas = any(map(_COMMA.fullmatch, plain)) and not any(map(_POINT.fullmatch, plain))
+    decimal = "," if separator != "," and (has_commas or thousands == ".") else "."
+    format = Format(separator, decimal, thousands=thousands if thousands != decimal else "")
+    first = [cell.strip() for cell in next(csv.reader(lines[:1], delimiter=separator), [])]
+    has_data = any(are_dates([cell]) for cell in first) and any(format.number(cell) is not None for cell in first)
+    header = given.header if given.header is not None else False if has_data else None
+    return replace(given, separator=separator, decimal=decimal, thousands=format.thousands, header=header)
+
+
+def _thousands_of(cells: list[str]) -> str:
+    """The sign between the thousands of numbers; none where cells show none, or several."""
+    matches = [match for cell in cells if (match := _THOUSANDS.fullmatch(cell)) is not None]
+    alike = {frozenset(THOUSANDS[match[1] or match[2]]) for match in matches}
+    return next(sign for sign in THOUSANDS if sign in next(iter(alike))) if len(alike) == 1 else ""
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> Iterator[list[str]]:
+    """The cells of each column that are there; rows may differ in length."""
+    for column in zip_longest(*rows, fillvalue=""):
+        yield [text for cell in column if not is_missing(text := cell.strip())]
+
+
+def _is_of_groups(cells: list[str]) -> bool:
+    """Whether cells are numbers, some with a comma, which is no decimal sign where it separates the cells."""
+    return any("," in cell for cell in cells) and Format(thousands=",").numbers(cells) is not None
