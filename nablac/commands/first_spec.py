@@ -28,6 +28,7 @@ from nablac.commands.table_columns import (
     spec_path,
     unread_dates,
 )
+from nablac.commands.table_dialect import two_readings
 from nablac.commands.table_series import (
     LEAST_ROWS,
     SeriesOfTable,
@@ -103,7 +104,8 @@ def _of_series(
     known = {series.dates, *series.keys, *(column.name for column in read)}
     others = [column for column in table.columns if column.name not in known]
     future = rows_to_predict(table, series, chosen, read)
-    remarks = [*forecast_remarks(series, chosen, read, future), *_left_out(table, others)]
+    ambiguous = two_readings({column.name: table.cells[column.name] for column in read}, table.format)
+    remarks = [*forecast_remarks(series, chosen, read, future), *ambiguous, *_left_out(table, others)]
     names = FreeNames(())
     name = _model_name(table.path, names)
     return forecast_spec(table, series, chosen, read, future, name, names, _comments(remarks)), remarks
@@ -143,6 +145,8 @@ def _of_rows(table: UserTable, target: str | None, *, forecasts: bool) -> tuple[
         remarks.append(
             f"`{in_comment([name])}` has {_dates(count)}, too few to forecast: each row is taken for an example"
         )
+    numbers = {column.name: table.cells[column.name] for column in (*inputs, chosen) if column.is_numeric}
+    remarks += two_readings(numbers, table.format)
     remarks += _left_out(table, [column for column in others if column not in inputs])
     if gaps := [f"`{in_comment([column.name])}`" for column in inputs if column.has_gaps]:
         remarks.append(f"missing cells take the mean of their column: {', '.join(gaps)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 
@@ -61,3 +61,27 @@ def _columns(rows: Sequence[Sequence[str]]) -> Iterator[list[str]]:
 def _is_of_groups(cells: list[str]) -> bool:
     """Whether cells are numbers, some with a comma, which is no decimal sign where it separates the cells."""
     return any("," in cell for cell in cells) and Format(thousands=",").numbers(cells) is not None
+
+
+def two_readings(columns: Mapping[str, Sequence[str]], format: Format) -> list[str]:
+    """Remarks on columns of numbers whose decimal signs may as well be between thousands, as in `1.500` beside `700`.
+
+    A number anywhere that has the sign elsewhere than before three digits shows that it is a decimal sign; in its own
+    column so does one of four digits without it.
+    """
+    if not format.options or format.thousands or format.separator == ",":
+        return []
+    sign = format.decimal
+    groups = re.compile(rf"[+-]?[1-9]\d{{0,2}}{re.escape(sign)}\d{{3}}")
+    texts = {name: dict.fromkeys(map(str.strip, cells)) for name, cells in columns.items()}
+    signed = {name: [cell for cell in cells if sign in cell] for name, cells in texts.items()}
+    if not all(groups.fullmatch(cell) for cells in signed.values() for cell in cells):
+        return []
+    other = '`thousands: "."` and `decimal: ","` read' if sign == "." else '`thousands: ","` for `decimal: ","` reads'
+    long = re.compile(r"[+-]?\d{4,}")
+    return [
+        f"`{' '.join(name.split())}` may be read in two ways: `{cells[0]}` is taken for "
+        f"{format.number(cells[0]):.15g}; in the spec, {other} it as {cells[0].replace(sign, '')}"
+        for name, cells in signed.items()
+        if cells and not any(map(long.fullmatch, texts[name]))
+    ]

@@ -140,6 +140,20 @@ REMARKS = [
     ("an index of pandas", ",a,price", "{n},{x},{n}.5", "left out (without a name): column 1"),
     ("a target without a name", "a,b,", "{x},{x},{word}", "left out (without a name): column 3"),
     (
+        "points that may be between thousands",
+        "a;b;price",
+        "{n};{next}.500;{shuffled}",
+        '`b` may be read in two ways: `1.500` is taken for 1.5; in the spec, `thousands: "."` and `decimal: ","` read'
+        " it as 1500",
+    ),
+    (
+        "commas that may be between thousands",
+        "b;price",
+        "{next},500;{shuffled}",
+        '`b` may be read in two ways: `1,500` is taken for 1.5; in the spec, `thousands: ","` for `decimal: ","` reads'
+        " it as 1500",
+    ),
+    (
         "decimal commas",
         "a,b,price",
         '{n}.25,"0,{n:03}",{n}.5',
@@ -157,6 +171,12 @@ def test_what_a_spec_cannot_read_is_noted_and_the_rest_trains(head: str, row: st
     assert f"note: {remark}\n" in done.stderr and done.stdout == "houses.model\n"
     trained = invoke("train", "houses.model", "--dry-run", "-q", folder=tmp_path)
     assert trained.exit_code == 0, trained.output
+
+
+@pytest.mark.parametrize("row", ["{next}.500;0.125", "{next}.500;{n}.25", "1{n:03};{n}", "1{n:03}.5;2.250"])
+def test_what_is_certainly_a_decimal_sign_is_not_noted(row: str, tmp_path: Path) -> None:
+    table(tmp_path, "a;price", row)
+    assert invoke("init", "houses.csv", "--rows", folder=tmp_path).stderr == "train it:  nablac train houses.model\n"
 
 
 def test_why_there_is_nothing_to_predict_from_is_said(tmp_path: Path) -> None:
