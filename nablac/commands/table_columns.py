@@ -16,6 +16,7 @@ from runtime.data.calendar_features import moment_of
 from runtime.data.csv_file import NO_OPTIONS, Format, read_blocks
 from runtime.data.dates import are_dates, readings
 from runtime.data.missing_cells import is_missing
+from runtime.data.numeric_classes import class_names
 from runtime.data.source_files import content_of
 from runtime.data.table_blocks import TableKind, kind_of_table, table_blocks
 from runtime.data.text_lines import decoded_lines
@@ -27,12 +28,16 @@ _LONGEST_DATE = 40  # characters
 _DATED = re.compile(r"\d\D+\d|^\d{8}\D\d|\d{4}\D+$")  # as in 3 May 2024, 20240503T1200
 _MOST_ROWS = 200_000  # whose dates are
 _MOST_CLASSES = 20  # of a column that is taken for classes
+_MOST_WRITINGS = 4  # of the number of a class, such as 1, 1.0 and 1.00
 _IDENTIFIER = re.compile(r"(?i:^(unnamed: 0|index)?$|(^|[\W_])id$)|[a-z]I[Dd]$")  # names of columns
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: whether its cells are numbers, or number the rows, and its distinct cells."""
+    """A column of a table: whether its cells are numbers, or number the rows, and its distinct values.
+
+    A number that is written in several ways is one value, as far as there are few.
+    """
 
     name: str
     is_numeric: bool
@@ -156,12 +161,15 @@ def _column(name: str, cells: list[str], lines: Sequence[int], format: Format) -
     if others and (has_other_notation or _MOST_MISFITS * len(others) <= len(numbers)):
         misfit = f"`{' '.join(others[0].split())[:40]}` on line {lines[texts.index(others[0])]} is not a number"
         misfit += f": {notation}" if notation is not None else ""
+    values = frozenset(present)
+    if is_numeric and len(values) <= _MOST_WRITINGS * _MOST_CLASSES:
+        values = frozenset(class_names(values, format))
     return Column(
         name,
         is_numeric,
         numbers_rows,
         has_gaps,
-        frozenset(present),
+        values,
         has_sentences and not dated,
         misfit,
         may_be_dates and not dated and not misfit and _looks_dated(sample),

@@ -240,6 +240,28 @@ def test_a_file_that_is_there_is_not_touched(there: str, tmp_path: Path) -> None
     assert (tmp_path / there).read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    ("writings", "notes"),
+    [
+        (["0.0", "1.0", "2.0"], ""),
+        (["0.0", "1.0", "", "2.0"], "note: rows without `kind` are left out\n"),
+        (["0", "1.0", "0e0", "2.00"], ""),
+    ],
+)
+def test_numbers_of_classes_are_classes_however_they_are_written(
+    writings: list[str], notes: str, tmp_path: Path
+) -> None:
+    rows = [f"{n * 7 % 61}.5,{writings[n % len(writings)]}\n" for n in range(60)]
+    (tmp_path / "x.csv").write_text("".join(["a,kind\n", *rows]))
+    assert invoke("init", "x.csv", folder=tmp_path).stderr == f"{notes}train it:  nablac train x.model\n"
+    spec = (tmp_path / "x.model").read_text()
+    assert "target label: i64[batch]  # one of 3 classes\n" in spec and "cross_entropy(logits, label)" in spec
+    trained = invoke("train", "x.model", "--epochs", "1", "-q", folder=tmp_path)
+    assert trained.exit_code == 0, trained.output
+    predicted = invoke("predict", "runs/x/1", "x.csv", folder=tmp_path).stdout
+    assert predicted.startswith("kind,predicted_kind,probability_0,probability_1,probability_2\n")
+
+
 def test_classes_are_those_of_the_whole_table(tmp_path: Path) -> None:
     """Also where the first thousands of rows have one, and a class that is rare."""
     rows = [f"{row % 7}.5,{'a' if row < 5000 else 'c' if row == 5500 else 'b'}" for row in range(6000)]
