@@ -206,6 +206,18 @@ def test_the_printed_commands_run_whatever_the_name(tmp_path: Path) -> None:
     assert "`nablac train --resume 'a run'` continues it" in refused.stderr
 
 
+def test_the_printed_commands_take_a_name_with_a_dash_for_no_option(tmp_path: Path) -> None:
+    table(tmp_path, "a,price", "{x},{n}.5", "-dash.csv")
+    done = invoke("init", "--", "-dash.csv", folder=tmp_path)
+    assert done.stdout == "-dash.model\n" and done.stderr == "train it:  nablac train ./-dash.model\n"
+    spec = (tmp_path / "-dash.model").read_text("utf-8")
+    printed = [line.split()[2:] for line in spec.splitlines() if line.startswith("#   nablac")]
+    assert printed == [["train", "./-dash.model"], ["eval", "runs/dash/1"], ["predict", "runs/dash/1", "./-dash.csv"]]
+    for options, command in zip((["--epochs", "1", "-q"], ["-q"], ["-q"]), printed, strict=True):
+        ended = invoke(*command, *options, folder=tmp_path)
+        assert ended.exit_code == 0, ended.output
+
+
 WRONG = [
     (["zzz"], "is neither forecast, images, text nor a file"),
     (["nothing.csv"], "error[E820]: there is no such file"),
