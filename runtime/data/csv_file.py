@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,8 +36,17 @@ _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 
 
 def looks_like_json(first_line: str) -> bool:
-    """Whether a first line begins a list or an object of JSON, and no header."""
-    return _JSON.match(first_line.strip()) is not None
+    """Whether a first line is JSON, or the beginning of it, with a list or an object, and no header."""
+    text = first_line.strip()
+    if _JSON.match(text) is None:
+        return False
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return error.pos == len(text) or error.msg.startswith("Unterminated string")  # which ends after the line
+    except RecursionError:
+        return True
+    return True
 
 
 class Report(Protocol):
