@@ -13,6 +13,7 @@ from grammar.parser import parse
 from grammar.printer import print_file
 from grammar.source import Source
 from grammar.visible import shell_word
+from nablac.commands.epoch_dates import remarks_on_epochs
 from nablac.commands.forecast_spec import forecast_remarks, forecast_spec, possible_keys, rows_to_predict
 from nablac.commands.free_names import FreeNames
 from nablac.commands.input_columns import InputColumns, is_misnamed, is_text, listed
@@ -75,7 +76,7 @@ def spec_for_table(path: Path, target: str | None, format: Format, *, forecasts:
             hint = f"add rows, or take each row for an example: `nablac init {shell_word(path)}`"
         dates = date_columns(table.cells)
         steps = [(name, step) for name in dates if (step := _step_back(table, name)) is not None]
-        notes = [f"`{in_comment([name])}`, {step}" for name, step in steps]
+        notes = [*(f"`{in_comment([name])}`, {step}" for name, step in steps), *remarks_on_epochs(table)]
         fault = Diagnostic(codes.E823, message, place=str(path), note="; ".join(notes) or None, hint=hint)
         raise NablacError(fault if broken is None else _broken(broken, path))
     if series is not None:
@@ -105,7 +106,12 @@ def _of_series(
     others = [column for column in table.columns if column.name not in known]
     future = rows_to_predict(table, series, chosen, read)
     ambiguous = two_readings({column.name: table.cells[column.name] for column in read}, table.format)
-    remarks = [*forecast_remarks(series, chosen, read, future), *ambiguous, *_left_out(table, others)]
+    remarks = [
+        *forecast_remarks(series, chosen, read, future),
+        *ambiguous,
+        *remarks_on_epochs(table),
+        *_left_out(table, others),
+    ]
     names = FreeNames(())
     name = _model_name(table.path, names)
     return forecast_spec(table, series, chosen, read, future, name, names, _comments(remarks)), remarks
@@ -146,7 +152,7 @@ def _of_rows(table: UserTable, target: str | None, *, forecasts: bool) -> tuple[
             f"`{in_comment([name])}` has {_dates(count)}, too few to forecast: each row is taken for an example"
         )
     numbers = {column.name: table.cells[column.name] for column in (*inputs, chosen) if column.is_numeric}
-    remarks += two_readings(numbers, table.format)
+    remarks += [*two_readings(numbers, table.format), *remarks_on_epochs(table)]
     remarks += _left_out(table, [column for column in others if column not in inputs])
     if gaps := [f"`{in_comment([column.name])}`" for column in inputs if column.has_gaps]:
         remarks.append(f"missing cells take the mean of their column: {', '.join(gaps)}")
