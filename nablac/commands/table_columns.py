@@ -11,7 +11,7 @@ from pathlib import Path
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from nablac.commands.table_dialect import dialect_of
+from nablac.commands.table_dialect import dialect_of, with_groups
 from runtime.data.calendar_features import moment_of
 from runtime.data.csv_file import NO_OPTIONS, Format, read_blocks
 from runtime.data.dates import are_dates, readings
@@ -122,6 +122,7 @@ def read_user_table(path: Path, given: Format) -> UserTable:
     if not table.lines:
         raise NablacError(Diagnostic(codes.E823, f"{path} has no rows", place=str(path)))
     cells = {name: column for name, column in zip(table.names, table.cells, strict=True) if name}
+    format = with_groups(format, cells.values())  # which the first lines may not show
     nameless = tuple(number for number, name in enumerate(table.names, 1) if not name)
     columns = tuple(_column(name, column, table.lines, format) for name, column in cells.items())
     return UserTable(path, format, columns, cells, table.lines, nameless)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 
@@ -33,8 +33,7 @@ def dialect_of(content: bytes, given: Format) -> Format:
     rows = list(csv.reader(lines, delimiter=separator))
     cells = [cell.strip() for row in rows for cell in row]
     thousands = _thousands_of(cells)
-    if not thousands and separator == "," and any(map(_is_of_groups, _columns(rows[1:]))):
-        thousands = ","
+    thousands = with_groups(Format(separator, thousands=thousands), zip_longest(*rows[1:], fillvalue="")).thousands
     plain = [without_groups(cell, thousands) or cell for cell in cells] if thousands else cells
     has_commas = any(map(_COMMA.fullmatch, plain)) and not any(map(_POINT.fullmatch, plain))
     decimal = "," if separator != "," and (has_commas or thousands == ".") else "."
@@ -52,15 +51,22 @@ def _thousands_of(cells: list[str]) -> str:
     return next(sign for sign in THOUSANDS if sign in next(iter(alike))) if len(alike) == 1 else ""
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> Iterator[list[str]]:
-    """The cells of each column that are there; rows may differ in length."""
-    for column in zip_longest(*rows, fillvalue=""):
-        yield [text for cell in column if not is_missing(text := cell.strip())]
+def with_groups(format: Format, columns: Iterable[Sequence[str]]) -> Format:
+    """The format with commas between thousands, if a column of numbers has them and they are no decimal signs.
+
+    They are none where a comma separates the cells.
+    """
+    if format.thousands or format.separator != "," or not any(map(_is_of_groups, columns)):
+        return format
+    return replace(format, thousands=",")
 
 
-def _is_of_groups(cells: list[str]) -> bool:
-    """Whether cells are numbers, some with a comma, which is no decimal sign where it separates the cells."""
-    return any("," in cell for cell in cells) and Format(thousands=",").numbers(cells) is not None
+def _is_of_groups(column: Sequence[str]) -> bool:
+    """Whether cells are numbers, some of them with commas between their thousands."""
+    if not any("," in cell for cell in column):
+        return False
+    cells = [cell for cell in column if not is_missing(cell.strip())]
+    return Format(thousands=",").numbers(cells) is not None
 
 
 def two_readings(columns: Mapping[str, Sequence[str]], format: Format) -> list[str]:

@@ -274,6 +274,13 @@ def test_numbers_of_classes_are_classes_however_they_are_written(
     assert predicted.startswith("kind,predicted_kind,probability_0,probability_1,probability_2\n")
 
 
+def test_commas_between_thousands_may_come_late(tmp_path: Path) -> None:
+    rows = [f'{n * 7 % 61}.5,"{n:,}"\n' for n in [*([999, 1] * 7_000), 1000]]
+    (tmp_path / "x.csv").write_text("".join(["a,b\n", *rows]))
+    assert invoke("init", "x.csv", folder=tmp_path).exit_code == 0
+    assert 'csv("x.csv", thousands: ",")' in (tmp_path / "x.model").read_text()
+
+
 def test_classes_are_those_of_the_whole_table(tmp_path: Path) -> None:
     """Also where the first thousands of rows have one, and a class that is rare."""
     rows = [f"{row % 7}.5,{'a' if row < 5000 else 'c' if row == 5500 else 'b'}" for row in range(6000)]
