@@ -62,10 +62,12 @@ def spec_for_table(path: Path, target: str | None, format: Format, *, forecasts:
     series = series_of(table.cells, possible_keys(table)) if forecasts is not False else None
     if series is None and forecasts:
         message = f"{path} has no column of dates that go forward, in all rows or in each of several series"
-        hint = "sort the rows by date; series are told apart by a column with the same cell in all rows of each"
+        sort = "sort the rows by date; series are told apart by a column with the same cell in all rows of each"
+        epochs, dates = remarks_on_epochs(table), date_columns(table.cells)
+        hint = sort if dates or not epochs else None  # the remarks say what to do
         unread = next(iter(unread_dates(table.columns)), None)
         broken = broken_date(table)
-        if unread is not None and not date_columns(table.cells):
+        if unread is not None and not dates:
             message = f"the dates in column `{unread.name}` of {path} are in a form that `init` does not read"
             message = f"{message}: `{table.cells[unread.name][0].strip():.40}`"
             hint = f"write a spec of your own, and say how they are written: {format_of_dates(unread)}"
@@ -74,9 +76,8 @@ def spec_for_table(path: Path, target: str | None, format: Format, *, forecasts:
                 f"{path} has {_dates(count)} in column `{name}`, and a series to forecast has {LEAST_ROWS} rows or more"
             )
             hint = f"add rows, or take each row for an example: `nablac init {shell_word(path)}`"
-        dates = date_columns(table.cells)
         steps = [(name, step) for name in dates if (step := _step_back(table, name)) is not None]
-        notes = [*(f"`{in_comment([name])}`, {step}" for name, step in steps), *remarks_on_epochs(table)]
+        notes = [*(f"`{in_comment([name])}`, {step}" for name, step in steps), *epochs]
         fault = Diagnostic(codes.E823, message, place=str(path), note="; ".join(notes) or None, hint=hint)
         raise NablacError(fault if broken is None else _broken(broken, path))
     if series is not None:

@@ -54,7 +54,6 @@ def test_numbers_that_look_like_dates_are_noted(
     assert invoke("init", "forecast", "x.csv", folder=tmp_path).stderr == (
         "error[E823]: x.csv has no column of dates that go forward, in all rows or in each of several series\n"
         f" --> x.csv\n  = {what} {advice['x.csv']}\n"
-        "help: sort the rows by date; series are told apart by a column with the same cell in all rows of each\n"
     )
 
 
