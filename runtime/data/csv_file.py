@@ -35,10 +35,15 @@ _JSON = re.compile(r'(\[\s*)*\{\s*("|$)|\[$')
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 
 
+def begins_like_json(first_line: str) -> bool:
+    """Whether a first line begins as an object or a list of JSON does, though it may have a mistake later."""
+    return _JSON.match(first_line.strip()) is not None
+
+
 def looks_like_json(first_line: str) -> bool:
     """Whether a first line is JSON, or the beginning of it, with a list or an object, and no header."""
     text = first_line.strip()
-    if _JSON.match(text) is None:
+    if not begins_like_json(text):
         return False
     try:
         json.loads(text)

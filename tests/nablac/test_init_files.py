@@ -45,6 +45,9 @@ def test_a_header_that_begins_with_a_brace_is_csv_on_standard_input_too(tmp_path
     assert invoke("init", "x.csv", folder=tmp_path).exit_code == 0
     assert invoke("train", "x.model", "--epochs", "1", "-q", folder=tmp_path).exit_code == 0
     assert invoke("predict", "runs/x/1", "-", folder=tmp_path, stdin=content).stdout.count("\n") == 41
+    broken = b'{"{a}": 1, "b": }\n' + b'{"{a}": 1, "b": 2, "y": 3}\n' * 2
+    done = invoke("predict", "runs/x/1", "-", "--skip-broken", folder=tmp_path, stdin=broken)
+    assert done.stdout.count("\n") == 3
 
 
 def test_a_table_of_lists_and_objects_alone_is_refused(tmp_path: Path) -> None:
