@@ -29,8 +29,12 @@ def shortened(text: str) -> str:
 
 
 def shell_word(path: Path | str) -> str:
-    """A path as a word of a command that a message suggests: quoted if a shell would change it."""
-    return shlex.quote(str(path))
+    """A path as a word of a command that a message suggests: quoted if a shell would change it.
+
+    One that begins as an option does gets `./` before it; `-` is standard input.
+    """
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") and text != "-" else text)
 
 
 def _escape(match: re.Match[str]) -> str:

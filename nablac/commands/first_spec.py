@@ -13,6 +13,7 @@ from grammar.parser import parse
 from grammar.printer import print_file
 from grammar.source import Source
 from grammar.visible import shell_word
+from nablac.commands.epoch_dates import remarks_on_epochs
 from nablac.commands.forecast_spec import forecast_remarks, forecast_spec, possible_keys, rows_to_predict
 from nablac.commands.free_names import FreeNames
 from nablac.commands.input_columns import InputColumns, is_misnamed, is_text, listed
@@ -28,6 +29,7 @@ from nablac.commands.table_columns import (
     spec_path,
     unread_dates,
 )
+from nablac.commands.table_dialect import two_readings
 from nablac.commands.table_series import (
     LEAST_ROWS,
     SeriesOfTable,
@@ -60,10 +62,12 @@ def spec_for_table(path: Path, target: str | None, format: Format, *, forecasts:
     series = series_of(table.cells, possible_keys(table)) if forecasts is not False else None
     if series is None and forecasts:
         message = f"{path} has no column of dates that go forward, in all rows or in each of several series"
-        hint = "sort the rows by date; series are told apart by a column with the same cell in all rows of each"
+        sort = "sort the rows by date; series are told apart by a column with the same cell in all rows of each"
+        epochs, dates = remarks_on_epochs(table), date_columns(table.cells)
+        hint = sort if dates or not epochs else None  # the remarks say what to do
         unread = next(iter(unread_dates(table.columns)), None)
         broken = broken_date(table)
-        if unread is not None and not date_columns(table.cells):
+        if unread is not None and not dates:
             message = f"the dates in column `{unread.name}` of {path} are in a form that `init` does not read"
             message = f"{message}: `{table.cells[unread.name][0].strip():.40}`"
             hint = f"write a spec of your own, and say how they are written: {format_of_dates(unread)}"
@@ -72,9 +76,8 @@ def spec_for_table(path: Path, target: str | None, format: Format, *, forecasts:
                 f"{path} has {_dates(count)} in column `{name}`, and a series to forecast has {LEAST_ROWS} rows or more"
             )
             hint = f"add rows, or take each row for an example: `nablac init {shell_word(path)}`"
-        dates = date_columns(table.cells)
         steps = [(name, step) for name in dates if (step := _step_back(table, name)) is not None]
-        notes = [f"`{in_comment([name])}`, {step}" for name, step in steps]
+        notes = [*(f"`{in_comment([name])}`, {step}" for name, step in steps), *epochs]
         fault = Diagnostic(codes.E823, message, place=str(path), note="; ".join(notes) or None, hint=hint)
         raise NablacError(fault if broken is None else _broken(broken, path))
     if series is not None:
@@ -103,7 +106,13 @@ def _of_series(
     known = {series.dates, *series.keys, *(column.name for column in read)}
     others = [column for column in table.columns if column.name not in known]
     future = rows_to_predict(table, series, chosen, read)
-    remarks = [*forecast_remarks(series, chosen, read, future), *_left_out(table, others)]
+    ambiguous = two_readings({column.name: table.cells[column.name] for column in read}, table.format)
+    remarks = [
+        *forecast_remarks(series, chosen, read, future),
+        *ambiguous,
+        *remarks_on_epochs(table),
+        *_left_out(table, others),
+    ]
     names = FreeNames(())
     name = _model_name(table.path, names)
     return forecast_spec(table, series, chosen, read, future, name, names, _comments(remarks)), remarks
@@ -127,7 +136,9 @@ def _of_rows(table: UserTable, target: str | None, *, forecasts: bool) -> tuple[
     inputs += [*classes, *texts]
     if not inputs:
         message = f"{path} has no column of numbers, classes or texts to predict `{chosen.name}` from"
-        fault = Diagnostic(codes.E823, message, place=str(path), hint="`--target` chooses another column")
+        misfits = "; ".join(f"`{in_comment([column.name])}`: {column.misfit}" for column in others if column.misfit)
+        hint = "`--target` chooses another column"
+        fault = Diagnostic(codes.E823, message, place=str(path), note=misfits or None, hint=hint)
         raise NablacError(fault if broken is None else _broken(broken, path))
     why = "does not go forward in all rows, nor within several series"
     steps = [(name, step) for name in dates if (step := _step_back(table, name)) is not None]
@@ -141,6 +152,8 @@ def _of_rows(table: UserTable, target: str | None, *, forecasts: bool) -> tuple[
         remarks.append(
             f"`{in_comment([name])}` has {_dates(count)}, too few to forecast: each row is taken for an example"
         )
+    numbers = {column.name: table.cells[column.name] for column in (*inputs, chosen) if column.is_numeric}
+    remarks += [*two_readings(numbers, table.format), *remarks_on_epochs(table)]
     remarks += _left_out(table, [column for column in others if column not in inputs])
     if gaps := [f"`{in_comment([column.name])}`" for column in inputs if column.has_gaps]:
         remarks.append(f"missing cells take the mean of their column: {', '.join(gaps)}")

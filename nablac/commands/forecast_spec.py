@@ -42,11 +42,16 @@ def forecast_remarks(
         rows_are = "1 row is" if series.missing == 1 else f"{series.missing:,} rows are"
         remarks.append(f"{rows_are} missing, by the dates: inserted, with the last numbers before them")
     if future is not None:
-        of_all = " of all series" if series.keys else ""
-        last = "row lacks" if future.total == 1 else f"{future.total:,} rows{of_all} lack"
+        if series.keys and future.total == future.count * series.count:
+            of_each = f"at the end of each of {series.count:,} series"
+            last = f"1 row {of_each} lacks" if future.count == 1 else f"{future.count:,} rows {of_each} lack"
+        elif series.keys:
+            last = f"{future.total:,} rows at the ends of {series.count:,} series lack"
+        else:
+            last = "the last row lacks" if future.total == 1 else f"the last {future.total:,} rows lack"
         at_once = f"; it predicts {rhythm.horizon} rows ahead" if rhythm.horizon < future.count else ""
         listed = ", ".join(map(_named, (series.dates, *future.known)))
-        remarks.append(f"the last {last} {_named(target)}: to be predicted by {listed}{at_once}")
+        remarks.append(f"{last} {_named(target)}: to be predicted by {listed}{at_once}")
     if gaps := [_named(column) for column in numbers if has_gaps(column, future)]:
         remarks.append(f"missing cells take the last number before them: {', '.join(gaps)}")
     return remarks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -12,12 +11,12 @@ from pathlib import Path
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from grammar.file_kinds import THOUSANDS
+from nablac.commands.table_dialect import dialect_of, with_groups
 from runtime.data.calendar_features import moment_of
 from runtime.data.csv_file import NO_OPTIONS, Format, read_blocks
 from runtime.data.dates import are_dates, readings
-from runtime.data.digit_groups import without_groups
 from runtime.data.missing_cells import is_missing
+from runtime.data.numeric_classes import class_names
 from runtime.data.source_files import content_of
 from runtime.data.table_blocks import TableKind, kind_of_table, table_blocks
 from runtime.data.text_lines import decoded_lines
@@ -29,19 +28,16 @@ _LONGEST_DATE = 40  # characters
 _DATED = re.compile(r"\d\D+\d|^\d{8}\D\d|\d{4}\D+$")  # as in 3 May 2024, 20240503T1200
 _MOST_ROWS = 200_000  # whose dates are
 _MOST_CLASSES = 20  # of a column that is taken for classes
+_MOST_WRITINGS = 4  # of the number of a class, such as 1, 1.0 and 1.00
 _IDENTIFIER = re.compile(r"(?i:^(unnamed: 0|index)?$|(^|[\W_])id$)|[a-z]I[Dd]$")  # names of columns
-_SEPARATORS = (",", ";", "\t", "|")
-_COMMA = re.compile(r"[+-]?\d*,\d+")
-_POINT = re.compile(r"[+-]?\d*\.\d+")
-_THOUSANDS = re.compile(  # digits in groups of three, of which more is seen than one comma, point or space
-    r"[+-]?[1-9]\d{0,2}(?:([.,' \u2019\u00a0\u2009\u202f])\d{3}(?:(?:\1\d{3})+(?:[.,]\d+)?|(?!\1)[.,]\d+)"
-    r"|(['\u2019\u00a0\u2009\u202f])\d{3})"
-)
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: whether its cells are numbers, or number the rows, and its distinct cells."""
+    """A column of a table: whether its cells are numbers, or number the rows, and its distinct values.
+
+    A number that is written in several ways is one value, as far as there are few.
+    """
 
     name: str
     is_numeric: bool
@@ -120,12 +116,13 @@ def read_user_table(path: Path, given: Format) -> UserTable:
             raise NablacError(Diagnostic(codes.E605, message, place=str(path)))
         return _read_other(path, kind)
     content = content_of(path)
-    format = _format_of(content, given)
+    format = dialect_of(content, given)
     lines = decoded_lines(io.BytesIO(content), str(path), "a CSV file", format.encoding, format.encoding_hint)
     table = next(read_blocks(lines, str(path), format, _Strict(), _MOST_ROWS))
     if not table.lines:
         raise NablacError(Diagnostic(codes.E823, f"{path} has no rows", place=str(path)))
     cells = {name: column for name, column in zip(table.names, table.cells, strict=True) if name}
+    format = with_groups(format, cells.values())  # which the first lines may not show
     nameless = tuple(number for number, name in enumerate(table.names, 1) if not name)
     columns = tuple(_column(name, column, table.lines, format) for name, column in cells.items())
     return UserTable(path, format, columns, cells, table.lines, nameless)
@@ -165,12 +162,15 @@ def _column(name: str, cells: list[str], lines: Sequence[int], format: Format) -
     if others and (has_other_notation or _MOST_MISFITS * len(others) <= len(numbers)):
         misfit = f"`{' '.join(others[0].split())[:40]}` on line {lines[texts.index(others[0])]} is not a number"
         misfit += f": {notation}" if notation is not None else ""
+    values = frozenset(present)
+    if is_numeric and len(values) <= _MOST_WRITINGS * _MOST_CLASSES:
+        values = frozenset(class_names(values, format))
     return Column(
         name,
         is_numeric,
         numbers_rows,
         has_gaps,
-        frozenset(present),
+        values,
         has_sentences and not dated,
         misfit,
         may_be_dates and not dated and not misfit and _looks_dated(sample),
@@ -229,29 +229,6 @@ def _numbers_rows(name: str, cells: list[str]) -> bool:
     numbers = [int(cell) for cell in cells]
     counts = numbers[0] in (0, 1) and all(after == before + 1 for before, after in pairwise(numbers))
     return counts or _IDENTIFIER.search(name.strip()) is not None
-
-
-def _format_of(content: bytes, given: Format) -> Format:
-    """The dialect by the first lines: the separator that is most often in the first one, and what numbers look like."""
-    lines = content.lstrip()[:100_000].decode(given.encoding or "utf-8", "replace").splitlines() or [""]
-    separator = max(_SEPARATORS, key=lines[0].count)
-    cells = [cell.strip() for row in csv.reader(lines, delimiter=separator) for cell in row]
-    thousands = _thousands_of(cells)
-    plain = [without_groups(cell, thousands) or cell for cell in cells] if thousands else cells
-    has_commas = any(map(_COMMA.fullmatch, plain)) and not any(map(_POINT.fullmatch, plain))
-    decimal = "," if separator != "," and (has_commas or thousands == ".") else "."
-    format = Format(separator, decimal, thousands=thousands if thousands != decimal else "")
-    first = [cell.strip() for cell in next(csv.reader(lines[:1], delimiter=separator), [])]
-    has_data = any(are_dates([cell]) for cell in first) and any(format.number(cell) is not None for cell in first)
-    header = given.header if given.header is not None else False if has_data else None
-    return replace(given, separator=separator, decimal=decimal, thousands=format.thousands, header=header)
-
-
-def _thousands_of(cells: list[str]) -> str:
-    """The sign between the thousands of numbers; none where cells show none, or several."""
-    matches = [match for cell in cells if (match := _THOUSANDS.fullmatch(cell)) is not None]
-    alike = {frozenset(THOUSANDS[match[1] or match[2]]) for match in matches}
-    return next(sign for sign in THOUSANDS if sign in next(iter(alike))) if len(alike) == 1 else ""
 
 
 def quoted(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,9 +35,23 @@ _JSON = re.compile(r'(\[\s*)*\{\s*("|$)|\[$')
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 
 
-def looks_like_json(first_line: str) -> bool:
-    """Whether a first line begins a list or an object of JSON, and no header."""
+def begins_like_json(first_line: str) -> bool:
+    """Whether a first line begins as an object or a list of JSON does, though it may have a mistake later."""
     return _JSON.match(first_line.strip()) is not None
+
+
+def looks_like_json(first_line: str) -> bool:
+    """Whether a first line is JSON, or the beginning of it, with a list or an object, and no header."""
+    text = first_line.strip()
+    if not begins_like_json(text):
+        return False
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return error.pos == len(text) or error.msg.startswith("Unterminated string")  # which ends after the line
+    except RecursionError:
+        return True
+    return True
 
 
 class Report(Protocol):

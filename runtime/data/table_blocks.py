@@ -6,7 +6,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -31,7 +31,7 @@ from runtime.boundary import (
     standard_input,
     translate_errors,
 )
-from runtime.data.csv_file import Format, Report, looks_like_json, read_blocks, read_table
+from runtime.data.csv_file import Format, Report, begins_like_json, looks_like_json, read_blocks, read_table
 from runtime.data.missing_cells import is_nothing
 from runtime.data.parquet_file import arrow_rows, arrow_values, cell_text, open_parquet, parquet_rows, require_pyarrow
 from runtime.data.rows import Rows
@@ -85,7 +85,7 @@ def table_blocks(path: str, format: Format, report: Report, most: int) -> Iterat
     rows = 0
     kind, format = kind_by_name(path), format.of_file(path)
     with _opened(path) if kind != "parquet" else nullcontext((None, b"")) as (file, beginning):
-        kind = kind or _kind_by_content(beginning)
+        kind = kind or _kind_without_name(beginning, begins_like_json)  # whose first row may be broken
         kind = "lines" if kind == "json" and not _is_list(path, beginning) else kind
         for block in _blocks(path, file, kind, format, report, most):
             rows += len(block.rows.lines)
@@ -204,10 +204,8 @@ def kind_of_table(path: str) -> TableKind:
     """The kind of a table in a file by its name and its first bytes; NablacError where these disagree."""
     with _opened(path) as (_, beginning):
         refuse_other_kinds(beginning, "a table", path, but=(PARQUET,))
-        content = _kind_by_content(beginning)
-        if content == "json" and kind_by_name(path) in ("csv", None):  # a header may begin with a bracket
-            is_json = looks_like_json(beginning.decode("utf-8-sig", "ignore").lstrip().partition("\n")[0])
-            content = "json" if is_json else "csv"
+        is_named = kind_by_name(path) not in ("csv", None)
+        content = _kind_by_content(beginning) if is_named else _kind_without_name(beginning, looks_like_json)
     named = kind_by_name(path) or content
     if content == named or (named, content) == ("json", "lines"):
         return content
@@ -225,6 +223,15 @@ def _kind_by_content(beginning: bytes) -> TableKind:
         return "parquet"
     start = beginning.lstrip(b"\xef\xbb\xbf \t\r\n")
     return "lines" if start.startswith(b"{") else "json" if start.startswith(b"[") else "csv"
+
+
+def _kind_without_name(beginning: bytes, is_json: Callable[[str], bool]) -> TableKind:
+    """The kind of a table that may be CSV, whose header may begin with a bracket or a brace."""
+    kind = _kind_by_content(beginning)
+    first_line, end, _ = beginning.decode("utf-8-sig", "ignore").lstrip().partition("\n")
+    if not end and len(beginning) >= BEGINNING:  # it goes on, perhaps in the middle of a number
+        first_line = first_line.rpartition(",")[0] or first_line
+    return "csv" if kind in ("json", "lines") and not is_json(first_line) else kind
 
 
 @contextmanager

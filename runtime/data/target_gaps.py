@@ -51,9 +51,9 @@ def note_gaps(some: Array, kept: Array, what: str, path: str, context: Context) 
     """Note the examples, called `what`, that are left out, and those that lack `some` entries, which do not count."""
     left_out, partial = int((~kept).sum()), int(some[kept].sum())
     if left_out:
-        examples = f"1 {what} is" if left_out == 1 else f"{left_out:,} {what}s are"
+        examples, them = (f"1 {what} is", "it") if left_out == 1 else (f"{left_out:,} {what}s are", "them")
         all_of = "all " if context.masks else ""
-        context.note(path, f"{examples} left out, since {all_of}targets in them are missing")
+        context.note(path, f"{examples} left out, since {all_of}targets in {them} are missing")
     if partial:
         examples = f"1 {what} lacks" if partial == 1 else f"{partial:,} {what}s lack"
         context.note(path, f"{examples} some targets, which do not count")

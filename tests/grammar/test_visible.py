@@ -7,7 +7,7 @@ import pytest
 from grammar import codes
 from grammar.diagnostics import Diagnostic, Label
 from grammar.source import Source, Span
-from grammar.visible import LONGEST_TEXT, shortened, visible
+from grammar.visible import LONGEST_TEXT, shell_word, shortened, visible
 
 SHOWN = {
     "an escape": ("\x1b[31mred\x1b[0m", r"\x1b[31mred\x1b[0m"),
@@ -25,6 +25,14 @@ SHOWN = {
 def test_control_characters_are_escaped(label: str) -> None:
     text, expected = SHOWN[label]
     assert visible(text) == expected
+
+
+WORDS = [("a.csv", "a.csv"), ("a b.csv", "'a b.csv'"), ("-a.csv", "./-a.csv"), ("-a b", "'./-a b'"), ("-", "-")]
+
+
+@pytest.mark.parametrize(("path", "word"), WORDS)
+def test_a_path_is_one_word_of_a_command_and_no_option(path: str, word: str) -> None:
+    assert shell_word(path) == word
 
 
 def test_every_part_of_a_diagnostic_is_escaped_and_its_json_is_exact() -> None:

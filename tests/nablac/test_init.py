@@ -33,6 +33,8 @@ def table(folder: Path, head: str, row: str, name: str = "houses.csv", count: in
             "n": number,
             "next": number + 1,
             "shuffled": number * 7 % 61,
+            "sales": number * 70,
+            "date": f"{1 + number // 28:02}-{1 + number % 28:02}",
             "x": f"{draw.random():.3f}",
             "bit": number % 2,
             "word": ("big", "small")[number % 2],
@@ -57,6 +59,8 @@ TABLES = [
         "mse(y, value)",
     ),
     ("commas between thousands", "a,y", '"1,{n:03}.5",{n}', 'thousands: ","', "mse(y, value)"),
+    ("whole numbers with them", "a,y", '"1,{n:03}","2,{n:03}"', 'thousands: ","', "mse(y, value)"),
+    ("some with them", "time,n", '2024-{date},"{sales:,}"', 'thousands: ","', "mse(y, next)"),
     ("no-break spaces", "a;y", "1\u202f{n:03},5;{n}", 'separator: ";", decimal: ",", thousands: " "', "mse(y, value)"),
     (
         "classes and texts",
@@ -136,11 +140,25 @@ REMARKS = [
     ("an index of pandas", ",a,price", "{n},{x},{n}.5", "left out (without a name): column 1"),
     ("a target without a name", "a,b,", "{x},{x},{word}", "left out (without a name): column 3"),
     (
-        "thousands",
+        "points that may be between thousands",
+        "a;b;price",
+        "{n};{next}.500;{shuffled}",
+        '`b` may be read in two ways: `1.500` is taken for 1.5; in the spec, `thousands: "."` and `decimal: ","` read'
+        " it as 1500",
+    ),
+    (
+        "commas that may be between thousands",
+        "b;price",
+        "{next},500;{shuffled}",
+        '`b` may be read in two ways: `1,500` is taken for 1.5; in the spec, `thousands: ","` for `decimal: ","` reads'
+        " it as 1500",
+    ),
+    (
+        "decimal commas",
         "a,b,price",
-        '{n}.25,"1,{n:03}",{n}.5',
-        'left out: b, for `1,000` on line 2 is not a number: `thousands: ","` reads it as 1000; where `,` separates the'
-        ' cells, numbers have a decimal point; `separator: ";"` and `decimal: ","` read a file with `;` between them',
+        '{n}.25,"0,{n:03}",{n}.5',
+        "left out: b, for `0,000` on line 2 is not a number: where `,` separates the cells, numbers have a decimal "
+        'point; `separator: ";"` and `decimal: ","` read a file with `;` between them',
     ),
 ]
 
@@ -153,6 +171,22 @@ def test_what_a_spec_cannot_read_is_noted_and_the_rest_trains(head: str, row: st
     assert f"note: {remark}\n" in done.stderr and done.stdout == "houses.model\n"
     trained = invoke("train", "houses.model", "--dry-run", "-q", folder=tmp_path)
     assert trained.exit_code == 0, trained.output
+
+
+@pytest.mark.parametrize("row", ["{next}.500;0.125", "{next}.500;{n}.25", "1{n:03};{n}", "1{n:03}.5;2.250"])
+def test_what_is_certainly_a_decimal_sign_is_not_noted(row: str, tmp_path: Path) -> None:
+    table(tmp_path, "a;price", row)
+    assert invoke("init", "houses.csv", "--rows", folder=tmp_path).stderr == "train it:  nablac train houses.model\n"
+
+
+def test_why_there_is_nothing_to_predict_from_is_said(tmp_path: Path) -> None:
+    table(tmp_path, "a,price", '"0,{n:03}",{n}.5')
+    assert invoke("init", "houses.csv", folder=tmp_path).stderr == (
+        "error[E823]: houses.csv has no column of numbers, classes or texts to predict `price` from\n --> houses.csv\n"
+        "  = `a`: `0,000` on line 2 is not a number: where `,` separates the cells, numbers have a decimal point; "
+        '`separator: ";"` and `decimal: ","` read a file with `;` between them\n'
+        "help: `--target` chooses another column\n"
+    )
 
 
 def test_the_printed_commands_run_whatever_the_name(tmp_path: Path) -> None:
@@ -170,6 +204,18 @@ def test_the_printed_commands_run_whatever_the_name(tmp_path: Path) -> None:
     assert "resume:    nablac train --resume 'a run' --epochs 2\n" in trained.stderr
     refused = invoke("train", "a run", folder=tmp_path)
     assert "`nablac train --resume 'a run'` continues it" in refused.stderr
+
+
+def test_the_printed_commands_take_a_name_with_a_dash_for_no_option(tmp_path: Path) -> None:
+    table(tmp_path, "a,price", "{x},{n}.5", "-dash.csv")
+    done = invoke("init", "--", "-dash.csv", folder=tmp_path)
+    assert done.stdout == "-dash.model\n" and done.stderr == "train it:  nablac train ./-dash.model\n"
+    spec = (tmp_path / "-dash.model").read_text("utf-8")
+    printed = [line.split()[2:] for line in spec.splitlines() if line.startswith("#   nablac")]
+    assert printed == [["train", "./-dash.model"], ["eval", "runs/dash/1"], ["predict", "runs/dash/1", "./-dash.csv"]]
+    for options, command in zip((["--epochs", "1", "-q"], ["-q"], ["-q"]), printed, strict=True):
+        ended = invoke(*command, *options, folder=tmp_path)
+        assert ended.exit_code == 0, ended.output
 
 
 WRONG = [
@@ -204,6 +250,35 @@ def test_a_file_that_is_there_is_not_touched(there: str, tmp_path: Path) -> None
     assert done.exit_code == 2 and f"error[E904]: {there} is there already" in done.stderr
     assert [path for path in sorted(tmp_path.rglob("*")) if path.is_file()] == [tmp_path / there]
     assert (tmp_path / there).read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("writings", "notes"),
+    [
+        (["0.0", "1.0", "2.0"], ""),
+        (["0.0", "1.0", "", "2.0"], "note: rows without `kind` are left out\n"),
+        (["0", "1.0", "0e0", "2.00"], ""),
+    ],
+)
+def test_numbers_of_classes_are_classes_however_they_are_written(
+    writings: list[str], notes: str, tmp_path: Path
+) -> None:
+    rows = [f"{n * 7 % 61}.5,{writings[n % len(writings)]}\n" for n in range(60)]
+    (tmp_path / "x.csv").write_text("".join(["a,kind\n", *rows]))
+    assert invoke("init", "x.csv", folder=tmp_path).stderr == f"{notes}train it:  nablac train x.model\n"
+    spec = (tmp_path / "x.model").read_text()
+    assert "target label: i64[batch]  # one of 3 classes\n" in spec and "cross_entropy(logits, label)" in spec
+    trained = invoke("train", "x.model", "--epochs", "1", "-q", folder=tmp_path)
+    assert trained.exit_code == 0, trained.output
+    predicted = invoke("predict", "runs/x/1", "x.csv", folder=tmp_path).stdout
+    assert predicted.startswith("kind,predicted_kind,probability_0,probability_1,probability_2\n")
+
+
+def test_commas_between_thousands_may_come_late(tmp_path: Path) -> None:
+    rows = [f'{n * 7 % 61}.5,"{n:,}"\n' for n in [*([999, 1] * 7_000), 1000]]
+    (tmp_path / "x.csv").write_text("".join(["a,b\n", *rows]))
+    assert invoke("init", "x.csv", folder=tmp_path).exit_code == 0
+    assert 'csv("x.csv", thousands: ",")' in (tmp_path / "x.model").read_text()
 
 
 def test_classes_are_those_of_the_whole_table(tmp_path: Path) -> None:

@@ -21,10 +21,12 @@ TABLES = [
     ("x.json", json.dumps(ROWS, indent=1).encode(), 'json("x.json")', ["tags"]),
     ("x.tsv", CSV.replace(b",", b"\t"), 'csv("x.tsv", separator: "\\t")', []),
     ("x.csv", CSV.replace(b"a,", b"[kWh],"), 'csv("x.csv")', []),
+    ("x.txt", CSV.replace(b"a,", b"{a},"), 'csv("x.txt")', []),
+    ("x.csv", CSV.replace(b"a,", b'{"a"},'), 'csv("x.csv")', []),
 ]
 
 
-@pytest.mark.parametrize(("name", "content", "source", "unread"), TABLES, ids=[case[0] for case in TABLES])
+@pytest.mark.parametrize(("name", "content", "source", "unread"), TABLES, ids=[case[2] for case in TABLES])
 def test_a_table_of_any_kind_gets_a_spec_that_trains_and_predicts(
     name: str, content: bytes, source: str, unread: list[str], tmp_path: Path
 ) -> None:
@@ -35,6 +37,17 @@ def test_a_table_of_any_kind_gets_a_spec_that_trains_and_predicts(
     assert source in (tmp_path / "x.model").read_text()
     assert invoke("train", "x.model", "--epochs", "1", "-q", folder=tmp_path).exit_code == 0
     assert invoke("predict", "runs/x/1", name, folder=tmp_path).stdout.count("\n") == 41
+
+
+def test_a_header_that_begins_with_a_brace_is_csv_on_standard_input_too(tmp_path: Path) -> None:
+    content = CSV.replace(b"a,", b"{a},")
+    (tmp_path / "x.csv").write_bytes(content)
+    assert invoke("init", "x.csv", folder=tmp_path).exit_code == 0
+    assert invoke("train", "x.model", "--epochs", "1", "-q", folder=tmp_path).exit_code == 0
+    assert invoke("predict", "runs/x/1", "-", folder=tmp_path, stdin=content).stdout.count("\n") == 41
+    broken = b'{"{a}": 1, "b": }\n' + b'{"{a}": 1, "b": 2, "y": 3}\n' * 2
+    done = invoke("predict", "runs/x/1", "-", "--skip-broken", folder=tmp_path, stdin=broken)
+    assert done.stdout.count("\n") == 3
 
 
 def test_a_table_of_lists_and_objects_alone_is_refused(tmp_path: Path) -> None:
@@ -77,6 +90,10 @@ OTHERS = [
      "this is JSON with an object on each line; expected a CSV file, by its name", "call it `x.jsonl`"),
     ("a list called CSV", "x.csv", json.dumps(ROWS, indent=1).encode(),
      "this is a list in JSON; expected a CSV file, by its name", "call it `x.json`"),
+    ("a list on a long line called CSV", "x.csv", json.dumps([{"a": [True, 1.25, "b"] * 200}]).encode(),
+     "this is a list in JSON; expected a CSV file, by its name", "call it `x.json`"),
+    ("a long text in JSON called CSV", "x.csv", json.dumps({"a": "b" * 5000}).encode(),
+     "this is JSON with an object on each line; expected a CSV file, by its name", "call it `x.jsonl`"),
     ("a list called lines", "x.jsonl", json.dumps(ROWS).encode(),
      "this is a list in JSON; expected JSON with an object on each line, by its name", "call it `x.json`"),
     ("a Parquet file called CSV", "x.csv", b"PAR1\x15\0", "this is a Parquet file; expected a CSV file, by its name",

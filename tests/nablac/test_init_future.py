@@ -37,7 +37,8 @@ CASES = [
     ("a price", 400, 24, "price", ("a",), "the last 24 rows lack `load`: to be predicted by `time`, `price`",
      ["price", *CALENDAR], 24),
     ("several series", 400, 24, "price", ("a", "b"),
-     "the last 48 rows of all series lack `load`: to be predicted by `time`, `price`", ["price", *CALENDAR], 24),
+     "24 rows at the end of each of 2 series lack `load`: to be predicted by `time`, `price`",
+     ["price", *CALENDAR], 24),
     ("dates alone", 400, 24, "", ("a",), "the last 24 rows lack `load`: to be predicted by `time`", CALENDAR, 24),
     ("all but the target", 400, 24, "price temperature", ("a",),
      "the last 24 rows lack `load`: to be predicted by `time`, `temperature`, `price`",
@@ -87,3 +88,11 @@ def test_a_few_gaps_at_the_end_are_filled(later: int, tmp_path: Path) -> None:
     write_table(tmp_path, 400, later)
     done = invoke("init", "t.csv", folder=tmp_path)
     assert "to be predicted" not in done.stderr and "known" not in (tmp_path / "t.model").read_text()
+
+
+def test_rows_to_predict_of_which_series_have_different_numbers_are_counted(tmp_path: Path) -> None:
+    write_table(tmp_path, 400, 24, series=("a", "b", "c"))
+    lines = (tmp_path / "t.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "t.csv").write_text("".join(lines[:-4]))
+    remark = "68 rows at the ends of 3 series lack `load`: to be predicted by `time`, `price`"
+    assert f"note: {remark}\n" in invoke("init", "t.csv", folder=tmp_path).stderr

@@ -129,7 +129,7 @@ def test_a_missing_target_is_not_filled(tmp_path: Path) -> None:
     examples = load(tmp_path, data, "x: f64[batch, time, 1]", "t: f64[batch, 1]", notes=notes)
     assert examples.arrays["x"][..., 0].tolist() == [[2, 2], [2, 4], [4, 5]]
     assert examples.arrays["t"].ravel().tolist() == [4, 5, 6]
-    assert list(notes) == ["1 window is left out, since targets in them are missing"]
+    assert list(notes) == ["1 window is left out, since targets in it are missing"]
 
 
 def test_rows_of_a_table_are_filled_by_the_mean_of_the_training_part(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_rows_of_a_table_are_filled_by_the_mean_of_the_training_part(tmp_path: P
     notes: dict[str, list[str]] = {}
     data = 'csv("s.csv") -> fill("mean", flag: true) -> columns(inputs: ["v", "missing_v"], targets: "t")'
     examples = load(tmp_path, data, "x: f64[batch, 2]", "t: f64[batch, 1]", validation=0.25, notes=notes)
-    assert list(notes) == ["1 row is left out, since targets in them are missing"]
+    assert list(notes) == ["1 row is left out, since targets in it are missing"]
     rows = examples.arrays["t"].ravel().astype(int)
     training = [values[row] for row in rows[examples.parts["training"]] if row % 7 != 3]
     assert examples.fills["v"] == pytest.approx(np.mean(training), rel=1e-12)

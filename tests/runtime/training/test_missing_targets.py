@@ -231,7 +231,7 @@ def test_scalings_are_those_of_the_entries_that_are_there(tmp_path: Path) -> Non
 
 NOTES = {
     "mse(y, t)": [
-        "1 row is left out, since all targets in them are missing",
+        "1 row is left out, since all targets in it are missing",
         "8 rows lack some targets, which do not count",
     ],
     "max(abs(y - t))": ["9 rows are left out, since targets in them are missing"],
@@ -282,7 +282,7 @@ def test_windows_stay_though_some_of_their_targets_are_missing(tmp_path: Path) -
     assert np.isfinite(arrays["t"]).all()
     assert len(starts) == len(run.data) == 9
     assert list(run.context.notes) == [
-        "1 window is left out, since all targets in them are missing",
+        "1 window is left out, since all targets in it are missing",
         "9 windows lack some targets, which do not count",
     ]
 
