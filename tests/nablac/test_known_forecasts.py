@@ -10,7 +10,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import nablac
@@ -65,9 +64,10 @@ def test_the_compiled_model_reads_the_arrays_that_the_docs_describe(folder: Path
 
 def test_it_is_judged_beside_the_seasonal_naive_forecast(folder: Path) -> None:
     """In the units of the table, on the targets that are there in the windows of the last fifth of each station."""
+    pandas = pytest.importorskip("pandas")
     naive: dict[str, list[np.ndarray]] = {"last value": [], "last season": []}
     for station in STATIONS:
-        load = pd.Series(column(rows_of(folder / "load.csv", station)[:PAST], "load"))
+        load = pandas.Series(column(rows_of(folder / "load.csv", station)[:PAST], "load"))
         last, seasons = load.ffill().to_numpy(), load.groupby(np.arange(PAST) % 168).ffill().to_numpy()
         for origin in range(PAST - round(0.2 * PAST), PAST - 24 + 1):
             truth = load.to_numpy()[origin : origin + 24]

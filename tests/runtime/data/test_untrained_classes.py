@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import pandas
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,13 +18,14 @@ DATA = 'csv("c.csv") -> columns(inputs: ["city", "x"], targets: "kind")'
 INPUTS, TARGET = "city: i64[batch]; input x: f32[batch, 1]", "kind: i64[batch]"
 
 
-def noted(folder: Path, data: str, inputs: str, target: str, **context: object) -> tuple[list[str], pandas.DataFrame]:
+def noted(folder: Path, data: str, inputs: str, target: str, **context: object) -> tuple[list[str], Any]:
     """The notes, and how many rows of each part have each kind."""
     examples = load(folder, data, inputs, target, **context)  # type: ignore[arg-type]
     found = Context(folder)
     note_untrained_classes(examples, found)
     assert all(places == [str(folder / "c.csv")] for places in found.notes.values())
     part_of = {row: part for part, rows in examples.parts.items() for row in rows.tolist()}
+    pandas = pytest.importorskip("pandas")
     table = pandas.read_csv(folder / "c.csv").assign(part=pandas.Series(part_of))
     return list(found.notes), pandas.crosstab(table["kind"], table["part"])
 

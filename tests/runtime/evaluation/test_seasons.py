@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from runtime.data.examples import Series
@@ -64,7 +63,7 @@ def test_baselines_step_back_over_rows_that_are_missing_but_not_over_borders() -
     present = np.array([0, 1, 2, 5, 6, 7, 8, 12, 13, 14, 17])
     numbers = np.where(np.isin(present, (6, 8, 13)), np.nan, present * 10.0)
     past = Past(present, np.stack([numbers, -numbers], axis=1), borders=(8,))
-    rows = pd.Series(numbers, present).reindex(range(18))
+    rows = pytest.importorskip("pandas").Series(numbers, present).reindex(range(18))
     files = np.arange(18) >= 8
     last = rows.groupby(files).ffill()
     seasons = rows.groupby([files, np.arange(18) % 3]).ffill()
