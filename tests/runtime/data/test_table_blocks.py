@@ -390,7 +390,7 @@ def test_a_column_of_objects_or_lists_is_no_column_of_texts(
     assert set(examples.arrays["x"][:].ravel().tolist()) == {1}
 
 
-def test_dates_in_a_time_zone_that_is_none_are_refused_and_views_of_texts_read(tmp_path: Path) -> None:
+def test_dates_in_a_time_zone_that_is_none_are_refused(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "t.parquet"
@@ -400,11 +400,18 @@ def test_dates_in_a_time_zone_that_is_none_are_refused_and_views_of_texts_read(t
         blocks_of(path)
     (diagnostic,) = caught.value.diagnostics
     assert diagnostic.message == "column `time`: the time zone `Mars/Base` of its dates is not known"
-    if hasattr(pyarrow, "string_view"):
-        views = pyarrow.array(["Rome", None], pyarrow.string_view())
-        parquet.write_table(pyarrow.table({"city": views}), path)
-        (block,) = blocks_of(path)
-        assert block.rows.cells["city"] == ["Rome", ""] and not block.rows.refused
+
+
+def test_views_of_texts_are_read(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "t.parquet"
+    try:
+        parquet.write_table(pyarrow.table({"city": pyarrow.array(["Rome", None], pyarrow.string_view())}), path)
+    except (AttributeError, pyarrow.ArrowNotImplementedError):
+        pytest.skip("this pyarrow does not write them")
+    (block,) = blocks_of(path)
+    assert block.rows.cells["city"] == ["Rome", ""] and not block.rows.refused
 
 
 @pytest.mark.parametrize("most", [1, 2, 10])
