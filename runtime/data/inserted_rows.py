@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import check_table
+from runtime.data.changed_cells import ChangedCells
 from runtime.data.number_columns import NumberColumns
 from runtime.data.rows import Rows
 
@@ -78,58 +79,23 @@ class NewRows:
             return InsertedRows(replace(rows, numbers=self.numbers), source, is_new)
         if is_new.any():
             self._check_size(len(source), rows.lines[self.source[-1]])
-        dates = [self.texts.get(at, "") for at in range(len(source))]
+
+        def cells_of(name: str, cells: Sequence[str]) -> list[str]:
+            if name in copied:
+                return [cells[row] for row in self.source]
+            lined_up = enumerate(zip(self.source, self.is_new, strict=True))
+            texts = self.texts if name == self.column else {}
+            return [texts.get(at, "") if new else cells[row] for at, (row, new) in lined_up]
+
         inserted = replace(
             rows,
-            cells=_CellsWithNew(rows.cells, source.tolist(), is_new.tolist(), copied, self.column, dates),
+            cells=ChangedCells(rows.cells, cells_of),
             lines=[self.lines.get(at, rows.lines[index]) for at, index in enumerate(self.source)],
             numbers=self.numbers,
             stored=_numbers_with_new(rows.stored, source, is_new, copied, self.column),
             series=rows.series[source] if rows.series is not None else None,
         )
         return InsertedRows(inserted, source, is_new)
-
-
-class _CellsWithNew(Mapping[str, Sequence[str]]):
-    """The cells of a table with inserted rows, lined up when a column is asked for."""
-
-    def __init__(
-        self,
-        cells: Mapping[str, Sequence[str]],
-        source: list[int],
-        is_new: list[bool],
-        copied: set[str],
-        column: str,
-        dates: list[str],
-    ) -> None:
-        self.cells, self.source, self.is_new, self.copied = cells, source, is_new, copied
-        self.column, self.dates = column, dates
-        self.known: dict[str, list[str]] = {}
-
-    def __getitem__(self, name: str) -> list[str]:
-        if name not in self.known:
-            self.known[name] = self._cells_of(name)
-        return self.known[name]
-
-    def _cells_of(self, name: str) -> list[str]:
-        cells = self.cells[name]
-        if not cells:
-            return []
-        if name in self.copied:
-            return [cells[row] for row in self.source]
-        rows = enumerate(zip(self.source, self.is_new, strict=True))
-        if name == self.column:
-            return [self.dates[at] if is_new else cells[row] for at, (row, is_new) in rows]
-        return ["" if is_new else cells[row] for _, (row, is_new) in rows]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.cells
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.cells)
-
-    def __len__(self) -> int:
-        return len(self.cells)
 
 
 def _numbers_with_new(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Protocol
@@ -14,6 +14,7 @@ from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.source import Span
 from runtime.data.calendar_features import Calendar, calendar_of, format_of, not_a_date
 from runtime.data.categories import UNSEEN, Categories, categories_of
+from runtime.data.changed_cells import ChangedCells
 from runtime.data.csv_file import NO_OPTIONS, Format, Report
 from runtime.data.csv_file import Table as CsvTable
 from runtime.data.date_steps import LOOKED_AT, dates_of
@@ -106,7 +107,7 @@ class Rows:
         chosen = index.tolist()
         return replace(
             self,
-            cells=_TakenCells(self.cells, chosen),
+            cells=ChangedCells(self.cells, lambda name, cells: [cells[row] for row in chosen]),
             lines=[self.lines[row] for row in chosen],
             numbers=[self.numbers[row] for row in chosen],
             stored=self.stored.take(index),
@@ -396,29 +397,6 @@ class Rows:
             return None
         texts = {cell.strip() for cell in self.cells[name]} - {""}
         return texts if is_asked or not any(self.format.is_numeric(text) for text in texts) else None
-
-
-class _TakenCells(Mapping[str, Sequence[str]]):
-    """Some rows of cells, taken when a column is asked for."""
-
-    def __init__(self, cells: Mapping[str, Sequence[str]], chosen: list[int]) -> None:
-        self.cells, self.chosen = cells, chosen
-        self.known: dict[str, list[str]] = {}
-
-    def __getitem__(self, name: str) -> list[str]:
-        if name not in self.known:
-            cells = self.cells[name]
-            self.known[name] = [cells[row] for row in self.chosen] if cells else []
-        return self.known[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.cells
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.cells)
-
-    def __len__(self) -> int:
-        return len(self.cells)
 
 
 def _taken(numbers: Sequence[int], rows: Array) -> Array:
