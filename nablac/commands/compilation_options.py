@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
@@ -12,6 +13,11 @@ from compiler.targets import ORT_CPU, Target
 from grammar.record import ValueRecord
 from nablac.commands.option_types import ByteSize
 from nablac.commands.options import F
+
+if TYPE_CHECKING:
+    import onnx
+
+    from compiler.passes.known_weights import KnownWeights
 
 
 def memory_budget_option(command: F) -> F:
@@ -44,6 +50,20 @@ class FileOptions(ValueRecord):
     quiet: bool
     target: Target = ORT_CPU  # what the file is written for
     keep_weights: bool = False  # by their own names, and nothing computed from them
+
+
+def export_file(known: KnownWeights, metadata: dict[str, str], options: FileOptions) -> onnx.ModelProto:
+    """An ONNX model, whose weights are written apart from it."""
+    from compiler.onnx.exporter import export
+
+    return export(
+        known.graph,
+        opset=options.opset,
+        weights=known.weights,
+        metadata=metadata,
+        largest=0,
+        target=options.target,
+    )
 
 
 class StepOptions(ValueRecord):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from nablac.commands.compilation_options import FileOptions
+from nablac.commands.compilation_options import FileOptions, export_file
 from nablac.commands.output import note, print_json, skip_without_kernels
 from nablac.commands.pass_report import section
 from nablac.commands.quantized_file import ROUNDED
@@ -132,21 +132,13 @@ def _write_files(
     compares: bool,
 ) -> dict[str, onnx.ModelProto] | None:
     """Write the files by their names; None if it `compares` them with the NumPy runtime, and they disagree."""
-    from compiler.onnx.exporter import export
     from runtime.onnx_file import check, save
 
     protos: dict[str, onnx.ModelProto] = {}
     with scratch(output) as folder:  # both files are complete before either is moved to its name
         for name, known in knowns.items():
             with section(name):
-                protos[name] = proto = export(
-                    known.graph,
-                    opset=file_options.opset,
-                    weights=known.weights,
-                    metadata=metadata,
-                    largest=0,
-                    target=file_options.target,
-                )
+                protos[name] = proto = export_file(known, metadata, file_options)
             drafts = save(proto, folder / name, known.weights)
             check(proto, drafts)
             if compares and not _agrees(known, drafts[0], name):

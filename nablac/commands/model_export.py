@@ -12,7 +12,7 @@ import click
 
 from compiler.targets import ORT_CPU
 from nablac.commands.accuracy import AccuracyJson, comparison, say_comparison, trained_options
-from nablac.commands.compilation_options import FileOptions
+from nablac.commands.compilation_options import FileOptions, export_file
 from nablac.commands.model_options import ModelOptions
 from nablac.commands.model_setup import set_up_model
 from nablac.commands.output import note, print_json, skip_without_kernels, stage
@@ -93,7 +93,7 @@ def write_model(
                 model.read_weights()
         with section(_title(model, file_options.target)), stage("exported"):
             known, floats, integers = _graphs(model, file_options, quantization, baseline)
-            proto = _exported(known, metadata, file_options)
+            proto = export_file(known, metadata, file_options)
         with stage("written"):  # weights from their arrays
             drafts = save(proto, folder / resolve_link(path).name, known.weights)
         with stage("checked"):
@@ -106,7 +106,9 @@ def write_model(
             return 1
         if baseline is not None:
             with stage("compared with the file before"):
-                before = save(_exported(floats, metadata, file_options), folder / f"before {path.name}", floats.weights)
+                before = save(
+                    export_file(floats, metadata, file_options), folder / f"before {path.name}", floats.weights
+                )
                 compared = comparison(baseline, (floats, before[0]), (known, drafts[0]))
                 for draft in before:
                     draft.unlink()
@@ -152,20 +154,6 @@ def _graphs(
         integers = quantized(known, *quantization)
         return integers.known, known, integers
     return known, _trained(baseline, file_options) if baseline is not None else known, None
-
-
-def _exported(known: KnownWeights, metadata: dict[str, str], file_options: FileOptions) -> onnx.ModelProto:
-    """An ONNX model, whose weights are written apart from it."""
-    from compiler.onnx.exporter import export
-
-    return export(
-        known.graph,
-        opset=file_options.opset,
-        weights=known.weights,
-        metadata=metadata,
-        largest=0,
-        target=file_options.target,
-    )
 
 
 def _say_disagreement(report: Report) -> None:

@@ -165,24 +165,14 @@ def beam_options(command: F) -> F:
     return with_options(command, options)
 
 
-def _remember_color(context: click.Context, parameter: click.Parameter, value: str) -> str:
-    remember(color=value)
-    return value
+def _remembered(fact: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """A callback of an option that remembers its value as this fact of output."""
 
+    def callback(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        remember(**{fact: value})
+        return value
 
-def _remember_json(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
-    remember(as_json=value)
-    return value
-
-
-def _remember_verbose(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
-    remember(verbose=value)
-    return value
-
-
-def _remember_quiet(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
-    remember(quiet=value)
-    return value
+    return callback
 
 
 def output_options(command: Callable[..., int]) -> Callable[..., int]:
@@ -195,13 +185,18 @@ def output_options(command: Callable[..., int]) -> Callable[..., int]:
 
     options = (
         click.option(
-            "--json", "as_json", is_flag=True, callback=_remember_json, is_eager=True, help="Print results as JSON."
+            "--json",
+            "as_json",
+            is_flag=True,
+            callback=_remembered("as_json"),
+            is_eager=True,
+            help="Print results as JSON.",
         ),
         click.option(
             "--color",
             type=click.Choice(["auto", "always", "never"]),
             default="auto",
-            callback=_remember_color,
+            callback=_remembered("color"),
             is_eager=True,
             expose_value=False,
             help="Control when errors are coloured.",
@@ -210,7 +205,7 @@ def output_options(command: Callable[..., int]) -> Callable[..., int]:
             "-q",
             "--quiet",
             is_flag=True,
-            callback=_remember_quiet,
+            callback=_remembered("quiet"),
             is_eager=True,
             help="Print only results and errors.",
         ),
@@ -218,7 +213,7 @@ def output_options(command: Callable[..., int]) -> Callable[..., int]:
             "-v",
             "--verbose",
             is_flag=True,
-            callback=_remember_verbose,
+            callback=_remembered("verbose"),
             is_eager=True,
             expose_value=False,
             help="Print each stage and its duration.",
