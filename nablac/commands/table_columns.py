@@ -12,6 +12,7 @@ from pathlib import Path
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from nablac.commands.table_dialect import dialect_of, with_groups
+from nablac.commands.table_series import LEAST_ROWS
 from runtime.data.calendar_features import moment_of
 from runtime.data.csv_file import NO_OPTIONS, Format, read_blocks
 from runtime.data.dates import are_dates, readings
@@ -23,7 +24,6 @@ from runtime.data.text_lines import decoded_lines
 
 _SAMPLE = 2_000  # rows whose cells are tried as dates
 _MOST_MISFITS = 20  # one cell in so many may be no number, before the column is one of texts
-_LEAST_DATES = 8  # different ones
 _LONGEST_DATE = 40  # characters
 _DATED = re.compile(r"\d\D+\d|^\d{8}\D\d|\d{4}\D+$")  # as in 3 May 2024, 20240503T1200
 _MOST_ROWS = 200_000  # whose dates are
@@ -184,7 +184,7 @@ def _looks_dated(cells: list[str]) -> bool:
 
 def unread_dates(columns: Sequence[Column]) -> list[Column]:
     """The columns that might have dates in a form that cannot be read without its format: nearly all cells differ."""
-    return [column for column in columns if column.looks_dated and len(column.values) >= _LEAST_DATES]
+    return [column for column in columns if column.looks_dated and len(column.values) >= LEAST_ROWS]
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def broken_date(table: UserTable) -> BrokenDate | None:
     for column in table.columns:
         cells = [cell.strip() for cell in table.cells[column.name]]
         texts = list(dict.fromkeys(cells))
-        if column.is_numeric or column.misfit or len(texts) < _LEAST_DATES:
+        if column.is_numeric or column.misfit or len(texts) < LEAST_ROWS:
             continue
         some = (texts[0], texts[len(texts) // 2], texts[-1])
         formats = dict.fromkeys(format for text in some for format, _ in readings([text]))

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import combinations, pairwise
 
+from runtime.data.date_steps import REGULAR
 from runtime.data.dates import are_dates, continued, readings
 from runtime.data.instants import elapsed, local
 
 LEAST_ROWS = 8  # of a series
 _MOST_SERIES = 1_000
-_REGULAR = 0.9  # of the steps of a series, from which on longer ones are of missing rows
 _MOST_KEYS = 6  # columns that are tried in pairs
 _UNEVEN = [(timedelta(least), timedelta(most)) for least, most in ((28, 31), (90, 92), (365, 366))]  # months and so on
 
@@ -160,7 +160,7 @@ def _missing(groups: Sequence[Sequence[datetime]], step: timedelta) -> int:
     missing = 0
     for moments in groups:
         steps = _steps([moments], step)
-        if any(longer % step for longer in steps) or steps[step] < _REGULAR * steps.total():
+        if any(longer % step for longer in steps) or steps[step] < REGULAR * steps.total():
             return 0
         missing += sum(count * (longer // step - 1) for longer, count in steps.items())
     return missing

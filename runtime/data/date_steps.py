@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DATES = np.dtype([("instant", "datetime64[us]"), ("local", "datetime64[us]")])  # the same where there is no offset
 LOOKED_AT = 512  # steps that say what the step of a series is
 _FEWEST = 8
-_REGULAR = 0.9  # the share of equal steps in a regular series: weekdays have 0.8, hours of trading less than 0.88
+REGULAR = 0.9  # the share of equal steps in a regular series: weekdays have 0.8, hours of trading less than 0.88
 _LONG_GAP = 1000  # rows
 _DAY = DAY // DAY.resolution  # microseconds
 _Time = Literal["instant", "local"]
@@ -74,7 +74,7 @@ def step_of(dates: Array) -> TimeStep | None:
     ways: tuple[tuple[_Time, _Unit], ...] = (("instant", "us"), ("local", "us"), ("local", "M"))
     for time, unit in ways:
         most, share, count = _most_common(dates[time], unit)
-        if count >= _FEWEST and share >= _REGULAR and ((time, unit) != ("local", "us") or most % _DAY == 0):
+        if count >= _FEWEST and share >= REGULAR and ((time, unit) != ("local", "us") or most % _DAY == 0):
             return TimeStep(most, unit == "M")
     return None
 
