@@ -39,16 +39,16 @@ def float_type(dtype: Any) -> DType:
     return DType(own_name)
 
 
-def wrong_kind(place: str, expected: str, value: Any) -> NablacError:
+def wrong_kind(argument: str, expected: str, value: Any) -> NablacError:
     """The error for an argument of another kind than is expected."""
-    message = f"`{place}` must be {expected}, got {_described(value)}"
-    return NablacError(Diagnostic(codes.E605, message, place=place))
+    message = f"`{argument}` must be {expected}, got {_described(value)}"
+    return NablacError(Diagnostic(codes.E605, message, place=argument))
 
 
-def check_path(value: Any, place: str, what: str = "the name of a file") -> None:
+def check_path(value: Any, argument: str, what: str = "the name of a file") -> None:
     """NablacError for anything that names no file."""
     if not isinstance(value, (str, PathLike)):
-        raise wrong_kind(place, what, value)
+        raise wrong_kind(argument, what, value)
 
 
 def patterns_of(wrt: Any) -> list[str]:

@@ -38,9 +38,9 @@ def compile(
     the model's hyperparameters; a text is read as the language reads it.
     """
     check_path(path_or_text, "path_or_text", "the name of a file or a spec, or the text of a model")
-    for place, value in (("model", model), ("preset", preset)):
+    for argument, value in (("model", model), ("preset", preset)):
         if value is not None and not isinstance(value, str):
-            raise wrong_kind(place, "a name", value)
+            raise wrong_kind(argument, "a name", value)
     if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
         raise wrong_kind("seed", "a whole number from 0", seed)
     text = str(path_or_text)

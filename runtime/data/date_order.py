@@ -62,32 +62,32 @@ class DateOrder:
                 self.last[key] = later, cells[row]
                 if earlier is None or later is None:
                     continue
-                place = f"{rows.path}:{rows.lines[row]}"
-                check_offsets(column, (before, earlier), (cells[row], later), place)
+                location = f"{rows.path}:{rows.lines[row]}"
+                check_offsets(column, (before, earlier), (cells[row], later), location)
                 if instant(earlier) < instant(later):
                     continue
                 if instant(earlier) == instant(later):
                     said = "`by` tells several series apart" if alone else "a window takes them as two"
-                    self.report.note(place, f"column `{column}` has the date of the row before: {said}")
+                    self.report.note(location, f"column `{column}` has the date of the row before: {said}")
                     continue
-                raise goes_back(column, before, cells[row], place, alone)
+                raise goes_back(column, before, cells[row], location, alone)
 
 
-def check_offsets(column: str, before: tuple[str, datetime], after: tuple[str, datetime], place: str) -> None:
+def check_offsets(column: str, before: tuple[str, datetime], after: tuple[str, datetime], location: str) -> None:
     """NablacError where only one of two dates, each with its text, has a UTC offset: nothing says which is earlier."""
     (earlier, has), (later, later_has) = ((text, moment.tzinfo is not None) for text, moment in (before, after))
     if has != later_has:
         with_one, without = (later, earlier) if later_has else (earlier, later)
         message = f"column `{column}`: `{with_one}` has a UTC offset, and `{without}` has none"
         hint = "write all dates of the column with an offset, or all without"
-        raise NablacError(Diagnostic(codes.E821, message, place=place, hint=hint))
+        raise NablacError(Diagnostic(codes.E821, message, place=location, hint=hint))
 
 
-def goes_back(column: str, before: str, after: str, place: str, alone: bool) -> NablacError:
+def goes_back(column: str, before: str, after: str, location: str, alone: bool) -> NablacError:
     """The error for a date that is earlier than that of the row before; `alone` where all rows are one series."""
     hint = "correct the date, if one of the two is wrong, or sort the rows by date"
     if alone:
         hint = "correct the date, if one of the two is wrong, sort the rows by date, or tell several series apart: "
         hint += '`by("station")`'
     message = f"column `{column}` goes back from `{before}` to `{after}`"
-    return NablacError(Diagnostic(codes.E821, message, place=place, hint=hint))
+    return NablacError(Diagnostic(codes.E821, message, place=location, hint=hint))

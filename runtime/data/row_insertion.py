@@ -138,29 +138,29 @@ class Insertion:
 
     def _missing(self, before: _Last, after: _Last, rows: Rows) -> int:
         """How many rows are missing between two of a series."""
-        column, step, place = self.request.column, self.request.step, f"{rows.path}:{after.line}"
-        check_offsets(column, (before.text, before.moment), (after.text, after.moment), place)
+        column, step, location = self.request.column, self.request.step, f"{rows.path}:{after.line}"
+        check_offsets(column, (before.text, before.moment), (after.text, after.moment), location)
         first, second = instant(before.moment), instant(after.moment)
         alone = rows.series is None and not self.by
         from_to = f"from `{before.text}` to `{after.text}`"
         if second < first:
-            raise goes_back(column, before.text, after.text, place, alone)
+            raise goes_back(column, before.text, after.text, location, alone)
         if second == first:
             message = f"column `{column}` has the date of the row before, `{before.text}`"
             message += f", here written `{after.text}`" if after.text != before.text else ""
             hint = "remove one of the two rows"
             hint += ', or tell several series apart: `by("station")`' if alone else ""
-            raise NablacError(Diagnostic(codes.E821, message, place=place, hint=hint))
+            raise NablacError(Diagnostic(codes.E821, message, place=location, hint=hint))
         steps = _steps_between(before.moment, after.moment, step, 31 if after.at_ends else after.day)
         if steps is None:
             message = f"column `{column}`: {from_to} are not whole steps of {step}, at which `fill` inserts rows"
             hint = "correct the date, or leave out `rows`: then no row is inserted"
-            raise NablacError(Diagnostic(codes.E821, message, place=place, hint=hint))
+            raise NablacError(Diagnostic(codes.E821, message, place=location, hint=hint))
         if is_wrong_date(steps - 1, after.count):
             message = f"column `{column}`: {from_to} {steps - 1:,} rows are missing at a step of {step}, "
             message += "more than the series has"
             hint = "correct the date; a gap longer than its series is not filled"
-            raise NablacError(Diagnostic(codes.E821, message, place=place, hint=hint))
+            raise NablacError(Diagnostic(codes.E821, message, place=location, hint=hint))
         return steps - 1
 
     def _texts_between(self, before: _Last, after: _Last, count: int) -> list[str]:
