@@ -7,7 +7,6 @@ scheduler: on a busy machine a product takes them many times as long as one thre
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,10 +15,9 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from compiler.lazy import LazyModule
+from compiler.thread_pools import thread_pool
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
-
     import numpy as np
     from threadpoolctl import LibController, ThreadpoolController
 else:
@@ -53,7 +51,7 @@ def do_parts(work: Callable[[int], object], count: int) -> None:
         return
     shared = _SharedWork(work, count)
     for _ in range(threads - 1):
-        _pool().submit(shared.help)
+        thread_pool("parts").submit(shared.help)
     shared.take_parts()
     shared.wait()
 
@@ -115,15 +113,3 @@ def _blas() -> tuple[ThreadpoolController, list[LibController]]:
     np.matmul  # noqa: B018  (NumPy is imported)
     controller = ThreadpoolController()
     return controller, [library for library in controller.lib_controllers if library.user_api == "blas"]
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    """The threads that help; they sleep where there is nothing to do."""
-    from concurrent.futures import ThreadPoolExecutor  # with `logging`, which no command needs that runs no model
-
-    return ThreadPoolExecutor(thread_name_prefix="parts")
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked process has none of the threads

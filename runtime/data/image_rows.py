@@ -6,13 +6,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from compiler.thread_pools import thread_pool
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Span
@@ -153,7 +153,6 @@ def _digest(content: bytes) -> bytes:
     return blake2b(content, digest_size=8).digest()
 
 
-@cache
 def _threads() -> ThreadPoolExecutor:
     """Threads that decode: Pillow lets others run meanwhile."""
-    return ThreadPoolExecutor(min(available_threads(), _MOST_THREADS), "images")
+    return thread_pool("images", min(available_threads(), _MOST_THREADS))

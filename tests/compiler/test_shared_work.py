@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections import Counter
@@ -59,7 +58,7 @@ def test_a_caller_does_all_parts_where_the_pool_is_busy_and_keeps_no_arrays(monk
         def submit(self, function: Callable[[], None]) -> None:
             waiting.append(function)
 
-    monkeypatch.setattr("compiler.shared_work._pool", Busy)
+    monkeypatch.setattr("compiler.shared_work.thread_pool", lambda name: Busy())
     array = np.zeros(3)
     alive = weakref.ref(array)
 
@@ -72,20 +71,3 @@ def test_a_caller_does_all_parts_where_the_pool_is_busy_and_keeps_no_arrays(monk
     del array, work
     assert alive() is None
     waiting[0]()  # a helper that comes late
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
-def test_a_forked_process_has_threads_of_its_own() -> None:
-    with use_threads(2):
-        do_parts(lambda part: None, 4)
-    child = os.fork()
-    if not child:
-        status = 1
-        try:
-            together = threading.Barrier(2, timeout=30)
-            with use_threads(2):
-                do_parts(lambda part: together.wait(), 2)
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
