@@ -19,6 +19,9 @@ from click.testing import CliRunner
 from nablac.commands import main
 from tests.paths import ROOT
 
+_LONGEST = 300  # seconds of a line of a shell
+_started: list[subprocess.Popen[str]] = []
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -64,12 +67,24 @@ def surroundings(**changed: str) -> dict[str, str]:
 def process(*arguments: str | Path, folder: Path | None = None) -> subprocess.Popen[str]:
     """Start `nablac` as a separate process, which a test may signal or kill."""
     command: list[Any] = [sys.executable, "-m", "nablac", *arguments]
-    return subprocess.Popen(
+    running = subprocess.Popen(
         command, cwd=folder, env=surroundings(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
+    _started.append(running)
+    return running
+
+
+def end_processes() -> None:
+    """Kill the processes that a test has left behind, as one that fails while they run."""
+    for running in _started:
+        running.kill()
+        running.wait()
+    _started.clear()
 
 
 def shell(command: str) -> subprocess.CompletedProcess[str]:
     """Run a line of bash in which `nablac` is this checkout, for pipes, redirections and substitutions."""
     defined = f'nablac() {{ "{sys.executable}" -m nablac "$@"; }}\n'
-    return subprocess.run(["bash", "-c", defined + command], capture_output=True, text=True, env=surroundings())
+    return subprocess.run(
+        ["bash", "-c", defined + command], capture_output=True, text=True, env=surroundings(), timeout=_LONGEST
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -40,9 +40,24 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+@pytest.fixture(autouse=True)
+def processes_end_with_their_test() -> Iterator[None]:
+    """A run of very many epochs, which a failed test no longer stops, would take a processor from all others."""
+    from tests.command_line import end_processes
+
+    yield
+    end_processes()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with the longest; for runs that test versions and not values, keep some cases of what versions change."""
+    """Begin with the longest, and let campaigns take their time.
+
+    For runs that test versions and not values, keep some cases of what versions change.
+    """
     items.sort(key=lambda item: item.path.name not in LONGEST)
+    for item in items:
+        if item.get_closest_marker("campaign") is not None:
+            item.add_marker(pytest.mark.timeout(0))
     most = config.getoption("--some-cases")
     if not most:
         return

@@ -118,7 +118,9 @@ def typed_in_bash(folder: Path, lines: list[str]) -> list[str]:
     number, terminal = pty.openpty()
     command = ["bash", "--rcfile", str(rc), "-i"]
     keys = "".join(f"{line}\t\x01words \n" for line in lines)  # behind the TAB, to the beginning of the line
-    with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=surroundings()) as bash:
+    with subprocess.Popen(
+        command, stdin=terminal, stdout=terminal, stderr=terminal, env=surroundings(), start_new_session=True
+    ) as bash:  # which could stop a group of processes that it shares a terminal with
         os.close(terminal)
         shown = b""
         try:

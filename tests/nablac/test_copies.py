@@ -76,8 +76,8 @@ def compile_text(text: str) -> str:
 
 def test_an_error_of_a_worker_process_is_raised() -> None:
     text = "model M { input x: [batch, 3]; output y = x + z }"
-    with ProcessPoolExecutor(1, get_context("fork")) as pool:
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         work = pool.submit(compile_text, text)
         with pytest.raises(nablac.NablacError, match="unknown name `z`") as caught:
-            work.result()
+            work.result(120)
     assert caught.value.diagnostics[0].span is not None and caught.value.diagnostics[0].span.line == 1
