@@ -60,8 +60,12 @@ def succeed(*arguments: str | Path, folder: Path | None = None) -> Ended:
 
 
 def surroundings(**changed: str) -> dict[str, str]:
-    """The environment of a process that runs this checkout."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **changed}
+    """The environment of a process that runs this checkout, as a user's does: what counts lines stays outside.
+
+    What a process does whose subject is a signal, a closed stream or its end must not be what a tracer does then.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_CONFIG"}
+    return {**inherited, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **changed}
 
 
 def process(*arguments: str | Path, folder: Path | None = None) -> subprocess.Popen[str]:
