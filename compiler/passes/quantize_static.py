@@ -134,8 +134,10 @@ class _StaticProducts(DynamicProducts):
 
     def matrix(self, w: Value, axis: int) -> tuple[Value, Any]:
         """Weights made of integers, and their scales, one for each item of the axis."""
-        q, scales = self.weights.integers(w, (axis,))
-        return DequantizeLinear(axis)(q, scales, self.zeros(scales)), self.weights.arrays[scales.node.op.path]  # type: ignore[attr-defined]
+        factors = self.weights.factors
+        q, scales = self.weights.integers(w, (axis,), factors)
+        steps = self.weights.arrays[scales.node.op.path]  # type: ignore[attr-defined]
+        return DequantizeLinear(axis)(q, scales, factors.zeros(steps.shape)), steps
 
     def bias(self, bias: Value, source: Value, steps: Any) -> Value:
         """A bias made of integers of 32 bits: in units of a product of the integers of `source` and of weights."""
