@@ -24,6 +24,7 @@ else:
     np = LazyModule("numpy")
 
 LEAST = 256  # numbers of a weight that is worth it
+LARGEST_SUM, LARGEST_BIAS = 2**30, 2**29  # of products and what is added to them, which are integers of 32 bits
 
 
 class ByteForm(ValueRecord):
@@ -51,16 +52,21 @@ SMALL_FACTORS = ByteForm(DType.I8, 0, 64)
 STORED = ByteForm(DType.I8, 0, 127)  # become floats again before anything multiplies them
 
 
-def to_integers(w: Array, axes: Sequence[int], form: ByteForm) -> tuple[Array, Array]:
+def to_integers(w: Array, axes: Sequence[int], form: ByteForm, least: Array | None = None) -> tuple[Array, Array]:
     """A weight as integers of a form, and its scales in f32, with the shape of `w` along `axes`, and 1 elsewhere.
 
-    A channel of zeros has the scale 1.
+    A channel of zeros has the scale 1, and others none below that in `least`, if any. Nor is one so small that a sum of
+    the channel's products with 255 could be beyond `LARGEST_SUM`, as of 70,000 weights that are alike.
     """
     largest = form.largest
     others = tuple(axis for axis in range(w.ndim) if axis not in axes)
-    most = np.abs(w.astype(np.float32)).max(axis=others, keepdims=True, initial=0.0)
+    sizes = np.abs(w.astype(np.float32))
+    most = sizes.max(axis=others, keepdims=True, initial=0.0)
     scales = np.where(most == 0, np.float32(1), most / np.float32(largest))
+    scales = np.maximum(scales, sizes.sum(axis=others, keepdims=True) * np.float32(255 / LARGEST_SUM))
     scales = np.maximum(scales, np.finfo(np.float32).tiny).astype(np.float32)  # where the quotient would become 0
+    if least is not None:
+        scales = np.maximum(scales, least.reshape(scales.shape)).astype(np.float32)
     return (np.clip(np.rint(w / scales), -largest, largest) + form.zero).astype(form.dtype.numpy), scales
 
 
@@ -109,19 +115,25 @@ class IntegerWeights:
         return [leaf.op.path for leaf in weight_leaves(value) if isinstance(leaf.op, Stored)]
 
     def integers(
-        self, value: Value, axes: tuple[int, ...], form: ByteForm, order: tuple[int, ...] | None = None
+        self,
+        value: Value,
+        axes: tuple[int, ...],
+        form: ByteForm,
+        order: tuple[int, ...] | None = None,
+        least: Array | None = None,
     ) -> tuple[Value, Value]:
         """A weight in a form, and its scales, a vector or an array along `axes`; its axes in another `order`, if given.
 
-        `axes` are those of the weight before that.
+        `axes` are those of the weight before that. No scale is below that in `least`, if given.
         """
 
         def convert(w: Array) -> tuple[Array, ...]:
-            q, scales = to_integers(w, axes, form)
+            q, scales = to_integers(w, axes, form, least)
             shape = [w.shape[axis] for axis in axes]
             return (q if order is None else q.transpose(order)), scales.reshape(shape)
 
-        q, scales = self._convert(value, (form, axes, order), (form.suffix, "scale"), convert)
+        key = (form, axes, order, None if least is None else least.tobytes())
+        q, scales = self._convert(value, key, (form.suffix, "scale"), convert)
         return q, scales
 
     def packed(self, value: Value) -> tuple[Value, Value]:

@@ -49,8 +49,8 @@ def quantization_options(command: F) -> F:
         click.option(
             "--reduce-range",
             is_flag=True,
-            help="With --quantize int8 or int8-static: weights of 7 bits, whose products are faster and less exact. With "
-            "and without it, files are right on every processor.",
+            help="With --quantize int8 or int8-static: weights of 7 bits, whose products are faster and less exact. "
+            "Files of either kind are right on every processor.",
         ),
     )
     return with_options(command, options)
