@@ -32,7 +32,7 @@ class Choices(ValueRecord):
 
     scheme: Scheme = DYNAMIC
     excluded: tuple[str, ...] = ()  # patterns of weights that stay floats
-    reduced: bool = False  # weights of 8 bits use 7 of them
+    reduced: bool = False  # weights of products of integers use 7 of their 8 bits
     block: int = BLOCK
 
     def keeps(self, path: str) -> bool:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from compiler.dims import Size
 from compiler.lazy import LazyModule
 from compiler.operators.integer_products import whole_product
-from compiler.operators.quantization import UNSPECIFIED, quantize_to_range
+from compiler.operators.quantization import UNSPECIFIED, is_byte, quantize_to_range
 from compiler.operators.recurrent import LSTM, Activations
-from compiler.types import DType, TensorType, TypeMismatch
+from compiler.types import TensorType, TypeMismatch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,8 +25,8 @@ _SCALES = 4  # the operands after all others: scales and zero points of both kin
 class DynamicQuantizeLstm(LSTM):
     """The recurrence of `lstm` with products of integers of 8 bits.
 
-    Weights are i8, transposed: w [directions, in, 4 * hidden] and r [directions, hidden, 4 * hidden]. The scales and
-    the zero points, which are 0, of `w`, then of `r`, are the last operands, each [directions, 4 * hidden]. All of x
+    Weights are all i8 or all u8, transposed: w [directions, in, 4 * hidden] and r [directions, hidden, 4 * hidden].
+    The scales and the zero points of `w`, then of `r`, are the last operands, each [directions, 4 * hidden]. All of x
     has one scale, and the states of each step have one: those of their ranges, as in `dynamic_quantize_linear`.
     """
 
@@ -45,21 +45,22 @@ class DynamicQuantizeLstm(LSTM):
         first, (peephole, *scales) = self.parts(rest)
         directions, rows = len(self.backwards), 4 * self.hidden
         both = (scales[0], scales[2])
-        if any(weights.dtype != DType.I8 or weights.rank != 3 for weights in (w, r)):
-            raise TypeMismatch(f"the weights must be i8, of three axes, not {w} and {r}")
+        if not is_byte(w.dtype) or r.dtype != w.dtype or w.rank != 3 or r.rank != 3:
+            raise TypeMismatch(f"the weights must be both i8 or both u8, of three axes, not {w} and {r}")
         if any(scale != TensorType(x.dtype, (directions, rows)) for scale in both):
             raise TypeMismatch(f"scales must be {TensorType(x.dtype, (directions, rows))}, not {both[0]} and {both[1]}")
-        if any(zero != TensorType(DType.I8, (directions, rows)) for zero in (scales[1], scales[3])):
-            raise TypeMismatch(f"zero points must be {TensorType(DType.I8, (directions, rows))}")
+        if any(zero != TensorType(w.dtype, (directions, rows)) for zero in (scales[1], scales[3])):
+            raise TypeMismatch(f"zero points must be {TensorType(w.dtype, (directions, rows))}")
         wide = (TensorType(x.dtype, (weight.shape[0], weight.shape[2], weight.shape[1])) for weight in (w, r))
         return LSTM(*self.attributes).infer(x, *wide, b, *first, *(() if peephole is None else (peephole,)))
 
     def _compute(self, stacked: bool, x: Array, w: Array, r: Array, b: Array, *rest: Array) -> tuple[Array, ...]:
-        first, (peephole, w_scale, _, r_scale, _) = self.parts(rest)
+        first, (peephole, w_scale, w_zero, r_scale, r_zero) = self.parts(rest)
         q, scale, zero = quantize_to_range(x)
         weights = []  # of each direction: what the inputs add to the gates of each step, the weights of the states
         for direction in range(len(self.backwards)):
-            inputs = whole_product(q, zero, w[direction]).astype(x.dtype) * (scale * w_scale[direction])
+            product = whole_product(q, zero, w[direction], w_zero[direction]).astype(x.dtype)
+            inputs = product * (scale * w_scale[direction])
             weights.append((inputs + b[direction, : 4 * self.hidden] + b[direction, 4 * self.hidden :], direction))
         states = (len(self.backwards), x.shape[1], self.hidden)
         outputs: Any = np.empty((len(x), *states), x.dtype) if stacked else None
@@ -68,7 +69,7 @@ class DynamicQuantizeLstm(LSTM):
             h, c = (state[direction].copy() for state in (first or finals))
             for step in reversed(range(len(x))) if backward else range(len(x)):
                 q, scale, zero = quantize_to_range(h)
-                product = whole_product(q, zero, r[direction]).astype(x.dtype)
+                product = whole_product(q, zero, r[direction], r_zero[direction]).astype(x.dtype)
                 gates = inputs[step] + product * (scale * r_scale[direction])
                 h, c = self._step(gates, c, None if peephole is None else peephole[direction])
                 if stacked:

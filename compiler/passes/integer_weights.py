@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from compiler.graph import Value
 from compiler.lazy import LazyModule
 from compiler.lazy_weights import LazyWeights, shape_of
-from compiler.operators.leaves import Derived, Stored
+from compiler.operators.leaves import Constant, Derived, Stored
 from compiler.operators.packed_products import pack
 from compiler.passes.known import is_weight, weight_leaves
 from compiler.passes.known_weights import KnownWeights, compute_known
 from compiler.quantization_schemes import Choices
 from compiler.types import DType, TensorType
+from grammar.record import ValueRecord
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,20 +23,51 @@ if TYPE_CHECKING:
 else:
     np = LazyModule("numpy")
 
-FULL, REDUCED = 127, 63  # the largest integer: of 8 bits without -128, and of 7
 LEAST = 256  # numbers of a weight that is worth it
+LARGEST_SUM, LARGEST_BIAS = 2**30, 2**29  # of products and what is added to them, which are integers of 32 bits
 
 
-def to_integers(w: Array, axes: Sequence[int], largest: int = FULL) -> tuple[Array, Array]:
-    """A weight as i8, and its scales in f32, with the shape of `w` along `axes`, and 1 along the others.
+class ByteForm(ValueRecord):
+    """How integers of 8 bits stand for the numbers of a channel: 0 as `zero`, the largest as `zero ± largest`."""
 
-    The number of largest magnitude of a channel becomes `largest` or its negative. A channel of zeros has the scale 1.
+    dtype: DType
+    zero: int
+    largest: int
+
+    @property
+    def suffix(self) -> str:
+        """What tensors of this form are called behind the path of their weight."""
+        return self.dtype.numpy.name
+
+    def zeros(self, shape: Sequence[int] = ()) -> Value:
+        """The zero point, once or for each of several scales."""
+        return Constant.of(np.full(shape, self.zero, self.dtype.numpy))()
+
+
+# onnxruntime multiplies weights with integers of u8. On x86 processors without VNNI its kernels of u8 and i8 add pairs
+# of products in 16 bits and saturate: 2 * 255 * 127 is too large for them, 2 * 255 * 64 is not. Those of u8 and u8 add
+# in 32 bits everywhere.
+FACTORS = ByteForm(DType.U8, 128, 127)
+SMALL_FACTORS = ByteForm(DType.I8, 0, 64)
+STORED = ByteForm(DType.I8, 0, 127)  # become floats again before anything multiplies them
+
+
+def to_integers(w: Array, axes: Sequence[int], form: ByteForm, least: Array | None = None) -> tuple[Array, Array]:
+    """A weight as integers of a form, and its scales in f32, with the shape of `w` along `axes`, and 1 elsewhere.
+
+    A channel of zeros has the scale 1, and others none below that in `least`, if any. Nor is one so small that a sum of
+    the channel's products with 255 could be beyond `LARGEST_SUM`, as of 70,000 weights that are alike.
     """
+    largest = form.largest
     others = tuple(axis for axis in range(w.ndim) if axis not in axes)
-    most = np.abs(w.astype(np.float32)).max(axis=others, keepdims=True, initial=0.0)
+    sizes = np.abs(w.astype(np.float32))
+    most = sizes.max(axis=others, keepdims=True, initial=0.0)
     scales = np.where(most == 0, np.float32(1), most / np.float32(largest))
+    scales = np.maximum(scales, sizes.sum(axis=others, keepdims=True) * np.float32(255 / LARGEST_SUM))
     scales = np.maximum(scales, np.finfo(np.float32).tiny).astype(np.float32)  # where the quotient would become 0
-    return np.clip(np.rint(w / scales), -largest, largest).astype(np.int8), scales
+    if least is not None:
+        scales = np.maximum(scales, least.reshape(scales.shape)).astype(np.float32)
+    return (np.clip(np.rint(w / scales), -largest, largest) + form.zero).astype(form.dtype.numpy), scales
 
 
 def range_to_scale(low: float, high: float) -> tuple[Array, Array]:
@@ -54,12 +86,12 @@ class IntegerWeights:
 
     def __init__(self, known: KnownWeights, choices: Choices) -> None:
         self.known, self.choices = known, choices
-        self.largest = REDUCED if choices.reduced else FULL
+        self.factors = SMALL_FACTORS if choices.reduced else FACTORS  # the form of weights that are multiplied
         self.arrays: dict[str, Array] = {}
         self.sources: dict[str, tuple[str, ...]] = {}
         self.kept: dict[str, None] = {}  # paths of weights that stay floats
         self.converted: dict[str, None] = {}  # and of those that do not
-        self._stored: dict[tuple[Value, str], tuple[Value, ...]] = {}
+        self._stored: dict[tuple[Value, Any], tuple[Value, ...]] = {}
         self._taken = {node.op.path for node in known.graph if isinstance(node.op, Stored)}
         self._taken.update(known.graph.inputs, known.graph.outputs)
 
@@ -82,30 +114,40 @@ class IntegerWeights:
         """The paths of the stored tensors that a weight depends on."""
         return [leaf.op.path for leaf in weight_leaves(value) if isinstance(leaf.op, Stored)]
 
-    def integers(self, value: Value, axes: Sequence[int], order: Sequence[int] | None = None) -> tuple[Value, Value]:
-        """A weight as i8, and its scales, a vector or an array along `axes`; its axes in another `order`, if one is.
+    def integers(
+        self,
+        value: Value,
+        axes: tuple[int, ...],
+        form: ByteForm,
+        order: tuple[int, ...] | None = None,
+        least: Array | None = None,
+    ) -> tuple[Value, Value]:
+        """A weight in a form, and its scales, a vector or an array along `axes`; its axes in another `order`, if given.
 
-        `axes` are those of the weight before that.
+        `axes` are those of the weight before that. No scale is below that in `least`, if given.
         """
 
-        def form(w: Array) -> tuple[Array, ...]:
-            q, scales = to_integers(w, axes, self.largest)
+        def convert(w: Array) -> tuple[Array, ...]:
+            q, scales = to_integers(w, axes, form, least)
             shape = [w.shape[axis] for axis in axes]
             return (q if order is None else q.transpose(order)), scales.reshape(shape)
 
-        q, scales = self._form(value, f"int8 {axes} {order}", ("int8", "scale"), form)
+        key = (form, axes, order, None if least is None else least.tobytes())
+        q, scales = self._convert(value, key, (form.suffix, "scale"), convert)
         return q, scales
 
     def packed(self, value: Value) -> tuple[Value, Value]:
         """A matrix as bytes of two integers of 4 bits, and its scales."""
         block = self.choices.block
-        packed, scales = self._form(value, "int4", ("int4", "scale"), lambda w: pack(w, block))
+        packed, scales = self._convert(value, "int4", ("int4", "scale"), lambda w: pack(w, block))
         return packed, scales
 
-    def _form(self, value: Value, key: str, suffixes: tuple[str, ...], form: Any) -> tuple[Value, ...]:
+    def _convert(
+        self, value: Value, key: object, suffixes: tuple[str, ...], convert: Callable[[Array], tuple[Array, ...]]
+    ) -> tuple[Value, ...]:
         stored = self._stored.get((value, key))
         if stored is None:
-            arrays = form(compute_known(value, self.known.weights))
+            arrays = convert(compute_known(value, self.known.weights))
             pairs = zip(suffixes, arrays, strict=True)
             stored = tuple(self.store(value, suffix, array) for suffix, array in pairs)
             self._stored[value, key] = stored

@@ -19,7 +19,7 @@ from compiler.operators.leaves import Constant
 from compiler.operators.linear import MatMul
 from compiler.operators.pooling import MaxPool
 from compiler.operators.quantization import DequantizeLinear, QuantizeLinear
-from compiler.passes.integer_weights import IntegerWeights, range_to_scale
+from compiler.passes.integer_weights import LARGEST_BIAS, IntegerWeights, range_to_scale
 from compiler.passes.known import is_weight
 from compiler.passes.known_weights import KnownWeights, compute_known
 from compiler.passes.quantize import Change, DynamicProducts, Quantized, apply_changes
@@ -60,7 +60,6 @@ class _StaticProducts(DynamicProducts):
         self.readers = {operand: node for node in graph for operand in node.operands}
         self.scales: dict[Value, tuple[Any, Any]] = {}  # of values as they were
         self.stepped: dict[Value, Value] = {}  # such values, rounded to integers and back
-        self.biased: set[Value] = set()  # sums with a bias that is an integer
 
     def change(self, node: Node) -> Sequence[Value] | None:
         """What takes the place of a node's results; None for one that stays."""
@@ -86,6 +85,10 @@ class _StaticProducts(DynamicProducts):
         source = self.source.operands[0]
         stepped = self.step(x, source)
         matrix, steps = self.matrix(w, 0)
+        for operand in bias:
+            least = self.least_steps(operand, source)
+            if np.any(steps < least):
+                matrix, steps = self.matrix(w, 0, least)
         biases = [self.bias(operand, source, steps) for operand in bias]
         result = node.op(stepped, matrix, *biases)
         end = self.source.result
@@ -112,6 +115,8 @@ class _StaticProducts(DynamicProducts):
             if not isinstance(weights.op, DequantizeLinear) or bias.type.rank != 1 or not is_weight(bias):
                 continue
             steps = self.weights.arrays[weights.operands[1].node.op.path]  # type: ignore[attr-defined]
+            if np.any(steps < self.least_steps(bias, source.node.operands[0])):
+                continue
             return (product + self.bias(bias, source.node.operands[0], steps),)
         return None
 
@@ -132,16 +137,25 @@ class _StaticProducts(DynamicProducts):
             self.stepped[source] = DequantizeLinear()(QuantizeLinear()(value, scale, zero), scale, zero)
         return self.stepped[source]
 
-    def matrix(self, w: Value, axis: int) -> tuple[Value, Any]:
-        """Weights made of integers, and their scales, one for each item of the axis."""
-        q, scales = self.weights.integers(w, (axis,))
-        return DequantizeLinear(axis)(q, scales, self.zeros(scales)), self.weights.arrays[scales.node.op.path]  # type: ignore[attr-defined]
+    def matrix(self, w: Value, axis: int, least: Any = None) -> tuple[Value, Any]:
+        """Weights made of integers, and their scales, one for each item of the axis, none below `least`."""
+        factors = self.weights.factors
+        q, scales = self.weights.integers(w, (axis,), factors, least=least)
+        steps = self.weights.arrays[scales.node.op.path]  # type: ignore[attr-defined]
+        return DequantizeLinear(axis)(q, scales, factors.zeros(steps.shape)), steps
+
+    def least_steps(self, bias: Value, source: Value) -> Any:
+        """The scales of weights below which a bias in units of their products takes more than its part of 32 bits.
+
+        Weights that are nearly 0 beside their bias have such scales, as those of channels that training has given up.
+        """
+        array = compute_known(bias, self.weights.known.weights).astype(np.float64)
+        return np.abs(array) / (float(self.scale(source)[0]) * LARGEST_BIAS)
 
     def bias(self, bias: Value, source: Value, steps: Any) -> Value:
         """A bias made of integers of 32 bits: in units of a product of the integers of `source` and of weights."""
         scales = (self.scale(source)[0] * steps).astype(np.float32)
         array = compute_known(bias, self.weights.known.weights).astype(np.float64)
-        limits = np.iinfo(np.int32)
-        integers = np.clip(np.rint(array / scales), limits.min, limits.max).astype(np.int32)
+        integers = np.rint(array / scales).astype(np.int32)
         stored = self.weights.store(bias, "int32", integers), self.weights.store(bias, "scale", scales)
         return DequantizeLinear(0)(*stored, Constant.of(np.zeros(len(scales), np.int32))())

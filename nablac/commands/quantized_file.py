@@ -49,7 +49,8 @@ def quantization_options(command: F) -> F:
         click.option(
             "--reduce-range",
             is_flag=True,
-            help="With --quantize: use 7 of the 8 bits, for x86 processors without VNNI, whose sums of 8 overflow.",
+            help="With --quantize int8 or int8-static: weights of 7 bits, whose products are faster and less exact. "
+            "Files of either kind are right on every processor.",
         ),
     )
     return with_options(command, options)
@@ -77,6 +78,8 @@ def choices_of(
     scheme = SCHEMES[name]
     if calibrate is not None and not scheme.calibrated:
         raise click.UsageError(f"--quantize {name} needs no data: --calibrate is for int8-static")
+    if reduce_range and not scheme.multiplies_integers:
+        raise click.UsageError(f"--quantize {name} multiplies no integers: --reduce-range is for int8 and int8-static")
     if options.dtype != "f32":
         raise click.UsageError(f"--quantize makes integers of f32: it does not go with --dtype {options.dtype}")
     if file.keep_weights:

@@ -92,7 +92,7 @@ def test_data_to_calibrate_with_may_be_other_data(folder: Path) -> None:
     assert ended.exit_code == 0, ended.output
     assert "calibrated on 2 examples" in ended.stderr
     scales = {tensor.name for tensor in onnx.load(folder / "few.onnx").graph.initializer}
-    assert any(name.endswith(".int8") for name in scales)
+    assert any(name.endswith(".uint8") for name in scales)
 
 
 def test_of_a_spec_no_accuracy_is_measured(folder: Path) -> None:
@@ -106,6 +106,8 @@ def test_of_a_spec_no_accuracy_is_measured(folder: Path) -> None:
     [
         (("--exclude", "x"), "--exclude is of a quantised model: it needs --quantize"),
         (("--quantize", "int8", "--calibrate", "x"), "--quantize int8 needs no data: --calibrate is for int8-static"),
+        (("--quantize", "int4", "--reduce-range"),
+         "--quantize int4 multiplies no integers: --reduce-range is for int8 and int8-static"),
         (("--quantize", "int8", "--dtype", "f16"),
          "--quantize makes integers of f32: it does not go with --dtype f16"),
         (("--quantize", "int8", "--keep-weights"),

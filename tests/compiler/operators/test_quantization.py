@@ -14,6 +14,7 @@ from compiler.operators.packed_products import MatMulNBits, pack, unpack
 from compiler.operators.quantization import DequantizeLinear, DynamicQuantizeLinear, QuantizeLinear, quantize_to_range
 from compiler.operators.quantized_lstm import DynamicQuantizeLstm
 from compiler.operators.recurrent import LSTM
+from compiler.passes.integer_weights import FACTORS, SMALL_FACTORS, ByteForm
 from compiler.types import DType
 from tests.compiler.operators.harness import OperatorCases, case, each, integers, normal, refuses, uniform
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 pytest.importorskip("torch", reason="the oracle extra is not installed")
 
 F32 = (DType.F32,)  # onnxruntime's kernels of these operators are of no other float
-_U8 = np.array(128, np.uint8)
+_U8, _I8 = np.array(128, np.uint8), np.array(0, np.int8)
 
 
 def bytes_of(shape: tuple[int, ...], dtype: str) -> Callable[[np.random.Generator], Array]:
@@ -32,16 +33,21 @@ def bytes_of(shape: tuple[int, ...], dtype: str) -> Callable[[np.random.Generato
     return integers(shape, limits.max + 1, limits.min, dtype)
 
 
+def factors(shape: tuple[int, ...], form: ByteForm) -> Callable[[np.random.Generator], Array]:
+    """Weights of products, which every processor can add."""
+    return integers(shape, form.zero + form.largest + 1, form.zero - form.largest, form.suffix)
+
+
 def scales(shape: tuple[int, ...]) -> Callable[[np.random.Generator], Array]:
     return uniform(shape, 0.01, 0.2)
 
 
-def lstm_weights(directions: int, size: int, hidden: int) -> dict[str, Any]:
-    """The operands of a quantised LSTM after x."""
-    zeros = np.zeros((directions, 4 * hidden), np.int8)
+def lstm_weights(directions: int, size: int, hidden: int, form: ByteForm) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The operands of a quantised LSTM after x: weights and biases, and what comes after states and peepholes."""
+    zeros = np.full((directions, 4 * hidden), form.zero, form.dtype.numpy)
     return {
-        "w": bytes_of((directions, size, 4 * hidden), "int8"),
-        "r": bytes_of((directions, hidden, 4 * hidden), "int8"),
+        "w": factors((directions, size, 4 * hidden), form),
+        "r": factors((directions, hidden, 4 * hidden), form),
         "b": (directions, 8 * hidden),
     }, {
         "ws": uniform((directions, 4 * hidden), 0.002, 0.006),
@@ -51,8 +57,8 @@ def lstm_weights(directions: int, size: int, hidden: int) -> dict[str, Any]:
     }
 
 
-_ONE, _ONE_SCALES = lstm_weights(1, 3, 5)
-_TWO, _TWO_SCALES = lstm_weights(2, 3, 5)
+_ONE, _ONE_SCALES = lstm_weights(1, 3, 5, SMALL_FACTORS)
+_TWO, _TWO_SCALES = lstm_weights(2, 3, 5, FACTORS)
 _NO_DIMS: dict[str, int] = {}
 
 CASES = (
@@ -65,12 +71,13 @@ CASES = (
     case("to its own range", DynamicQuantizeLinear(), x=(3, 4), dtypes=F32),
     case("above 0", DynamicQuantizeLinear(), x=uniform((5,), 2, 3), dtypes=F32),
     case("zeros", DynamicQuantizeLinear(), x=np.zeros((5,)), dtypes=F32),
-    case("u8 by i8", MatMulInteger(), x=bytes_of((2, 3), "uint8"), w=bytes_of((3, 4), "int8"), z=_U8),
-    case("a batch of u8 by u8", MatMulInteger(), x=bytes_of((5, 2, 3), "uint8"), w=bytes_of((3, 4), "uint8"), z=_U8),
+    case("u8 by i8", MatMulInteger(), x=bytes_of((2, 3), "uint8"), w=factors((3, 4), SMALL_FACTORS), z=_U8, wz=_I8),
+    case("a batch of u8 by u8", MatMulInteger(), x=bytes_of((5, 2, 3), "uint8"), w=bytes_of((3, 4), "uint8"), z=_U8,
+         wz=np.array(77, np.uint8)),
     case("images of u8", ConvInteger(pads=(1, 1, 1, 1), strides=(2, 2)), x=bytes_of((2, 3, 7, 6), "uint8"),
-         w=bytes_of((4, 3, 3, 3), "int8"), z=_U8, named={"n": 2}),
+         w=factors((4, 3, 3, 3), SMALL_FACTORS), z=_U8, wz=_I8, named={"n": 2}),
     case("groups of channels", ConvInteger(groups=2), x=bytes_of((2, 4, 5, 5), "uint8"),
-         w=bytes_of((6, 2, 3, 3), "int8"), z=_U8, named=_NO_DIMS),
+         w=bytes_of((6, 2, 3, 3), "uint8"), z=_U8, wz=_U8, named=_NO_DIMS),
     case("4 bits", MatMulNBits(40, 32), x=(3, 40), packed=bytes_of((6, 2, 16), "uint8"), s=scales((6, 2)),
          named={"n": 3}, dtypes=F32),
     case("an LSTM", DynamicQuantizeLstm(5), x=(4, 2, 3), **_ONE, **_ONE_SCALES, named={"t": 4, "n": 2}, rtol=1e-4,
@@ -119,10 +126,10 @@ PUBLISHED: tuple[tuple[Operator, tuple[Any, ...], tuple[Any, ...]], ...] = (
      (u8([191, 121, 172, 96, 42, 0]), f32(0.0156862754), u8(255))),
     (DynamicQuantizeLinear(), (f32([[1, 2.1, 1.3, 2.5], [3.34, 4, 1.5, 2.6], [3.9, 4, 3, 2.345]]),),
      (u8([[64, 134, 83, 159], [213, 255, 96, 166], [249, 255, 191, 149]]), f32(0.0156862754), u8(0))),
-    (MatMulInteger(), (u8([[11, 7, 3], [10, 6, 2], [9, 5, 1], [8, 4, 0]]), u8([[1, 4], [2, 5], [3, 6]]), u8(12)),
+    (MatMulInteger(), (u8([[11, 7, 3], [10, 6, 2], [9, 5, 1], [8, 4, 0]]), u8([[1, 4], [2, 5], [3, 6]]), u8(12), u8(0)),
      (i32([[-38, -83], [-44, -98], [-50, -113], [-56, -128]]),)),
-    (ConvInteger(), (_IMAGE, _ONES, u8(1)), (i32([[[[12, 16], [24, 28]]]]),)),
-    (ConvInteger(pads=(1, 1, 1, 1)), (_IMAGE, _ONES, u8(1)),
+    (ConvInteger(), (_IMAGE, _ONES, u8(1), u8(0)), (i32([[[[12, 16], [24, 28]]]]),)),
+    (ConvInteger(pads=(1, 1, 1, 1)), (_IMAGE, _ONES, u8(1), u8(0)),
      (i32([[[[1, 3, 5, 3], [5, 12, 16, 9], [11, 24, 28, 15], [7, 15, 17, 9]]]]),)),
 )  # fmt: skip
 
@@ -174,7 +181,7 @@ def test_a_quantised_lstm_is_near_the_lstm_of_its_weights() -> None:
     random = np.random.default_rng(0)
     table = next(each for each in CASES if each.label == "from states, both ways")
     x, w, r, b, h, c, ws, wz, rs, rz = table.arrays
-    exact = (each * scale[:, None] for each, scale in ((w, ws), (r, rs)))
+    exact = ((each.astype(float) - zero[:, None]) * scale[:, None] for each, zero, scale in ((w, wz, ws), (r, rz, rs)))
     floats = [np.swapaxes(each, 1, 2) for each in exact]
     x = random.standard_normal(x.shape)
     ours = DynamicQuantizeLstm(5, "bidirectional").compute(x, w, r, b, h, c, ws, wz, rs, rz)
@@ -192,8 +199,14 @@ def test_a_quantised_lstm_is_near_the_lstm_of_its_weights() -> None:
          "expected a float scale and a zero point of 8 bits, got f32[] and i32[]"),
         (DequantizeLinear(), ("u8[2, 3]", "f32[]", "i8[]"), "u8[2, 3] and its zero point i8[] have different dtypes"),
         (DynamicQuantizeLinear(), ("i64[2]",), "expected a float tensor, got i64[2]"),
-        (MatMulInteger(), ("u8[2, 3]", "f32[3, 4]", "u8[]"), "expected integers of 8 bits, got u8[2, 3] and f32[3, 4]"),
-        (MatMulInteger(), ("u8[2, 3]", "i8[3, 4]", "i8[]"), "the zero point of u8[2, 3] must be u8[], not i8[]"),
+        (MatMulInteger(), ("u8[2, 3]", "f32[3, 4]", "u8[]", "i8[]"),
+         "expected integers of 8 bits, got u8[2, 3] and f32[3, 4]"),
+        (MatMulInteger(), ("u8[2, 3]", "i8[3, 4]", "i8[]", "i8[]"),
+         "the zero point of u8[2, 3] must be u8[], not i8[]"),
+        (ConvInteger(), ("u8[1, 3, 4]", "u8[2, 3, 1]", "u8[]", "u8[2]"),
+         "the zero point of u8[2, 3, 1] must be u8[], not u8[2]"),
+        (DynamicQuantizeLstm(5), ("f32[4, 2, 3]", "u8[1, 3, 20]", "i8[1, 5, 20]", "f32[1, 40]", *["f32[1, 20]"] * 4),
+         "the weights must be both i8 or both u8, of three axes, not u8[1, 3, 20] and i8[1, 5, 20]"),
         (MatMulNBits(40), ("f32[2, 40]", "u8[6, 1, 16]", "f32[6, 1]"),
          "expected u8[6, 2, 16] and f32[6, 2], got u8[6, 1, 16] and f32[6, 1]"),
     ],

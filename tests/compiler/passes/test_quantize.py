@@ -18,6 +18,7 @@ from compiler.passes.quantize import Quantized, quantize
 from compiler.passes.quantize_static import quantize_static, values_to_measure
 from compiler.quantization_schemes import DYNAMIC, FOUR_BITS, STATIC, Choices, Scheme, check_target
 from compiler.targets import EXPORT_TARGETS, ORT_CPU
+from compiler.types import DType
 from grammar.diagnostics import NablacError
 from runtime.initialization import initialize
 from runtime.numpy_executor import NumpyRunner
@@ -86,20 +87,48 @@ def kinds(model: onnx.ModelProto) -> Counter[str]:
     return Counter(node.op_type for node in model.graph.node)
 
 
-def by_onnxruntime(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
-    """The model as onnxruntime's own quantiser makes it, with scales of each call."""
+def by_onnxruntime(model: onnx.ModelProto, folder: Path, reduced: bool) -> onnx.ModelProto:
+    """The model as onnxruntime's own quantiser makes it, with scales of each call and weights of i8."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     onnx.save(model, folder / "float.onnx")
-    quantize_dynamic(folder / "float.onnx", folder / "int8.onnx", per_channel=True, weight_type=QuantType.QInt8)
+    quantize_dynamic(
+        folder / "float.onnx",
+        folder / "int8.onnx",
+        per_channel=True,
+        reduce_range=reduced,
+        weight_type=QuantType.QInt8,
+    )
     return onnx.load(folder / "int8.onnx")
 
 
-@pytest.mark.parametrize("text", [PERCEPTRON, CELLS["LSTM"], CELLS["both ways"]])
+def weights_in(model: onnx.ModelProto) -> list[list[Any]]:
+    """The weights of 8 bits that a model multiplies, less their zero points."""
+    tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    places = {"MatMulInteger": [(1, 3)], "DynamicQuantizeLSTM": [(1, 9), (2, 11)]}
+    return [
+        (tensors[node.input[weight]].astype(int) - tensors[node.input[zero]].flat[0]).tolist()
+        for node in model.graph.node
+        for weight, zero in places.get(node.op_type, ())
+    ]
+
+
+QUANTIZED_BY_BOTH = [PERCEPTRON, CELLS["LSTM"], CELLS["both ways"]]
+
+
+@pytest.mark.parametrize("reduced", [False, True])
+@pytest.mark.parametrize("text", QUANTIZED_BY_BOTH)
+def test_weights_are_those_of_the_quantiser_of_onnxruntime(text: str, reduced: bool, tmp_path: Path) -> None:
+    known, ours = integers_of(text, DYNAMIC, reduced=reduced)
+    theirs = weights_in(by_onnxruntime(written(known), tmp_path, reduced))
+    assert weights_in(written(ours.known)) == theirs and len(theirs) > 1
+
+
+@pytest.mark.parametrize("text", QUANTIZED_BY_BOTH)
 def test_dynamic_scales_give_what_the_quantiser_of_onnxruntime_gives(text: str, tmp_path: Path) -> None:
-    known, ours = integers_of(text, DYNAMIC)
-    theirs = by_onnxruntime(written(known), tmp_path)
-    assert {"MatMulInteger", "DynamicQuantizeLSTM"} & kinds(theirs).keys()
+    """In 7 bits: its weights of 8 bits are i8, of which some processors saturate the products."""
+    known, ours = integers_of(text, DYNAMIC, reduced=True)
+    theirs = by_onnxruntime(written(known), tmp_path, reduced=True)
     expected, floats = result(theirs, text), result(written(known), text)
     found = result(written(ours.known), text)
     np.testing.assert_allclose(found, expected, atol=2e-3 * np.abs(expected).max())
@@ -151,18 +180,24 @@ def test_what_only_moves_numbers_keeps_their_scale() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
-    [(CONVOLUTIONS, {"QLinearConv": 2, "QGemm": 1, "Conv": 0}), (PERCEPTRON, {"MatMulIntegerToFloat": 3, "MatMul": 0})],
+    ("text", "scheme", "wanted"),
+    [
+        (CONVOLUTIONS, STATIC, {"QLinearConv": 2, "QGemm": 1, "Conv": 0}),
+        (PERCEPTRON, STATIC, {"MatMulIntegerToFloat": 3, "MatMul": 0}),
+        (PERCEPTRON, DYNAMIC, {"DynamicQuantizeMatMul": 3, "MatMulInteger": 0}),
+    ],
 )
-def test_onnxruntime_multiplies_integers_where_scales_are_fixed(
-    text: str, wanted: dict[str, int], tmp_path: Path
+@pytest.mark.parametrize("reduced", [False, True])
+def test_onnxruntime_fuses_what_is_around_products_of_integers(
+    text: str, scheme: Scheme, reduced: bool, wanted: dict[str, int], tmp_path: Path
 ) -> None:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     options.log_severity_level = 3
-    onnxruntime.InferenceSession(written(integers_of(text, STATIC)[1].known).SerializeToString(), options)
+    model = written(integers_of(text, scheme, reduced=reduced)[1].known)
+    onnxruntime.InferenceSession(model.SerializeToString(), options)
     found = kinds(onnx.load(options.optimized_model_filepath))
     assert {kind: found[kind] for kind in wanted} == wanted
 
@@ -180,10 +215,24 @@ def test_small_weights_stay() -> None:
     assert integers.known.graph is known.graph and integers.kept == ("dense.W",)
 
 
-def test_a_reduced_range_has_7_bits() -> None:
-    arrays = integers_of(PERCEPTRON, DYNAMIC, reduced=True)[1].known.weights
-    largest = [np.abs(arrays[path].astype(int)).max() for path in arrays if arrays[path].dtype == np.int8]
-    assert largest == [63, 63, 63]
+@pytest.mark.parametrize(
+    ("reduced", "wanted"),
+    [
+        (False, {"i8": [(-127, 127)], "u8": [(1, 255)] * 2}),
+        (True, {"i8": [(-127, 127), (-64, 64), (-64, 64)]}),
+    ],
+)
+def test_only_weights_of_products_avoid_what_saturates(reduced: bool, wanted: dict[str, list[tuple[int, int]]]) -> None:
+    """A table is stored in 8 bits in any case: its rows become floats again."""
+    text = """model M {
+        input tokens: i64[batch, T]
+        output y = tokens -> Embedding(50, 32) -> Dense(40) -> Dense(12)
+    }"""
+    arrays = quantize(known_weights(text), Choices(DYNAMIC, reduced=reduced)).known.weights
+    found: dict[str, list[tuple[int, int]]] = {}
+    for array in (arrays[path] for path in arrays if arrays[path].dtype.itemsize == 1):
+        found.setdefault(DType.of(array).value, []).append((int(array.min()), int(array.max())))
+    assert {dtype: sorted(ranges) for dtype, ranges in found.items()} == wanted
 
 
 def test_channels_of_zeros_are_what_they_were() -> None:
@@ -202,8 +251,8 @@ def test_a_weight_that_two_products_read_is_stored_once() -> None:
     graph = elaborate("model M { input x: [batch, 32]\n param W: [32, 32] ~ normal(0.1)\n output y = tanh(x @ W) @ W }")
     known = with_known_weights(optimize(graph), initialize(graph, 0), ORT_CPU)
     model = written(quantize(known, Choices(DYNAMIC)).known)
-    integers = [tensor.name for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.INT8]
-    assert integers == ["W.int8"]
+    integers = [tensor.name for tensor in model.graph.initializer if tensor.dims == [32, 32]]
+    assert integers == ["W.uint8"]
 
 
 def test_values_that_are_not_finite_cannot_be_calibrated() -> None:
