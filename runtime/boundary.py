@@ -246,6 +246,12 @@ def refuse_other_kinds(
         raise BrokenFile(Diagnostic(code, f"this is {kind}; expected {what}", place=location, hint=hint))
 
 
+def refuse_empty(content: bytes, location: str) -> None:
+    """NablacError for a file of data without any bytes, or of blanks alone, as an export that was cut off leaves it."""
+    if not content or content.isspace():
+        raise NablacError(Diagnostic(codes.E823, f"{location} is empty", place=location))
+
+
 class GzipReader(gzip.GzipFile):
     """The content of a gzip file, whose errors say what is wrong with it."""
 

@@ -15,7 +15,7 @@ import numpy as np
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import IMAGE
-from runtime.boundary import check_pixels, refuse_other_kinds, translate_errors
+from runtime.boundary import check_pixels, refuse_empty, refuse_other_kinds, translate_errors
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -51,6 +51,7 @@ def read_pixels(
     """
     from PIL import Image
 
+    refuse_empty(content, location)
     refuse_other_kinds(content, "an image", location, but=(IMAGE,))
     with translate_errors(location, "an image"), Image.open(io.BytesIO(content)) as opened:
         check_pixels(*opened.size, location)

@@ -303,7 +303,7 @@ def _rows_of(
     first, last = (int(bound) if bound else None for bound in cut.group(2, 3)) if cut is not None else (None, None)
     rows = read_rows(path, reading.format, reading, kind, content)
     if not rows.lines:
-        raise NablacError(Diagnostic(codes.E807, "the file has a header and no rows", place=path))
+        raise NablacError(Diagnostic(codes.E823, f"{path} has no rows", place=path))
     lines = tuple(rows.lines[first:last])
     if not lines:
         location = f"{path}:{chosen}"

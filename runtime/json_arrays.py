@@ -10,7 +10,7 @@ import numpy as np
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.boundary import decode
+from runtime.boundary import decode, refuse_empty
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -25,9 +25,10 @@ _MOST_DIGITS = 400  # of a whole number: those beyond are beyond f64, and Python
 def read_json(content: bytes, location: str) -> Array | dict[str, Array]:
     """The array in a JSON file, or the arrays of an object by name.
 
-    NablacError (E807) for invalid JSON, a repeated name, a number beyond f64, lists of different lengths, and values
-    other than numbers, or arrays of `true` and `false` alone.
+    NablacError (E823) for nothing at all, and (E807) for invalid JSON, a repeated name, a number beyond f64, lists of
+    different lengths, and values other than numbers, or arrays of `true` and `false` alone.
     """
+    refuse_empty(content, location)
     value = _parse(decode(content, location, "JSON", codes.E807), location)
     if isinstance(value, dict):
         return {str(name): _array(part, f"{location}: {name}") for name, part in value.items()}
@@ -54,8 +55,6 @@ def _parse(text: str, location: str) -> Any:
         value = int(digits) if len(digits) <= _MOST_DIGITS else None
         return value if value is not None and -(1 << 63) <= value < 1 << 64 else number(digits)
 
-    if not text.strip():
-        raise _refusal("the file is empty", location)
     decoder = json.JSONDecoder(object_pairs_hook=object_of, parse_float=number, parse_int=whole)
     try:
         value, end = decoder.raw_decode(text, _after_space(text, 0))

@@ -21,6 +21,7 @@ from runtime.boundary import (
     MOST_ENTRIES,
     check_unpacked,
     open_regular,
+    refuse_empty,
     refuse_other_kinds,
     require_room,
     translate_errors,
@@ -36,6 +37,7 @@ _OBJECTS = "it holds Python objects, not numbers"
 
 def read_npy(content: bytes, location: str, code: codes.Code = codes.E821) -> Array:
     """The array of a `.npy` file's bytes; NablacError with `code` for anything else."""
+    refuse_empty(content, location)
     refuse_other_kinds(content, "a .npy file", location, code, but=(NPY,))
     with translate_errors(location, "a .npy file of a plain array", code):
         if not content.startswith(npy_format.MAGIC_PREFIX):
@@ -66,6 +68,7 @@ def open_archive(
     with translate_errors(location, "an .npz file of plain arrays", code):
         file.seek(0)
         beginning = file.read(BEGINNING)
+        refuse_empty(beginning, location)
         refuse_other_kinds(beginning, "an .npz file", location, code, but=(NPZ, ZIP))
         packed = file.seek(0, io.SEEK_END)
         if not zipfile.is_zipfile(file):

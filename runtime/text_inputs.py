@@ -64,19 +64,21 @@ def read_texts_or_inputs(
     longest: Mapping[str, int] | None = None,
     reading: Reading = PLAIN,
     least: Mapping[str, int] | None = None,
+    unread: Callable[[], Collection[str]] = tuple,
 ) -> InputBatches:
     """Texts, one per argument, as rows of tokens, if the model has a tokenizer and one input of tokens; else files.
 
     `longest` is the maximal length of a text for each input (see runtime.text.lengths), `least` the minimal number of
-    tokens: shorter texts are padded, as are those of an input of a fixed size.
+    tokens: shorter texts are padded, as are those of an input of a fixed size. `unread` finds the inputs whose padding
+    the model does not read, where there are several texts.
     """
     required = [name for name in types if name not in reading.optional]
     tokens = {name: type for name, type in types.items() if name in required and _of_tokens(type)}
     texts = [_text(argument, required) for argument in arguments]
     if not tokens or not texts or None in texts:
-        return _files(arguments, types, reading, least or {})
+        return _files(arguments, types, reading, least or {}, unread)
     if tokenizer is None and any(Path(text or "").suffix and len((text or "").split()) == 1 for text in texts):
-        return _files(arguments, types, reading, least or {})  # its error lists the kinds of files
+        return _files(arguments, types, reading, least or {}, unread)  # its error lists the kinds of files
     if len(required) > 1:
         named = ", ".join(f"`{name}`" for name in required)
         hint = "`nablac generate` turns text into text; otherwise pass tokens for each input: `name=tokens.npy`"
@@ -93,11 +95,16 @@ def read_texts_or_inputs(
         tokens_of(tokenizer, text or "", whole, f"text {number}", TextLimit(f"`{name}`", most))
         for number, text in enumerate(texts, 1)
     ]
-    return token_batches(rows, name, type, tokenizer.padding or PADDING, (least or {}).get(name, 1))
+    padding = tokenizer.padding or PADDING
+    return token_batches(rows, name, type, padding, (least or {}).get(name, 1), unread() if len(rows) > 1 else ())
 
 
 def _files(
-    arguments: list[str], types: Mapping[str, InputType], reading: Reading, least: Mapping[str, int]
+    arguments: list[str],
+    types: Mapping[str, InputType],
+    reading: Reading,
+    least: Mapping[str, int],
+    unread: Callable[[], Collection[str]],
 ) -> InputBatches:
     held = read_file_arrays(arguments, types, reading)
     arrays = {name: fit_to_type(part, types[name]) for name, part in held.items()}
@@ -107,7 +114,7 @@ def _files(
         listed = ", ".join(f"`{name}` {len(array):,}" for name, array in arrays.items())
         message = f"inputs must have the same number of rows: {listed}"
         raise NablacError(Diagnostic(codes.E804, message, place=_shorten(arguments[0])))
-    return width_batches(arrays, padding, types, least)
+    return width_batches(arrays, padding, types, least, unread() if padding and counts != {1} else ())
 
 
 def width_batches(

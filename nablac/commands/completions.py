@@ -18,6 +18,7 @@ from click.shell_completion import (
     split_arg_string,
 )
 
+from nablac.commands.known_words import known_words
 from nablac.commands.option_types import NamedPath
 
 VARIABLE = "_NABLAC_COMPLETE"  # set by the script of a shell when it asks for completions
@@ -47,7 +48,15 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
 """
 
 
-class BashWords(BashComplete):
+class _KnownWords(ShellComplete):
+    """Completion that an unknown option earlier in the line leaves as it is."""
+
+    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
+        """The completions of the word `incomplete` behind these."""
+        return super().get_completions(known_words(self.cli, args), incomplete)
+
+
+class BashWords(_KnownWords, BashComplete):
     """Completion in bash, which takes `layer=G` for three words, and replaces the last of them."""
 
     source_template = _BASH
@@ -75,7 +84,15 @@ class BashWords(BashComplete):
         """Nothing: click would start bash to ask it for its version."""
 
 
-SHELLS: dict[str, type[ShellComplete]] = {"bash": BashWords, "zsh": ZshComplete, "fish": FishComplete}
+class _ZshWords(_KnownWords, ZshComplete):
+    pass
+
+
+class _FishWords(_KnownWords, FishComplete):
+    pass
+
+
+SHELLS: dict[str, type[ShellComplete]] = {"bash": BashWords, "zsh": _ZshWords, "fish": _FishWords}
 
 
 def script_of(shell: str, command: click.Command) -> str:

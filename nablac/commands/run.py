@@ -123,6 +123,7 @@ def command(
         with stage(f"{options.file}: read and run"):
             results, classes = _run_onnx(options, inputs, tokenizer, reading)
     else:
+        from runtime.padding_effects import unread_padding
         from runtime.signature import random_keys
         from runtime.text.lengths import longest_texts, shortest_texts
         from runtime.text_inputs import read_texts_or_inputs
@@ -134,9 +135,12 @@ def command(
         derived, known = (fitted.derived, fitted.known) if fitted is not None else ((), ())
         reading = replace(reading, columns=columns, derived=derived, fitted=fitted, known=known)
         reading = replace(reading, optional=random_keys(types))
-        text_tokenizer = _read_tokenizer(tokenizer) or (fitted.only_tokenizer if fitted is not None else None)
+        other = _read_tokenizer(tokenizer)
+        text_tokenizer = other or (fitted.only_tokenizer if fitted is not None else None)
         longest, shortest = longest_texts(model.elaborated), shortest_texts(model.elaborated)
-        fed = read_texts_or_inputs(list(inputs), types, text_tokenizer, longest, reading, shortest)
+        texts = fitted.with_tokenizer(other) if fitted is not None and other is not None else fitted
+        unread = partial(unread_padding, model.elaborated, texts)
+        fed = read_texts_or_inputs(list(inputs), types, text_tokenizer, longest, reading, shortest, unread)
         with stage("run"):
             results = fed.run(lambda feeds: model(**feeds))
         _note_units({key: unit.kind for key, unit in model.units.items()}, reading.say)
@@ -200,6 +204,7 @@ def _run_onnx(
     from runtime.data.recipe import recipe_in
     from runtime.metadata import UNITS, read_entry, unit_kinds
     from runtime.onnx_session import OnnxRunner
+    from runtime.padding_effects import stored_unread_padding
     from runtime.signature import random_keys
     from runtime.table_lookups import check_stored
     from runtime.text.lengths import LEAST, stored_lengths
@@ -218,7 +223,8 @@ def _run_onnx(
     reading = replace(reading, columns=columns, derived=derived, fitted=fitted, known=known)
     reading = replace(reading, optional=random_keys(types))
     most, least = stored_lengths(runner.metadata), stored_lengths(runner.metadata, LEAST)
-    fed = read_texts_or_inputs(list(inputs), types, tokenizer, most, reading, least)
+    unread = stored_unread_padding(runner.metadata) if tokenizer_file is None else ()  # another may have other padding
+    fed = read_texts_or_inputs(list(inputs), types, tokenizer, most, reading, least, lambda: unread)
     keys = {name: np.array(options.seed, np.int64) for name in reading.optional}
 
     def run(feeds: dict[str, Array]) -> dict[str, Array]:

@@ -36,7 +36,7 @@ _IDENTIFIER = re.compile(r"(?i:^(unnamed: 0|index)?$|(^|[\W_])id$)|[a-z]I[Dd]$")
 class Column:
     """A column of a table: whether its cells are numbers, or number the rows, and its distinct values.
 
-    A number that is written in several ways is one value, as far as there are few.
+    A number or a truth value that is written in several ways is one value, as far as there are few.
     """
 
     name: str
@@ -163,7 +163,7 @@ def _column(name: str, cells: list[str], lines: Sequence[int], format: Format) -
         misfit = f"`{' '.join(others[0].split())[:40]}` on line {lines[texts.index(others[0])]} is not a number"
         misfit += f": {notation}" if notation is not None else ""
     values = frozenset(present)
-    if is_numeric and len(values) <= _MOST_WRITINGS * _MOST_CLASSES:
+    if len(values) <= _MOST_WRITINGS * _MOST_CLASSES:
         values = frozenset(class_names(values, format))
     return Column(
         name,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import combinations, pairwise
 
+from runtime.data.by_series import key_name
 from runtime.data.date_steps import REGULAR
 from runtime.data.dates import are_dates, continued, readings
 from runtime.data.instants import elapsed, local
@@ -168,5 +169,8 @@ def _missing(groups: Sequence[Sequence[datetime]], step: timedelta) -> int:
 
 def keys_of(keys: tuple[str, ...], cells: Mapping[str, Sequence[str]], count: int) -> Iterator[tuple[str, ...]]:
     """The key of each of `count` rows: the cells of these columns."""
-    texts = (map(str.strip, cells[key]) for key in keys)  # as training reads them
-    return zip(*texts, strict=True) if keys else iter([()] * count)
+    columns: list[list[str]] = []
+    for key in keys:
+        names = {cell: key_name(cell) for cell in set(cells[key])}
+        columns.append([names[cell] for cell in cells[key]])
+    return zip(*columns, strict=True) if keys else iter([()] * count)

@@ -68,9 +68,10 @@ def from_arrays(arrays: Mapping[str, Array | StoredRows], location: str, context
 
 def no_examples(shapes: Mapping[str, tuple[int, ...]], location: str) -> NablacError:
     """The error for arrays that hold no examples, or of different numbers of them."""
-    listed = ", ".join(f"`{name}` {list(shape)}" for name, shape in shapes.items()) or "nothing"
-    empty = bool(shapes) and all(shape[:1] == (0,) for shape in shapes.values())
+    if not shapes:
+        return NablacError(Diagnostic(codes.E823, "there are no arrays", place=location))
+    listed = ", ".join(f"`{name}` {list(shape)}" for name, shape in shapes.items())
     message = "arrays must have the same length, one example per index"
-    if empty:
+    if all(shape[:1] == (0,) for shape in shapes.values()):
         message = "there are no examples: axis 0 counts them, and it is 0"
     return NablacError(Diagnostic(codes.E823, f"{message}: {listed}", place=location))

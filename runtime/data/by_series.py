@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -10,7 +11,8 @@ import numpy as np
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.data.csv_file import Report
+from runtime.data.csv_file import PLAIN, Format, Report
+from runtime.data.numeric_classes import number_name
 from runtime.data.rows import Rows
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 APART = 2  # how much the numbers of rows jump from one series to the next, so that no window spans both
 Key = tuple[str, ...]
+_FLOAT = re.compile(r"[.,]0*$|[eE]\+")  # the end of a whole number with decimals, or a sign before its exponent
 
 
 @dataclass
@@ -31,6 +34,7 @@ class SeriesSplit:
     columns: tuple[str, ...]
     counts: dict[Key, int] = field(default_factory=dict)
     rows: int = 0  # that have been seen and are of a series
+    _names: dict[str, str] = field(default_factory=dict, init=False)  # by cell
 
     def parts(self, rows: Rows, report: Report, span: Span | None = None) -> Iterator[tuple[Key, Array, list[int]]]:
         """The rows of each series, in the order of their first ones: its key, their indices, and their numbers in it.
@@ -40,19 +44,38 @@ class SeriesSplit:
         indices: dict[Key, list[int]] = {}
         numbers: dict[Key, list[int]] = {}
         cells = [rows.texts_of(name, span) for name in self.columns]
-        for index, key in enumerate(zip(*cells, strict=True)):
-            stripped = tuple(cell.strip() for cell in key)
-            if not all(stripped):
-                message = f"column `{self.columns[stripped.index('')]}`: the cell is empty"
+        for index, written in enumerate(zip(*cells, strict=True)):
+            key = tuple(self._name(cell, rows.format) for cell in written)
+            if not all(key):
+                message = f"column `{self.columns[key.index('')]}`: the cell is empty"
                 report.report_broken(f"{rows.path}:{rows.lines[index]}", message)
                 continue
-            count = self.counts.get(stripped, 0)
-            self.counts[stripped] = count + 1
-            indices.setdefault(stripped, []).append(index)
-            numbers.setdefault(stripped, []).append(count + rows.numbers[index] - self.rows)
+            count = self.counts.get(key, 0)
+            self.counts[key] = count + 1
+            indices.setdefault(key, []).append(index)
+            numbers.setdefault(key, []).append(count + rows.numbers[index] - self.rows)
             self.rows += 1
         for key, chosen in indices.items():
             yield key, np.array(chosen), numbers[key]
+
+    def _name(self, cell: str, format: Format) -> str:
+        """The name of the series in a cell; empty for a cell without one."""
+        if cell not in self._names:
+            self._names[cell] = key_name(cell, format)
+        return self._names[cell]
+
+
+def key_name(cell: str, format: Format = PLAIN) -> str:
+    """The name of the series in a cell, one however a program writes a whole number; empty for a cell without one.
+
+    101 is 101.0 in a column of floats. Rows are told apart as they are read, before it is known whether all cells of
+    their columns are numbers. So what only might be one stays a text: the versions 3.1 and 3.10, the hexadecimal 12e4.
+    """
+    text = cell.strip()
+    if text == "nan":  # as NumPy writes a missing number
+        return ""
+    number = number_name(text, format) if _FLOAT.search(text) else None
+    return text if number is None or not number.lstrip("-").isdigit() else number
 
 
 def name_of(key: Key) -> str:

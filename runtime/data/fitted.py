@@ -95,6 +95,12 @@ class Fitted:
         )
 
     @property
+    def known_classes(self) -> dict[str, tuple[str, ...]]:
+        """The classes of the columns that training read, by column; none of a column of numbers."""
+        read = (name for names in (*self.columns.values(), *self.targets.values()) for name in names)
+        return dict.fromkeys(read, ()) | dict(self.classes)
+
+    @property
     def numbers(self) -> dict[str, tuple[Array, Array]]:
         """Offset and scale of each scaling."""
         return {name: (value.offset, value.scale) for name, value in self.scalings.items()}

@@ -147,7 +147,7 @@ class LargeRows(Rows):
         self, names: Sequence[str], known: Mapping[str, tuple[str, ...]]
     ) -> dict[str, tuple[str, ...]]:
         """The classes of columns of texts: the known ones, or all texts of a column, sorted."""
-        classes = {name: known[name] for name in names if name in known}
+        classes = {name: known[name] for name in names if known.get(name)}
         waiting = {name: set[str]() for name in names if name in self.cells and name not in known}
         for block in self._read(list(waiting), _Silent()) if waiting else ():
             rows = replace(block, categories=self.categories)

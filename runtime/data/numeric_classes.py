@@ -1,8 +1,9 @@
-"""Names of classes that are numbers: programs write one number in several ways, so they are compared as numbers.
+"""Names of classes that are numbers, or true and false: programs write these in several ways, so values are compared.
 
 pandas writes whole numbers as floats where a cell of their column is empty: 101.0 is the class 101, and so is 1.01e2.
 The classes of a column are numbers if all of them are, and none begins with a 0, as the codes 007 and 00501 do, which
-stay texts. In such a column what stands for a missing number is an empty cell.
+stay texts. In such a column what stands for a missing number is an empty cell. Columns of true and false are like it,
+and see `runtime.data.truth_values`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from decimal import Context, Decimal, InvalidOperation
 from runtime.data.categories import UNSEEN
 from runtime.data.csv_file import Format, Report
 from runtime.data.missing_cells import is_missing
+from runtime.data.truth_values import are_truths, is_truth, truth_names, truth_number
 
 _CODE = re.compile(r"[+-]?0\d")  # digits that count nothing
 _MOST_SHOWN = 6
@@ -40,17 +42,28 @@ def format_number(number: Decimal) -> str:
     return f"{number:f}" if number else "0"
 
 
-def are_numbers(names: Collection[str], format: Format) -> bool:
-    """Whether the names of classes are numbers, but for those that stand for a missing one."""
+def class_names(texts: Collection[str], format: Format) -> tuple[str, ...]:
+    """The names of the classes of a column with these cells, in order; a value has one name however it is written."""
+    if are_truths(texts):
+        return tuple(truth_names(texts).values())
+    if not _are_numbers(texts, format):
+        return tuple(sorted(texts))
+    return tuple(sorted({name for text in texts if not is_missing(text) and (name := _value_name(text, format))}))
+
+
+def _are_numbers(names: Collection[str], format: Format) -> bool:
+    """Whether the names of classes are numbers, but for those that stand for a missing one; some may be true or false.
+
+    Those that all are true or false are no numbers.
+    """
     present = [name for name in names if not is_missing(name)]
-    return bool(present) and all(number_name(name, format) is not None for name in present)
+    return all(_value_name(name, format) is not None for name in present) and not all(map(is_truth, present))
 
 
-def class_names(texts: Collection[str], format: Format) -> set[str]:
-    """The names of the classes of a column with these cells; a number has one name however it is written."""
-    if not are_numbers(texts, format):
-        return set(texts)
-    return {name for text in texts if not is_missing(text) and (name := number_name(text, format)) is not None}
+def _value_name(cell: str, format: Format) -> str | None:
+    """The one way to write a number, of which true and false are 1 and 0; None for what is no number, and for codes."""
+    truth = truth_number(cell)
+    return number_name(cell, format) if truth is None else str(truth)
 
 
 class ClassNumbers:
@@ -62,7 +75,9 @@ class ClassNumbers:
     def __init__(self, names: Sequence[str], format: Format, takes_empty: bool) -> None:
         self.known = {name: float(number) for number, name in enumerate(names)}
         self.names, self.format, self.takes_empty = names, format, takes_empty
-        self.are_numbers = are_numbers(names, Format())
+        seen = [name for name in names if name != UNSEEN]
+        self.truths = {str(number): name for number, name in truth_names(seen).items()} if are_truths(seen) else {}
+        self.are_numbers = _are_numbers(seen, Format())
         self._of: dict[str, float | None] = {}
 
     def number(self, cell: str) -> float | None:
@@ -86,9 +101,11 @@ class ClassNumbers:
 
     def _name(self, cell: str) -> str:
         text = cell.strip()
+        if self.truths and text not in self.known:
+            return self.truths.get(_value_name(text, self.format) or text, text)
         if not self.are_numbers:
             return text
-        return "" if is_missing(text) else number_name(text, self.format) or text
+        return "" if is_missing(text) else _value_name(text, self.format) or text
 
 
 @dataclass

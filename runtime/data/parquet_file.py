@@ -14,7 +14,14 @@ import numpy as np
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import PARQUET
-from runtime.boundary import BEGINNING, check_table, open_regular, refuse_other_kinds, translate_errors
+from runtime.boundary import (
+    BEGINNING,
+    check_table,
+    open_regular,
+    refuse_empty,
+    refuse_other_kinds,
+    translate_errors,
+)
 from runtime.data.number_columns import NumberColumns
 from runtime.data.rows import Rows
 from runtime.data.source_files import FileState, file_state, unchanged
@@ -45,6 +52,7 @@ def open_parquet(path: Path, since: FileState | None = None) -> Iterator[Any]:
 
     with unchanged(path, since), translate_errors(str(path), "a Parquet file"), open_regular(path) as file:
         beginning = file.read(BEGINNING)
+        refuse_empty(beginning, str(path))
         refuse_other_kinds(beginning, "a Parquet file", str(path), but=(PARQUET,))
         if not beginning.startswith(b"PAR1"):
             raise ValueError("its first bytes are not those of the format")

@@ -26,6 +26,7 @@ from runtime.data.numeric_classes import ClassNumbers, UnseenClasses, class_name
 from runtime.data.read_rows import ReadRows, spans_of
 from runtime.data.scaling import Scale
 from runtime.data.stored_texts import CellsInMemory
+from runtime.data.truth_values import truth_number
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -225,11 +226,12 @@ class Rows:
         """Read columns as numbers; rows with a broken cell are an error, or skipped.
 
         If `classes` is not None, a column without any number is one of class names, and is read as their indices:
-        `classes` are those that are known already. With `closed` no other column has any. A row of which a lag has no
-        number is left out, with a note. Of `inputs` the error for an unknown class says what keeps its rows.
+        `classes` are those that are known already, none of a column of numbers. With `closed` no other column has any.
+        A row of which a lag has no number is left out, with a note. Of `inputs` the error for an unknown class says
+        what keeps its rows.
         """
         self.check_columns(names, span)
-        texts = {name: classes[name] for name in names if name in classes} if classes is not None else {}
+        texts = {name: classes[name] for name in names if classes.get(name)} if classes is not None else {}
         if classes is not None and not closed:
             texts = self._classes([name for name in names if name in self.cells], classes)
         table, whole = self._stored_columns(names, texts)
@@ -336,7 +338,7 @@ class Rows:
         """A column as numbers, with NaN for what is missing; a row with a broken cell is no longer `kept`."""
         request = categories_of(self.categories, name)
         classes = ClassNumbers(known, self.format, request is not None and request.allows_empty) if known else None
-        number_of = classes.number if classes is not None else self.format.number
+        number_of = classes.number if classes is not None else self._number
         unseen = self.unseen if classes is not None else None
         numbers = np.full(len(self.lines), np.nan)
         for row, cell in enumerate(self.cells[name]):
@@ -353,6 +355,11 @@ class Rows:
                 hint = self._hint_of_class(name, is_empty, known, is_input) if known else self._hint_of_number(cell)
                 report.report_broken(f"{self.path}:{self.lines[row]}", f"column `{name}`: {shown}", hint)
         return numbers
+
+    def _number(self, cell: str) -> float | None:
+        """The number in a cell, of which true and false are 1 and 0; None for anything else."""
+        number = self.format.number(cell)
+        return truth_number(cell) if number is None else number
 
     def _hint_of_number(self, cell: str) -> str | None:
         """What to do about a cell that is no number."""
@@ -374,21 +381,17 @@ class Rows:
 
     def _classes(self, names: list[str], known: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         """The classes of columns of texts: the known ones, or all texts of the column, sorted."""
-        classes: dict[str, tuple[str, ...]] = {}
+        classes = {name: known[name] for name in names if known.get(name)}
         for name in names:
-            if name in known:
-                classes[name] = known[name]
-                continue
-            texts = self.class_texts(name)
+            texts = self.class_texts(name) if name not in known else None
             if texts:
                 classes[name] = self.listed_classes(name, texts)
         return classes
 
     def listed_classes(self, name: str, texts: Collection[str]) -> tuple[str, ...]:
         """The classes of a column with these texts, in order: first that of unseen ones, where it is asked for."""
-        if categories_of(self.categories, name) is None:
-            return tuple(sorted(texts))
-        return (UNSEEN, *sorted(class_names(texts, self.format)))
+        names = class_names(texts, self.format)
+        return names if categories_of(self.categories, name) is None else (UNSEEN, *names)
 
     def class_texts(self, name: str) -> set[str] | None:
         """The texts in a column of classes; None where one of them is a number, unless it is asked for."""

@@ -111,7 +111,7 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
     for name in targets:
         if name in inputs:  # usually a mistake: the model is fed the answer
             context.notes.setdefault(f"column `{name}` is a target and an input too", [str(stage.span)])
-    known = context.fitted.classes if context.fitted is not None else {}
+    known = context.fitted.known_classes if context.fitted is not None else {}
     order = DateOrder(context) if data.lags else None
     numbers = [name for name in inputs if name not in texts]
     names_read = with_weights([*numbers, *targets], context)

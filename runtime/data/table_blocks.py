@@ -27,6 +27,7 @@ from runtime.boundary import (
     GzipReader,
     check_table,
     open_regular,
+    refuse_empty,
     refuse_other_kinds,
     standard_input,
     translate_errors,
@@ -169,7 +170,9 @@ def _blocks(path: str, file: Any, kind: str, format: Format, report: Report, mos
         yield from _parquet_blocks(Path(path), path, most)
     elif kind == "json":
         with translate_errors(path, "JSON", codes.E807):
-            content = _parsed(_all_of(file, path))
+            text = _all_of(file, path)
+            refuse_empty(text, path)
+            content = _parsed(text)
         yield from _object_blocks(_objects_of_list(content, path), path, report, most)
     elif kind == "lines":
         objects = _objects_of_lines(decoded_lines(file, path, "JSON lines"), path, report)
@@ -203,6 +206,8 @@ def kind_by_name(path: str) -> TableKind | None:
 def kind_of_table(path: str) -> TableKind:
     """The kind of a table in a file by its name and its first bytes; NablacError where these disagree."""
     with _opened(path) as (_, beginning):
+        if len(beginning) < BEGINNING:  # which is all of it
+            refuse_empty(beginning, path)
         refuse_other_kinds(beginning, "a table", path, but=(PARQUET,))
         is_named = kind_by_name(path) not in ("csv", None)
         content = _kind_by_content(beginning) if is_named else _kind_without_name(beginning, looks_like_json)

@@ -35,6 +35,14 @@ LINES = [
     ("nablac compile own.model --disable-pass fuse-gem", ["fuse-gemm"]),
     ("nablac run own.model x=ow", ["x=own.model", "x=own.rules"]),
     ("nablac run own.model --nothing --ba", ["--backend"]),
+    ("nablac run own.model --nothing x=ow", ["x=own.model", "x=own.rules"]),
+    ("nablac train own.model --nothing ", []),
+    ("nablac train own.model --nothing=3 --backend ", ["numpy", "ort"]),
+    ("nablac --nothing train ow", ["own.model"]),
+    ("nablac train -Xq ow", ["own.model"]),
+    ("nablac train -qo -X ow", ["own.model"]),
+    ("nablac train --epoc 3 ow", ["own.model"]),  # the beginning of `--epochs`
+    ("nablac train --set -x ow", ["own.model"]),  # a value
     ("nablac train own.model --device nothing --ba", ["--backend", "--batch"]),
     ("nablac nothing ", []),
     ("nablac nothing --ba", []),

@@ -117,6 +117,14 @@ def test_a_file_that_is_not_what_its_name_says(
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.parametrize("name", ["x.csv", "x.csv.gz", "x.jsonl", "x.ndjson.gz", "x.json", "x.parquet"])
+@pytest.mark.parametrize("content", [b"", b"\n \n"])
+def test_an_empty_file_is_called_so_whatever_its_name(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") and content else content)
+    done = invoke("init", name, folder=tmp_path)
+    assert (done.exit_code, done.stderr) == (2, f"error[E823]: {name} is empty\n --> {name}\n")
+
+
 def test_options_of_csv_are_for_csv(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_bytes(LINES)
     done = invoke("init", "x.jsonl", "--encoding", "cp1252", folder=tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from runtime.padding_effects import unread_padding
 from runtime.prediction.findings import Findings
 from runtime.prediction.prediction import Request, predict
 from runtime.prediction.predictor import Predictor
+from runtime.text_inputs import InputBatches
 from tests.command_line import invoke
 from tests.models import spec_of
 
@@ -131,6 +132,37 @@ def test_rows_in_full_batches_have_the_predictions_that_they_have_alone(trained:
         np.testing.assert_allclose(whole[::7], expected, rtol=1e-6, atol=1e-6)
 
 
+def calls_of_run(argument: str, texts: list[str], monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """The rows of tokens of each call of a model by `nablac run`."""
+    calls: list[np.ndarray] = []
+
+    def counting(fed: InputBatches, model: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+        calls.extend(next(iter(feeds.values())) for _, feeds in fed.batches)
+        return model(fed.batches[0][1])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(InputBatches, "run", counting)
+        done = invoke("run", argument, *texts)
+    assert done.exit_code == 0, done.output
+    return calls
+
+
+def test_run_feeds_the_batches_of_predict(
+    trained: tuple[Path, tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, unread = trained
+    with (folder / "t.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    apart = {"title", "review"} - set(unread)
+    lengths = {tuple(min(len(row[name].split()), 9) for name in sorted(apart)) for row in rows}
+    for model in ("run", "run/model.onnx"):
+        assert len(calls_of_run(model, ["t.csv"], monkeypatch)) == (3 if not apart else len(lengths))
+        assert invoke("run", model, "t.csv", "-o", "all.npy").exit_code == 0
+        (folder / "one.csv").write_text(",".join(rows[4]) + "\n" + ",".join(rows[4].values()) + "\n")
+        assert invoke("run", model, "one.csv", "-o", "one.npy").exit_code == 0
+        np.testing.assert_allclose(np.load("all.npy")[4], np.load("one.npy")[0], rtol=1e-6, atol=1e-6)
+
+
 PAIRS = """
 model P {
     input tokens: i64[batch, T]
@@ -149,7 +181,9 @@ train P {
 
 
 @pytest.mark.parametrize("summary", ["masked", "e(tokens) -> LSTM(6)"])
-def test_texts_of_pairs_share_batches_where_padding_is_masked(summary: str, tmp_path: Path) -> None:
+def test_texts_of_pairs_share_batches_where_padding_is_masked(
+    summary: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     draw = random.Random(3)
     texts = [" ".join(draw.choices([f"w{number}" for number in range(30)], k=draw.randint(1, 9))) for _ in range(ROWS)]
     (tmp_path / "t.tsv").write_text("".join(f"{text}\t{len(text.split())}\n" for text in texts))
@@ -173,3 +207,6 @@ def test_texts_of_pairs_share_batches_where_padding_is_masked(summary: str, tmp_
             rows = [predictor.recipe.fitted.tokenizer.encode(text) for text in texts]  # type: ignore[union-attr]
             alone = [predictor.run({"tokens": np.array([row])})["y"].item() for row in rows]
             np.testing.assert_allclose(whole, alone, rtol=1e-6, atol=1e-6)
+        for model in ("run", "run/model.onnx"):
+            tokens = calls_of_run(model, ["w1 w2 w3", "w4", "w5 w6 w7"], monkeypatch)
+            assert [part.shape for part in tokens] == ([(3, 3)] if summary == "masked" else [(2, 3), (1, 1)])

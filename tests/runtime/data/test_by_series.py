@@ -89,6 +89,34 @@ def test_several_columns_tell_series_apart(tmp_path: Path) -> None:
     assert load(tmp_path, data).arrays["t"].ravel().tolist() == [2, 2, 2, 2]
 
 
+@pytest.mark.parametrize("in_memory", ["1GiB", "8B"])
+@pytest.mark.parametrize(
+    ("written", "one"),
+    [
+        (["101", "101.0", "101.", "1.01e+2"], True),  # as programs write a column of whole numbers, and of floats
+        (["3.1", "3.10"], False),  # versions
+        (["12e4", "120000"], False),  # hexadecimal
+        (["007", "7"], False),
+        (["a.0", "a"], False),
+    ],
+)
+def test_a_whole_number_is_one_series_however_it_is_written(
+    written: list[str], one: bool, in_memory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NABLAC_IN_MEMORY", in_memory)
+    rows = [(station, value) for value, station in enumerate(written * 3)]
+    write(tmp_path / "s.csv", rows)
+    examples = load(tmp_path, WINDOWS)
+    count = len(rows) if one else 3
+    assert len(examples) == (count - 2 if one else len(written))
+
+
+def test_a_float_that_is_missing_is_of_no_series(tmp_path: Path) -> None:
+    (tmp_path / "s.jsonl").write_text('{"station": 1.0, "value": 1}\n{"station": NaN, "value": 2}\n')
+    data = 'json("s.jsonl") -> by("station") -> window("value", length: 2, horizon: 1)'
+    assert refused(tmp_path, data) == "E821 HERE/s.jsonl:2: column `station`: the cell is empty"
+
+
 def test_a_series_that_is_too_short_is_left_out_with_a_note(tmp_path: Path) -> None:
     write(tmp_path / "s.csv", [("a", 1), ("a", 2), ("b", 7), ("a", 3)])
     notes: dict[str, list[str]] = {}

@@ -132,6 +132,7 @@ REFUSED = {
         {"x": np.ones((400, 1)), "t": np.zeros(401)},
         "E823 HERE/a.npz: arrays must have the same length, one example per index: `x` [400, 1], `t` [401]",
     ),
+    "none": ({}, "E823 HERE/a.npz: there are no arrays"),
 }
 
 

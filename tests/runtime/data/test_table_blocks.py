@@ -113,6 +113,11 @@ def test_blocks_of_csv_are_its_table(tmp_path_factory: pytest.TempPathFactory, r
 FAULTS: dict[str, tuple[str, bytes, str]] = {
     "no rows": ("t.csv", b"a,b\n", "E823 FILE: FILE has no rows"),
     "nothing": ("t.csv", b"", "E823 FILE: FILE is empty"),
+    "nothing packed": ("t.csv.gz", gzip.compress(b""), "E823 FILE: FILE is empty"),
+    "no bytes of JSON": ("t.json", b"", "E823 FILE: FILE is empty"),
+    "blank lines of JSON": ("t.json", b" \n\n", "E823 FILE: FILE is empty"),
+    "no objects": ("t.json", b"[]", "E823 FILE: FILE has no rows"),
+    "no bytes of Parquet": ("t.parquet", b"", "E823 FILE: FILE is empty"),
     "a short row": ("t.csv", b"a,b\n1,2\n3\n", "E821 FILE:3: 1 cell, where the header names 2"),
     "an open quote": (
         "t.csv",
