@@ -13,12 +13,14 @@ from runtime.data.by_series import APART
 from runtime.data.calendar_features import calendar_of
 from runtime.data.context import Context
 from runtime.data.date_steps import step_of, usual_step
+from runtime.data.dated_rows import dated_rows
 from runtime.data.example_weights import weight_column
 from runtime.data.filling import Fill, fill_of, flagged
 from runtime.data.large_tables import LargeRows
 from runtime.data.read_rows import spans_of
 from runtime.data.row_insertion import Insertion, RowsToInsert, note_insertions
 from runtime.data.rows import Rows
+from runtime.data.whole_series import WholeTable
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -36,8 +38,9 @@ def with_inserted_rows(data: Rows, names: Sequence[str], context: Context) -> tu
     request = _request(data, fill, context)
     if isinstance(data, LargeRows):
         return replace(data, insertion=request), request
-    insertion = Insertion(request, context, data.by)
-    inserted = insertion.insert(data).rows
+    table = dated_rows(data, request.column, request.format, context)
+    insertion = Insertion(request, WholeTable(request.step, lambda: (table,)).of, data.by)
+    inserted = insertion.insert(table).rows
     counts = {data.keys[key] if data.keys else "": count for key, count in insertion.counts.items()}
     note_insertions(request, counts, data.path, context)
     return replace(inserted, numbers=_numbers_apart(inserted)), request

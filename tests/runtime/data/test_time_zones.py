@@ -113,7 +113,8 @@ REFUSED = {
     ),
     "a date without an offset": (
         ["2024-10-27 10:00:00"],
-        "E821 HERE/t.csv:12: column `when`: `2024-10-27 10:00:00` is not a date as the others are",
+        "E821 HERE/t.csv:12: column `when`: `2024-10-27 09:00:00+02:00` has a UTC offset, and "
+        "`2024-10-27 10:00:00` has none",
     ),
 }
 
