@@ -18,7 +18,7 @@ from runtime.data.example_weights import weight_column
 from runtime.data.filling import Fill, fill_of, flagged
 from runtime.data.large_tables import LargeRows
 from runtime.data.read_rows import spans_of
-from runtime.data.row_insertion import Insertion, RowsToInsert, note_insertions
+from runtime.data.row_insertion import Insertion, RowsToInsert
 from runtime.data.rows import Rows
 from runtime.data.whole_series import WholeTable
 
@@ -41,8 +41,7 @@ def with_inserted_rows(data: Rows, names: Sequence[str], context: Context) -> tu
     table = dated_rows(data, request.column, request.format, context)
     insertion = Insertion(request, WholeTable(request.step, lambda: (table,)).of, data.by)
     inserted = insertion.insert(table).rows
-    counts = {data.keys[key] if data.keys else "": count for key, count in insertion.counts.items()}
-    note_insertions(request, counts, data.path, context)
+    insertion.note(data.keys or ("",), data.path, context)
     return replace(inserted, numbers=_numbers_apart(inserted)), request
 
 

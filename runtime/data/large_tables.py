@@ -17,13 +17,13 @@ from runtime.data.by_series import APART, Key, SeriesOfBlocks, SeriesSplit, name
 from runtime.data.calendar_features import Calendar, format_of
 from runtime.data.categories import categories_of
 from runtime.data.csv_file import Report
-from runtime.data.date_steps import dates_of
+from runtime.data.date_steps import MOST_DATES, dates_of
 from runtime.data.dated_rows import DatedRows, dated_rows
 from runtime.data.file_rows import Scratch
 from runtime.data.lags import EarlierRows
 from runtime.data.read_rows import ReadRows
-from runtime.data.row_insertion import Insertion, RowsToInsert, note_insertions
-from runtime.data.rows import MOST_DATES, Order, Rows
+from runtime.data.row_insertion import Insertion, RowsToInsert
+from runtime.data.rows import Order, Rows
 from runtime.data.source_files import FileState, changed_file, file_state
 from runtime.data.stored_texts import ScratchTexts
 from runtime.data.whole_series import WholeTable
@@ -101,9 +101,7 @@ class LargeRows(Rows):
             raise NablacError(Diagnostic(codes.E823, f"{self.path} has no rows", span))
         if insertion is not None:
             split.last |= {series: last.number for series, last in insertion.last.items()}
-            of_series = {index: name_of(key) for key, index in split.keys.items()}
-            counts = {of_series.get(index, ""): count for index, count in insertion.counts.items()}
-            note_insertions(insertion.request, counts, self.path, report)
+            insertion.note([name_of(key) for key in split.keys] or [""], self.path, report)
         return writer.written(known or {})
 
     def _insertion(self) -> Insertion | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from compiler.time_steps import TimeStep
 from grammar import codes
@@ -15,9 +16,7 @@ from runtime.data.date_steps import is_wrong_date
 from runtime.data.dated_rows import DatedRow
 from runtime.data.dates import date_writer, months_later
 from runtime.data.instants import at_local, elapsed, instant, is_of_days, later, local
-from runtime.data.whole_series import WholeSeries
-
-_ANY_DAY = 0  # where steps are not of months
+from runtime.data.whole_series import END, WholeSeries
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Dates:
         is to be known of the whole `series` is asked for where something depends on it.
         """
         self._check_order(before, after)
-        day = series().day if self.step.in_months else _ANY_DAY
+        day = series().day if self.step.in_months else END
         steps = _steps_between(before.moment, after.moment, self.step, day)
         if steps is None:
             raise self._between_steps(before, after)
@@ -82,6 +81,15 @@ class Dates:
         write = date_writer(format, [before.text.strip(), text], [before.moment, after.moment])
         missing = [_later(before.moment, after.moment, number, self.step, day) for number in range(1, count + 1)]
         return [write(moment) if write is not None else moment.strftime(format) for moment in missing]
+
+
+def steps_in(dates: Sequence[datetime], step: TimeStep) -> list[int] | None:
+    """How many steps lead from each date of a whole series to the next; None where some are not whole."""
+    whole = WholeSeries(step)
+    whole.look(dates)
+    counts = [_steps_between(before, after, step, whole.day) for before, after in pairwise(dates)]
+    known = [count for count in counts if count is not None]
+    return known if len(known) == len(counts) else None
 
 
 def _steps_between(before: datetime, after: datetime, step: TimeStep, day: int) -> int | None:

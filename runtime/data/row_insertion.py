@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -82,6 +82,11 @@ class Insertion:
             new.add(index, number)
             number += 1
         self.last[series] = _Last(table.at(indices[-1]), number - 1)
+
+    def note(self, names: Sequence[str], path: str, report: Report) -> None:
+        """Note how many rows were inserted into each series, by its name; one without others has an empty name."""
+        counts = {name: self.counts[series] for series, name in enumerate(names)}
+        note_insertions(self.request, counts, path, report)
 
     def _gaps(
         self, series: int, before: DatedRow | None, table: DatedRows, indices: list[int]

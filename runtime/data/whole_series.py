@@ -15,7 +15,7 @@ from runtime.data.dates import days_in
 from runtime.data.instants import instant
 
 _LEAP_YEAR = 2024
-_END = 31  # the day of dates that are at the ends of months, whichever days these are
+END = 31  # the day of dates that are at the ends of months, whichever days these are
 _SHORTEST_MONTH = timedelta(days=28)
 
 
@@ -29,7 +29,7 @@ class MonthDay:
     """
 
     months: int
-    day: int = _END
+    day: int = END
     is_decided: bool = False
     _latest: int = 0  # of the dates so far, all of which are at the ends of their months
 
@@ -39,7 +39,7 @@ class MonthDay:
             if self.is_decided:
                 return
             if moment.day < days_in(moment.year, moment.month):
-                self.day = moment.day if moment.day >= self._latest else _END
+                self.day = moment.day if moment.day >= self._latest else END
                 self.is_decided = True
             else:
                 self._latest = max(self._latest, moment.day)
@@ -63,7 +63,7 @@ class WholeSeries:
     @property
     def day(self) -> int:
         """The day of dates in each month; that of a shorter month is its last one."""
-        return self._month.day if self._month is not None else _END
+        return self._month.day if self._month is not None else END
 
     @property
     def is_decided(self) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from compiler.model_spec import DataStage
 from runtime.data.context import Context
 from runtime.data.date_order import DateOrder
-from runtime.data.date_steps import early_rows, is_wrong_date, missing_rows
+from runtime.data.date_steps import early_rows, is_wrong_date, missing_rows, step_of
 from runtime.data.example_weights import weights_of_rows, with_weights
 from runtime.data.examples import cuts
 from runtime.data.file_rows import Scratch
@@ -106,8 +106,9 @@ def _numbers(read: ReadRows, order: DateOrder, data: Rows, context: Context) -> 
     column, place = data.calendars[0].column, f"{data.path}:{{}}, from {{}} to {{}}"
     missing, early, counts = np.zeros(len(moments), np.int64), np.zeros(len(moments), bool), np.zeros(len(moments), int)
     for first, end in read.spans:
-        missing[first:end] = missing_rows(moments[first:end])
-        early[first + early_rows(moments[first:end])] = True
+        step = step_of(moments[first:end])
+        missing[first:end] = missing_rows(moments[first:end], step)
+        early[first + early_rows(moments[first:end], step)] = True
         counts[first:end] = end - first
     missing[1:] = np.where(np.diff(read.numbers) == 1, missing[1:], 0)  # after other gaps nothing joins the rows
     rows = np.flatnonzero((missing > 0) | early)
