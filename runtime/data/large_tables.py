@@ -24,6 +24,7 @@ from runtime.data.lags import EarlierRows
 from runtime.data.read_rows import ReadRows
 from runtime.data.row_insertion import Insertion, RowsToInsert
 from runtime.data.rows import Order, Rows
+from runtime.data.silent_report import Silent
 from runtime.data.source_files import FileState, changed_file, file_state
 from runtime.data.stored_texts import ScratchTexts
 from runtime.data.whole_series import WholeTable
@@ -54,7 +55,7 @@ class LargeRows(Rows):
         """How the dates of a column are written: as many rows are read as it takes to tell."""
         texts: dict[str, None] = {}
         enough = 1
-        for block in self._read([column], _Silent()):
+        for block in self._read([column], Silent()):
             texts |= dict.fromkeys(cell.strip() for cell in block.date_texts(column, span))
             if len(texts) < enough:
                 continue
@@ -112,9 +113,9 @@ class LargeRows(Rows):
 
         def parts() -> Iterator[DatedRows]:
             split = SeriesOfBlocks(self.by)
-            for block in self._read([request.column, *self.by], _Silent()):
-                rows = self._before_ends(split.of(block, _Silent())[0], list(split.keys))
-                yield dated_rows(rows, request.column, request.format, _Silent())
+            for block in self._read([request.column, *self.by], Silent()):
+                rows, _ = split.of(block, Silent())
+                yield dated_rows(rows, request.column, request.format, Silent())
 
         return Insertion(request, WholeTable(request.step, parts).of, self.by)
 
@@ -123,9 +124,9 @@ class LargeRows(Rows):
         moments: dict[str, list[datetime | None]] = {}
         split = SeriesSplit(self.by)
         request = Calendar(column, (), format)
-        for block in self._read([column, *self.by], _Silent()):
+        for block in self._read([column, *self.by], Silent()):
             texts = block.date_texts(column, None)
-            series = split.parts(block, _Silent()) if self.by else [((), np.arange(len(texts)), [])]
+            series = split.parts(block, Silent()) if self.by else [((), np.arange(len(texts)), [])]
             for key, chosen, _ in series:
                 known = moments.setdefault(name_of(key), [])
                 known += request.moments([texts[row] for row in chosen[: MOST_DATES - len(known)].tolist()])
@@ -134,8 +135,8 @@ class LargeRows(Rows):
     def without_rows_to_predict(self, names: Sequence[str]) -> tuple[Rows, int]:
         """The same table, of which no row after the last one with any of `names` in its series is read."""
         ends, later, split = dict[Key, int](), Counter[Key](), SeriesSplit(self.by)
-        for block in self._read([*names, *self.by], _Silent()) if names else ():
-            series = split.parts(block, _Silent()) if self.by else [((), np.arange(len(block.lines)), [])]
+        for block in self._read([*names, *self.by], Silent()) if names else ():
+            series = split.parts(block, Silent()) if self.by else [((), np.arange(len(block.lines)), [])]
             for key, chosen, _ in series:
                 rows = block.take(chosen)
                 first = rows.first_to_predict(names, 0, len(chosen))
@@ -164,7 +165,7 @@ class LargeRows(Rows):
         """The classes of columns of texts: the known ones, or all texts of a column, sorted."""
         classes = {name: known[name] for name in names if name in known}
         waiting = {name: set[str]() for name in names if name in self.cells and name not in known}
-        for block in self._read(list(waiting), _Silent()) if waiting else ():
+        for block in self._read(list(waiting), Silent()) if waiting else ():
             rows = replace(block, categories=self.categories)
             for name in list(waiting):
                 texts = rows.class_texts(name)
@@ -198,7 +199,7 @@ class LargeRows(Rows):
 def large_rows(path: str, blocks: Blocks) -> LargeRows | None:
     """The table in a file that is read in blocks; None where it has no rows."""
     state = file_state(Path(path))
-    first = next((block for block in blocks([], _Silent()) if block.lines), None)
+    first = next((block for block in blocks([], Silent()) if block.lines), None)
     if first is None:
         return None
     facts = {name: getattr(first, name) for name in ("cells", "format", "refused", "stored", "named")}
@@ -247,16 +248,6 @@ class _Writer:
         names = tuple(map(name_of, self.split.keys))
         taken = {name: cells.take(order) for name, cells in texts.items()}
         return ReadRows(table.picked(order), lines.picked(order), numbers, classes, series, names, texts=taken)
-
-
-class _Silent:
-    """Takes reports of a first look at rows: they are reported when they are read."""
-
-    def report_broken(self, location: str, message: str, hint: str | None = None) -> None:
-        """Nothing."""
-
-    def note(self, location: str, message: str) -> None:
-        """Nothing."""
 
 
 class _Once:

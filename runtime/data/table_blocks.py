@@ -441,5 +441,7 @@ def _listed(column: Any) -> list[Any]:
         array = array.astype("datetime64[us]")
     if array.ndim != 1:
         raise NablacError(Diagnostic(codes.E823, f"a column has one axis, not {array.ndim}", place="columns"))
+    if array.dtype.kind == "U" and not hasattr(column, "dtype"):
+        return list(column)  # of which NumPy makes texts, also of a NaN among them
     listed: list[Any] = array.tolist()
     return listed

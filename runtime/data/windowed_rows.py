@@ -64,11 +64,16 @@ class WindowedRows:
         return {self.inserted.column: str(self.inserted.step)} if self.inserted is not None else {}
 
 
-def read_windowed(data: Rows, request: WindowRequest, stage: DataStage, context: Context) -> WindowedRows:
-    """Read the columns of windows, and fill what is missing in them by the means of the training rows."""
+def read_windowed(
+    data: Rows, all_rows: Rows, request: WindowRequest, stage: DataStage, context: Context
+) -> WindowedRows:
+    """Read the columns of windows, and fill what is missing in them by the means of the training rows.
+
+    Among `all_rows` of the table are those to predict, too.
+    """
     names = request.names
     names_read = with_weights(names, context)
-    data, inserted = with_inserted_rows(data, names, context)
+    data, inserted = with_inserted_rows(data, all_rows, names, context)
     order = DateOrder(context)
     read = data.read(names_read, context, stage.span, order=order)
     weights = weights_of_rows(read, names_read, data.path, context)

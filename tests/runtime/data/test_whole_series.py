@@ -79,6 +79,21 @@ def test_months_go_on_as_in_pandas(tmp_path: Path, case: str, monkeypatch: pytes
         assert in_predictions(there, TimeStep(step, in_months=True), most) == every
 
 
+def test_rows_to_predict_tell_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last row is to be predicted, and on the day 30 of a month of 31: the missing one is then a day 30 too."""
+    dates = ["2023-04-30", "2023-06-30", "2023-07-30"]
+    (tmp_path / "t.csv").write_text(f"time,v,p\n{dates[0]},1,1\n{dates[1]},2,1\n{dates[2]},,1\n")
+    data = 'csv("t.csv") -> fill("forward", rows: "time", step: "1 month") -> calendar("time", features: "day") '
+    data += '-> window("day", length: 2, target: "v", known: "p")'
+    inputs = "x: f64[batch, 2, 1]; input k: f64[batch, 1, 1]"
+    assert load(tmp_path, data, inputs, "t: f64[batch, 1, 1]").arrays["x"][0].ravel().tolist() == [30, 30]
+    monkeypatch.setenv(VARIABLE, "1")
+    for most in ROWS_AT_ONCE:
+        monkeypatch.setattr(table_blocks, "_AT_ONCE", most)
+        assert load(tmp_path, data, inputs, "t: f64[batch, 1, 1]").arrays["x"][0].ravel().tolist() == [30, 30]
+        assert in_predictions(dates, TimeStep(1, in_months=True), most)[1] == "2023-05-30"
+
+
 HINT = "are not whole steps of 1 month, at which `fill` inserts rows"
 # Dates of months, and the first that does not fit
 MISFITS: dict[str, tuple[list[str], str]] = {
