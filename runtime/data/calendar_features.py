@@ -106,10 +106,13 @@ class Calendar:
 
     def moments(self, cells: Sequence[str]) -> list[datetime | None]:
         """The dates in cells, with the UTC offsets that they have; None for what is no date."""
-        ways, known = [self.format], dict[str, datetime | None]()
+        ways, known = [_zoned(self.format)], dict[str, datetime | None]()
         for cell in dict.fromkeys(cells):
-            known[cell], way = moment_as(cell.strip(), ways)
-            ways += [way] if way not in ways else []  # later cells are read by it without a search
+            text = cell.strip()
+            known[cell] = moment_of(text, ways[0])
+            if known[cell] is None:
+                known[cell], way = moment_as(text, ways)
+                ways += [way] if way not in ways else []  # later cells are read by it without a search
         return [known[cell] for cell in cells]
 
 
@@ -117,14 +120,18 @@ def moment_as(text: str, formats: Sequence[str]) -> tuple[datetime | None, str]:
     """The date that a text is by the first of the formats that fits, and that format; None where it is no date.
 
     Dates that begin with the year fit too, as they cannot be misread: the text alone decides, whatever stands around
-    it. A `Z` at the end of a format is an offset like any other: it may be that of the winter alone.
+    it.
     """
-    for format in chain(formats, _with_year_first(text, formats)):
-        zoned = _FINAL_Z.sub("%z", format)
-        moment = moment_of(text, zoned)
+    for format in map(_zoned, chain(formats, _with_year_first(text, formats))):
+        moment = moment_of(text, format)
         if moment is not None:
-            return moment, zoned
+            return moment, format
     return None, formats[0]
+
+
+def _zoned(format: str) -> str:
+    """A format in which a `Z` at the end is an offset like any other: it may be that of the winter alone."""
+    return _FINAL_Z.sub("%z", format)
 
 
 def moment_of(text: str, format: str) -> datetime | None:
