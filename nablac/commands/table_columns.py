@@ -209,7 +209,7 @@ def broken_date(table: UserTable) -> BrokenDate | None:
             continue
         some = (texts[0], texts[len(texts) // 2], texts[-1])
         formats = dict.fromkeys(format for text in some for format, _ in readings([text]))
-        broken = [[text for text in texts if moment_of(text, [format]) is None] for format in formats]
+        broken = [[text for text in texts if moment_of(text, format) is None] for format in formats]
         fewest = min(broken, key=len, default=[])
         if len(fewest) == 1 or 0 < _MOST_MISFITS * len(fewest) <= len(texts):
             return BrokenDate(column.name, fewest[0], table.lines[cells.index(fewest[0])])

@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from itertools import combinations, pairwise
 
 from runtime.data.by_series import key_name
-from runtime.data.date_steps import REGULAR
+from runtime.data.date_steps import REGULAR, dates_of, step_of
 from runtime.data.dates import are_dates, continued, readings
 from runtime.data.instants import elapsed, local
+from runtime.data.missing_dates import steps_in
 
 LEAST_ROWS = 8  # of a series
 _MOST_SERIES = 1_000
@@ -147,7 +148,7 @@ def _of(
     goes_on = continued(long[0])
     text = goes_on.what if goes_on is not None else str(step)
     read = dict(formats)[format]
-    missing = _missing([[read[cell] for cell in texts] for texts in groups.values()], step)
+    missing = _missing([[read[cell] for cell in texts] for texts in groups.values()])
     return SeriesOfTable(name, format if differ else "", keys, len(groups), min(map(len, long)), step, text, missing)
 
 
@@ -156,14 +157,17 @@ def _steps(groups: Iterable[Sequence[datetime]], step: timedelta) -> Counter[tim
     return Counter(elapsed(before, after, step) for moments in groups for before, after in pairwise(moments))
 
 
-def _missing(groups: Sequence[Sequence[datetime]], step: timedelta) -> int:
-    """The rows that are missing in series of this step; 0 where one of them has other steps, or many longer ones."""
+def _missing(groups: Sequence[Sequence[datetime]]) -> int:
+    """The rows that `fill` would insert into series of one step; 0 where one has other steps, or many longer ones."""
+    step = step_of(dates_of(max(groups, key=len)))
+    if step is None:
+        return 0
     missing = 0
     for moments in groups:
-        steps = _steps([moments], step)
-        if any(longer % step for longer in steps) or steps[step] < REGULAR * steps.total():
+        steps = steps_in(moments, step)
+        if steps is None or steps.count(1) < REGULAR * len(steps):
             return 0
-        missing += sum(count * (longer // step - 1) for longer, count in steps.items())
+        missing += sum(steps) - len(steps)
     return missing
 
 

@@ -78,6 +78,30 @@ def key_name(cell: str, format: Format = PLAIN) -> str:
     return text if number is None or not number.lstrip("-").isdigit() else number
 
 
+@dataclass
+class SeriesOfBlocks:
+    """Numbers the series of a table that is read in blocks by the order of their first rows."""
+
+    columns: tuple[str, ...]  # none where all rows are one series
+    keys: dict[Key, int] = field(default_factory=dict)  # the number of each series
+    last: dict[int, int] = field(default_factory=dict)  # the number of the last row so far in each series
+
+    def __post_init__(self) -> None:
+        self._split = SeriesSplit(self.columns)
+
+    def of(self, block: Rows, report: Report, span: Span | None = None) -> tuple[Rows, Array]:
+        """The rows of a block that are of some series, with their numbers in it, and their indices in the block."""
+        if not self.columns:
+            return block, np.arange(len(block.lines))
+        series, numbers = np.full(len(block.lines), -1), np.zeros(len(block.lines), int)
+        for key, chosen, within in self._split.parts(block, report, span):
+            index = self.keys.setdefault(key, len(self.keys))
+            series[chosen], numbers[chosen] = index, within
+            self.last[index] = within[-1]
+        kept = np.flatnonzero(series >= 0)
+        return replace(block.take(kept), series=series[kept], numbers=numbers[kept].tolist()), kept
+
+
 def name_of(key: Key) -> str:
     """A series in messages."""
     return ", ".join(key)

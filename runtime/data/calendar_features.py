@@ -5,9 +5,10 @@ from __future__ import annotations
 import calendar
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,6 +58,7 @@ _FEATURES: Mapping[str, tuple[Callable[[datetime], float], Callable[[datetime], 
 }
 assert set(_FEATURES) == set(CALENDAR)
 _FINAL_Z = re.compile(r"(?<!%)Z$")
+_YEAR_FIRST = re.compile(r"\d{4}-")
 _EXAMPLE = datetime(2024, 12, 31, 23, 59, 58, tzinfo=timezone(timedelta(hours=1)))
 
 
@@ -104,32 +106,46 @@ class Calendar:
 
     def moments(self, cells: Sequence[str]) -> list[datetime | None]:
         """The dates in cells, with the UTC offsets that they have; None for what is no date."""
-        formats = formats_of(cells, self.format)
-        known = {cell: moment_of(cell.strip(), formats) for cell in dict.fromkeys(cells)}
+        ways, known = [_zoned(self.format)], dict[str, datetime | None]()
+        for cell in dict.fromkeys(cells):
+            text = cell.strip()
+            known[cell] = moment_of(text, ways[0])
+            if known[cell] is None:
+                known[cell], way = moment_as(text, ways)
+                ways += [way] if way not in ways else []  # later cells are read by it without a search
         return [known[cell] for cell in cells]
 
 
-def formats_of(cells: Sequence[str], format: str) -> list[str]:
-    """The format, and one that begins with the year and fits the first cell: a form that cannot be misread.
+def moment_as(text: str, formats: Sequence[str]) -> tuple[datetime | None, str]:
+    """The date that a text is by the first of the formats that fits, and that format; None where it is no date.
 
-    A `Z` at the end is an offset like any other: it may be that of the winter alone.
+    Dates that begin with the year fit too, as they cannot be misread: the text alone decides, whatever stands around
+    it.
     """
-    first = next((cell.strip() for cell in cells if cell.strip()), "")
-    format = _FINAL_Z.sub("%z", format)
-    if not first or moment_of(first, [format]) is not None:
-        return [format]
-    others = dict.fromkeys(_FINAL_Z.sub("%z", other) for other, _ in readings([first]) if other.startswith("%Y-"))
-    return [format, *others]
+    for format in map(_zoned, chain(formats, _with_year_first(text, formats))):
+        moment = moment_of(text, format)
+        if moment is not None:
+            return moment, format
+    return None, formats[0]
 
 
-def moment_of(text: str, formats: Iterable[str]) -> datetime | None:
-    """The date that a text is by the first of the formats that fits."""
-    for format in formats:
-        try:
-            return read_date(text, format)
-        except ValueError:
-            continue
-    return None
+def _zoned(format: str) -> str:
+    """A format in which a `Z` at the end is an offset like any other: it may be that of the winter alone."""
+    return _FINAL_Z.sub("%z", format)
+
+
+def moment_of(text: str, format: str) -> datetime | None:
+    """The date that a text is, if it is written in this format."""
+    try:
+        return read_date(text, format)
+    except ValueError:
+        return None
+
+
+def _with_year_first(text: str, formats: Sequence[str]) -> Iterator[str]:
+    """Other formats of a text that begins with a year; none beside one that has the day next."""
+    if _YEAR_FIRST.match(text) and not any(format.startswith("%Y-%d") for format in formats):
+        yield from (format for format, _ in readings([text]) if format.startswith("%Y-"))
 
 
 def not_a_date(cell: str, format: str) -> tuple[str, str | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,33 +13,43 @@ from runtime.data.by_series import APART
 from runtime.data.calendar_features import calendar_of
 from runtime.data.context import Context
 from runtime.data.date_steps import step_of, usual_step
+from runtime.data.dated_rows import DatedRows, dated_rows
 from runtime.data.example_weights import weight_column
 from runtime.data.filling import Fill, fill_of, flagged
 from runtime.data.large_tables import LargeRows
 from runtime.data.read_rows import spans_of
-from runtime.data.row_insertion import Insertion, RowsToInsert, note_insertions
+from runtime.data.row_insertion import Insertion, RowsToInsert
 from runtime.data.rows import Rows
+from runtime.data.silent_report import Silent
+from runtime.data.whole_series import WholeTable
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
 
-def with_inserted_rows(data: Rows, names: Sequence[str], context: Context) -> tuple[Rows, RowsToInsert | None]:
+def with_inserted_rows(
+    data: Rows, all_rows: Rows, names: Sequence[str], context: Context
+) -> tuple[Rows, RowsToInsert | None]:
     """The table with the rows that are missing from it, where `fill` asks for them, to read these columns from.
 
-    NablacError where nothing fills one of the columns, and where the dates have no step.
+    What decides them is read from `all_rows`, with those to predict, as in a prediction. NablacError where nothing
+    fills one of the columns, and where the dates have no step.
     """
     fill = next((fill for fill in data.fills if fill.rows), None)
     if fill is None:
         return data, None
     _check_filled(data, fill, names, context)
-    request = _request(data, fill, context)
+    request = _request(all_rows, fill, context)
     if isinstance(data, LargeRows):
         return replace(data, insertion=request), request
-    insertion = Insertion(request, context, data.by)
-    inserted = insertion.insert(data).rows
-    counts = {data.keys[key] if data.keys else "": count for key, count in insertion.counts.items()}
-    note_insertions(request, counts, data.path, context)
+    table = dated_rows(data, request.column, request.format, context)
+
+    def parts() -> Iterable[DatedRows]:
+        yield table if all_rows is data else dated_rows(all_rows, request.column, request.format, Silent())
+
+    insertion = Insertion(request, WholeTable(request.step, parts).of, data.by)
+    inserted = insertion.insert(table).rows
+    insertion.note(data.keys or ("",), data.path, context)
     return replace(inserted, numbers=_numbers_apart(inserted)), request
 
 

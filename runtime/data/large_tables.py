@@ -13,18 +13,21 @@ import numpy as np
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.data.by_series import APART, Key, SeriesSplit, name_of
+from runtime.data.by_series import APART, Key, SeriesOfBlocks, SeriesSplit, name_of
 from runtime.data.calendar_features import Calendar, format_of
 from runtime.data.categories import categories_of
 from runtime.data.csv_file import Report
-from runtime.data.date_steps import dates_of
+from runtime.data.date_steps import MOST_DATES, dates_of
+from runtime.data.dated_rows import DatedRows, dated_rows
 from runtime.data.file_rows import Scratch
 from runtime.data.lags import EarlierRows
 from runtime.data.read_rows import ReadRows
-from runtime.data.row_insertion import Insertion, RowsToInsert, note_insertions
-from runtime.data.rows import MOST_DATES, Order, Rows
+from runtime.data.row_insertion import Insertion, RowsToInsert
+from runtime.data.rows import Order, Rows
+from runtime.data.silent_report import Silent
 from runtime.data.source_files import FileState, changed_file, file_state
 from runtime.data.stored_texts import ScratchTexts
+from runtime.data.whole_series import WholeTable
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -52,7 +55,7 @@ class LargeRows(Rows):
         """How the dates of a column are written: as many rows are read as it takes to tell."""
         texts: dict[str, None] = {}
         enough = 1
-        for block in self._read([column], _Silent()):
+        for block in self._read([column], Silent()):
             texts |= dict.fromkeys(cell.strip() for cell in block.date_texts(column, span))
             if len(texts) < enough:
                 continue
@@ -76,18 +79,18 @@ class LargeRows(Rows):
         self.check_columns([*names, *texts], span)
         sources = [*self._sources(names, order is not None), *texts]
         known = None if classes is None else self._classes_in_file(names, classes)
-        writer = _Writer(self, names, texts, numbered=order is not None)
-        split, earlier = SeriesSplit(self.by), EarlierRows()
+        split, earlier = SeriesOfBlocks(self.by), EarlierRows()
+        writer = _Writer(self, names, texts, split, numbered=order is not None)
         reach = max((step for lag in self.lags for _, step in lag.sources.values()), default=0)
         once = _Once(report)
-        insertion = Insertion(self.insertion, once, self.by) if self.insertion is not None else None
+        insertion = self._insertion()
         for block in self._read(sources, once):
-            rows = writer.of_series(block, split, once, span) if self.by else block
+            rows, _ = split.of(block, once, span)
             writer.seen += len(rows.lines)
-            rows = self._before_ends(rows, list(writer.indices))
+            rows = self._before_ends(rows, list(split.keys))
             if insertion is not None:
-                rows = insertion.insert(rows).rows
-                writer.last |= {series: last.number for series, last in insertion.last.items()}
+                dates = insertion.request
+                rows = insertion.insert(dated_rows(rows, dates.column, dates.format, once)).rows
             requests = {name: getattr(self, name) for name in ("calendars", "fills", "lags", "categories", "unseen")}
             rows = replace(rows, **requests, earlier=earlier)
             read = rows.read_columns(names, once, span, known, closed=True, inputs=inputs)
@@ -98,19 +101,32 @@ class LargeRows(Rows):
         if not writer.seen:
             raise NablacError(Diagnostic(codes.E823, f"{self.path} has no rows", span))
         if insertion is not None:
-            of_series = {index: name_of(key) for key, index in writer.indices.items()}
-            counts = {of_series.get(index, ""): count for index, count in insertion.counts.items()}
-            note_insertions(insertion.request, counts, self.path, report)
+            split.last |= {series: last.number for series, last in insertion.last.items()}
+            insertion.note([name_of(key) for key in split.keys] or [""], self.path, report)
         return writer.written(known or {})
+
+    def _insertion(self) -> Insertion | None:
+        """What inserts the rows that are missing; None where nothing does."""
+        request = self.insertion
+        if request is None:
+            return None
+
+        def parts() -> Iterator[DatedRows]:
+            split = SeriesOfBlocks(self.by)
+            for block in self._read([request.column, *self.by], Silent()):
+                rows, _ = split.of(block, Silent())
+                yield dated_rows(rows, request.column, request.format, Silent())
+
+        return Insertion(request, WholeTable(request.step, parts).of, self.by)
 
     def moments_by_series(self, column: str, format: str) -> dict[str, Array]:
         """The first dates of each series, by its name."""
         moments: dict[str, list[datetime | None]] = {}
         split = SeriesSplit(self.by)
         request = Calendar(column, (), format)
-        for block in self._read([column, *self.by], _Silent()):
+        for block in self._read([column, *self.by], Silent()):
             texts = block.date_texts(column, None)
-            series = split.parts(block, _Silent()) if self.by else [((), np.arange(len(texts)), [])]
+            series = split.parts(block, Silent()) if self.by else [((), np.arange(len(texts)), [])]
             for key, chosen, _ in series:
                 known = moments.setdefault(name_of(key), [])
                 known += request.moments([texts[row] for row in chosen[: MOST_DATES - len(known)].tolist()])
@@ -119,8 +135,8 @@ class LargeRows(Rows):
     def without_rows_to_predict(self, names: Sequence[str]) -> tuple[Rows, int]:
         """The same table, of which no row after the last one with any of `names` in its series is read."""
         ends, later, split = dict[Key, int](), Counter[Key](), SeriesSplit(self.by)
-        for block in self._read([*names, *self.by], _Silent()) if names else ():
-            series = split.parts(block, _Silent()) if self.by else [((), np.arange(len(block.lines)), [])]
+        for block in self._read([*names, *self.by], Silent()) if names else ():
+            series = split.parts(block, Silent()) if self.by else [((), np.arange(len(block.lines)), [])]
             for key, chosen, _ in series:
                 rows = block.take(chosen)
                 first = rows.first_to_predict(names, 0, len(chosen))
@@ -149,7 +165,7 @@ class LargeRows(Rows):
         """The classes of columns of texts: the known ones, or all texts of a column, sorted."""
         classes = {name: known[name] for name in names if known.get(name)}
         waiting = {name: set[str]() for name in names if name in self.cells and name not in known}
-        for block in self._read(list(waiting), _Silent()) if waiting else ():
+        for block in self._read(list(waiting), Silent()) if waiting else ():
             rows = replace(block, categories=self.categories)
             for name in list(waiting):
                 texts = rows.class_texts(name)
@@ -183,7 +199,7 @@ class LargeRows(Rows):
 def large_rows(path: str, blocks: Blocks) -> LargeRows | None:
     """The table in a file that is read in blocks; None where it has no rows."""
     state = file_state(Path(path))
-    first = next((block for block in blocks([], _Silent()) if block.lines), None)
+    first = next((block for block in blocks([], Silent()) if block.lines), None)
     if first is None:
         return None
     facts = {name: getattr(first, name) for name in ("cells", "format", "refused", "stored", "named")}
@@ -191,28 +207,18 @@ def large_rows(path: str, blocks: Blocks) -> LargeRows | None:
 
 
 class _Writer:
-    """Writes the numbers and lines of the rows of a table to scratch files, and counts its series."""
+    """Writes the numbers and lines of the rows of a table to scratch files."""
 
-    def __init__(self, table: LargeRows, names: Sequence[str], texts: Collection[str], numbered: bool) -> None:
-        self.path, self.by, self.numbered = table.path, table.by, numbered
+    def __init__(
+        self, table: LargeRows, names: Sequence[str], texts: Collection[str], split: SeriesOfBlocks, numbered: bool
+    ) -> None:
+        self.split, self.numbered = split, numbered
         self.numbers = Scratch((len(names),), np.dtype(np.float64), table.path)
         self.lines = Scratch((), np.dtype(np.int64), table.path)
         self.texts = {name: ScratchTexts(table.path) for name in texts}
         self.rows: list[Array] = []  # the numbers of the rows
         self.series: list[Array] = []
-        self.indices: dict[Key, int] = {}
-        self.last: Counter[int] = Counter()  # the number of the last row of each series
         self.seen = 0  # rows of the file that are of some series
-
-    def of_series(self, block: Rows, split: SeriesSplit, report: Report, span: Span | None) -> Rows:
-        """The rows of a block that are of some series, with their numbers in it."""
-        series, numbers = np.full(len(block.lines), -1), np.zeros(len(block.lines), int)
-        for key, chosen, within in split.parts(block, report, span):
-            index = self.indices.setdefault(key, len(self.indices))
-            series[chosen], numbers[chosen] = index, within
-            self.last[index] = within[-1]
-        kept = np.flatnonzero(series >= 0)
-        return replace(block.take(kept), series=series[kept], numbers=numbers[kept].tolist())
 
     def add(self, rows: Rows, numbers: Array, kept: Array) -> None:
         """Write the rows at the indices `kept`, whose numbers are known."""
@@ -232,26 +238,16 @@ class _Writer:
         numbers = np.concatenate(self.rows) if self.numbered else None
         self.rows.clear()
         texts = {name: scratch.cells() for name, scratch in self.texts.items()}
-        if not self.by:
+        if not self.split.columns:
             return ReadRows(table, lines, numbers, classes, texts=texts)
         series = np.concatenate(self.series)
-        begins = np.cumsum([0, *(self.last[index] + APART for index in range(len(self.indices)))])
+        begins = np.cumsum([0, *(self.split.last[index] + APART for index in range(len(self.split.keys)))])
         order = np.argsort(series, kind="stable")
         series = series[order]
         numbers = numbers[order] + begins[series] if numbers is not None else None
-        names = tuple(map(name_of, self.indices))
+        names = tuple(map(name_of, self.split.keys))
         taken = {name: cells.take(order) for name, cells in texts.items()}
         return ReadRows(table.picked(order), lines.picked(order), numbers, classes, series, names, texts=taken)
-
-
-class _Silent:
-    """Takes reports of a first look at rows: they are reported when they are read."""
-
-    def report_broken(self, location: str, message: str, hint: str | None = None) -> None:
-        """Nothing."""
-
-    def note(self, location: str, message: str) -> None:
-        """Nothing."""
 
 
 class _Once:

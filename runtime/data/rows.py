@@ -17,7 +17,7 @@ from runtime.data.categories import UNSEEN, Categories, categories_of
 from runtime.data.changed_cells import ChangedCells
 from runtime.data.csv_file import NO_OPTIONS, Format, Report
 from runtime.data.csv_file import Table as CsvTable
-from runtime.data.date_steps import LOOKED_AT, dates_of
+from runtime.data.date_steps import MOST_DATES, dates_of
 from runtime.data.filling import Fill, fill_of, flagged
 from runtime.data.lags import EarlierRows, Lag, lag_of
 from runtime.data.missing_cells import is_missing
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 
 _MOST_LISTED = 12
-MOST_DATES = LOOKED_AT + 1  # of a series, from which its step is read
 # What to do about a cell of an input that is none of the classes
 _FILLS = (
     "with `-> fill(...)` in the data that a model is trained on, it takes missing cells; "

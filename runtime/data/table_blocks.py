@@ -355,6 +355,7 @@ def _object_blocks(objects: Iterator[tuple[int, Any]], path: str, report: Report
     """
     first = 0
     names: dict[str, None] = {}
+    nested: dict[str, str | None] = {}
     while part := list(islice(objects, most)):
         lines: list[int] = []
         numbers: list[int] = []
@@ -379,14 +380,17 @@ def _object_blocks(objects: Iterator[tuple[int, Any]], path: str, report: Report
         cells = {name: [_json_text(value) for value in column] for name, column in values.items()}
         first += len(part)
         if kept:
-            refused = {name: what for name, column in values.items() if (what := _nested(column, lines)) is not None}
+            for name in names.keys() - nested.keys():
+                if any(value is not None for value in values[name]):
+                    nested[name] = _nested(values[name], lines)
+            refused = {name: what for name, what in nested.items() if what is not None}
             yield Block(Rows(path, cells, lines, numbers, refused=refused), values)
 
 
 def _nested(column: Sequence[Any], lines: Sequence[int]) -> str | None:
-    """What a column holds whose values are objects or lists, and on which line; None of any other column.
+    """What a column holds whose first value is an object or a list, and on which line; None of any other column.
 
-    One of them among other values is a broken cell.
+    One of them after other values is a broken cell.
     """
     first = next((number for number, value in enumerate(column) if value is not None), None)
     if first is None or not isinstance(column[first], (dict, list)):
@@ -408,23 +412,26 @@ def mapping_blocks(columns: Mapping[str, Any], location: str, most: int) -> Iter
     (count,) = lengths
     if not count:
         raise NablacError(Diagnostic(codes.E823, "the table has no rows", place=location))
+    with_texts = {name for name, column in arrays.items() if any(isinstance(value, str) for value in column)}
+    zones = {name: zone for name, column in arrays.items() if (zone := _zone_of(column)) is not None}
     for start in range(0, count, most):
         values = {name: column[start : start + most] for name, column in arrays.items()}
-        cells = {name: _cells(column) for name, column in values.items()}
+        cells = {name: _cells(column, name in with_texts) for name, column in values.items()}
         numbers = range(start, min(start + most, count))
-        zones = {name: zone for name, column in values.items() if (zone := _zone_of(column)) is not None}
         yield Block(Rows(location, cells, [number + 1 for number in numbers], list(numbers), zones=zones), values)
 
 
 def _zone_of(column: Sequence[Any]) -> tzinfo | None:
-    """The time zone of the first of a column of dates; None of any other column."""
+    """The one time zone of a column of dates; None of any other column, and of dates of several zones."""
     first = next((value for value in column if not is_nothing(value)), None)
-    return first.tzinfo if isinstance(first, datetime) else None
+    if not isinstance(first, datetime) or first.tzinfo is None:
+        return None
+    zones = {str(value.tzinfo) for value in column if isinstance(value, datetime) and not is_nothing(value)}
+    return first.tzinfo if len(zones) == 1 else None  # of pytz summer and winter are two objects of one name
 
 
-def _cells(column: Sequence[Any]) -> list[str]:
+def _cells(column: Sequence[Any], has_texts: bool) -> list[str]:
     """The values of a column as texts; NaN or NA among texts, as a data frame has them, is an empty cell."""
-    has_texts = any(isinstance(value, str) for value in column)
     return ["" if has_texts and is_nothing(value) else cell_text(value) for value in column]
 
 
@@ -439,5 +446,7 @@ def _listed(column: Any) -> list[Any]:
         array = array.astype("datetime64[us]")
     if array.ndim != 1:
         raise NablacError(Diagnostic(codes.E823, f"a column has one axis, not {array.ndim}", place="columns"))
+    if array.dtype.kind == "U" and not hasattr(column, "dtype"):
+        return list(column)  # of which NumPy makes texts, also of a NaN among them
     listed: list[Any] = array.tolist()
     return listed

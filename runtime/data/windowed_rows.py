@@ -12,7 +12,7 @@ import numpy as np
 from compiler.model_spec import DataStage
 from runtime.data.context import Context
 from runtime.data.date_order import DateOrder
-from runtime.data.date_steps import early_rows, is_wrong_date, missing_rows
+from runtime.data.date_steps import early_rows, is_wrong_date, missing_rows, step_of
 from runtime.data.example_weights import weights_of_rows, with_weights
 from runtime.data.examples import cuts
 from runtime.data.file_rows import Scratch
@@ -64,11 +64,16 @@ class WindowedRows:
         return {self.inserted.column: str(self.inserted.step)} if self.inserted is not None else {}
 
 
-def read_windowed(data: Rows, request: WindowRequest, stage: DataStage, context: Context) -> WindowedRows:
-    """Read the columns of windows, and fill what is missing in them by the means of the training rows."""
+def read_windowed(
+    data: Rows, all_rows: Rows, request: WindowRequest, stage: DataStage, context: Context
+) -> WindowedRows:
+    """Read the columns of windows, and fill what is missing in them by the means of the training rows.
+
+    Among `all_rows` of the table are those to predict, too.
+    """
     names = request.names
     names_read = with_weights(names, context)
-    data, inserted = with_inserted_rows(data, names, context)
+    data, inserted = with_inserted_rows(data, all_rows, names, context)
     order = DateOrder(context)
     read = data.read(names_read, context, stage.span, order=order)
     weights = weights_of_rows(read, names_read, data.path, context)
@@ -106,8 +111,9 @@ def _numbers(read: ReadRows, order: DateOrder, data: Rows, context: Context) -> 
     column, place = data.calendars[0].column, f"{data.path}:{{}}, from {{}} to {{}}"
     missing, early, counts = np.zeros(len(moments), np.int64), np.zeros(len(moments), bool), np.zeros(len(moments), int)
     for first, end in read.spans:
-        missing[first:end] = missing_rows(moments[first:end])
-        early[first + early_rows(moments[first:end])] = True
+        step = step_of(moments[first:end])
+        missing[first:end] = missing_rows(moments[first:end], step)
+        early[first + early_rows(moments[first:end], step)] = True
         counts[first:end] = end - first
     missing[1:] = np.where(np.diff(read.numbers) == 1, missing[1:], 0)  # after other gaps nothing joins the rows
     rows = np.flatnonzero((missing > 0) | early)

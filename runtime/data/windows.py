@@ -43,9 +43,10 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     _check_without_lags(data)
     request = WindowRequest.of(stage.arguments)
     check_window_columns(data, request.names)
+    all_rows = data
     if request.known:
         data = without_rows_to_predict(data, request.targets, context)
-    rows = read_windowed(data, request, stage, context)
+    rows = read_windowed(data, all_rows, request, stage, context)
     by_series = _starts_by_series(rows, request, data, context)
     starts = np.concatenate(by_series) if by_series else np.zeros(0, int)
     if not len(starts):

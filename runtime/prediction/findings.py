@@ -38,9 +38,10 @@ class Findings:
         self.report_broken(diagnostic.place or file, diagnostic.message)
 
     def note(self, location: str, message: str) -> None:
-        """Note that a part of an input is ignored, or read in another way."""
-        first, count = self.notes.get(message, (location, 0))
-        self.notes[message] = (first, count + 1)
+        """Note that a part of an input is ignored, or read in another way; of a whole file once."""
+        first, count = self.notes.get(message, ("", 0))
+        if location != first or not count:
+            self.notes[message] = (first or location, count + 1)
 
     def lines(self) -> list[str]:
         """The notes for the user at the end."""

@@ -216,7 +216,8 @@ class Past:
     """What every window predicts, beside the rows that it is about; the last ones lie beyond the last row.
 
     Of a window that predicts several rows each has a row of results, and `step` tells how far ahead it is. Rows that
-    a window has seen itself are left out, unless it predicts no others.
+    a window has seen itself are left out, unless it predicts no others. Windows wait until the dates have told the step
+    of the series, since none spans a row that is missing.
     """
 
     def __init__(self, of: Forecasting, name: str = "") -> None:
@@ -231,7 +232,7 @@ class Past:
         for past in self.ahead.past(block):
             self.series.add(past, self.of.predictor, self.of.findings)
             last = len(self.series.rows) - self.of.window.rows + 1
-            if last > self.done:
+            if last > self.done and self.series.has_step:
                 yield from _windows(self.of, self.series, self.series.numbers, self.series.gaps, range(self.done, last))
                 self.done = last
             spare = min(self.done, len(self.series.rows) - LOOKED_AT)

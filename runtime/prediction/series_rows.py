@@ -11,7 +11,7 @@ import numpy as np
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.date_order import DateOrder
-from runtime.data.date_steps import is_wrong_date, missing_rows
+from runtime.data.date_steps import SeriesStep, is_wrong_date, missing_rows
 from runtime.data.dates import Continued, are_dates, continued
 from runtime.data.filling import filled, gaps_of, requests
 from runtime.data.table_blocks import Block
@@ -46,6 +46,7 @@ class SeriesRows:
     formats: Mapping[str, str] = field(default_factory=dict)  # of the dates in columns that training read
     order: DateOrder | None = None  # in which their dates go forward
     moments: Array | None = None  # the dates of the rows, of the dtype DATES, where training read some
+    step: SeriesStep = field(default_factory=SeriesStep)  # of these dates, from the first row of the series on
 
     @property
     def what(self) -> str:
@@ -55,7 +56,14 @@ class SeriesRows:
     @property
     def missing(self) -> Array:
         """How many rows are missing before each row, by the dates."""
-        return missing_rows(self.moments) if self.moments is not None else np.zeros(len(self.rows), np.int64)
+        if self.moments is None:
+            return np.zeros(len(self.rows), np.int64)
+        return missing_rows(self.moments, self.step.step)
+
+    @property
+    def has_step(self) -> bool:
+        """Whether what is missing by the dates is known of all rows so far, whatever comes later."""
+        return self.moments is None or self.step.is_decided
 
     @staticmethod
     def of(predictor: Predictor, findings: Findings, name: str = "") -> SeriesRows:
@@ -78,6 +86,7 @@ class SeriesRows:
         kept = table.kept.tolist()
         moments = self.order.take() if self.order is not None else None
         if moments is not None:
+            self.step.look(moments)
             self.moments = moments if self.moments is None else np.concatenate([self.moments, moments])
         self.rows += [block.rows.numbers[row] for row in kept]
         self.lines += [block.rows.lines[row] for row in kept]

@@ -8,9 +8,9 @@ from typing import Any
 
 from grammar.diagnostics import NablacError
 from runtime.data.by_series import Key, SeriesSplit, name_of
-from runtime.data.row_insertion import Insertion, RowsToInsert, note_insertions
+from runtime.data.row_insertion import RowsToInsert, note_insertions
 from runtime.data.table_blocks import Block
-from runtime.prediction.inserted_blocks import with_inserted_rows
+from runtime.prediction.inserted_blocks import InsertedBlocks
 from runtime.prediction.series import Forecast, Forecasting, Past
 from runtime.prediction.table_rows import Columns, len_of
 
@@ -21,17 +21,25 @@ class _One:
 
     key: Mapping[str, Any]
     results: Forecast | Past
-    insertion: Insertion | None
+    inserted: InsertedBlocks | None
 
     def add(self, block: Block) -> Iterator[Columns]:
         """The results that are there with more rows."""
-        block = block if self.insertion is None else with_inserted_rows(block, self.insertion)
-        yield from self.results.add(block) if block.rows.lines else ()
+        yield from self._results(self.inserted.add(block) if self.inserted is not None else iter((block,)))
 
-    @property
-    def inserted(self) -> int:
-        """How many rows were inserted."""
-        return sum(self.insertion.counts.values()) if self.insertion is not None else 0
+    def add_waiting(self) -> Iterator[Columns]:
+        """The results that are there with the rows that have waited for others, when there are no others."""
+        yield from self._results(self.inserted.end() if self.inserted is not None else iter(()))
+
+    def _results(self, blocks: Iterator[Block]) -> Iterator[Columns]:
+        for block in blocks:
+            for columns in self.results.add(block) if block.rows.lines else ():
+                yield _with_key(self.key, columns)
+
+    def end(self) -> Iterator[Columns]:
+        """The results that are there when all rows have been added."""
+        for columns in self.results.end():
+            yield _with_key(self.key, columns)
 
 
 def predict_series(
@@ -45,7 +53,12 @@ def predict_series(
     request = RowsToInsert.of(fitted.stages, fitted.dates, fitted.date_steps)
 
     def one(key: Mapping[str, Any], name: str) -> _One:
-        return _One(key, kind(of, name), Insertion(request, of.findings, by) if request is not None else None)
+        return _One(key, kind(of, name), InsertedBlocks(request, by, of.findings) if request is not None else None)
+
+    def note(inserted: Mapping[str, InsertedBlocks | None]) -> None:
+        if request is not None:
+            counts = {name: blocks.count for name, blocks in inserted.items() if blocks is not None}
+            note_insertions(request, counts, place, of.findings)
 
     place = ""
     if not by:
@@ -53,9 +66,9 @@ def predict_series(
         for block in blocks:
             place = block.rows.path
             yield from alone.add(block)
-        if request is not None:
-            note_insertions(request, {"": alone.inserted}, place, of.findings)
-        yield from alone.results.end()
+        yield from alone.add_waiting()
+        note({"": alone.inserted})
+        yield from alone.end()
         return
     split = SeriesSplit(by)
     known: dict[Key, _One] = {}
@@ -67,24 +80,19 @@ def predict_series(
                 known[key] = one({name: block.values[name][rows[0]] for name in by}, name_of(key))
             part = replace(block.rows.take(indices), numbers=numbers)
             values = {name: [column[row] for row in rows] for name, column in block.values.items()}
-            for columns in known[key].add(Block(part, values)):
-                yield _with_key(known[key], columns)
-    if request is not None:
-        counts = {name_of(key): series.inserted for key, series in known.items()}
-        note_insertions(request, counts, place, of.findings)
+            yield from known[key].add(Block(part, values))
+    for series in known.values():
+        yield from series.add_waiting()
+    note({name_of(key): series.inserted for key, series in known.items()})
     for series in known.values():
         try:
-            for columns in series.results.end():
-                yield _with_key(series, columns)
+            yield from series.end()
         except NablacError as error:
             of.findings.leave_out(error, place)
 
 
-def _with_key(one: _One, columns: Columns) -> Columns:
+def _with_key(key: Mapping[str, Any], columns: Columns) -> Columns:
     """Results with the columns that tell a series from the others in front."""
     count = len_of(columns)
-    return {**{name: [value] * count for name, value in one.key.items()}, **_without(columns, one.key)}
-
-
-def _without(columns: Columns, names: Mapping[str, Any]) -> Columns:
-    return {name: column for name, column in columns.items() if name not in names}
+    others = {name: column for name, column in columns.items() if name not in key}
+    return {**{name: [value] * count for name, value in key.items()}, **others}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from runtime.data.by_series import Key, SeriesSplit
+from runtime.data.by_series import SeriesOfBlocks
 from runtime.data.calendar_features import calendar_requests
 from runtime.data.categories import category_requests
 from runtime.data.date_order import DateOrder
@@ -110,17 +110,10 @@ def _with_earlier_rows(
 ) -> Iterator[Block]:
     """Blocks whose lags go back beyond their first rows; rows without a key of their series are left out."""
     earlier, reach = EarlierRows(), max(step for request in lags for _, step in request.sources.values())
-    split, known = SeriesSplit(by), dict[Key, int]()
+    series = SeriesOfBlocks(by)
     for block in blocks:
-        rows, values = block.rows, block.values
-        if by:
-            series, numbers = np.full(len(rows.lines), -1), np.zeros(len(rows.lines), int)
-            for key, indices, within in split.parts(rows, findings):
-                series[indices] = known.setdefault(key, len(known))
-                numbers[indices] = within
-            kept = np.flatnonzero(series >= 0)
-            rows = replace(rows.take(kept), numbers=numbers[kept].tolist(), series=series[kept])
-            values = {name: _at(column, kept) for name, column in values.items()}
+        rows, kept = series.of(block.rows, findings)
+        values = {name: _at(column, kept) for name, column in block.values.items()}
         yield Block(replace(rows, earlier=earlier), values)
         earlier.forget(reach)
 

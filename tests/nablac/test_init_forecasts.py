@@ -136,13 +136,29 @@ def test_from_a_table_to_dated_predictions(
     assert next(csv.reader(io.StringIO(predicted.stdout.split("\n", 1)[1])))[:2] == first
 
 
-@pytest.mark.parametrize(
-    ("steps", "missing"),
-    [([1] * 40, 0), ([1] * 20 + [3] + [1] * 20, 2), ([1, 2] * 20, 0), ([1] * 30 + [1.5] + [1] * 20, 0)],
-    ids=["none", "two", "every other one", "half an hour between"],
-)
-def test_rows_are_missing_where_the_dates_have_a_step(steps: list[float], missing: int) -> None:
-    moments = [datetime(2024, 3, 1) + sum(steps[:number]) * HOUR for number in range(len(steps) + 1)]
+def after(*steps: float) -> list[datetime]:
+    """Dates that are so many hours apart."""
+    return [datetime(2024, 3, 1) + sum(steps[:number]) * HOUR for number in range(len(steps) + 1)]
+
+
+def months(*days: int) -> list[datetime]:
+    """A date in each month, on these days; 0 for none."""
+    return [datetime(2023 + month // 12, month % 12 + 1, day) for month, day in enumerate(days) if day]
+
+
+ENDS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+GAPS: dict[str, tuple[list[datetime], int]] = {
+    "none": (after(*[1] * 40), 0),
+    "two": (after(*[1] * 20, 3, *[1] * 20), 2),
+    "every other one": (after(*[1, 2] * 20), 0),
+    "half an hour between": (after(*[1] * 30, 1.5, *[1] * 20), 0),
+    "the end of a month": (months(*ENDS, 0, 29, *ENDS[2:]), 1),
+    "a month of any day": (months(*ENDS, 0, 27, *ENDS[2:]), 0),
+}
+
+
+@pytest.mark.parametrize(("moments", "missing"), GAPS.values(), ids=GAPS)
+def test_rows_are_missing_where_the_dates_have_a_step(moments: list[datetime], missing: int) -> None:
     series = series_of({"t": [f"{moment:%Y-%m-%d %H:%M}" for moment in moments]}, [])
     assert series is not None and series.missing == missing
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.data.date_steps import dates_of, early_rows, missing_rows
+from runtime.data.date_steps import dates_of, early_rows, missing_rows, step_of, usual_step
 from runtime.data.file_rows import VARIABLE
 from tests.runtime.data.descriptions import load
 
@@ -49,6 +49,7 @@ MISSING: dict[str, tuple[list[datetime], dict[int, int]]] = {
     "an end of a month": ([*month_ends(30)[:7], *month_ends(30)[8:]], {7: 1}),
     "years": ([datetime(year, 5, 1) for year in range(1990, 2020)], {}),
     "working days": (days(90, range(5)), {}),
+    "working days of three years": (days(1100, range(5)), {}),
     "six days a week": (days(90, range(6)), {}),
     "seven hours of trading": (hours(*(24 * day + hour for day in range(20) for hour in range(9, 16))), {}),
     "too few rows to tell": (hours(0, 1, 2, 3, 9), {}),
@@ -58,19 +59,46 @@ MISSING: dict[str, tuple[list[datetime], dict[int, int]]] = {
 
 @pytest.mark.parametrize(("moments", "missing"), MISSING.values(), ids=MISSING)
 def test_rows_that_dates_tell_of(moments: list[datetime], missing: dict[int, int]) -> None:
-    counted = missing_rows(dates_of(moments))
+    dates = dates_of(moments)
+    counted = missing_rows(dates, step_of(dates))
     assert {row: count for row, count in enumerate(counted.tolist()) if count} == missing
 
 
 def test_a_row_without_a_date_is_next_to_those_around_it() -> None:
-    assert not missing_rows(dates_of([*hours(*range(7)), None, *hours(*range(8, 20))])).any()
+    dates = dates_of([*hours(*range(7)), None, *hours(*range(8, 20))])
+    assert not missing_rows(dates, step_of(dates)).any()
 
 
-def test_rows_that_come_before_their_time() -> None:
-    assert early_rows(dates_of(hours(*range(20), 19.5, *range(20, 40)))).tolist() == [20, 21]
-    assert early_rows(dates_of(hours(*range(20), *range(19, 40)))).tolist() == []  # a date twice has a note of its own
-    assert early_rows(dates_of([*months(20), datetime(2021, 8, 20), *months(40)[20:]])).tolist() == [20]
-    assert early_rows(dates_of(days(90, range(5)))).tolist() == []
+EARLY: dict[str, tuple[list[datetime], list[int]]] = {
+    "half a step": (hours(*range(20), 19.5, *range(20, 40)), [20, 21]),
+    "a date twice, which has a note of its own": (hours(*range(20), *range(19, 40)), []),
+    "a month": ([*months(20), datetime(2021, 8, 20), *months(40)[20:]], [20]),
+    "working days": (days(90, range(5)), []),
+}
+
+
+@pytest.mark.parametrize(("moments", "early"), EARLY.values(), ids=EARLY)
+def test_rows_that_come_before_their_time(moments: list[datetime], early: list[int]) -> None:
+    dates = dates_of(moments)
+    assert early_rows(dates, step_of(dates)).tolist() == early
+
+
+# The step if it is regular, and the most common one with its share
+USUAL: dict[str, tuple[list[datetime], str | None, str, float]] = {
+    "hours": (hours(*range(30)), "1 hour", "1 hour", 1.0),
+    "working days of three years": (days(1100, range(5)), None, "1 day", 410 / 512),
+    "months, half of which are missing later": (months(60)[:20] + months(60)[20::2], None, "1 month", 20 / 39),
+    "years": ([datetime(year, 5, 1) for year in range(1990, 2020)], "1 year", "1 year", 1.0),
+}
+
+
+@pytest.mark.parametrize("case", USUAL)
+def test_the_step_of_a_series(case: str) -> None:
+    moments, regular, usual, share = USUAL[case]
+    step = step_of(dates_of(moments))
+    assert (str(step) if step is not None else None) == regular
+    known = usual_step(dates_of(moments))
+    assert known is not None and (str(known[0]), known[1]) == (usual, share)
 
 
 @pytest.mark.parametrize("stored", [False, True])

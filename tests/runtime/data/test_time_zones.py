@@ -13,7 +13,7 @@ import pytest
 from nablac.commands.table_series import series_of
 from runtime.data import table_blocks
 from runtime.data.calendar_features import Calendar
-from runtime.data.date_steps import dates_of, missing_rows
+from runtime.data.date_steps import dates_of, missing_rows, step_of
 from runtime.data.dates import continued, moments
 from runtime.data.file_rows import VARIABLE
 from runtime.data.instants import at_local, local
@@ -57,7 +57,8 @@ def test_rows_are_missing_by_instants_or_by_days(case: str) -> None:
     dates, missing = MISSING[case]
     fixed = [datetime.fromisoformat(str(date.astimezone(BERLIN))) for date in dates]  # as texts say them
     for form in (dates, fixed):
-        counted = missing_rows(dates_of(form))
+        of_form = dates_of(form)
+        counted = missing_rows(of_form, step_of(of_form))
         assert {row: count for row, count in enumerate(counted.tolist()) if count} == missing
 
 
@@ -113,7 +114,8 @@ REFUSED = {
     ),
     "a date without an offset": (
         ["2024-10-27 10:00:00"],
-        "E821 HERE/t.csv:12: column `when`: `2024-10-27 10:00:00` is not a date as the others are",
+        "E821 HERE/t.csv:12: column `when`: `2024-10-27 09:00:00+02:00` has a UTC offset, and "
+        "`2024-10-27 10:00:00` has none",
     ),
 }
 

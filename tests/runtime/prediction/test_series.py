@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from grammar.diagnostics import NablacError
 from runtime.data.fitted import Stage
+from runtime.prediction import prediction
 from runtime.prediction.findings import Findings
 from runtime.prediction.prediction import Request, predict
 from runtime.prediction.predictor import Predictor
@@ -129,8 +130,6 @@ def test_every_window_of_the_past_predicts(case: str) -> None:
 
 @given(st.integers(1, 6), st.integers(1, 4), st.integers(0, 6), st.integers(1, 30), st.integers(1, 7))
 def test_blocks_do_not_change_what_is_predicted(length: int, horizon: int, shift: int, count: int, most: int) -> None:
-    from runtime.prediction import prediction
-
     predictor = of_series(steps_on(horizon, shift), length, horizon, shift)
     table = rising(count, row_of=list(range(1, count + 1)))
 
@@ -194,12 +193,36 @@ def test_a_gap_in_the_last_window_is_refused_and_others_are_left_out(tmp_path: P
     assert columns["predicted_v"] == [3.0, 4.0, 5.0]
 
 
-def test_rows_that_are_missing_by_their_dates_are_a_gap() -> None:
-    """Of 20 hours the last but one is missing, by the dates that training read."""
+def dated_model() -> Predictor:
+    """A model of three rows, whose training read the dates in `when`."""
     predictor = of_series(steps_on(1), 3)
     stages = (*predictor.recipe.fitted.stages, Stage("calendar", {"column": "when", "features": "hour"}))
     fitted = replace(predictor.recipe.fitted, stages=stages, dates={"when": "%Y-%m-%d %H:%M"})
-    dated = replace(predictor, recipe=replace(predictor.recipe, fitted=fitted))
+    return replace(predictor, recipe=replace(predictor.recipe, fitted=fitted))
+
+
+@pytest.mark.parametrize("most", [1, 7, 90, 1 << 14])
+@pytest.mark.parametrize("regular", [False, True])
+def test_the_first_dates_of_a_series_say_where_rows_are_missing(
+    regular: bool, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many rows a block has; of series without one step none is missing, though the last hundred rows have one.
+
+    Each begins with 20 hours, followed by a step of three, and ends with hours after another of three.
+    """
+    monkeypatch.setattr(prediction, "_ROWS_AT_ONCE", most)
+    between = [1] * 460 if regular else [1, 2] * 230
+    steps = np.array([0, *[1] * 19, 3, *between, *[1] * 60, 3, *[1] * 40])
+    table = {"v": [float(row) for row in range(len(steps))]}
+    table["when"] = [f"{datetime(2024, 1, 1) + timedelta(hours=int(hour)):%Y-%m-%d %H:%M}" for hour in steps.cumsum()]
+    gaps = set(np.flatnonzero(steps == 3).tolist()) if regular else set()
+    expected = [float(row) for row in range(3, len(steps) + 1) if not gaps & {row - 2, row - 1, row}]
+    assert results(dated_model(), table, all=True)["predicted_v"] == expected
+
+
+def test_rows_that_are_missing_by_their_dates_are_a_gap() -> None:
+    """Of 20 hours the last but one is missing, by the dates that training read."""
+    dated = dated_model()
     hours = [*range(18), 19]
     table = {"v": [float(hour) for hour in hours], "when": [f"2024-01-01 {hour:02d}:00" for hour in hours]}
     message = "rows after line 18 are missing, by their dates, and the model reads the last 3 without a gap"
