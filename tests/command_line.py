@@ -60,19 +60,20 @@ def succeed(*arguments: str | Path, folder: Path | None = None) -> Ended:
 
 
 def surroundings(**changed: str) -> dict[str, str]:
-    """The environment of a process that runs this checkout, as a user's does: what counts lines stays outside.
-
-    What a process does whose subject is a signal, a closed stream or its end must not be what a tracer does then.
-    """
-    inherited = {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_CONFIG"}
-    return {**inherited, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **changed}
+    """The environment of a process that runs this checkout."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **changed}
 
 
 def process(*arguments: str | Path, folder: Path | None = None) -> subprocess.Popen[str]:
-    """Start `nablac` as a separate process, which a test may signal or kill."""
+    """Start `nablac` as a separate process, which a test may signal or kill.
+
+    Its lines are not counted: what it does at a signal must not be what a tracer does then.
+    """
     command: list[Any] = [sys.executable, "-m", "nablac", *arguments]
+    environment = surroundings()
+    environment.pop("COVERAGE_PROCESS_CONFIG", None)
     running = subprocess.Popen(
-        command, cwd=folder, env=surroundings(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     _started.append(running)
     return running
