@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 
+def spread(rows: Array, count: int) -> Array:
+    """At most `count` of the rows [rows], drawn from all of them: one from each of as many parts of the same length.
+
+    The first ones may be those of a single series or of a single season. The draw is the same at each call.
+    """
+    if len(rows) <= count:
+        return rows
+    borders = np.linspace(0, len(rows), count + 1)
+    drawn: Array = rows[np.random.default_rng(0).uniform(borders[:-1], borders[1:]).astype(np.int64)]
+    return drawn
+
+
 class Calibration:
     """Runs a graph with its weights on batches, and keeps the least and the largest number of some values."""
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from compiler.passes.quantize import Quantized
 
 F = TypeVar("F", bound=Callable[..., Any])
-_ENOUGH = 512  # examples to calibrate with
+_ENOUGH = 512  # training examples to calibrate with
 ROUNDED = 5 / 255  # steps of 8 bits, by which results may differ that were rounded to integers on the way
 
 
@@ -108,7 +108,7 @@ def _calibrated(known: KnownWeights, options: ModelOptions, choices: Choices, da
     from grammar import codes
     from grammar.diagnostics import Diagnostic, NablacError
     from runtime.evaluation.part_outputs import outputs_of
-    from runtime.value_ranges import Calibration
+    from runtime.value_ranges import Calibration, spread
 
     evaluator = RunEvaluator.of(options, data)
     if evaluator is None:
@@ -116,7 +116,7 @@ def _calibrated(known: KnownWeights, options: ModelOptions, choices: Choices, da
         hint = "name the folder of a run, or some data: `--calibrate DATA`"
         raise NablacError(Diagnostic(codes.E918, message, place="calibrate", hint=hint))
     examples = evaluator.training.data
-    rows = np.asarray(examples.parts["training"])[:_ENOUGH] if data is None else np.arange(len(examples))
+    rows = spread(np.asarray(examples.parts["training"]), _ENOUGH) if data is None else np.arange(len(examples))
     examples.parts["calibration"] = rows
     calibration = Calibration(known, values_to_measure(known.graph))
     observed = replace(evaluator.predictor, run=calibration.run)

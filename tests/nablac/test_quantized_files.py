@@ -84,6 +84,37 @@ def test_the_report_names_what_stays_a_float(folder: Path) -> None:
     assert "kind accuracy" in ended.stdout and "on 27 examples (validation)" in ended.stdout
 
 
+SERIES = """model Next(units = 32) {
+    input v: [batch, 8, 1]
+    y = v -> Flatten() -> Dense(units, activation: relu) -> Dense(units, activation: relu) -> Dense(1)
+    output y
+}
+train Next {
+    target ahead: [batch, 1, 1]
+    loss mse(reshape(y, [batch, 1, 1]), ahead)
+    epochs 20
+    validation 0.2
+    data csv("series.csv") -> by("k") -> standardize() -> window("v", length: 8, horizon: 1)
+}
+"""
+
+
+def test_the_examples_to_calibrate_with_are_of_all_series(tmp_path: Path) -> None:
+    """Series of other sizes one below the other, of which the first has more examples than are measured."""
+    random = np.random.default_rng(0)
+    series = [f"{key},{level * step:.3f}" for key, level in (("a", 50), ("b", 10), ("c", 100))
+              for step in random.uniform(1, 1.2, 700)]  # fmt: skip
+    (tmp_path / "series.csv").write_text("k,v\n" + "\n".join(series) + "\n")
+    (tmp_path / "next.model").write_text(SERIES)
+    ended = invoke("train", "next.model", "-o", "run", "-q", folder=tmp_path)
+    assert ended.exit_code == 0, ended.output
+    ended = invoke("compile", "run", "--quantize", "int8-static", "-o", "q.onnx", "--json", folder=tmp_path)
+    assert ended.exit_code == 0, ended.output
+    assert "calibrated on 512 examples" in ended.stderr
+    error = json.loads(ended.stdout)["quantization"]["figures"]["ahead mae"]
+    assert error["after"] == pytest.approx(error["before"], rel=0.1)
+
+
 def test_data_to_calibrate_with_may_be_other_data(folder: Path) -> None:
     (folder / "few.csv").write_text("a,b,kind\n1,2,0\n3,4,1\n")
     ended = invoke(
