@@ -65,6 +65,7 @@ class FileKind(Enum):
         return _INPUT_KINDS.get(kind_of(start) or "", FileKind.TABLE)
 
 
+TEXT_FILES = (".txt",)  # of texts, which are no inputs
 _SUFFIXES = tuple(suffix for kind in FileKind for suffix in kind.value)
 _INPUT_KINDS = {NPY: FileKind.NPY, **dict.fromkeys((NPZ, ZIP, *SHEETS), FileKind.NPZ)}  # its reader refuses other ZIPs
 _ALSO_IMAGES = (b"BM", b"GIF8", b"RIFF")  # too short to recognise files by, but enough for streams
@@ -243,7 +244,9 @@ def _read(path: str, name: str, types: Mapping[str, InputType], reading: Reading
         raise NablacError(Diagnostic(codes.E901, f"there is no file {target}", place=path, hint=_suggest(target)))
     if kind is None or (packed and kind is not FileKind.TABLE):
         message = f"`{suffix.lower() or target.name}` is not a supported input file"
-        raise NablacError(Diagnostic(codes.E807, message, place=path, hint=f"the kinds are {', '.join(_SUFFIXES)}"))
+        hint = f"the kinds are {', '.join(_SUFFIXES)}"
+        hint += "; `nablac predict` reads texts, one on each line" if suffix.lower() in TEXT_FILES else ""
+        raise NablacError(Diagnostic(codes.E807, message, place=path, hint=hint))
     if not stream:
         content = _content(target, path) if kind_by_name(str(target)) != "parquet" else b""
     match kind:

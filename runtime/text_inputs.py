@@ -14,7 +14,7 @@ from compiler.types import TensorType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.padding import Padding
-from runtime.input_files import PLAIN, STDIN, FileKind, InputType, Reading, fit_to_type, read_file_arrays
+from runtime.input_files import PLAIN, STDIN, TEXT_FILES, FileKind, InputType, Reading, fit_to_type, read_file_arrays
 from runtime.text.coding import TextLimit, tokens_of
 from runtime.text.roles import whole
 from runtime.text.tokenizers import PADDING, Tokenizer
@@ -75,6 +75,10 @@ def read_texts_or_inputs(
     required = [name for name in types if name not in reading.optional]
     tokens = {name: type for name, type in types.items() if name in required and _of_tokens(type)}
     texts = [_text(argument, required) for argument in arguments]
+    if tokens and tokenizer is not None and len(required) == 1 and None in texts and any(texts):
+        message = f"this names a file, and `{_shorten(next(filter(None, texts)))}` beside it is a text"
+        hint = "run the texts alone; `nablac predict` reads those of a file"
+        raise NablacError(Diagnostic(codes.E807, message, place=arguments[texts.index(None)], hint=hint))
     if not tokens or not texts or None in texts:
         return _files(arguments, types, reading, least or {}, unread)
     if tokenizer is None and any(Path(text or "").suffix and len((text or "").split()) == 1 for text in texts):
@@ -189,8 +193,9 @@ def _text(argument: str, names: list[str]) -> str | None:
             return None
     except (OSError, ValueError):  # too long for a file name, or with a null byte
         return text
-    names_file = FileKind.of_suffix(Path(path).suffix) is not None and len(path.split()) == 1
-    return None if names_file else text
+    suffix = Path(path).suffix
+    names_file = FileKind.of_suffix(suffix) is not None or suffix.lower() in TEXT_FILES
+    return None if names_file and len(path.split()) == 1 else text
 
 
 def _of_tokens(type: InputType) -> TypeGuard[TensorType]:

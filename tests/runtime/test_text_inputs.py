@@ -62,6 +62,8 @@ def test_a_file_stays_a_file(tmp_path: Path) -> None:
 BOTH = {"source": ROWS, "target_in": ROWS}
 REFUSED = {
     "no file": (["data.csv"], {"tokens": ROWS}, WORDS, "E901: there is no file data.csv"),
+    "no file of texts": (["data.txt"], {"tokens": ROWS}, WORDS, "E901: there is no file data.txt"),
+    "a file among texts": (["a man", "b.txt"], {"tokens": ROWS}, WORDS, "E807: this names a file, and `a man` beside"),
     "an encoder-decoder": (["a man"], BOTH, WORDS, "E807: text alone does not provide `source`, `target_in`"),
     "an encoder-decoder without": (["a man"], BOTH, None, "E807: text alone does not provide `source`, `target_in`"),
     "no tokenizer": (["a man"], {"tokens": ROWS}, None, "E853: there is no tokenizer for this text"),
