@@ -25,11 +25,13 @@ _MOST_DIGITS = 400  # of a whole number: those beyond are beyond f64, and Python
 def read_json(content: bytes, location: str) -> Array | dict[str, Array]:
     """The array in a JSON file, or the arrays of an object by name.
 
-    NablacError (E823) for nothing at all, and (E807) for invalid JSON, a repeated name, a number beyond f64, lists of
-    different lengths, and values other than numbers, or arrays of `true` and `false` alone.
+    NablacError (E823) for nothing at all and for no rows, and (E807) for invalid JSON, a repeated name, a number beyond
+    f64, lists of different lengths, and values other than numbers, or arrays of `true` and `false` alone.
     """
     refuse_empty(content, location)
     value = _parse(decode(content, location, "JSON", codes.E807), location)
+    if value == []:
+        raise NablacError(Diagnostic(codes.E823, f"{location} has no rows", place=location))
     if isinstance(value, dict):
         return {str(name): _array(part, f"{location}: {name}") for name, part in value.items()}
     return _array(value, location)
