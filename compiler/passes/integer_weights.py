@@ -167,6 +167,12 @@ class IntegerWeights:
         type = TensorType(DType.of(array), array.shape)
         return Derived(path, type, None, self.sources[path])()
 
+    def array_of(self, value: Value) -> Array:
+        """The numbers of a tensor that `store` made."""
+        op = value.node.op
+        assert isinstance(op, Derived)
+        return self.arrays[op.path]
+
     def weights(self) -> Mapping[str, Array]:
         """All tensors that the changed graph may read."""
         return _Both(self.arrays, self.known.weights)

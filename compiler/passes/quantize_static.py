@@ -114,7 +114,7 @@ class _StaticProducts(DynamicProducts):
             weights = product.node.operands[1].node
             if not isinstance(weights.op, DequantizeLinear) or bias.type.rank != 1 or not is_weight(bias):
                 continue
-            steps = self.weights.arrays[weights.operands[1].node.op.path]  # type: ignore[attr-defined]
+            steps = self.weights.array_of(weights.operands[1])
             if np.any(steps < self.least_steps(bias, source.node.operands[0])):
                 continue
             return (product + self.bias(bias, source.node.operands[0], steps),)
@@ -141,7 +141,7 @@ class _StaticProducts(DynamicProducts):
         """Weights made of integers, and their scales, one for each item of the axis, none below `least`."""
         factors = self.weights.factors
         q, scales = self.weights.integers(w, (axis,), factors, least=least)
-        steps = self.weights.arrays[scales.node.op.path]  # type: ignore[attr-defined]
+        steps = self.weights.array_of(scales)
         return DequantizeLinear(axis)(q, scales, factors.zeros(steps.shape)), steps
 
     def least_steps(self, bias: Value, source: Value) -> Any:

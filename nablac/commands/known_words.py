@@ -47,11 +47,15 @@ def _letters(word: str, options: Mapping[str, click.Option], rest: Iterator[str]
         option = options.get(f"-{letter}")
         if option is None:
             return []
-        if not option.is_flag and not option.count:
+        if _takes_values(option):
             return [word, *_values(option, rest, index < len(word) - 1)]
     return [word]
 
 
 def _values(option: click.Option, rest: Iterator[str], has_one: bool) -> list[str]:
     """The words that are the values of an option, which may begin as options do."""
-    return list(islice(rest, option.nargs - has_one)) if not option.is_flag and not option.count else []
+    return list(islice(rest, option.nargs - has_one)) if _takes_values(option) else []
+
+
+def _takes_values(option: click.Option) -> bool:
+    return not option.is_flag and not option.count

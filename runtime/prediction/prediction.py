@@ -16,8 +16,9 @@ from grammar.diagnostics import Diagnostic, NablacError, did_you_mean_file
 from runtime.boundary import names_in
 from runtime.data.csv_file import OF_COMMAND, Format
 from runtime.data.pairs import has_names
+from runtime.data.python_columns import mapping_blocks
 from runtime.data.recipe import Recipe
-from runtime.data.table_blocks import STDIN, Block, kind_by_name, mapping_blocks, table_blocks, text_lines
+from runtime.data.table_blocks import STDIN, Block, kind_by_name, table_blocks, text_lines
 from runtime.prediction.answers import Answers
 from runtime.prediction.array_files import arrays_in, digits_in, is_arrays, predict_arrays
 from runtime.prediction.findings import Findings

@@ -17,7 +17,8 @@ from compiler.dims import Dim
 from compiler.types import DType, TensorType
 from grammar.diagnostics import NablacError
 from runtime.data.csv_file import OF_COMMAND, Format, read_table
-from runtime.data.table_blocks import Block, mapping_blocks, read_rows, table_blocks
+from runtime.data.python_columns import mapping_blocks
+from runtime.data.table_blocks import Block, read_rows, table_blocks
 from runtime.data.text_lines import decoded_lines
 from runtime.input_files import read_inputs
 from runtime.prediction.findings import Findings

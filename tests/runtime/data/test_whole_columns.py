@@ -11,7 +11,8 @@ import pytest
 
 from runtime.data.calendar_features import Calendar
 from runtime.data.csv_file import PLAIN
-from runtime.data.table_blocks import mapping_blocks, table_blocks
+from runtime.data.python_columns import mapping_blocks
+from runtime.data.table_blocks import table_blocks
 from runtime.prediction.findings import Findings
 
 ROWS_AT_ONCE = [1, 2, 3, 7]

@@ -13,8 +13,8 @@ from compiler.time_steps import TimeStep
 from grammar.diagnostics import NablacError
 from runtime.data import table_blocks
 from runtime.data.file_rows import VARIABLE
+from runtime.data.python_columns import mapping_blocks
 from runtime.data.row_insertion import RowsToInsert
-from runtime.data.table_blocks import mapping_blocks
 from runtime.prediction.findings import Findings
 from runtime.prediction.inserted_blocks import InsertedBlocks
 from tests.runtime.data.descriptions import load, refused
